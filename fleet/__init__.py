@@ -1,0 +1,1 @@
+"""The host side of the update system: packages, the update service and the command line."""

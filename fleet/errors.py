@@ -1,0 +1,23 @@
+"""The root of every error this package raises on purpose.
+
+The command line prints the sentence and exits with `exit_code`; nothing else is caught there, so a
+programming mistake still shows its traceback.
+"""
+
+
+class FleetError(Exception):
+    """Something was refused or failed; the text is one sentence that says what to do."""
+
+    exit_code = 1
+
+
+class ConfigError(FleetError):
+    """fleet.toml, or a file that it names, is missing or wrong."""
+
+    exit_code = 3
+
+
+class ServiceUnreachable(FleetError):
+    """No service answers at the endpoint."""
+
+    exit_code = 4

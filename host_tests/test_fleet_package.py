@@ -1,0 +1,336 @@
+"""The package format: what `fleet` writes is what the format page says, and nothing else is read."""
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+import cbor2
+import pytest
+from cryptography.hazmat.primitives.asymmetric import ec
+from hypothesis import given
+from hypothesis import strategies as st
+
+from fleet import cbor, keys, package
+
+VECTOR = json.loads((Path(__file__).parent / "vectors" / "package-es256.json").read_text())
+FIRMWARE = bytes((7 * i + 3) & 255 for i in range(5000))
+APPLICATION = bytes((11 * i + 5) & 255 for i in range(1536))
+KEY = ec.derive_private_key(int(VECTOR["private_key_hex"], 16), ec.SECP256R1())
+STRANGER = keys.generate()
+HEX = bytes.fromhex
+
+
+def worked_example() -> bytes:
+    contents = [package.firmware(FIRMWARE), package.application(APPLICATION)]
+    return package.build(contents, KEY, "demo-board", "1.1.0", 7, 1_795_000_000)
+
+
+def manifest(**changes: Any) -> dict[int, Any]:
+    fields = {
+        "k" + str(key): value for key, value in cbor2.loads(HEX(VECTOR["manifest_hex"])).items()
+    }
+    fields.update(changes)
+    return {int(key[1:]): value for key, value in fields.items() if value is not None}
+
+
+def head_of(payload: bytes, *, key: keys.PrivateKey = KEY, protected: bytes | None = None) -> bytes:
+    """A head with any payload, signed as it should be."""
+    if protected is None:
+        protected = cbor.dumps({1: package.ES256, 4: keys.kid(key.public_key())})
+    signature = keys.sign(key, cbor.dumps(["Signature1", protected, b"", payload]))
+    return framed(b"\xd2" + cbor.dumps([protected, {}, payload, signature]))
+
+
+def framed(cose: bytes) -> bytes:
+    return (package.MAGIC + len(cose).to_bytes(4, "big") + cose).ljust(4096, b"\xff")
+
+
+def refused(data: bytes, *words: str) -> None:
+    with pytest.raises(package.PackageError) as caught:
+        package.read_head(data)
+    for word in words:
+        assert word in str(caught.value)
+
+
+def test_the_worked_example_is_reproduced_except_for_the_signature() -> None:
+    built = package.inspect(worked_example())
+    assert built.manifest_bytes == HEX(VECTOR["manifest_hex"])
+    assert built.protected == HEX(VECTOR["protected_hex"])
+    assert built.signed_bytes == HEX(VECTOR["signed_bytes_hex"])
+    assert built.identity.hex() == VECTOR["identity_sha256"]
+    assert len(built.record) - 8 == VECTOR["cose_length"]
+    with_its_signature = built.record[:-64] + HEX(VECTOR["signature_hex"])
+    assert with_its_signature[8:] == HEX(VECTOR["cose_hex"])
+    whole = with_its_signature.ljust(4096, b"\xff") + worked_example()[4096:]
+    assert hashlib.sha256(whole[:4096]).hexdigest() == VECTOR["head_sha256"]
+    assert len(whole) == VECTOR["package_size"]
+    assert hashlib.sha256(whole).hexdigest() == VECTOR["package_sha256"]
+
+
+def test_the_worked_example_is_read_and_its_signature_verified() -> None:
+    head = package.read_head(framed(HEX(VECTOR["cose_hex"])))
+    head.verify(KEY.public_key())
+    assert keys.spki(KEY.public_key()).hex() == VECTOR["spki_hex"]
+    assert head.kid.hex() == keys.kid(KEY.public_key()).hex() == VECTOR["kid_hex"]
+    assert (head.manifest.product, head.manifest.version) == ("demo-board", "1.1.0")
+    assert (head.manifest.sequence, head.manifest.expires) == (7, None)
+    firmware, application = head.manifest.components
+    assert (firmware.offset, firmware.length, firmware.chip) == (4096, 5000, 0)
+    assert (application.offset, application.length, application.chip) == (12288, 1536, None)
+
+
+def test_the_trailer_of_the_worked_example_is_reproduced() -> None:
+    record = package.MAGIC + VECTOR["cose_length"].to_bytes(4, "big") + HEX(VECTOR["cose_hex"])
+    built = package.trailer([record], VECTOR["trailer_directory"])
+    assert len(built) == 4096
+    assert built[-32:].hex() == VECTOR["trailer_sha256_field"]
+    (head,), directory = package.read_trailer(built)
+    assert head.record == record
+    assert directory == "app_1"
+
+
+def test_a_trailer_keeps_two_records_newest_first_and_takes_whole_packages() -> None:
+    old = worked_example()
+    new = package.build([package.firmware(FIRMWARE)], KEY, "demo-board", "1.2.0", 8, 1)
+    heads, directory = package.read_trailer(package.trailer([new, old]))
+    assert [head.manifest.sequence for head in heads] == [8, 7]
+    assert directory == ""
+
+
+@pytest.mark.parametrize("directory", ["app_10000", "größe", "a\0b"])
+def test_a_trailer_refuses_a_directory_that_does_not_fit(directory: str) -> None:
+    with pytest.raises(package.PackageError):
+        package.trailer([worked_example()], directory)
+
+
+def test_a_torn_trailer_is_no_trailer() -> None:
+    torn = bytearray(package.trailer([worked_example()]))
+    torn[300] ^= 1
+    with pytest.raises(package.PackageError, match="SHA-256"):
+        package.read_trailer(bytes(torn))
+
+
+def test_a_strangers_package_is_told_from_a_forged_one() -> None:
+    theirs = package.build([package.firmware(FIRMWARE)], STRANGER, "demo-board", "1", 1, 1)
+    with pytest.raises(package.PackageError, match=r"signed with key"):
+        package.inspect(theirs).verify(KEY.public_key())
+    forged = bytearray(worked_example())
+    forged[forged.index(b"1.1.0")] = ord("2")
+    with pytest.raises(keys.SignatureError):
+        package.inspect(bytes(forged)).verify(KEY.public_key())
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"k1": 2}, "format (1)"),
+        ({"k2": ""}, "product (2)"),
+        ({"k2": "p" * 33}, "product (2)"),
+        ({"k2": b"bytes"}, "product (2)"),
+        ({"k3": None}, "version (3) is missing"),
+        ({"k4": 0}, "sequence (4)"),
+        ({"k4": 2**31}, "sequence (4)"),
+        ({"k4": True}, "sequence (4)"),
+        ({"k4": -1}, "sequence (4)"),
+        ({"k5": "now"}, "created (5)"),
+        ({"k6": 1_795_000_000}, "expires (6)"),
+        ({"k7": []}, "components (7)"),
+        ({"k7": {}}, "components (7)"),
+        ({"k8": b"new keys"}, "key 8"),
+        ({"k63": 1}, "key 63"),
+        ({"k-1": 1}, "-1"),
+    ],
+)
+def test_a_manifest_that_breaks_a_rule_is_refused_by_key(
+    changes: dict[str, Any], words: str
+) -> None:
+    refused(head_of(cbor.dumps(manifest(**changes))), "manifest", words)
+
+
+def test_unknown_keys_from_64_on_are_ignored() -> None:
+    later = manifest(k64={"anything": [1, 2]})
+    later[7][0][100] = None
+    assert package.read_head(head_of(cbor.dumps(later))).manifest.sequence == 7
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({1: 2}, "kind (1)"),
+        ({2: 1}, "encoding (2)"),
+        ({2: 2}, "encoding (2)"),
+        ({3: 0}, "length (3)"),
+        ({4: 4999}, "size (4)"),
+        ({5: b"short"}, "sha256 (5)"),
+        ({6: "esp32"}, "chip (6)"),
+        ({7: 0}, "key 7"),
+        ({1: 1}, "chip (6)"),
+    ],
+)
+def test_a_component_that_breaks_a_rule_is_refused_by_key(
+    changes: dict[int, Any], words: str
+) -> None:
+    fields = manifest()
+    fields[7] = [{**fields[7][0], **changes}]
+    refused(head_of(cbor.dumps(fields)), "component", words)
+
+
+def test_two_components_of_one_kind_are_refused() -> None:
+    fields = manifest()
+    fields[7] = [fields[7][0], fields[7][0]]
+    refused(head_of(cbor.dumps(fields)), "more than one of kind firmware")
+
+
+@pytest.mark.parametrize(
+    ("protected", "words"),
+    [
+        ({1: -257, 4: bytes(8)}, "alg (1)"),
+        ({1: -7, 4: bytes(7)}, "kid (4)"),
+        ({1: -7}, "exactly"),
+        ({1: -7, 4: bytes(8), 5: 0}, "exactly"),
+    ],
+)
+def test_another_protected_header_is_refused(protected: dict[int, Any], words: str) -> None:
+    payload = HEX(VECTOR["manifest_hex"])
+    refused(head_of(payload, protected=cbor.dumps(protected)), words)
+
+
+def test_what_is_not_framed_as_a_head_is_refused() -> None:
+    good = worked_example()[:4096]
+    refused(good[:4095], "4096 bytes")
+    refused(b"\xe9" + good[1:], "magic")
+    refused(good[:4] + (0).to_bytes(4, "big") + good[8:], "1 to 2000")
+    refused(good[:4] + (2001).to_bytes(4, "big") + good[8:], "1 to 2000")
+    refused(good[:-1] + b"\0", "0xFF")
+    refused(framed(b"\xd2" + cbor.dumps([b"", {1: 2}, b"", b""])), "unprotected")
+    refused(framed(b"\xd1" + HEX(VECTOR["cose_hex"])[1:]), "COSE_Sign1")
+    refused(framed(HEX(VECTOR["cose_hex"])[1:]), "COSE_Sign1")
+    refused(framed(HEX(VECTOR["cose_hex"]) + b"\0"), "follow")
+
+
+@pytest.mark.parametrize("at", [4096 + 5000, 12288 + 1536, 4096, 12288])
+def test_damage_anywhere_in_a_component_is_found(at: int) -> None:
+    damaged = bytearray(worked_example())
+    damaged[at] ^= 1
+    with pytest.raises(package.PackageError, match="component"):
+        package.inspect(bytes(damaged))
+
+
+@pytest.mark.parametrize("cut", [1, 4096])
+def test_a_package_of_another_length_is_refused(cut: int) -> None:
+    for data in (worked_example()[:-cut], worked_example() + bytes(cut)):
+        with pytest.raises(package.PackageError, match="16384"):
+            package.inspect(data)
+
+
+def test_a_package_without_components_or_with_bad_values_is_not_built() -> None:
+    with pytest.raises(package.PackageError, match="at least one"):
+        package.build([], KEY, "p", "1", 1, 1)
+    with pytest.raises(package.PackageError, match="expires"):
+        package.build([package.firmware(FIRMWARE)], KEY, "p", "1", 1, 5, expires=5)
+    with pytest.raises(package.PackageError, match="length"):
+        package.build([package.firmware(b"")], KEY, "p", "1", 1, 1)
+
+
+@given(
+    st.binary(min_size=1, max_size=9000),
+    st.text(min_size=1, max_size=8),
+    st.integers(1, package.MAX_SEQUENCE),
+    st.integers(0, 2**40),
+)
+def test_what_is_built_is_read_back(
+    image: bytes, version: str, sequence: int, created: int
+) -> None:
+    built = package.build(
+        [package.firmware(image, 9)], KEY, "p", version, sequence, created, created + 1
+    )
+    head = package.inspect(built)
+    head.verify(KEY.public_key())
+    found = head.manifest
+    assert (found.version, found.sequence, found.created) == (version, sequence, created)
+    assert found.components[0].chip == 9
+    assert built[4096 : 4096 + len(image)] == image
+
+
+# What deterministic CBOR forbids: RFC 8949 4.2.1, the examples of its appendix A re-encoded.
+@pytest.mark.parametrize(
+    ("encoded", "words"),
+    [
+        ("1817", "longer"),
+        ("190017", "longer"),
+        ("1a0000ffff", "longer"),
+        ("1b00000000ffffffff", "longer"),
+        ("5801ff", "longer"),
+        ("5f4101ff", "indefinite"),
+        ("7f6161ff", "indefinite"),
+        ("9f01ff", "indefinite"),
+        ("bf6161 01ff", "indefinite"),
+        ("1c", "indefinite or reserved"),
+        ("a201010102", "duplicate"),
+        ("a202010101", "order"),
+        ("f93c00", "float"),
+        ("fa47c35000", "float"),
+        ("fb3ff199999999999a", "float"),
+        ("f818", "float"),
+        ("f7", "simple"),
+        ("0000", "follow"),
+        ("", "cut short"),
+        ("19ff", "cut short"),
+        ("6261", "cut short"),
+        ("9affffffff", "cut short"),
+        ("62c328", "UTF-8"),
+        ("a18000", "map key"),
+        ("a20101f502", "map key"),
+        ("81818181818181", "nested"),
+    ],
+)
+def test_cbor_that_is_not_deterministic_is_refused(encoded: str, words: str) -> None:
+    with pytest.raises(cbor.CBORError, match=words):
+        cbor.loads(HEX(encoded))
+
+
+PLAIN = st.recursive(
+    st.none() | st.booleans() | st.integers(-(2**64), 2**64 - 1) | st.text() | st.binary(),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.integers(0, 99), inner),
+    max_leaves=12,
+)
+
+
+@given(PLAIN)
+def test_everything_written_is_read_back_unless_it_is_too_deep(value: Any) -> None:
+    encoded = cbor.dumps(value)
+    try:
+        assert cbor.loads(encoded) == value
+    except cbor.CBORError as error:
+        assert "nested" in str(error)
+
+
+@given(st.binary(max_size=60))
+def test_any_bytes_are_either_refused_or_the_one_encoding_of_their_value(data: bytes) -> None:
+    try:
+        value = cbor.loads(data)
+    except cbor.CBORError:
+        return
+    if not any(tag in data for tag in range(0xC0, 0xE0)):
+        assert cbor.dumps(value) == data
+
+
+def test_private_keys_are_for_their_owner_only_and_never_overwritten(tmp_path: Path) -> None:
+    path = tmp_path / "keys" / "signing.pem"
+    keys.write_private(KEY, path)
+    assert path.stat().st_mode & 0o777 == 0o600
+    with pytest.raises(keys.KeyFileError, match="never overwritten"):
+        keys.write_private(STRANGER, path)
+    assert keys.spki(keys.read_private(path).public_key()) == keys.spki(KEY.public_key())
+
+
+def test_a_key_of_another_kind_is_refused_by_name(tmp_path: Path) -> None:
+    path = tmp_path / "key.pem"
+    keys.write_private(ec.generate_private_key(ec.SECP384R1()), path)
+    with pytest.raises(keys.KeyFileError, match="not a P-256"):
+        keys.read_private(path)
+    with pytest.raises(keys.KeyFileError, match="no public key"):
+        keys.read_public(path)
+    with pytest.raises(keys.KeyFileError, match="cannot read"):
+        keys.read_public(tmp_path / "missing.pem")
