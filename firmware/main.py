@@ -1,0 +1,113 @@
+"""The demo application: a link, an agent, and the agent's statistics once a second.
+
+    create the client -> connect -> start the agent -> print State: Ready Received: 12 ...
+
+When the agent stops or the link drops it waits a second and connects again. `app.py`, or a module
+`app` frozen into the firmware, is started beside it when there is one.
+"""
+
+import sys
+import time
+
+import network
+import ota
+from link import Link, tls_context
+from ota.settings import etc, read_etc, require
+
+WIFI_TRIES_S = 30
+
+
+def make_link(settings):
+    """Return the MQTT client that the settings describe. Raises SettingsError."""
+    broker = settings.get("broker")
+    host = require(settings, "broker", "host")
+    port = broker.get("port", 8883 if broker.get("tls") else 1883)
+    keepalive = broker.get("keepalive", 60)
+    if not isinstance(port, int) or not isinstance(keepalive, int):
+        raise ota.SettingsError("settings broker.port and broker.keepalive must be numbers")
+    context = None
+    if broker.get("tls"):
+        try:
+            context = tls_context(
+                read_etc("ca.pem", "the broker's CA, as broker.tls is set"),
+                read_etc("client.pem", "this board's certificate"),
+                read_etc("client.key", "this board's private key"),
+            )
+        except ValueError as error:
+            raise ota.SettingsError("a certificate in %s cannot be used: %s" % (etc(""), error))
+    block_size = settings.get("block_size", 4096)
+    return Link(
+        require(settings, "thing"),
+        host,
+        port,
+        keepalive=keepalive,
+        tls_context=context,
+        max_payload=max(block_size, 4096) + 512,
+    )
+
+
+def join_wifi(settings):
+    """Connect the station interface. Raises OSError when it takes longer than 30 s."""
+    wlan = network.WLAN(network.STA_IF)
+    wlan.active(True)
+    if not wlan.isconnected():
+        wlan.connect(require(settings, "wifi", "ssid"), settings["wifi"].get("password", ""))
+    for _ in range(WIFI_TRIES_S * 10):
+        if wlan.isconnected():
+            return
+        ota.note("network")
+        time.sleep_ms(100)
+    raise OSError("no Wi-Fi")
+
+
+def serve(link, agent):
+    """Let the agent ride on the link until either ends; print statistics once a second."""
+    printed = time.ticks_ms()
+    while agent.state != ota.NOT_READY:
+        wait = agent.step()
+        if time.ticks_diff(time.ticks_ms(), printed) >= 1000:
+            printed = time.ticks_ms()
+            print("State:", agent.state, agent.stats)
+        link.check_msg(min(wait, 200))
+
+
+def start_application():
+    """Import the application's own module, if there is one, and call its start()."""
+    try:
+        import app
+    except ImportError as error:
+        if "'app'" in str(error):
+            return
+        raise
+    if hasattr(app, "start"):
+        app.start()
+
+
+def main():
+    try:
+        settings = ota.load_settings()
+        link = make_link(settings)
+        agent = ota.Agent(link, require(settings, "thing"), settings=settings)
+    except ota.SettingsError as error:
+        print("main: %s" % error)
+        return
+    link.set_callback(agent.on_message)
+    start_application()
+    print("main: running version %s from %s" % (agent.running[0], agent.slot))
+    while True:
+        try:
+            ota.note("network")
+            join_wifi(settings)
+            link.connect()
+            agent.start()
+            serve(link, agent)
+        except OSError as error:
+            print("main: link lost:", error)
+        time.sleep_ms(link.pause_ms())
+
+
+try:
+    main()
+except Exception as error:
+    ota.crashed(error)
+    sys.print_exception(error)

@@ -1,0 +1,695 @@
+"""The OTA agent: one update from job to acceptance, beside the running application.
+
+Rules
+- The MQTT callback only queues; `step()` does at most one block of work, then returns.
+- Nothing is erased before the head is verified; nothing boots before it is read back and hashed;
+  nothing is accepted before the job service, reached over the network, still names the job and
+  the application agrees.
+- A transition is written to the journal before it is told to anybody. Results are told until they
+  are answered.
+- An OSError of the client passes through `step()`: it means a lost link. The application
+  connects again and calls `start()`; the update goes on where it was.
+
+Phases are methods: `self._phase()` does what is due and returns the milliseconds until it wants
+to run again.
+"""
+
+from . import chip, jobs, package, recovery, settings, slots, stream, trust
+from . import journal as phases
+from .compat import const, ticks_add, ticks_diff, ticks_ms
+from .download import Download, Readback
+from .errors import (
+    AbortedError,
+    DowngradeError,
+    JobError,
+    MismatchError,
+    MomentumError,
+    OtaError,
+    RejectedError,
+    RolledBackError,
+    SameVersionError,
+    StateError,
+    StateMismatchError,
+)
+from .inbox import Inbox, Stats
+
+NOT_READY = "NotReady"
+READY = "Ready"
+ACTIVE = "Active"
+SHUTTING_DOWN = "ShuttingDown"
+SUSPENDED = "Suspended"
+
+EVENT_ACTIVATE = "Activate"
+EVENT_FAIL = "Fail"
+EVENT_START_TEST = "StartTest"
+
+_IDLE_MS = const(1000)
+_NO_ROLLBACK = (
+    "this board's bootloader has no rollback: flash a bootloader of MicroPython 1.21 or later by cable"
+)
+
+
+class Agent:
+    """The agent of one board. `Agent.current` is the newest one made.
+
+    client: anything with `publish(topic, msg, qos=)` and `subscribe(topic, qos)`; thing_name (str);
+    callback(event, detail): the application's, None for the default one, which activates and
+    accepts at once; settings: dict as `load_settings` returns it.
+    Raises SettingsError.
+    """
+
+    current = None
+
+    def __init__(self, client, thing_name, callback=None, *, settings=None):
+        given = settings or {}
+        self._settings = _checked(given)
+        self._product = _product(given)
+        self._client = client
+        self._callback = callback or self._default_callback
+        self._thing = thing_name
+        self._topics = jobs.Topics(thing_name)
+        self._prefix = self._topics.thing.encode()
+        self._stream = None
+        self._stream_data = b""
+        self.stats = Stats()
+        self._inbox = Inbox(self._settings["block_size"], self.stats)
+        self._buf = bytearray(slots.SECTOR)
+        self._out = bytearray()
+        self._slots = slots.Slots()
+        self.journal = phases.Journal()
+        self._running = None
+        self._online = False
+        self._gate = READY
+        self._due = ticks_ms()
+        self._pause = 0
+        self._requests = 0
+        self._job = None
+        self._download = None
+        self._readback = None
+        self._manifest = None
+        self._silent = False
+        self._momentum = 0
+        self._named = False
+        self._consent = False
+        self._tested = False
+        self._phase = self._ask
+        self._recover()
+        Agent.current = self
+
+    # -- what the application calls ---------------------------------------------------------
+
+    @property
+    def state(self):
+        """NotReady before start(); then Ready without a job, Active with one; Suspended."""
+        if self._gate != READY:
+            return self._gate
+        if not self._online:
+            return NOT_READY
+        return READY if self._phase in (self._ask, self._rest) else ACTIVE
+
+    @property
+    def image_state(self):
+        """The running image's otadata state, one of `slots.NEW` ... `slots.ABORTED`, or None."""
+        return self._slots.state(self._slots.running)
+
+    @property
+    def slot(self):
+        """Label of the slot that runs, as "ota_0"."""
+        return self._slots.running.label
+
+    @property
+    def progress(self):
+        """(blocks received, blocks in all) of the download in hand, None without one."""
+        download = self._download
+        return None if download is None else (download.received, download.blocks)
+
+    def start(self):
+        """Subscribe and begin, or go on. To be called after every successful connect.
+
+        Raises OSError when the client does.
+        """
+        self._inbox.clear()
+        for topic in self._topics.subscriptions:
+            self._client.subscribe(topic, 1)
+        if self._stream:
+            self._subscribe_stream()
+        self._gate = READY
+        self._online = True
+        self._named = False
+        self._ask_soon()
+
+    def on_message(self, topic, payload):
+        """Take a message from the MQTT callback. Only copies. False: the topic is not ours.
+
+        topic: bytes; payload: bytes or a view that is valid during the call.
+        """
+        if topic == self._stream_data:
+            self._inbox.put_block(payload)
+            return True
+        if not topic.startswith(self._prefix):
+            return False
+        self._inbox.put_control(topic, payload)
+        return True
+
+    def step(self):
+        """Do at most one block of work. Returns the milliseconds until it wants to run again.
+
+        Raises OSError when the client does.
+        """
+        chip.feed()
+        if self._gate != READY or not self._online:
+            return _IDLE_MS
+        try:
+            return self._work()
+        except OSError:
+            self._online = False
+            raise
+        except OtaError as error:
+            self._fail(error)
+            return 0
+
+    def check_for_update(self):
+        """Ask the job service now. Raises StateError before start()."""
+        if not self._online:
+            raise StateError("call start() after connecting first")
+        self._ask_soon()
+
+    def activate(self):
+        """Boot into the verified image as soon as the service has heard of it.
+
+        Raises StateError when no verified image waits.
+        """
+        if self._phase != self._wait_for_application:
+            raise StateError("there is no verified image to activate")
+        self.journal.save(agreed=True)
+        self._phase = self._tell_ready
+        self._act_soon()
+
+    def accept(self):
+        """Agree to keep the image under test. Final once the job service named the job.
+
+        Raises StateError when no image is being tested.
+        """
+        if self._phase != self._prove:
+            raise StateError("there is no image under test to accept")
+        self._consent = True
+
+    def reject(self, reason="rejected by the application"):
+        """Refuse the image under test (resets, the old image returns), or the verified one."""
+        if self._phase == self._prove:
+            self.journal.save(cause=RejectedError.cause, detail=reason)
+            chip.reset()
+        elif self._phase == self._wait_for_application:
+            self._fail(RejectedError(reason))
+        else:
+            raise StateError("there is no image to reject")
+
+    def abort(self, reason="aborted by the application"):
+        """Give up the update in hand before it is activated. Raises StateError without one."""
+        if self._job is None or self._phase in (self._prove, self._report):
+            raise StateError("there is no update to abort")
+        self._fail(AbortedError(reason))
+
+    def suspend(self):
+        """Stop working until resume(); what was received stays."""
+        self._gate = SUSPENDED
+
+    def resume(self):
+        """Go on after suspend(). Raises StateError when not suspended."""
+        if self._gate != SUSPENDED:
+            raise StateError("the agent is not suspended")
+        self._gate = READY
+        self._ask_soon()
+
+    def shutdown(self):
+        """Stop for good; the journal keeps an update in flight. `start()` begins again."""
+        self._online = False
+        self._gate = NOT_READY
+        self._inbox.clear()
+
+    # -- what runs --------------------------------------------------------------------------
+
+    @property
+    def running(self):
+        """(version, sequence) of the running image, from its trailer; ("0.0.0", 0) without one."""
+        if self._running is None:
+            manifest = self._trailer_of(self._slots.running)
+            self._running = (manifest.version, manifest.sequence) if manifest else ("0.0.0", 0)
+        return self._running
+
+    def _trailer_of(self, slot):
+        """Return the verified manifest in `slot`'s trailer, or None."""
+        trailer = slot.read_trailer(self._buf)
+        if trailer is None:
+            return None
+        try:
+            return package.parse_record(trailer[0], self._keys())
+        except OtaError:
+            return None
+
+    def _keys(self):
+        return trust.load_keys(settings.load_keys())
+
+    def _floor(self):
+        """The highest sequence this board has accepted: journal or running, valid trailer."""
+        if self.image_state == slots.VALID:
+            return max(self.journal.floor, self.running[1])
+        return self.journal.floor
+
+    # -- at start ---------------------------------------------------------------------------
+
+    def _recover(self):
+        """Carry out what `recovery.decide` makes of journal and otadata."""
+        running, other = self._slots.running, self._slots.other
+        cause = chip.reset_cause()
+        action = recovery.decide(
+            self.journal,
+            (running.label,) + self._slots.record(running),
+            (other.label,) + self._slots.record(other),
+            self._slots.active_is_running,
+            cause,
+        )
+        if action == recovery.RESET:
+            chip.reset()
+        elif action == recovery.NO_ROLLBACK:
+            if not self.journal.no_rollback:
+                self.journal.save(no_rollback=True)
+        elif action == recovery.TEST:
+            note = chip.noted()
+            self._tested = note is None or note[0] not in ("boot", "selftest")
+            self._phase = self._prove
+        elif action == recovery.ACCEPTED:
+            self._accepted()
+        elif action == recovery.ACTIVATE:
+            self.journal.save(phase=phases.VERIFIED, agreed=True)
+        elif action == recovery.FAILED:
+            why, sentence = recovery.explain(self.journal, cause, chip.noted())
+            chip.forget_note()
+            self._finish(jobs.FAILED, RolledBackError(sentence, why))
+        if self.journal.result:
+            self._phase = self._report
+
+    # -- the loop ---------------------------------------------------------------------------
+
+    def _work(self):
+        control = self._inbox.take_control()
+        if control:
+            self._on_control(*control)
+            return 0
+        payload = self._inbox.block()
+        if payload is not None:
+            try:
+                self._on_block(payload)
+            finally:
+                self._inbox.block_done()
+            return 0
+        return self._phase()
+
+    def _on_control(self, topic, payload):
+        answer = self._topics.answered_update(topic)
+        if answer:
+            self._on_update_answer(answer[0], answer[1], payload)
+        elif topic in (self._topics.get + "/accepted", self._topics.notify):
+            try:
+                job, timestamp = jobs.parse(payload)
+            except JobError as error:
+                self._on_bad_job(error)
+                return
+            chip.set_clock(timestamp)
+            self._on_job(job)
+
+    def _left(self):
+        """Milliseconds until the timer is due, 0 when it is."""
+        return max(0, ticks_diff(self._due, ticks_ms()))
+
+    def _again(self, milliseconds):
+        self._due = ticks_add(ticks_ms(), milliseconds)
+
+    def _again_later(self):
+        """Set the timer, twice as far away each time."""
+        self._pause = min(
+            max(2 * self._pause, self._settings["request_ms"]), self._settings["retry_max_ms"]
+        )
+        self._again(self._pause)
+
+    def _act_soon(self):
+        self._pause = 0
+        self._due = ticks_ms()
+
+    def _ask_soon(self):
+        if self._phase == self._rest:
+            self._phase = self._ask
+        self._silent = False
+        if self._phase == self._receive:
+            self._ask_for_job()
+        self._act_soon()
+
+    def _ask_for_job(self):
+        """Publish a request for the next job. Token as the 2019 agent makes it."""
+        token = "%d:%s" % (self._requests, self._thing)
+        self._requests += 1
+        self._client.publish(self._topics.get, jobs.get_request(token), qos=1)
+
+    # -- phases -----------------------------------------------------------------------------
+
+    def _ask(self):
+        """No job in hand: ask for one until there is an answer."""
+        left = self._left()
+        if left == 0:
+            self._again_later()
+            self._ask_for_job()
+        return left or self._pause
+
+    def _rest(self):
+        """The queue is empty; notify-next will tell."""
+        return _IDLE_MS
+
+    def _receive(self):
+        """Blocks are on their way: ask for more when all have come, or when it stays silent."""
+        if self._download.idle or self._inbox.lost_block:
+            self._request_blocks()
+        elif self._left() == 0:
+            self._silent = True
+            self._ask_for_job()
+            self._request_blocks()
+        return self._left()
+
+    def _request_blocks(self):
+        self._inbox.lost_block = False
+        self._download.request(self._out)
+        self._again(self._settings["request_ms"])
+        self._client.publish(self._stream.get, self._out, qos=0)
+
+    def _check(self):
+        """Read the image back and hash it, a sector per step."""
+        if not self._readback.step():
+            return 0
+        self._readback = None
+        journal = self.journal
+        if journal.phase != phases.VERIFIED:
+            directory = self._slots.running.read_trailer(self._buf)
+            self._slots.other.write_trailer(
+                self._manifest.record, directory[1] if directory else "", self._buf
+            )
+            journal.save(phase=phases.VERIFIED, next=0)
+        self._download = None
+        if journal.agreed:
+            self._phase = self._tell_ready
+        else:
+            self._phase = self._wait_for_application
+            self._callback(EVENT_ACTIVATE, self._manifest.version)
+        self._act_soon()
+        return 0
+
+    def _wait_for_application(self):
+        """The image is verified; `activate()` decides when."""
+        return _IDLE_MS
+
+    def _tell_ready(self):
+        """Tell the service that a self-test comes, until it has answered."""
+        left = self._left()
+        if left == 0:
+            self._again_later()
+            details = jobs.status_details(self_test="ready", updatedBy="0x%x" % self.running[1])
+            self._update(jobs.IN_PROGRESS, details)
+        return left or self._pause
+
+    def _commit(self):
+        """The service knows: make the new slot boot, and reset. Nothing stands between."""
+        journal = self.journal
+        other = self._slots.other
+        if not self._slots.active_is_running:
+            raise MismatchError("otadata names a slot that does not run; flash the board by cable")
+        journal.save(
+            phase=phases.ACTIVATED,
+            slot=other.label,
+            tries=journal.tries + 1,
+            otadata=self._slots.highest_sequence,
+        )
+        chip.forget_note()
+        other.set_boot()
+        chip.reset()
+
+    def _prove(self):
+        """This image is under test: reach the service, hear the job named, ask the application."""
+        if not self._tested:
+            return _IDLE_MS  # boot.py's self-test was broken off: only the deadline follows
+        if self._named and self._consent:
+            self._slots.mark_valid()
+            chip.end_test()
+            self._accepted()
+            return 0
+        chip.note("handler" if self._named else "broker")
+        left = self._left()
+        if left == 0 and not self._named:
+            self._again_later()
+            self._ask_for_job()
+        return min(left or self._pause, _IDLE_MS)
+
+    def _report(self):
+        """A result is not yet acknowledged: tell it again."""
+        left = self._left()
+        if left == 0:
+            self._again_later()
+            result = self.journal.result
+            self._client.publish(
+                self._topics.update(result["job"]),
+                jobs.update_request(result["status"], result["details"]),
+                qos=1,
+            )
+        return left or self._pause
+
+    # -- what the service says --------------------------------------------------------------
+
+    def _on_job(self, job):
+        """The service names the next job, or None."""
+        if self._phase == self._prove:
+            self._on_job_under_test(job)
+        elif self._phase == self._report:
+            pass  # the queue is asked again once the result is acknowledged
+        elif job is None:
+            self._drop("the job was cancelled")
+            self._phase = self._rest
+        elif self._job is None or job.job_id != self._job.job_id:
+            self._drop("the job was cancelled")
+            self._take(job)
+        elif self._silent and self._phase == self._receive:
+            self._silent = False
+            self._momentum += 1
+            if self._momentum >= self._settings["momentum"]:
+                raise MomentumError("the service names the job, but sends no block of its stream")
+
+    def _on_job_under_test(self, job):
+        known = self.journal.job
+        if job is None or self._named or (known and job.job_id != known):
+            return
+        if not known:
+            if not job.in_self_test:
+                return
+            self.journal.save(
+                phase=phases.TESTING, job=job.job_id, slot=self._slots.running.label
+            )
+        self._named = True
+        self._job = job
+        details = jobs.status_details(self_test="active", updatedBy="0x%x" % self.running[1])
+        self._update(jobs.IN_PROGRESS, details)
+        if not self._consent:
+            self._callback(EVENT_START_TEST, self.running[0])
+
+    def _on_bad_job(self, error):
+        """A document that cannot be read fails its own job, unless something else is in hand."""
+        if error.job_id and self._phase in (self._ask, self._rest):
+            self.journal.save(job=error.job_id)
+            self._fail(error)
+
+    def _on_update_answer(self, job_id, accepted, payload):
+        if self._phase == self._report and job_id == self.journal.result["job"]:
+            if accepted or jobs.is_final(payload):
+                self.journal.save(phase=phases.NONE, result=None)
+                self._phase = self._ask
+                self._act_soon()
+        elif self._phase == self._tell_ready and job_id == self._job.job_id:
+            if accepted:
+                self._commit()
+            elif jobs.is_final(payload):
+                self._drop("the job was ended by the service")
+                self._phase = self._ask
+                self._act_soon()
+
+    # -- one job ----------------------------------------------------------------------------
+
+    def _take(self, job):
+        """Begin with `job`, or go on with it. Raises OtaError; the job then fails with it."""
+        journal = self.journal
+        self._job = job
+        self._momentum = 0
+        self._silent = False
+        mine = job.job_id == journal.job
+        if mine and journal.phase == phases.VERIFIED:
+            self._manifest = self._trailer_of(self._slots.other)
+            if self._manifest and self._manifest.identity.hex() == journal.identity:
+                firmware = self._manifest.component(package.FIRMWARE)
+                self._readback = Readback(self._slots.other, firmware, self._buf)
+                self._phase = self._check
+                return
+        if not mine:
+            journal.finish(job=job.job_id)
+        if job.in_self_test and journal.phase == phases.NONE:
+            self._refuse_stale_test(job)
+        if journal.no_rollback:
+            raise MismatchError(_NO_ROLLBACK)
+        if job.stream is None or "MQTT" not in job.protocols:
+            raise JobError("the job offers no MQTT stream")
+        self._download = Download(
+            job,
+            self._slots.other,
+            self._keys(),
+            self._admit,
+            self._settings["block_size"],
+            self._settings["window"],
+            self._buf,
+        )
+        self._stream = stream.Topics(self._topics.thing, job.stream)
+        self._stream_data = self._stream.data.encode()
+        self._subscribe_stream()
+        self._phase = self._receive
+        self._act_soon()
+
+    def _refuse_stale_test(self, job):
+        """The service believes in a test this board knows nothing of (journal lost, rolled back)."""
+        mine = self.running[1]
+        if job.updated_by == mine:
+            raise SameVersionError("the test is over: sequence %d runs again" % mine)
+        if job.updated_by > mine:
+            raise DowngradeError("the test is over: sequence %d runs" % mine)
+        raise StateMismatchError("the job is in self-test, but no image is under test here")
+
+    def _admit(self, manifest):
+        """Decide on a verified head; returns the bytes of the package already in the slot."""
+        journal = self.journal
+        identity = manifest.identity.hex()
+        package.admit(
+            manifest,
+            product=self._product,
+            chip=self._slots.running.chip_id(),
+            capacity=self._slots.other.capacity,
+            floor=self._floor(),
+            now=chip.unix_time(),
+        )
+        present = 0
+        if journal.phase == phases.RECEIVING and journal.identity == identity:
+            present = journal.next
+        else:
+            journal.finish(
+                phase=phases.RECEIVING,
+                job=self._job.job_id,
+                slot=self._slots.other.label,
+                identity=identity,
+                sequence=manifest.sequence,
+            )
+        self._manifest = manifest
+        return present
+
+    def _on_block(self, payload):
+        if self._phase != self._receive:
+            return
+        download = self._download
+        before = download.received
+        if not download.block(payload):
+            return
+        self._momentum = 0
+        self._silent = False
+        self._again(self._settings["request_ms"])
+        received = download.received
+        if download.complete:
+            self._readback = download.readback()
+            self._phase = self._check
+        elif received:
+            self._on_progress(before, received)
+
+    def _on_progress(self, before, received):
+        every = self._settings["checkpoint_blocks"]
+        if before and received // every != before // every:
+            self.journal.save(next=self._download.checkpoint)
+        every = self._settings["status_blocks"]
+        if not before or received // every != before // every:
+            progress = "%d/%d" % (received, self._download.blocks)
+            self._update(jobs.IN_PROGRESS, {"receive": progress}, qos=0)
+
+    def _update(self, status, details, qos=1):
+        topic = self._topics.update(self._job.job_id)
+        self._client.publish(topic, jobs.update_request(status, details), qos=qos)
+
+    def _subscribe_stream(self):
+        self._client.subscribe(self._stream.data, 0)
+        self._client.subscribe(self._stream.rejected, 0)
+
+    # -- how it ends ------------------------------------------------------------------------
+
+    def _accepted(self):
+        """The new image is VALID in otadata: note it in one write, then tell."""
+        version, sequence = self.running
+        details = jobs.status_details("accepted v" + version, version=version)
+        self._end(jobs.SUCCEEDED, details, floor=max(self.journal.floor, sequence))
+
+    def _fail(self, error):
+        """The job in hand ends with `error`."""
+        self._finish(jobs.FAILED, error)
+        self._callback(EVENT_FAIL, error)
+
+    def _finish(self, status, error):
+        details = jobs.status_details(
+            error.reason(), detail=str(error), cause=error.cause, version=self.running[0]
+        )
+        self._end(status, details)
+
+    def _end(self, status, details, **changes):
+        """Journal the result, unacknowledged, then the history; reporting follows."""
+        journal = self.journal
+        job_id = journal.job
+        entry = {
+            "status": status,
+            "job": job_id,
+            "sequence": journal.sequence,
+            "version": details.get("version"),
+            "cause": details.get("cause", ""),
+            "detail": details.get("detail", "")[:96],
+        }
+        phase = phases.ACCEPTED if status == jobs.SUCCEEDED else phases.NONE
+        result = {"job": job_id, "status": status, "details": details} if job_id else None
+        journal.finish(phase=phase, result=result, **changes)
+        journal.remember(entry)
+        self._forget_job()
+        self._phase = self._report if result else self._ask
+        self._act_soon()
+
+    def _drop(self, why):
+        """Let go of the job in hand, if any, without a report: the service ended it."""
+        if self.journal.job:
+            self.journal.finish()
+        if self._job is not None:
+            self._forget_job()
+            self._callback(EVENT_FAIL, AbortedError(why))
+
+    def _forget_job(self):
+        self._job = None
+        self._download = None
+        self._readback = None
+        self._manifest = None
+        self._stream = None
+        self._stream_data = b""
+        self._inbox.clear()
+
+    def _default_callback(self, event, detail):
+        if event == EVENT_ACTIVATE:
+            self.activate()
+        elif event == EVENT_START_TEST:
+            self.accept()
+
+
+def _checked(given):
+    return settings.agent_settings(given)
+
+
+def _product(given):
+    return settings.require(given, "product")

@@ -1,0 +1,204 @@
+"""CBOR (RFC 8949), as little as an update needs.
+
+`loads` reads signed data and takes only the deterministic encoding (RFC 8949, 4.2.1): what has one
+meaning has one spelling. `head` walks data that others encode as they like. `dump` writes into
+a bytearray. Floats, simple values and bignums do not occur and are refused.
+"""
+
+from .compat import const
+
+UINT = const(0)
+NEGATIVE = const(1)
+BYTES = const(2)
+TEXT = const(3)
+ARRAY = const(4)
+MAP = const(5)
+TAG = const(6)
+OTHER = const(7)
+
+INDEFINITE = const(-1)
+_DEPTH = const(6)
+_BREAK = const(0xFF)
+
+
+class Tagged:
+    """A tagged item: `tag` (int) and `value`."""
+
+    def __init__(self, tag, value):
+        self.tag = tag
+        self.value = value
+
+
+def head(data, pos):
+    """Read one item's head at `pos`.
+
+    Returns (major type, argument, position after the head); the argument is INDEFINITE for
+    indefinite lengths. A break (0xFF) reads as (OTHER, INDEFINITE, ...). Raises ValueError.
+    """
+    try:
+        first = data[pos]
+    except IndexError:
+        raise ValueError("CBOR ends too early")
+    major = first >> 5
+    low = first & 31
+    pos += 1
+    if low < 24:
+        return major, low, pos
+    if low == 31:
+        return major, INDEFINITE, pos
+    if low > 27:
+        raise ValueError("CBOR uses a reserved length")
+    size = 1 << (low - 24)
+    if pos + size > len(data):
+        raise ValueError("CBOR ends too early")
+    value = 0
+    for i in range(pos, pos + size):
+        value = value << 8 | data[i]
+    return major, value, pos + size
+
+
+def skip(data, pos, depth=_DEPTH):
+    """Return the position after the item at `pos`. Raises ValueError."""
+    if depth == 0:
+        raise ValueError("CBOR nests too deep")
+    major, value, pos = head(data, pos)
+    _check_size(data, major, value)
+    if major in (BYTES, TEXT) and value != INDEFINITE:
+        if pos + value > len(data):
+            raise ValueError("CBOR ends too early")
+        return pos + value
+    if major in (UINT, NEGATIVE) or major == OTHER:
+        if value == INDEFINITE:
+            raise ValueError("CBOR has a stray break")
+        return pos
+    if major == TAG:
+        return skip(data, pos, depth - 1)
+    if value == INDEFINITE:
+        while not at_break(data, pos):
+            pos = skip(data, pos, depth - 1)
+        return pos + 1
+    for _ in range(value if major == ARRAY else 2 * value):
+        pos = skip(data, pos, depth - 1)
+    return pos
+
+
+def at_break(data, pos):
+    """Say whether an indefinite-length item ends at `pos`. Raises ValueError past the end."""
+    if pos >= len(data):
+        raise ValueError("CBOR ends too early")
+    return data[pos] == _BREAK
+
+
+def loads(data):
+    """Decode one deterministically encoded item that fills `data`. Raises ValueError."""
+    value, end = _load(data, 0, _DEPTH)
+    if end != len(data):
+        raise ValueError("CBOR is followed by other bytes")
+    return value
+
+
+def _load(data, start, depth):
+    if depth == 0:
+        raise ValueError("CBOR nests too deep")
+    major, value, pos = head(data, start)
+    if major == OTHER or value == INDEFINITE:
+        raise ValueError("CBOR holds a float, a simple value or an indefinite length")
+    if pos - start > 1 and value < _shortest(pos - start):
+        raise ValueError("CBOR spells a number longer than needed")
+    _check_size(data, major, value)
+    if major == UINT:
+        return value, pos
+    if major == NEGATIVE:
+        return -1 - value, pos
+    if major == TAG:
+        inner, pos = _load(data, pos, depth - 1)
+        return Tagged(value, inner), pos
+    if major == ARRAY:
+        return _load_array(data, value, pos, depth)
+    if major == MAP:
+        return _load_map(data, value, pos, depth)
+    end = pos + value
+    if end > len(data):
+        raise ValueError("CBOR ends too early")
+    raw = bytes(data[pos:end])
+    return (raw if major == BYTES else str(raw, "utf-8")), end
+
+
+def _check_size(data, major, value):
+    """Refuse a count or length that the data cannot hold, before anything loops over it."""
+    if BYTES <= major <= MAP and value > len(data):
+        raise ValueError("CBOR ends too early")
+
+
+def _shortest(head_size):
+    """Return the smallest value that needs a head of `head_size` bytes (2, 3, 5 or 9)."""
+    return 24 if head_size == 2 else 1 << 8 * (head_size // 2)
+
+
+def _load_array(data, count, pos, depth):
+    items = []
+    for _ in range(count):
+        item, pos = _load(data, pos, depth - 1)
+        items.append(item)
+    return items, pos
+
+
+def _load_map(data, count, pos, depth):
+    items = {}
+    before = b""
+    for _ in range(count):
+        start = pos
+        key, pos = _load(data, pos, depth - 1)
+        if not isinstance(key, (int, str)):
+            raise ValueError("CBOR map key is neither a number nor a text")
+        encoded = bytes(data[start:pos])
+        if encoded <= before:
+            raise ValueError("CBOR map keys are not sorted, or occur twice")
+        before = encoded
+        items[key], pos = _load(data, pos, depth - 1)
+    return items, pos
+
+
+def dump(out, value):
+    """Append `value` (int, bytes, str, list, or dict in the order wanted) to the bytearray `out`."""
+    if isinstance(value, int):
+        if value < 0:
+            _dump_head(out, NEGATIVE, -1 - value)
+        else:
+            _dump_head(out, UINT, value)
+    elif isinstance(value, (bytes, bytearray, memoryview)):
+        _dump_head(out, BYTES, len(value))
+        out.extend(value)
+    elif isinstance(value, str):
+        encoded = value.encode()
+        _dump_head(out, TEXT, len(encoded))
+        out.extend(encoded)
+    elif isinstance(value, list):
+        _dump_head(out, ARRAY, len(value))
+        for item in value:
+            dump(out, item)
+    else:
+        raise TypeError("CBOR cannot hold %r" % (value,))
+
+
+def dump_map(out, *pairs):
+    """Append a map of the (key, value) pairs, in the order given."""
+    _dump_head(out, MAP, len(pairs))
+    for key, value in pairs:
+        dump(out, key)
+        dump(out, value)
+
+
+def _dump_head(out, major, value):
+    major <<= 5
+    if value < 24:
+        out.append(major | value)
+        return
+    for low in (24, 25, 26, 27):
+        size = 1 << (low - 24)
+        if value < 1 << 8 * size:
+            out.append(major | low)
+            for shift in range(8 * (size - 1), -1, -8):
+                out.append(value >> shift & 0xFF)
+            return
+    raise ValueError("CBOR cannot hold %d" % value)

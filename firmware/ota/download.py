@@ -1,0 +1,160 @@
+"""One package on its way into the idle slot: head, blocks, read-back.
+
+Knows no MQTT and no clock: it says what to ask for, takes what came, and raises what is wrong.
+Nothing is erased before the head is verified and admitted.
+"""
+
+from hashlib import sha256
+
+from . import package, stream
+from .errors import BlockRangeError, ImageError, JobError
+from .slots import SECTOR, check_image
+
+
+class Readback:
+    """Hashes an image as it lies in a slot, a sector per step.
+
+    component: of the manifest; buf: scratch, 4096 bytes.
+    """
+
+    def __init__(self, slot, component, buf):
+        self._slot = slot
+        self._component = component
+        self._view = memoryview(buf)
+        self._hash = sha256()
+        self._done = 0
+
+    def step(self):
+        """Hash one more sector. Returns True when the whole image is as the manifest says.
+
+        Raises ImageError, FlashError.
+        """
+        component = self._component
+        piece = self._view[: min(SECTOR, component.size - self._done)]
+        self._slot.read(self._done, piece)
+        if self._done == 0:
+            if len(piece) < 36:
+                raise ImageError("the firmware is not an ESP32 application image")
+            check_image(piece, component.chip)
+        self._hash.update(piece)
+        self._done += len(piece)
+        if self._done < component.size:
+            return False
+        if self._hash.digest() != component.sha256:
+            raise ImageError("%s does not hold what the manifest says" % self._slot.label)
+        return True
+
+
+class Download:
+    """The transfer of one job's file.
+
+    job: jobs.Job; slot: the idle slots.Slot; keys: trust.load_keys; admit(manifest): raises unless
+    the package may be installed, else returns how many of its bytes the slot already has (a
+    checkpoint); block_size (bytes) and window (blocks) of a request; buf: scratch, 4096 bytes.
+    """
+
+    def __init__(self, job, slot, keys, admit, block_size, window, buf):
+        self._job = job
+        self._slot = slot
+        self._keys = keys
+        self._admit = admit
+        self._block_size = block_size
+        self._window_size = window
+        self._buf = buf
+        self.manifest = None
+        # The head is one sector, whatever the block size.
+        size = min(block_size, package.HEAD_SIZE)
+        self._head_size = min(job.file_size, package.HEAD_SIZE)
+        self._window = stream.Window(self._head_size, size, package.HEAD_SIZE // size)
+        self._asked = 0
+        self.blocks = (job.file_size + block_size - 1) // block_size
+
+    @property
+    def received(self):
+        """How many blocks of the file are here."""
+        return self._window.received if self.manifest else 0
+
+    @property
+    def complete(self):
+        """Whether every block is in the slot."""
+        return self.manifest is not None and self._window.complete
+
+    @property
+    def checkpoint(self):
+        """How many bytes of the package are safely in the slot, a multiple of the sector."""
+        return min(self._window.first * self._block_size, self._job.file_size) // SECTOR * SECTOR
+
+    @property
+    def idle(self):
+        """Whether everything asked for has come, so that more can be asked for."""
+        return self._asked == 0
+
+    def request(self, out):
+        """Write the request for what is missing into the bytearray `out`."""
+        stream.get_request(out, self._job.file_id, self._window)
+        self._asked = bin(self._window.missing()).count("1")
+
+    def block(self, payload):
+        """Take a `data/cbor` message (memoryview).
+
+        Returns True when it brought something new, False for a duplicate. Raises BlockError,
+        BlockRangeError, FlashError; with the head's last block everything `package.parse_head`
+        and `admit` raise.
+        """
+        file_id, index, start, end = stream.parse_data(payload)
+        window = self._window
+        if file_id != self._job.file_id:
+            return False
+        if self.manifest is None and index >= window.blocks:
+            return False  # of an earlier transfer of this file
+        expected = window.length_of(index)
+        if not window.wants(index):
+            return False
+        if end - start != expected:
+            if index == 0 and end - start == package.HEAD_SIZE:
+                return False  # the head once more, while larger blocks are awaited
+            raise BlockRangeError(
+                "block %d has %d bytes instead of %d" % (index, end - start, expected)
+            )
+        data = payload[start:end]
+        if self.manifest is None:
+            at = index * window.block_size
+            self._buf[at : at + len(data)] = data
+        else:
+            self._store(index * self._block_size, data)
+        window.mark(index)
+        self._asked = max(0, self._asked - 1)
+        if self.manifest is None and window.complete:
+            self._begin()
+        return True
+
+    def readback(self):
+        """Return the Readback for what was received."""
+        return Readback(self._slot, self._firmware, self._buf)
+
+    def _begin(self):
+        """The head is here: verify it, ask for admission, and open the window."""
+        manifest = package.parse_head(memoryview(self._buf)[: self._head_size], self._keys)
+        if manifest.package_size != self._job.file_size:
+            raise JobError(
+                "the job says %d bytes, the manifest %d"
+                % (self._job.file_size, manifest.package_size)
+            )
+        present = self._admit(manifest)
+        self._firmware = manifest.component(package.FIRMWARE)
+        size = self._block_size
+        first = max(present // size, package.HEAD_SIZE // size)
+        self._slot.begin(max(0, first * size - self._firmware.offset))
+        self._window = stream.Window(self._job.file_size, size, self._window_size, first)
+        self._asked = 0
+        self.manifest = manifest
+
+    def _store(self, offset, data):
+        """Write what of `data`, at `offset` of the package, belongs to the firmware."""
+        offset -= self._firmware.offset
+        if offset < 0:
+            data = data[-offset:]
+            offset = 0
+        data = data[: max(0, self._firmware.length - offset)]
+        if len(data):
+            self._slot.write(offset, data)

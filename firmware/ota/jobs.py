@@ -1,0 +1,204 @@
+"""AWS IoT Jobs messages (MQTT): topics, parsing, building. No state.
+
+Topics lie under `$aws/things/<thing>/jobs/`. Requests are published by the board; answers come on
+`accepted` and `rejected` below the request's topic, and `notify-next` tells when another job
+has moved to the front.
+"""
+
+import json
+
+from .errors import JobError
+
+QUEUED = "QUEUED"
+IN_PROGRESS = "IN_PROGRESS"
+SUCCEEDED = "SUCCEEDED"
+FAILED = "FAILED"
+
+# Limits of statusDetails (AWS IoT Jobs): pairs, characters of a value.
+_MAX_PAIRS = 10
+_MAX_VALUE = 1024
+
+# A refused update that may go through later; any other refusal is final (AWS error codes).
+_TRANSIENT = ("RequestThrottled", "InternalError")
+
+
+class Topics:
+    """The topics of one thing.
+
+    get, notify: request for the next job; the topic of unasked-for news.
+    subscriptions: every filter the board must subscribe to. A plain broker delivers nothing
+    unsubscribed, AWS delivers the answers anyway.
+    """
+
+    def __init__(self, thing_name):
+        self.thing = "$aws/things/%s/" % thing_name
+        self._jobs = self.thing + "jobs/"
+        self.get = self._jobs + "$next/get"
+        self.notify = self._jobs + "notify-next"
+        self.subscriptions = (
+            self.get + "/accepted",
+            self.get + "/rejected",
+            self.notify,
+            self._jobs + "+/update/accepted",
+            self._jobs + "+/update/rejected",
+        )
+
+    def update(self, job_id):
+        """Return the topic on which the status of `job_id` is reported."""
+        return "%s%s/update" % (self._jobs, job_id)
+
+    def answered_update(self, topic):
+        """Return (job id, accepted) when `topic` answers a status report, else None."""
+        parts = topic.split("/")
+        if len(parts) == 7 and parts[5] == "update" and topic.startswith(self._jobs):
+            return parts[4], parts[6] == "accepted"
+        return None
+
+
+class Job:
+    """One job execution, as far as an update needs it.
+
+    job_id, status (str), details (dict str -> str); from the document: stream (str or None),
+    file_id (int), file_size (bytes), protocols (list of str).
+    """
+
+    def __init__(self, job_id, status, details, stream, file_id, file_size, protocols):
+        self.job_id = job_id
+        self.status = status
+        self.details = details
+        self.stream = stream
+        self.file_id = file_id
+        self.file_size = file_size
+        self.protocols = protocols
+
+    @property
+    def in_self_test(self):
+        """Whether the service believes that a new image is being tested (key `self_test`)."""
+        return "self_test" in self.details
+
+    @property
+    def updated_by(self):
+        """The sequence of the image that reported last (int), 0 if none did or it is unreadable."""
+        text = self.details.get("updatedBy", "0")
+        try:
+            return int(text, 16) if text.startswith("0x") else int(text)
+        except (AttributeError, ValueError):
+            return 0
+
+
+def parse(payload):
+    """Read a `$next/get/accepted` or `notify-next` message.
+
+    Returns (job or None, timestamp in Unix seconds or 0). None: the queue is empty.
+    Raises JobError; its attribute `job_id` names the job to fail, or is None if there is none.
+    """
+    message = _object(_json(payload), "the message")
+    timestamp = message.get("timestamp", 0)
+    if not isinstance(timestamp, int):
+        timestamp = 0
+    if "execution" not in message:
+        return None, timestamp
+    execution = _object(message["execution"], "execution")
+    job_id = execution.get("jobId")
+    if not isinstance(job_id, str) or not 1 <= len(job_id) <= 64 or "/" in job_id:
+        raise _error("the job has no usable jobId")
+    try:
+        return _job(job_id, execution), timestamp
+    except JobError as error:
+        error.job_id = job_id
+        raise
+
+
+def _job(job_id, execution):
+    details = _object(execution.get("statusDetails", {}), "statusDetails")
+    document = _object(execution.get("jobDocument"), "jobDocument")
+    update = _object(document.get("afr_ota"), "afr_ota")
+    files = update.get("files")
+    if not isinstance(files, list) or len(files) != 1:
+        raise _error("the job must name exactly one file")
+    file = _object(files[0], "files[0]")
+    stream = update.get("streamname")
+    if stream is not None and not (isinstance(stream, str) and 1 <= len(stream) <= 128):
+        raise _error("streamname is not a text of 1 to 128 characters")
+    if stream is not None and ("/" in stream or "+" in stream or "#" in stream):
+        raise _error("streamname holds a character of topic syntax")
+    file_id = _number(file, "fileid", 0, 255)
+    file_size = _number(file, "filesize", 0, 0xFFFFFFFF)
+    if file_size == 0:
+        error = _error("filesize is 0")
+        error.sub = 4
+        raise error
+    protocols = update.get("protocols", ["MQTT"])
+    if not isinstance(protocols, list):
+        raise _error("protocols is not a list")
+    status = execution.get("status", QUEUED)
+    return Job(job_id, status, details, stream, file_id, file_size, protocols)
+
+
+def get_request(token):
+    """Build a DescribeJobExecution request for `$next`. token: str of at most 64 characters."""
+    return json.dumps({"clientToken": token[:64]}).encode()
+
+
+def update_request(status, details):
+    """Build an UpdateJobExecution request. details: a dict made by `status_details`."""
+    return json.dumps({"status": status, "statusDetails": details}).encode()
+
+
+def status_details(reason=None, **pairs):
+    """Return a dict for statusDetails that the service cannot refuse.
+
+    Values become printable text of 1 to 1024 characters; None and empty values are left out;
+    `reason` stays whatever else does not fit into ten pairs.
+    """
+    details = {}
+    if reason:
+        details["reason"] = _printable(reason)
+    for key in sorted(pairs):
+        if pairs[key] not in (None, "") and len(details) < _MAX_PAIRS:
+            details[key] = _printable(str(pairs[key]))
+    return details
+
+
+def is_final(payload):
+    """Say whether an `update/rejected` message ends the matter, or the report may be sent again."""
+    try:
+        return _json(payload).get("code") not in _TRANSIENT
+    except (AttributeError, JobError):
+        return True
+
+
+def _printable(text):
+    return "".join(c if " " <= c <= "~" else "?" for c in text[:_MAX_VALUE]) or "?"
+
+
+def _json(payload):
+    try:
+        return json.loads(bytes(payload))
+    except ValueError:
+        raise _error("the message is not JSON")
+
+
+def _object(value, name):
+    if not isinstance(value, dict):
+        raise _error(name + " is missing or not an object")
+    return value
+
+
+def _number(holder, key, lowest, highest):
+    """Return holder[key] as int. v3 agents take quoted numbers too."""
+    value = holder.get(key)
+    if isinstance(value, str):
+        try:
+            value = int(value)
+        except ValueError:
+            value = None
+    if not isinstance(value, int) or isinstance(value, bool) or not lowest <= value <= highest:
+        raise _error("%s is not a number from %d to %d" % (key, lowest, highest))
+    return value
+
+
+def _error(text):
+    error = JobError(text)
+    error.job_id = None
+    return error

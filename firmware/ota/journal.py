@@ -1,0 +1,133 @@
+"""What must survive a power cut: which update is in flight, and what the service must still hear.
+
+One JSON blob in NVS, written once per transition, read and written by boot.py too. An unknown
+version counts as lost. otadata decides what runs; the journal only explains.
+
+    v         version of this layout, 1
+    phase     one of the phases below
+    origin    "job", "local" or "person": who asked for the update
+    job       job id (str), "" without a job
+    slot      label of the slot that is filled or tested
+    identity  hex of the package's identity
+    sequence  of the package
+    otadata   highest sequence in otadata before set_boot
+    tries     how often the slot was activated for this job
+    agreed    True once the application agreed to the reboot
+    next      bytes of the package that are safely in the slot (checkpoint)
+    floor     highest sequence ever accepted
+    cause     why the test failed, with `detail`, one sentence; written by boot.py or the agent
+    result    {"job", "status", "details"}: not yet acknowledged by the service
+    no_rollback  True once the bootloader turned out to have no rollback
+A second blob keeps the last eight results, newest first.
+"""
+
+import json
+
+from esp32 import NVS
+
+from .compat import const
+
+NONE = "NONE"
+RECEIVING = "RECEIVING"
+VERIFIED = "VERIFIED"
+ACTIVATED = "ACTIVATED"
+TESTING = "TESTING"
+ACCEPTED = "ACCEPTED"
+FAILED = "FAILED"
+
+_VERSION = const(1)
+_KEEP = const(8)
+_NAMESPACE = "ota"
+_MAX_BLOB = const(2048)
+_NOT_FOUND = const(-4354)
+
+_EMPTY = {
+    "phase": NONE,
+    "origin": "job",
+    "job": "",
+    "slot": "",
+    "identity": "",
+    "sequence": 0,
+    "otadata": 0,
+    "tries": 0,
+    "agreed": False,
+    "next": 0,
+    "floor": 0,
+    "cause": "",
+    "detail": "",
+    "result": None,
+    "no_rollback": False,
+}
+# What ends with an update; the rest outlives it.
+_OF_ONE_UPDATE = (
+    "phase",
+    "origin",
+    "job",
+    "slot",
+    "identity",
+    "sequence",
+    "otadata",
+    "tries",
+    "agreed",
+    "next",
+    "cause",
+    "detail",
+)
+
+
+class Journal:
+    """The journal as read at start; its keys are attributes. `lost`: there was none to read."""
+
+    def __init__(self):
+        self._nvs = NVS(_NAMESPACE)
+        stored = _read(self._nvs, "journal")
+        self.lost = not isinstance(stored, dict) or stored.get("v") != _VERSION
+        for key in _EMPTY:
+            setattr(self, key, _EMPTY[key])
+        if not self.lost:
+            for key in _EMPTY:
+                if _fits(stored.get(key), _EMPTY[key]):
+                    setattr(self, key, stored[key])
+
+    def save(self, **changes):
+        """Change the named keys and write the journal: one NVS commit. Raises OSError."""
+        for key in changes:
+            setattr(self, key, changes[key])
+        fields = {"v": _VERSION}
+        for key in _EMPTY:
+            fields[key] = getattr(self, key)
+        _write(self._nvs, "journal", fields)
+        self.lost = False
+
+    def finish(self, **changes):
+        """As `save`, but first forget the update in flight."""
+        for key in _OF_ONE_UPDATE:
+            setattr(self, key, _EMPTY[key])
+        self.save(**changes)
+
+    def history(self):
+        """Return the last results, newest first: a list of dicts."""
+        stored = _read(self._nvs, "history")
+        return stored if isinstance(stored, list) else []
+
+    def remember(self, entry):
+        """Put `entry` (dict) in front of the history. Raises OSError."""
+        _write(self._nvs, "history", ([entry] + self.history())[:_KEEP])
+
+
+def _fits(value, default):
+    return isinstance(value, dict if default is None else type(default))
+
+
+def _read(nvs, key):
+    buf = bytearray(_MAX_BLOB)
+    try:
+        length = nvs.get_blob(key, buf)
+        return json.loads(bytes(memoryview(buf)[:length]))
+    except (OSError, ValueError):
+        return None
+
+
+def _write(nvs, key, value):
+    nvs.set_blob(key, json.dumps(value).encode())
+    nvs.commit()

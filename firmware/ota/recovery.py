@@ -1,0 +1,86 @@
+"""What a start finds, and what it means: the journal against otadata. Pure.
+
+Running slot R, other slot O; rows in the order in which they are tried.
+
+    journal         otadata                       meaning
+    any             R NEW and active              bootloader without rollback     NO_ROLLBACK
+    any             O PENDING and active          the bootloader refused O        RESET
+    FAILED          any                           boot.py rolled back by itself   FAILED
+    ACTIVATED, TESTING -> R   R VALID             accepted, the note was cut      ACCEPTED
+    any             R PENDING                     a new image to prove            TEST
+    ACTIVATED -> O  O blank, or its record older than the journal's note
+                                                  set_boot was cut                ACTIVATE
+    ACTIVATED, TESTING -> O   otherwise: it was started, and the old image is back
+        after a power cut, tries left                                             ACTIVATE
+        else                                                                      FAILED
+    NONE, RECEIVING, VERIFIED, ACCEPTED, lost     ordinary boot                   ORDINARY
+"""
+
+from . import journal as phases
+from .compat import const
+from .slots import NEW, PENDING, VALID
+
+ORDINARY = "ordinary"
+ACTIVATE = "activate"
+ACCEPTED = "accepted"
+TEST = "test"
+FAILED = "failed"
+NO_ROLLBACK = "no_rollback"
+RESET = "reset"
+
+MAX_TRIES = const(2)
+# A note younger than this at the deadline means that the application was alive (ms).
+_ALIVE_MS = const(5000)
+
+# Stage noted last -> (cause, sentence) when the watchdog bit although the application was alive.
+_ALIVE = {
+    "network": ("no_network", "it did not reach the network or the broker within the deadline"),
+    "broker": ("no_job", "the job service did not name this job within the deadline"),
+    "handler": ("no_answer", "the application did not accept it within the deadline"),
+}
+
+
+def decide(journal, running, other, active_is_running, cause):
+    """Return what to do, one of the constants above.
+
+    journal: a journal.Journal; running, other: (slot label, otadata sequence, otadata state), the
+    latter two None without a record; active_is_running (bool): whether the active record names
+    the running slot; cause: from `chip.reset_cause`.
+    """
+    if running[2] == NEW and active_is_running:
+        return NO_ROLLBACK
+    if other[2] == PENDING and not active_is_running:
+        return RESET
+    if journal.phase == phases.FAILED:
+        return FAILED
+    in_test = journal.phase in (phases.ACTIVATED, phases.TESTING)
+    if in_test and journal.slot == running[0] and running[2] == VALID:
+        return ACCEPTED
+    if running[2] == PENDING:
+        return TEST
+    if not in_test or journal.slot != other[0]:
+        return ORDINARY
+    if journal.phase == phases.ACTIVATED and (other[1] or 0) <= journal.otadata:
+        return ACTIVATE if journal.tries <= MAX_TRIES else FAILED
+    if cause == "power" and journal.tries < MAX_TRIES and not journal.cause:
+        return ACTIVATE
+    return FAILED
+
+
+def explain(journal, cause, note):
+    """Say why the new image failed: (cause, sentence).
+
+    cause: from `chip.reset_cause`; note: from `chip.noted`, (stage, ms before the deadline).
+    """
+    if journal.cause:
+        return journal.cause, journal.detail
+    if cause == "power":
+        return "power", "the power was cut during the test, %d times" % journal.tries
+    if note is None:
+        return "crash", "the bootloader refused the new image, or it died before boot.py"
+    stage, left = note
+    if cause != "watchdog":
+        return "crash", "the chip was reset at stage %s of the test" % stage
+    if stage in _ALIVE and left < _ALIVE_MS:
+        return _ALIVE[stage]
+    return "watchdog", "it hung at stage %s until the watchdog bit" % stage

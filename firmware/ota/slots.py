@@ -1,0 +1,214 @@
+"""The two OTA slots: write, read back, trailer, and what otadata says of them.
+
+Rules (ESP-IDF; each broken one costs a board)
+- The running slot is never opened for writing: the chip panics.
+- mark valid marks the *active* record, so it is called only when that record names the running slot.
+- set_boot is never called on the running slot: it would lose the other slot's record.
+- While a slot is being filled it has no trailer, so that nothing half-written passes for whole.
+"""
+
+from binascii import crc32
+from hashlib import sha256
+
+from esp32 import Partition
+
+from .compat import const
+from .errors import ActivateError, FlashError, ImageError, SettingsError, StateError
+
+SECTOR = const(4096)
+
+# States of an otadata record (esp_ota_img_states_t).
+NEW = const(0)
+PENDING = const(1)
+VALID = const(2)
+INVALID = const(3)
+ABORTED = const(4)
+
+_OTADATA = const(0)
+_FIRST_OTA = const(0x10)
+_LAST_OTA = const(0x1F)
+
+_RECORDS = const(4056)
+_DIRECTORY = const(4064)
+
+_IMAGE_MAGIC = const(0xE9)
+_DESCRIPTOR = b"\x32\x54\xcd\xab"
+
+
+class Slot:
+    """One OTA slot. label (str), index (int), size and capacity (bytes) of it."""
+
+    def __init__(self, partition):
+        _, subtype, self.address, self.size, self.label, _ = partition.info()
+        self.index = subtype - _FIRST_OTA
+        self.capacity = self.size - SECTOR
+        self._partition = partition
+        self._erased = 0
+
+    def begin(self, written=0):
+        """Prepare for writing: the trailer goes first; the first `written` bytes stay."""
+        self._erase(self.size // SECTOR - 1)
+        self._erased = (written + SECTOR - 1) // SECTOR
+
+    def write(self, offset, data):
+        """Program `data` at `offset` (bytes); sectors are erased when they are first reached.
+
+        Order within the last few sectors does not matter, as every sector is erased only once.
+        Raises FlashError.
+        """
+        last = (offset + len(data) - 1) // SECTOR
+        while self._erased <= last:
+            self._erase(self._erased)
+            self._erased += 1
+        self._program(offset, data)
+
+    def read(self, offset, buf):
+        """Fill `buf` with the bytes at `offset`. Raises FlashError."""
+        try:
+            self._partition.readblocks(offset // SECTOR, buf, offset % SECTOR)
+        except OSError as error:
+            raise FlashError("%s cannot be read at %d: %s" % (self.label, offset, error))
+
+    def chip_id(self):
+        """Return the chip id in the image's header (int); None when there is no image."""
+        header = bytearray(24)
+        self.read(0, header)
+        return header[12] | header[13] << 8 if header[0] == _IMAGE_MAGIC else None
+
+    def write_trailer(self, record, directory, buf):
+        """Say what the slot now is. record: bytes of a signed head; directory: str, "" for none.
+
+        buf: scratch, 4096 bytes. Read back and compared; raises FlashError.
+        """
+        for i in range(SECTOR):
+            buf[i] = 0xFF
+        buf[: len(record)] = record
+        name = directory.encode()
+        for i in range(_RECORDS, _DIRECTORY):
+            buf[i] = name[i - _RECORDS] if i - _RECORDS < len(name) else 0
+        view = memoryview(buf)
+        buf[_DIRECTORY:] = sha256(view[:_DIRECTORY]).digest()
+        self._erase(self.size // SECTOR - 1)
+        self._program(self.capacity, view[:SECTOR])
+        if self.read_trailer(buf) is None:
+            raise FlashError("the trailer of %s does not read back" % self.label)
+
+    def read_trailer(self, buf):
+        """Return (records, directory) of the slot: a view into `buf` and a str; None if none.
+
+        buf: scratch, 4096 bytes. Records must be verified before they are believed.
+        """
+        self.read(self.capacity, buf)
+        view = memoryview(buf)
+        if sha256(view[:_DIRECTORY]).digest() != bytes(view[_DIRECTORY:SECTOR]):
+            return None
+        try:
+            directory = bytes(view[_RECORDS:_DIRECTORY]).rstrip(b"\x00").decode()
+        except UnicodeError:
+            return None
+        return view[:_RECORDS], directory
+
+    def set_boot(self):
+        """Make the bootloader start this slot next. The only commit. Raises ActivateError."""
+        try:
+            self._partition.set_boot()
+        except OSError as error:
+            raise ActivateError("the chip refuses to boot %s: %s" % (self.label, error))
+
+    def _program(self, offset, data):
+        try:
+            self._partition.writeblocks(offset // SECTOR, data, offset % SECTOR)
+        except OSError as error:
+            raise FlashError("%s would not take bytes at %d: %s" % (self.label, offset, error))
+
+    def _erase(self, sector):
+        try:
+            status = self._partition.ioctl(6, sector)
+        except OSError as error:
+            raise FlashError("%s would not erase sector %d: %s" % (self.label, sector, error))
+        if status:
+            raise FlashError("%s would not erase sector %d: %d" % (self.label, sector, status))
+
+
+class Slots:
+    """Both slots as they are now: `running` and `other`.
+
+    Raises SettingsError on a board whose partition table has no two OTA slots.
+    """
+
+    def __init__(self):
+        here = Partition(Partition.RUNNING)
+        otadata = Partition.find(Partition.TYPE_DATA, subtype=_OTADATA)
+        self._count = 0
+        for partition in Partition.find(Partition.TYPE_APP):
+            if _FIRST_OTA <= partition.info()[1] <= _LAST_OTA:
+                self._count += 1
+        if not otadata or self._count < 2:
+            raise SettingsError("this board's partition table has no two OTA slots")
+        self._otadata = otadata[0]
+        self.running = Slot(here)
+        self.other = Slot(here.get_next_update())
+
+    def record(self, slot):
+        """Return (sequence, state) of `slot`'s newest otadata record, (None, None) without one."""
+        newest = None, None
+        for sequence, state in self._records():
+            if (sequence - 1) % self._count == slot.index and sequence > (newest[0] or 0):
+                newest = sequence, state
+        return newest
+
+    def state(self, slot):
+        """Return the state in `slot`'s otadata record (NEW, PENDING, ...), None without one."""
+        return self.record(slot)[1]
+
+    @property
+    def highest_sequence(self):
+        """The highest sequence in otadata, 0 when it is blank."""
+        return max([0] + [sequence for sequence, _ in self._records()])
+
+    @property
+    def active_is_running(self):
+        """Whether the record that mark valid would mark names the running slot."""
+        best = 0
+        for sequence, state in self._records():
+            if state not in (INVALID, ABORTED):
+                best = max(best, sequence)
+        return best > 0 and (best - 1) % self._count == self.running.index
+
+    @property
+    def pending(self):
+        """Whether the running image still has to prove itself."""
+        return self.active_is_running and self.state(self.running) == PENDING
+
+    def mark_valid(self):
+        """Accept the running image: no rollback from here on. Raises StateError, ActivateError."""
+        if not self.active_is_running:
+            raise StateError("otadata names another slot than the running one; reset first")
+        try:
+            Partition.mark_app_valid_cancel_rollback()
+        except OSError as error:
+            raise ActivateError("the chip would not accept the image: %s" % error)
+
+    def _records(self):
+        """Return the (sequence, state) of every otadata record whose CRC holds."""
+        records = []
+        buf = bytearray(32)
+        for sector in (0, 1):
+            self._otadata.readblocks(sector, buf)
+            sequence = int.from_bytes(buf[:4], "little")
+            crc = int.from_bytes(buf[28:], "little")
+            if sequence != 0xFFFFFFFF and crc32(buf[:4], 0xFFFFFFFF) == crc:
+                records.append((sequence, int.from_bytes(buf[24:28], "little")))
+        return records
+
+
+def check_image(start, chip):
+    """Check the first bytes (at least 36) of an application image for `chip` (chip id).
+
+    `set_boot` would also take a bootloader, which the bootloader then refuses to start; the
+    application descriptor's magic at 32 tells them apart. Raises ImageError.
+    """
+    if start[0] != _IMAGE_MAGIC or bytes(start[32:36]) != _DESCRIPTOR:
+        raise ImageError("the firmware is not an ESP32 application image")
+    if start[12] | start[13] << 8 != chip:
+        raise ImageError("the image's header names chip %d" % (start[12] | start[13] << 8))

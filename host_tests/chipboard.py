@@ -1,0 +1,100 @@
+"""The simulated board in this process: power it, run boot.py and the agent, cut it, look at it."""
+
+from __future__ import annotations
+
+import importlib
+import io
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+ROOT = Path(__file__).resolve().parent.parent
+for folder in (ROOT / "sim" / "chip", ROOT / "firmware"):
+    if str(folder) not in sys.path:
+        sys.path.insert(0, str(folder))
+
+import shims  # noqa: E402
+
+shims.install()
+
+import bootloader  # noqa: E402
+import hardware  # noqa: E402
+import nor  # noqa: E402
+from layout import FLASH_SIZE, SLOT_SIZE, SLOTS  # noqa: E402
+
+
+class Memory(io.BytesIO):
+    """A flash chip's cells."""
+
+
+class ChipBoard:
+    """One board. flash: its nor.Nor; folder: stands for its file system (`/`)."""
+
+    def __init__(self, folder: Path, *, rollback: bool = True) -> None:
+        self.cells = Memory(b"\xff" * FLASH_SIZE)
+        self.flash = nor.Nor(self.cells, FLASH_SIZE)
+        self.folder = folder
+        self.rollback = rollback
+        (folder / "etc").mkdir(parents=True, exist_ok=True)
+        hardware.board = None
+        self.cause = hardware.PWRON
+
+    def flash_slot(self, index: int, image: bytes, trailer: bytes | None = None) -> None:
+        """Put an image into a slot by cable."""
+        start = SLOTS[index][3]
+        view = self.cells.getbuffer()
+        view[start : start + SLOT_SIZE] = b"\xff" * SLOT_SIZE
+        view[start : start + len(image)] = image
+        if trailer:
+            view[start + SLOT_SIZE - 4096 : start + SLOT_SIZE] = trailer
+
+    def slot_bytes(self, index: int, length: int) -> bytes:
+        start = SLOTS[index][3]
+        return bytes(self.cells.getbuffer()[start : start + length])
+
+    def write_etc(self, name: str, data: bytes | dict[str, Any]) -> None:
+        raw = data if isinstance(data, bytes) else json.dumps(data).encode()
+        (self.folder / "etc" / name).write_bytes(raw)
+
+    def power_on(self) -> Any:
+        """Run the bootloader with the cause the last reset left. Returns the hardware.Board."""
+        return hardware.power_on(self.flash, self.cause, self.rollback)
+
+    def run(self, action: Callable[[], Any]) -> Any:
+        """Run `action`; returns its result, or the Reset or PowerCut that ended it."""
+        try:
+            return action()
+        except hardware.Reset as reset:
+            self.cause = reset.cause
+            return reset
+        except nor.PowerCut as cut:
+            self.cause = hardware.PWRON
+            self.flash.cut_at = None
+            return cut
+
+    def boot_py(self, **replaced: Any) -> dict[str, Any]:
+        """Execute boot.py as the chip does, its ROOT pointing at this board's folder."""
+        source = (ROOT / "boot.py").read_text().replace('ROOT = "/"', f'ROOT = "{self.folder}/"')
+        names: dict[str, Any] = {"__name__": "__main__", **replaced}
+        exec(compile(source, "boot.py", "exec"), names)
+        return names
+
+    @property
+    def running(self) -> int:
+        return int(hardware.board.running)
+
+    def records(self) -> list[tuple[int, int] | None]:
+        return bootloader.records(self.flash)
+
+
+def fresh_ota(folder: Path) -> ModuleType:
+    """Import the agent as after a reset, its ROOT pointing at `folder`."""
+    for name in [name for name in sys.modules if name == "ota" or name.startswith("ota.")]:
+        del sys.modules[name]
+    ota = importlib.import_module("ota")
+    settings = importlib.import_module("ota.settings")
+    settings.ROOT = f"{folder}/"
+    return ota

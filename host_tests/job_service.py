@@ -1,0 +1,161 @@
+"""The job service and a perfect broker, in memory: a simulator with knobs, for the agent's logic.
+
+`Client` is what the application hands to the agent. Requests are answered in order when
+`deliver` is called, so a test decides when anything happens.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import deque
+from typing import Any
+
+import cbor2
+
+
+class LinkDown(OSError):
+    """The link is gone."""
+
+
+class JobService:
+    """Jobs and streams of one thing. Knobs: `drop_blocks`, `silent_stream`, `online`."""
+
+    def __init__(self, thing: str) -> None:
+        self.prefix = f"$aws/things/{thing}/"
+        self.queue: list[str] = []
+        self.jobs: dict[str, dict[str, Any]] = {}
+        self.files: dict[str, bytes] = {}
+        self.updates: list[tuple[str, str, dict[str, str]]] = []
+        self.stream_requests: list[dict[str, Any]] = []
+        self.outgoing: deque[tuple[str, bytes]] = deque()
+        self.drop_blocks: set[int] = set()
+        self.silent_stream = False
+        self.silent_updates = False
+        self.online = True
+        self.now = 1_800_000_000
+
+    def add(self, job_id: str, data: bytes) -> None:
+        """Queue a job that delivers `data`."""
+        self.files[job_id] = data
+        document = {
+            "afr_ota": {
+                "protocols": ["MQTT"],
+                "streamname": job_id,
+                "files": [{"filepath": "x.ota", "filesize": len(data), "fileid": 0}],
+            }
+        }
+        self.jobs[job_id] = {
+            "jobId": job_id,
+            "status": "QUEUED",
+            "queuedAt": self.now,
+            "lastUpdatedAt": self.now,
+            "versionNumber": 1,
+            "executionNumber": 1,
+            "jobDocument": document,
+        }
+        self.queue.append(job_id)
+        if len(self.queue) == 1:
+            self.notify()
+
+    def cancel(self, job_id: str) -> None:
+        self.jobs[job_id]["status"] = "CANCELED"
+        self._dequeue(job_id)
+
+    def status(self, job_id: str) -> str:
+        return str(self.jobs[job_id]["status"])
+
+    def details(self, job_id: str) -> dict[str, str]:
+        return dict(self.jobs[job_id].get("statusDetails", {}))
+
+    def notify(self) -> None:
+        self._send("jobs/notify-next", self._next())
+
+    def handle(self, topic: str, payload: bytes) -> None:
+        """Take one request of the board."""
+        path = topic.removeprefix(self.prefix).split("/")
+        if path[:3] == ["jobs", "$next", "get"]:
+            token = json.loads(payload).get("clientToken")
+            self._send("jobs/$next/get/accepted", {"clientToken": token, **self._next()})
+        elif path[0] == "jobs" and path[2] == "update":
+            self._update(path[1], json.loads(payload))
+        elif path[0] == "streams" and path[2:] == ["get", "cbor"]:
+            self._stream(path[1], cbor2.loads(payload))
+        else:
+            raise AssertionError(f"a request nobody knows: {topic}")
+
+    def _next(self) -> dict[str, Any]:
+        answer: dict[str, Any] = {"timestamp": self.now}
+        if self.queue:
+            answer["execution"] = self.jobs[self.queue[0]]
+        return answer
+
+    def _update(self, job_id: str, request: dict[str, Any]) -> None:
+        self.updates.append((job_id, request["status"], request.get("statusDetails", {})))
+        if self.silent_updates:
+            return
+        job = self.jobs.get(job_id)
+        if job is None or job_id not in self.queue:
+            code = "ResourceNotFound" if job is None else "InvalidStateTransition"
+            self._send(f"jobs/{job_id}/update/rejected", {"code": code, "message": ""})
+            return
+        job["status"] = request["status"]
+        job["statusDetails"] = request.get("statusDetails", {})
+        job["versionNumber"] += 1
+        self._send(f"jobs/{job_id}/update/accepted", {"timestamp": self.now})
+        if request["status"] in ("SUCCEEDED", "FAILED", "REJECTED"):
+            self._dequeue(job_id)
+
+    def _dequeue(self, job_id: str) -> None:
+        first = self.queue[:1] == [job_id]
+        self.queue.remove(job_id)
+        if first:
+            self.notify()
+
+    def _stream(self, stream: str, request: dict[str, Any]) -> None:
+        self.stream_requests.append(request)
+        if self.silent_stream or stream not in self.queue:
+            return
+        data, size = self.files[stream], request["l"]
+        bits = int.from_bytes(request["b"], "little")
+        for i in range(bits.bit_length()):
+            index = request["o"] + i
+            block = data[index * size : (index + 1) * size]
+            if not bits >> i & 1 or not block:
+                continue
+            if index in self.drop_blocks:
+                self.drop_blocks.discard(index)
+                continue
+            message = {"f": request["f"], "i": index, "l": len(block), "p": block}
+            topic = f"streams/{stream}/data/cbor"
+            self.outgoing.append((self.prefix + topic, cbor2.dumps(message)))
+
+    def _send(self, topic: str, message: dict[str, Any]) -> None:
+        self.outgoing.append((self.prefix + topic, json.dumps(message).encode()))
+
+
+class Client:
+    """An MQTT client on a perfect link to `service`, as the agent needs one."""
+
+    def __init__(self, service: JobService) -> None:
+        self.service = service
+        self.agent: Any = None
+        self.filters: list[str] = []
+
+    def subscribe(self, topic: str, qos: int = 0) -> None:
+        self._check()
+        self.filters.append(topic)
+
+    def publish(self, topic: str, msg: bytes, retain: bool = False, qos: int = 0) -> None:
+        self._check()
+        self.service.handle(topic, bytes(msg))
+
+    def deliver(self, count: int = 1) -> None:
+        """Hand up to `count` waiting messages to the agent."""
+        for _ in range(count):
+            if self.service.outgoing:
+                topic, payload = self.service.outgoing.popleft()
+                self.agent.on_message(topic.encode(), payload)
+
+    def _check(self) -> None:
+        if not self.service.online:
+            raise LinkDown(104, "reset")
