@@ -17,7 +17,7 @@ class ConfigError(FleetError):
     exit_code = 3
 
 
-class ServiceUnreachable(FleetError):
+class UnreachableError(FleetError):
     """No service answers at the endpoint."""
 
     exit_code = 4

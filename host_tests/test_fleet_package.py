@@ -1,4 +1,4 @@
-"""The package format: what `fleet` writes is what the format page says, and nothing else is read."""
+"""`fleet` writes packages as the format page says, and reads nothing else."""
 
 import hashlib
 import json
@@ -297,13 +297,21 @@ PLAIN = st.recursive(
 )
 
 
+def depth(value: Any) -> int:
+    if isinstance(value, (list, dict)):
+        inner = value.values() if isinstance(value, dict) else value
+        return 1 + max((depth(item) for item in inner), default=0)
+    return 0
+
+
 @given(PLAIN)
 def test_everything_written_is_read_back_unless_it_is_too_deep(value: Any) -> None:
     encoded = cbor.dumps(value)
-    try:
+    if depth(value) > cbor.MAX_DEPTH:
+        with pytest.raises(cbor.CBORError, match="nested"):
+            cbor.loads(encoded)
+    else:
         assert cbor.loads(encoded) == value
-    except cbor.CBORError as error:
-        assert "nested" in str(error)
 
 
 @given(st.binary(max_size=60))
