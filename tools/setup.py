@@ -21,7 +21,6 @@ if sys.version_info < (3, 11):
 import argparse
 import fcntl
 import hashlib
-import json
 import os
 import shutil
 import subprocess
@@ -159,7 +158,9 @@ def make_wasm() -> None:
 def find_natives() -> None:
     """Find or download the native programs; say in one sentence each what cannot be had."""
     say("setup: mosquitto and MicroPython")
-    natives.find_all()
+    for found in natives.find_all().values():
+        if isinstance(found, str):
+            say(f"setup: {found}")
 
 
 # --- stamps ---------------------------------------------------------------------------------------

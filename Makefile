@@ -1,0 +1,48 @@
+# Every target sets itself up; a second run starts at once. PYTHON is only needed to make .venv.
+PYTHON ?= python3
+VENV := .venv/bin
+# Tests run in this many processes.
+JOBS ?= 2
+# `make play APP=dir` runs the application in dir on the simulated board.
+APP ?=
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo play test test-all lint format doctor lock clean
+
+help: ## this list
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 12
+
+setup: ## make .venv and find or download what else is needed
+	@$(PYTHON) -m tools.setup
+
+demo: ## six updates on a simulated board, three minutes
+	@$(PYTHON) -m tools.setup venv umqtt natives
+	@$(VENV)/python -m demo
+
+play: ## broker, service and one board, until Ctrl-C; APP=dir runs your application
+	@$(PYTHON) -m tools.setup venv umqtt natives
+	@$(VENV)/python -m demo.play $(if $(APP),--app "$(APP)")
+
+test: setup ## everything but the slow tests, five minutes at most
+	@$(VENV)/pytest -n $(JOBS) -m "not slow"
+
+test-all: setup ## every test
+	@$(VENV)/pytest -n $(JOBS)
+
+lint: ## style, types, and that the firmware compiles and runs on the oldest chip supported
+	@$(PYTHON) -m tools.setup venv stubs
+	@$(VENV)/python -m tools.lint
+
+format: setup ## lay the code out as `make lint` wants it
+	@$(VENV)/ruff check --fix --select I .
+	@$(VENV)/ruff format .
+
+doctor: ## what was found on this machine, which version, from where
+	-@$(PYTHON) -m tools.setup
+	@$(PYTHON) -m tools.doctor
+
+lock: setup ## work out the locked versions anew
+	@$(VENV)/python -m tools.lock
+
+clean: ## remove everything that setup made
+	rm -rf .venv .cache build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -1,0 +1,23 @@
+"""What all tests share."""
+
+import os
+import shutil
+import sys
+import tempfile
+
+import pytest
+
+from tools.paths import ROOT
+
+# What stands for the chip is found under the chip's names, but never instead of a module of Python's own.
+sys.path.append(str(ROOT / "sim/chip"))
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    if not hasattr(config, "workerinput"):  # pytest-xdist's workers inherit it
+        os.environ["ON_BOARD_RESULTS"] = tempfile.mkdtemp(prefix="on-board-")
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    if not hasattr(config, "workerinput"):
+        shutil.rmtree(os.environ.pop("ON_BOARD_RESULTS"))
