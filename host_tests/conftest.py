@@ -9,7 +9,8 @@ import pytest
 
 from tools.paths import ROOT
 
-# What stands for the chip is found under the chip's names, but never instead of a module of Python's own.
+# What stands for the chip is found under the chip's names, but never instead of a module of
+# Python's own.
 sys.path.append(str(ROOT / "sim/chip"))
 
 

@@ -1,9 +1,9 @@
-"""Packages of the distribution without root: apt's own client over a state folder of the project's own.
+"""The distribution's packages without root: apt's own client over a private state folder.
 
-Archive, components and keyring are those that the machine's own sources files name (sources.list(5), both
-formats); apt checks the signatures as always. Nothing is installed: packages are downloaded and unpacked into
-a folder. Where the machine's release has too old a package, a newer release of the same archive is asked.
-Standard library only.
+Archive, components and keyring are those that the machine's own sources files name
+(sources.list(5), both formats); apt checks the signatures as always. Nothing is installed: packages
+are downloaded and unpacked into a folder. Where the machine's release has too old a package, a
+newer release of the same archive is asked. Standard library only.
 """
 
 from __future__ import annotations
@@ -18,7 +18,16 @@ from pathlib import Path
 # Names under which a Debian archive offers its newer releases, oldest first. They do not age.
 DEBIAN_NEWER = ("stable", "testing", "unstable")
 # Ubuntu names releases only, and "devel" for the one to come.
-UBUNTU_RELEASES = ("lunar", "mantic", "noble", "oracular", "plucky", "questing", "resolute", "devel")
+UBUNTU_RELEASES = (
+    "lunar",
+    "mantic",
+    "noble",
+    "oracular",
+    "plucky",
+    "questing",
+    "resolute",
+    "devel",
+)
 DEBIAN_ALIASES = frozenset({"oldstable", "stable", "testing", "unstable", "sid"})
 # Parts of a release that carry its fixes.
 POCKETS = ("", "-updates", "-security")
@@ -36,10 +45,10 @@ class Source:
     suites: tuple[str, ...]
     components: tuple[str, ...]
     signed_by: str = ""
-    """A keyring's path, or the key itself, exactly as it stands in a deb822 field. Empty: apt's trusted keys."""
+    """A keyring's path, or the key itself, as a deb822 field has it. Empty: apt's own keys."""
 
     def deb822(self, architecture: str) -> str:
-        """Return this source as a stanza for apt that asks for the package lists of one architecture only."""
+        """Return this source as a stanza that asks for the packages of one architecture only."""
         fields = {
             "Types": "deb",
             "URIs": " ".join(self.uris),
@@ -68,7 +77,10 @@ def parse_deb822(text: str) -> list[Source]:
                 name, value = line.split(":", 1)
                 name = name.strip().lower()
                 fields[name] = value.strip()
-        if "deb" not in fields.get("types", "").split() or fields.get("enabled", "yes").lower() == "no":
+        if (
+            "deb" not in fields.get("types", "").split()
+            or fields.get("enabled", "yes").lower() == "no"
+        ):
             continue
         found.append(
             Source(
@@ -81,7 +93,9 @@ def parse_deb822(text: str) -> list[Source]:
     return found
 
 
-ONE_LINE = re.compile(r"^deb\s+(?:\[(?P<options>[^\]]*)\]\s+)?(?P<uri>\S+)\s+(?P<suite>\S+)\s+(?P<components>[^#]+)")
+ONE_LINE = re.compile(
+    r"^deb\s+(?:\[(?P<options>[^\]]*)\]\s+)?(?P<uri>\S+)\s+(?P<suite>\S+)\s+(?P<components>[^#]+)"
+)
 
 
 def parse_one_line(text: str) -> list[Source]:
@@ -91,7 +105,9 @@ def parse_one_line(text: str) -> list[Source]:
         match = ONE_LINE.match(line.strip())
         if not match:
             continue
-        options = dict(word.split("=", 1) for word in (match["options"] or "").split() if "=" in word)
+        options = dict(
+            word.split("=", 1) for word in (match["options"] or "").split() if "=" in word
+        )
         found.append(
             Source(
                 uris=(match["uri"],),
@@ -117,15 +133,18 @@ def os_release(path: Path = Path("/etc/os-release")) -> dict[str, str]:
     """Return the fields of os-release(5), or none where there is no such file."""
     if not path.exists():
         return {}
-    lines = (line.split("=", 1) for line in path.read_text(encoding="utf-8").splitlines() if "=" in line)
+    lines = (
+        line.split("=", 1) for line in path.read_text(encoding="utf-8").splitlines() if "=" in line
+    )
     return {name: value.strip().strip("\"'") for name, value in lines}
 
 
 def releases(sources: list[Source], release: dict[str, str]) -> list[tuple[str, list[Source]]]:
-    """Return (name, sources) of the machine's own release and then of each newer one of the same archive.
+    """Return (name, sources) of the machine's own release, then of each newer one of its archive.
 
-    An archive is the distribution's when it carries the machine's release under its plain name in component
-    "main"; archives of other vendors which do so too are harmless: they lack the newer releases, or the package.
+    An archive is the distribution's when it carries the machine's release under its plain name in
+    component "main"; archives of other vendors which do so too are harmless: they lack the newer
+    releases, or the package.
     """
     codename = release.get("UBUNTU_CODENAME") or release.get("VERSION_CODENAME", "")
     ubuntu = "ubuntu" in (release.get("ID", ""), *release.get("ID_LIKE", "").split())
@@ -134,20 +153,27 @@ def releases(sources: list[Source], release: dict[str, str]) -> list[tuple[str, 
     for source in sources:
         if "main" not in source.components and "universe" not in source.components:
             continue
-        suites = tuple(s for s in source.suites if s in {name + pocket for name in names for pocket in POCKETS})
+        suites = tuple(
+            s for s in source.suites if s in {name + pocket for name in names for pocket in POCKETS}
+        )
         if suites:
             own.append(replace(source, suites=suites))
         if names & set(suites):
             base.append(source)
     if not base:
-        raise AptError(f"no file in /etc/apt names the archive of this release ({codename or 'unknown'})")
+        raise AptError(
+            f"no file in /etc/apt names the archive of this release ({codename or 'unknown'})"
+        )
     if not ubuntu:
         newer: tuple[str, ...] = DEBIAN_NEWER
     elif codename in UBUNTU_RELEASES:
         newer = UBUNTU_RELEASES[UBUNTU_RELEASES.index(codename) + 1 :]
     else:
         newer = ("devel",)
-    return [(codename, own), *((name, [replace(s, suites=(name,)) for s in base]) for name in newer)]
+    return [
+        (codename, own),
+        *((name, [replace(s, suites=(name,)) for s in base]) for name in newer),
+    ]
 
 
 def numbers(version: str) -> tuple[int, ...]:
@@ -165,7 +191,9 @@ class Archive:
         self._sources = sources
         self._updated = False
 
-    def _run(self, program: str, *arguments: str, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
+    def _run(
+        self, program: str, *arguments: str, cwd: Path | None = None
+    ) -> subprocess.CompletedProcess[str]:
         options = {
             "Dir::State": self._folder / "state",
             "Dir::State::status": self._folder / "status",
@@ -195,8 +223,8 @@ class Archive:
     def update(self) -> None:
         """Fetch the package lists, once.
 
-        A failing update is not an error in itself: apt uses the lists it could fetch and verify, and ignores the
-        rest; whether that is enough shows when a package is looked up.
+        A failing update is not an error in itself: apt uses the lists it could fetch and verify,
+        and ignores the rest; whether that is enough shows when a package is looked up.
         """
         if self._updated:
             return
@@ -215,14 +243,16 @@ class Archive:
     def candidate(self, package: str) -> str:
         """Return the version of `package` in this release, or "" where there is none."""
         self.update()
-        match = re.search(r"^\s*Candidate: (\S+)", self._run("apt-cache", "policy", package).stdout, re.M)
+        match = re.search(
+            r"^\s*Candidate: (\S+)", self._run("apt-cache", "policy", package).stdout, re.M
+        )
         return match[1] if match and match[1] != "(none)" else ""
 
     def libraries(self, package: str) -> list[str]:
         """Return the library packages that `package` depends on, the C library among them, sorted.
 
-        Only packages named lib... count: the rest of a Debian dependency tree (adduser, init scripts, perl) serves
-        an installed system, not an unpacked program.
+        Only packages named lib... count: the rest of a Debian dependency tree (adduser, init
+        scripts, perl) serves an installed system, not an unpacked program.
         """
         seen: set[str] = set()
         pending = [package]
@@ -244,7 +274,7 @@ class Archive:
         return sorted(seen)
 
     def unpack(self, packages: list[str], target: Path) -> None:
-        """Download `packages`, checked by apt against the signed lists, and unpack them into `target`."""
+        """Download `packages`, checked against the signed lists, and unpack them into `target`."""
         downloads = self._folder / "downloads"
         shutil.rmtree(downloads, ignore_errors=True)
         downloads.mkdir(parents=True)
@@ -258,10 +288,13 @@ class Archive:
 
 
 def archives(folder: Path) -> list[Archive]:
-    """Return the releases to ask, the machine's own first, each with its state below `folder`.
+    """Return the releases to ask, the machine's own first, with their state below `folder`.
 
     Raises AptError where there is no apt, or no archive named.
     """
     if not all(shutil.which(program) for program in ("apt-get", "apt-cache", "dpkg", "dpkg-deb")):
         raise AptError("this machine has no apt")
-    return [Archive(name, sources, folder / name) for name, sources in releases(machine_sources(), os_release())]
+    return [
+        Archive(name, sources, folder / name)
+        for name, sources in releases(machine_sources(), os_release())
+    ]

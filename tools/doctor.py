@@ -1,4 +1,4 @@
-"""`make doctor`: what the project found on this machine, which version, from where, and what to do about the rest.
+"""`make doctor`: what was found on this machine, which version, from where, what to do.
 
 Standard library only: it must speak where set-up failed.
 """
@@ -12,12 +12,23 @@ from tools.interpreters import INTERPRETERS, InterpreterMissing
 from tools.paths import CACHE, ROOT
 
 # What can be done without, and what happens then.
-OPTIONAL = {"micropython": "boards run under CPython instead, and the MicroPython tests are skipped"}
-PACKAGES = ("boto3", "cbor2", "cryptography", "paho-mqtt", "SQLAlchemy", "esptool", "mpremote", "littlefs-python")
+OPTIONAL = {
+    "micropython": "boards run under CPython instead, and the MicroPython tests are skipped"
+}
+PACKAGES = (
+    "boto3",
+    "cbor2",
+    "cryptography",
+    "paho-mqtt",
+    "SQLAlchemy",
+    "esptool",
+    "mpremote",
+    "littlefs-python",
+)
 
 
 def examine() -> list[tuple[str, str, str, bool]]:
-    """Return (name, version or "missing", where from or what to do, fine?) of everything the project needs."""
+    """Return (name, version or "missing", where from or what to do, fine?) of all that is needed."""
     rows = [("python", sys.version.split()[0], sys.executable, sys.version_info >= (3, 11))]
     found = natives.find_all()
     for name, result in found.items():
@@ -34,7 +45,11 @@ def examine() -> list[tuple[str, str, str, bool]]:
             except InterpreterMissing as error:
                 rows.append((interpreter.label, "missing", str(error), False))
     umqtt = CACHE / "umqtt/umqtt/simple.py"
-    rows.append(file_row("umqtt.simple", umqtt, (ROOT / "tools/umqtt.lock").read_text().split()[0].split("==")[1]))
+    rows.append(
+        file_row(
+            "umqtt.simple", umqtt, (ROOT / "tools/umqtt.lock").read_text().split()[0].split("==")[1]
+        )
+    )
     rows += [package_row(package) for package in PACKAGES]
     return rows
 

@@ -1,6 +1,7 @@
 """The interpreters, beside CPython, that run the pure tests of host_tests/on_board/.
 
-Each runs a whole file of tests in one process, through host_tests/on_board/runner.py, and says what became of each.
+Each runs a whole file of tests in one process, through host_tests/on_board/runner.py, and says what
+became of each.
 """
 
 import ast
@@ -17,7 +18,8 @@ ON_BOARD = ROOT / "host_tests/on_board"
 WASM = CACHE / "wasm/node_modules"
 # What the tests and the firmware under test may open, copied into WebAssembly's own file system.
 FOLDERS = ("firmware", "sim/chip", "host_tests/on_board", "host_tests/vectors")
-# Heap of the unix port. The tests hold vectors and results that a chip never would; RAM is measured elsewhere.
+# Heap of the unix port. The tests hold vectors and results that a chip never would; RAM is measured
+# elsewhere.
 UNIX_HEAP = "16m"
 
 
@@ -27,7 +29,7 @@ class InterpreterMissing(Exception):
 
 @dataclass(frozen=True)
 class Interpreter:
-    """One interpreter: `label` names it in test ids; `wasm` is the npm alias of a WebAssembly build."""
+    """One interpreter: its `label` in test ids and, of a WebAssembly build, the npm alias."""
 
     label: str
     wasm: str = ""
@@ -36,14 +38,21 @@ class Interpreter:
         """Return the argv that runs `tests` of `file`; raises InterpreterMissing."""
         try:
             if not self.wasm:
-                runner = [*natives.command("micropython"), "-X", f"heapsize={UNIX_HEAP}", str(ON_BOARD / "runner.py")]
+                runner = [
+                    *natives.command("micropython"),
+                    "-X",
+                    f"heapsize={UNIX_HEAP}",
+                    str(ON_BOARD / "runner.py"),
+                ]
                 return [*runner, str(ROOT), file.name, *tests]
             node = natives.command("node")
         except natives.NativeMissing as error:
             raise InterpreterMissing(str(error)) from error
         library = WASM / self.wasm / "micropython.mjs"
         if not library.exists():
-            raise InterpreterMissing("MicroPython as WebAssembly is not installed; run `make setup`")
+            raise InterpreterMissing(
+                "MicroPython as WebAssembly is not installed; run `make setup`"
+            )
         script = [*node, str(ON_BOARD / "wasm.mjs"), str(library), str(ROOT), ":".join(FOLDERS)]
         return [*script, file.name, *tests]
 
@@ -67,19 +76,25 @@ class Outcome:
 def test_names(file: Path) -> list[str]:
     """Return the names of the test functions of `file`, in order, without importing it."""
     tree = ast.parse(file.read_text(encoding="utf-8"))
-    return [node.name for node in tree.body if isinstance(node, ast.FunctionDef) and node.name.startswith("test")]
+    return [
+        node.name
+        for node in tree.body
+        if isinstance(node, ast.FunctionDef) and node.name.startswith("test")
+    ]
 
 
 def slow_names(file: Path) -> list[str]:
-    """Return the tests that `file` lists in its constant SLOW: too slow under MicroPython for `make test`."""
+    """Return what `file` lists in its constant SLOW: too slow under MicroPython for `make test`."""
     for node in ast.parse(file.read_text(encoding="utf-8")).body:
-        if isinstance(node, ast.Assign) and any(isinstance(t, ast.Name) and t.id == "SLOW" for t in node.targets):
+        if isinstance(node, ast.Assign) and any(
+            isinstance(t, ast.Name) and t.id == "SLOW" for t in node.targets
+        ):
             return list(ast.literal_eval(node.value))
     return []
 
 
 def read_outcomes(printed: str, tests: list[str]) -> dict[str, Outcome]:
-    """Read what runner.py printed about `tests`; those it says nothing about died with their interpreter."""
+    """Read what runner.py printed; `tests` it says nothing about died with their interpreter."""
     outcomes: dict[str, Outcome] = {}
     pending: list[str] = []
     for line in printed.splitlines():
@@ -89,11 +104,15 @@ def read_outcomes(printed: str, tests: list[str]) -> dict[str, Outcome]:
             pending = []
         else:
             pending.append(line)
-    ended = Outcome(False, "the interpreter ended before this test did; it printed:\n" + "\n".join(pending))
+    ended = Outcome(
+        False, "the interpreter ended before this test did; it printed:\n" + "\n".join(pending)
+    )
     return {name: outcomes.get(name, ended) for name in tests}
 
 
-def run_file(interpreter: Interpreter, file: Path, tests: list[str], timeout_s: float) -> dict[str, Outcome]:
+def run_file(
+    interpreter: Interpreter, file: Path, tests: list[str], timeout_s: float
+) -> dict[str, Outcome]:
     """Run `tests` of `file` in one process; raises InterpreterMissing.
 
     A process that takes longer than `timeout_s` seconds is killed, and counts as having died.
@@ -110,13 +129,17 @@ def run_file(interpreter: Interpreter, file: Path, tests: list[str], timeout_s: 
         )
         printed = done.stdout.decode(errors="replace")
     except subprocess.TimeoutExpired as error:
-        printed = (error.stdout or b"").decode(errors="replace") + f"\nkilled after {timeout_s:.0f} s"
+        printed = (error.stdout or b"").decode(
+            errors="replace"
+        ) + f"\nkilled after {timeout_s:.0f} s"
     return read_outcomes(printed, tests)
 
 
 def to_json(outcomes: dict[str, Outcome]) -> str:
     """Write outcomes down, for the other pytest workers."""
-    return json.dumps({name: [outcome.passed, outcome.output] for name, outcome in outcomes.items()})
+    return json.dumps(
+        {name: [outcome.passed, outcome.output] for name, outcome in outcomes.items()}
+    )
 
 
 def from_json(text: str) -> dict[str, Outcome]:

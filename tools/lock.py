@@ -15,10 +15,18 @@ STUBS = ("micropython-esp32-stubs==1.22.0.post1", "micropython-stdlib-stubs")
 
 
 def compile_lock(uv: Path, sources: list[str], target: Path, text: str | None = None) -> None:
-    """Let `uv` pin everything that `sources` (or the requirements in `text`) name, with hashes, into `target`."""
-    options = ["--universal", "--python-version", OLDEST_PYTHON, "--generate-hashes", "--no-emit-index-url"]
+    """Let `uv` pin all that `sources` (or `text`, as "-") name, with hashes, into `target`."""
+    options = [
+        "--universal",
+        "--python-version",
+        OLDEST_PYTHON,
+        "--generate-hashes",
+        "--no-emit-index-url",
+    ]
     argv = [str(uv), "pip", "compile", "--quiet", "--upgrade", "--no-header", *options]
-    subprocess.run([*argv, "-o", str(target), *sources], cwd=ROOT, input=text, text=True, check=True)
+    subprocess.run(
+        [*argv, "-o", str(target), *sources], cwd=ROOT, input=text, text=True, check=True
+    )
 
 
 def main() -> int:

@@ -2,9 +2,10 @@
 
     command("mosquitto") -> ["/usr/sbin/mosquitto"]
 
-Each is taken from PATH if it is new enough, else from the distribution's packages, downloaded and unpacked into
-.cache/ (tools/apt.py). An unpacked program runs through the loader and the C library unpacked with it, so that it
-may be newer than the machine. What was found is kept in .cache/natives.json.
+Each is taken from PATH if it is new enough, else from the distribution's packages, downloaded and
+unpacked into .cache/ (tools/apt.py). An unpacked program runs through the loader and the C library
+unpacked with it, so that it may be newer than the machine. What was found is kept in
+.cache/natives.json.
 """
 
 from __future__ import annotations
@@ -24,7 +25,14 @@ from tools.paths import CACHE, VENV, VENV_BIN
 FOUND = CACHE / "natives.json"
 UNPACKED = CACHE / "native"
 # Where servers lie that an ordinary user's PATH does not name, and Homebrew's two places.
-MORE_PATH = ("/usr/local/bin", "/usr/local/sbin", "/usr/sbin", "/sbin", "/opt/homebrew/bin", "/opt/homebrew/sbin")
+MORE_PATH = (
+    "/usr/local/bin",
+    "/usr/local/sbin",
+    "/usr/sbin",
+    "/sbin",
+    "/opt/homebrew/bin",
+    "/opt/homebrew/sbin",
+)
 
 
 class NativeMissing(Exception):
@@ -51,11 +59,16 @@ PROGRAMS = {
     # Prints no version of its own; it is always taken from where mosquitto is.
     "mosquitto_passwd": Program((), (), "", package="mosquitto"),
     "micropython": Program(
-        (1, 25), ("-c", "import sys; print(sys.version)"), r"MicroPython v?(\d+(?:\.\d+)*)", package="micropython"
+        (1, 25),
+        ("-c", "import sys; print(sys.version)"),
+        r"MicroPython v?(\d+(?:\.\d+)*)",
+        package="micropython",
     ),
     "node": Program((20,), ("--version",), r"v(\S+)", folder="node"),
     # Only the locked one, so that every machine makes the same bytes.
-    "mpy-cross": Program((1, 25), ("--version",), r"MicroPython v?(\d+(?:\.\d+)*)", folder="bin", use_path=False),
+    "mpy-cross": Program(
+        (1, 25), ("--version",), r"MicroPython v?(\d+(?:\.\d+)*)", folder="bin", use_path=False
+    ),
 }
 
 
@@ -111,7 +124,7 @@ def npm() -> list[str]:
 
 
 def unpack_from_apt(package: str, name: str) -> Path:
-    """Unpack `package` of the machine's own release, without what it depends on, into .cache/native/`name`."""
+    """Unpack `package`, without what it depends on, into .cache/native/`name` and return that."""
     try:
         for archive in apt.archives(CACHE / "apt"):
             if archive.candidate(package):
@@ -122,12 +135,15 @@ def unpack_from_apt(package: str, name: str) -> Path:
     raise NativeMissing(f"{package} is in no release that this machine's archive has")
 
 
-# --- what is remembered ------------------------------------------------------------------------------
+# --- what is remembered
+# ------------------------------------------------------------------------------
 
 
 def _get(name: str) -> Found:
     remembered = _load().get(name)
-    if isinstance(remembered, Found) and all(Path(word).exists() for word in remembered.argv if word[:1] == "/"):
+    if isinstance(remembered, Found) and all(
+        Path(word).exists() for word in remembered.argv if word[:1] == "/"
+    ):
         return remembered
     if isinstance(remembered, str) and not _on_path(name):
         raise NativeMissing(remembered)
@@ -140,18 +156,23 @@ def _load() -> dict[str, Found | str]:
     if not FOUND.exists():
         return {}
     stored = json.loads(FOUND.read_text(encoding="utf-8"))
-    return {name: value if isinstance(value, str) else Found(**value) for name, value in stored.items()}
+    return {
+        name: value if isinstance(value, str) else Found(**value) for name, value in stored.items()
+    }
 
 
 def _save(result: dict[str, Found | str]) -> None:
     CACHE.mkdir(exist_ok=True)
-    plain = {name: value if isinstance(value, str) else asdict(value) for name, value in result.items()}
+    plain = {
+        name: value if isinstance(value, str) else asdict(value) for name, value in result.items()
+    }
     draft = FOUND.with_suffix(f".{os.getpid()}")
     draft.write_text(json.dumps(plain, indent=2) + "\n", encoding="utf-8")
     draft.replace(FOUND)
 
 
-# --- looking -------------------------------------------------------------------------------------------
+# --- looking
+# -------------------------------------------------------------------------------------------
 
 
 def _find(name: str) -> Found:
@@ -171,7 +192,9 @@ def _find(name: str) -> Found:
     except apt.AptError as error:
         wanted = ".".join(map(str, program.minimum))
         at_least = f" {wanted} or newer" if wanted else ""
-        raise NativeMissing(f"{name}{at_least} is missing: {too_old}{error}; install it by hand") from error
+        raise NativeMissing(
+            f"{name}{at_least} is missing: {too_old}{error}; install it by hand"
+        ) from error
 
 
 def _on_path(name: str) -> list[str]:
@@ -181,7 +204,7 @@ def _on_path(name: str) -> list[str]:
 
 
 def _version(argv: list[str], program: Program) -> str:
-    """Return the version that a program prints of itself; "" if it does not start or says nothing known."""
+    """Return the version that a program prints of itself; "" if it prints none or does not start."""
     if not program.version_argv:
         return ""
     try:
@@ -241,12 +264,19 @@ def _unpack(program: Program, target: Path) -> str:
 
 
 def _unpacked(name: str, program: Program, target: Path, release: str) -> Found:
-    binaries = [target / folder / name for folder in ("usr/bin", "usr/sbin") if (target / folder / name).is_file()]
-    # The links to the loader are absolute and would lead to the machine's; the file itself is wanted.
+    binaries = [
+        target / folder / name
+        for folder in ("usr/bin", "usr/sbin")
+        if (target / folder / name).is_file()
+    ]
+    # The links to the loader are absolute and would lead to the machine's; the file itself is
+    # wanted.
     loaders = [path for path in target.rglob("ld-linux*.so.*") if not path.is_symlink()]
     if not binaries or not loaders:
         raise apt.AptError(f"the unpacked package in {target} holds no {name}, or no loader for it")
-    folders = {path.parent for path in target.rglob("lib*.so.*") if path.parent.parent.name == "lib"}
+    folders = {
+        path.parent for path in target.rglob("lib*.so.*") if path.parent.parent.name == "lib"
+    }
     libraries = ":".join(sorted(map(str, folders)))
     argv = [str(loaders[0]), "--library-path", libraries, str(binaries[0])]
     seen = _version(argv, program)

@@ -16,7 +16,11 @@ from __future__ import annotations
 import sys
 
 if sys.version_info < (3, 11):
-    sys.exit("Python 3.11 or newer is needed, this is %d.%d; try: make PYTHON=python3.12 ..." % sys.version_info[:2])
+    sys.exit(
+        "Python 3.11 or newer is needed, this is "
+        + sys.version.split()[0]
+        + "; try: make PYTHON=python3.12 ..."
+    )
 
 import argparse
 import fcntl
@@ -50,7 +54,9 @@ class SetupError(Exception):
 def run(argv: list[str], *, what: str, cwd: Path = ROOT, env: dict[str, str] | None = None) -> None:
     """Run a command quietly; raise SetupError with the end of its output when it fails."""
     environment = os.environ | (env or {})
-    done = subprocess.run(argv, cwd=cwd, env=environment, text=True, capture_output=True, check=False)
+    done = subprocess.run(
+        argv, cwd=cwd, env=environment, text=True, capture_output=True, check=False
+    )
     if done.returncode != 0:
         tail = "\n".join((done.stdout + done.stderr).splitlines()[-20:])
         raise SetupError(f"{what} failed ({' '.join(argv[:4])} ...):\n{tail}")
@@ -73,8 +79,8 @@ def locked(text: str, names: tuple[str, ...]) -> str:
 def bootstrap_pip() -> list[str]:
     """Return a command that is pip for .venv, which has none yet.
 
-    In this order: the distribution's wheel package, the wheel inside ensurepip, the pip of the running
-    Python, the distribution's wheel package downloaded by apt.
+    In this order: the distribution's wheel package, the wheel inside ensurepip, the pip of the
+    running Python, the distribution's wheel package downloaded by apt.
     """
     import ensurepip
 
@@ -82,7 +88,9 @@ def bootstrap_pip() -> list[str]:
     for folder in (Path("/usr/share/python-wheels"), bundled):
         for wheel in sorted(folder.glob("pip-*.whl"), reverse=True):
             return [str(VENV_PYTHON), f"{wheel}/pip"]
-    own = subprocess.run([sys.executable, "-m", "pip", "--version"], capture_output=True, check=False)
+    own = subprocess.run(
+        [sys.executable, "-m", "pip", "--version"], capture_output=True, check=False
+    )
     if own.returncode == 0:
         return [sys.executable, "-m", "pip", "--python", str(VENV_PYTHON)]
     try:
@@ -126,8 +134,24 @@ def make_umqtt() -> None:
     shutil.rmtree(UMQTT, ignore_errors=True)
     scratch = UMQTT / "scratch"
     scratch.mkdir(parents=True)
-    argv = [str(VENV_PYTHON), "-m", "pip", "download", "--no-clean", "--no-deps", "--no-build-isolation"]
-    argv += ["--no-binary", ":all:", "--require-hashes", "--dest", str(scratch), "-r", str(UMQTT_LOCK)]
+    argv = [
+        str(VENV_PYTHON),
+        "-m",
+        "pip",
+        "download",
+        "--no-clean",
+        "--no-deps",
+        "--no-build-isolation",
+    ]
+    argv += [
+        "--no-binary",
+        ":all:",
+        "--require-hashes",
+        "--dest",
+        str(scratch),
+        "-r",
+        str(UMQTT_LOCK),
+    ]
     environment = os.environ | {"TMPDIR": str(scratch)}
     done = subprocess.run(argv, env=environment, text=True, capture_output=True, check=False)
     unpacked = sorted(scratch.glob("*/*/umqtt/simple.py"))
@@ -138,10 +162,19 @@ def make_umqtt() -> None:
 
 
 def make_stubs() -> None:
-    """Install the ESP32 type stubs into a folder of their own, where host code does not see them."""
+    """Install the ESP32 type stubs into a folder of their own, unseen by host code."""
     say("setup: type stubs of the chip")
     shutil.rmtree(STUBS, ignore_errors=True)
-    argv = [str(VENV_PYTHON), "-m", "pip", "install", "--quiet", "--no-deps", "--target", str(STUBS)]
+    argv = [
+        str(VENV_PYTHON),
+        "-m",
+        "pip",
+        "install",
+        "--quiet",
+        "--no-deps",
+        "--target",
+        str(STUBS),
+    ]
     run([*argv, "--require-hashes", "-r", str(STUBS_LOCK)], what="installing the stubs")
 
 
@@ -177,7 +210,7 @@ DEFAULT = ("venv", "umqtt", "natives", "wasm")
 
 
 def fingerprint(files: tuple[str, ...]) -> str:
-    """Return a hash over `files`, this Python and the place of the tree (a venv cannot be moved)."""
+    """Return a hash over `files`, this Python and the place of the tree: a venv cannot move."""
     digest = hashlib.sha256(f"{sys.version}\n{ROOT}\n".encode())
     for name in (*files, "tools/setup.py"):
         digest.update((ROOT / name).read_bytes())
@@ -205,17 +238,21 @@ def make(part: str) -> None:
 
 @contextmanager
 def only_one() -> Iterator[None]:
-    """Hold the set-up lock: a second set-up beside this one waits for it, then finds the work done."""
+    """Hold the set-up lock: a second set-up waits for it, then finds the work done."""
     CACHE.mkdir(exist_ok=True)
-    with open(CACHE / "setup.lock", "w") as lock:
+    with (CACHE / "setup.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield
 
 
 def main() -> int:
     """Make the parts named on the command line; return the exit code."""
-    parser = argparse.ArgumentParser(prog="python3 -m tools.setup", description="Set up the project.")
-    parser.add_argument("part", nargs="*", help=f"of: {', '.join(PARTS)} (default: {' '.join(DEFAULT)})")
+    parser = argparse.ArgumentParser(
+        prog="python3 -m tools.setup", description="Set up the project."
+    )
+    parser.add_argument(
+        "part", nargs="*", help=f"of: {', '.join(PARTS)} (default: {' '.join(DEFAULT)})"
+    )
     wanted = parser.parse_args().part or list(DEFAULT)
     unknown = [part for part in wanted if part not in PARTS]
     if unknown:

@@ -1,7 +1,8 @@
 """Collects each pure test once more per MicroPython, as `test_x[micropython-unix]` and so on.
 
-The plain `test_x` beside them is CPython's. One process per file and interpreter runs all the chosen tests of that
-file; with pytest-xdist the workers share its result through a file in $ON_BOARD_RESULTS.
+The plain `test_x` beside them is CPython's. One process per file and interpreter runs all the
+chosen tests of that file; with pytest-xdist the workers share its result through a file in
+$ON_BOARD_RESULTS.
 """
 
 import fcntl
@@ -32,7 +33,9 @@ class OnBoardTest(pytest.Item):
         if outcome.output:
             self.add_report_section("call", "stdout", outcome.output)
 
-    def repr_failure(self, excinfo: pytest.ExceptionInfo[BaseException], style: object = None) -> str:
+    def repr_failure(
+        self, excinfo: pytest.ExceptionInfo[BaseException], style: object = None
+    ) -> str:
         if isinstance(excinfo.value, OnBoardFailure):
             return f"under {self.interpreter.label}:\n{excinfo.value}"
         return str(super().repr_failure(excinfo))
@@ -70,9 +73,14 @@ def pytest_collect_file(file_path: Path, parent: pytest.Collector) -> pytest.Col
 
 
 def results_of(item: OnBoardTest) -> dict[str, Outcome]:
-    """Return the outcomes of all chosen tests of this file under this interpreter, running them if need be."""
+    """Return the outcomes of all chosen tests of this file under this interpreter.
+
+    The first to ask runs them.
+    """
     folder = Path(os.environ["ON_BOARD_RESULTS"])
-    with open(folder / f"{item.path.stem}-{item.interpreter.label}.json", "a+", encoding="utf-8") as shared:
+    with open(
+        folder / f"{item.path.stem}-{item.interpreter.label}.json", "a+", encoding="utf-8"
+    ) as shared:
         fcntl.flock(shared, fcntl.LOCK_EX)
         shared.seek(0)
         known = shared.read()
@@ -81,7 +89,9 @@ def results_of(item: OnBoardTest) -> dict[str, Outcome]:
         chosen = [
             other.test
             for other in item.session.items
-            if isinstance(other, OnBoardTest) and other.path == item.path and other.interpreter == item.interpreter
+            if isinstance(other, OnBoardTest)
+            and other.path == item.path
+            and other.interpreter == item.interpreter
         ]
         try:
             outcomes = interpreters.run_file(item.interpreter, item.path, chosen, TIMEOUT_S)

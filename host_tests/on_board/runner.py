@@ -1,15 +1,15 @@
-"""Runs the test functions of one file on any Python: CPython, MicroPython on a computer, in WebAssembly, on a chip.
+"""Runs the test functions of one file on any Python, from CPython to a chip's MicroPython.
 
     micropython host_tests/on_board/runner.py ROOT FILE TEST...
 
-Prints `PASS name` for a test that returns, and for one that raises the traceback and then `FAIL name`. `DONE` is the
-last line: where it is missing, the interpreter itself died.
+Prints `PASS name` for a test that returns, and for one that raises the traceback and then `FAIL
+name`. `DONE` is the last line: where it is missing, the interpreter itself died.
 """
 
 import sys
 
-# Where modules are imported from, first to last, below the root of the project. What stands for the chip comes after
-# what the interpreter has itself.
+# Where modules are imported from, first to last, below the root of the project. What stands for the
+# chip comes after what the interpreter has itself.
 FOLDERS = ("firmware", "host_tests/on_board")
 LAST_FOLDERS = ("sim/chip",)
 
@@ -29,7 +29,7 @@ def passes(module, name):
     """Import `module`, of which only the first time counts, and call its function `name`."""
     try:
         getattr(__import__(module), name)()
-    except Exception as error:
+    except Exception as error:  # noqa: BLE001, whatever a test raises is its failure
         report(error)
         return False
     return True
