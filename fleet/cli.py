@@ -1,0 +1,254 @@
+"""The `fleet` command. Thin: it reads arguments, calls one function, shows what came of it."""
+
+import time
+from pathlib import Path
+
+import click
+
+from fleet import config as configuration
+from fleet import image, keys, package
+from fleet.errors import FleetError
+
+_EPILOG = """\b
+Exit codes:
+  0  done
+  1  refused or failed; for watch: not every board succeeded
+  2  wrong usage
+  3  fleet.toml, or a file that it names, is missing or wrong
+  4  no service answers
+  5  watch: the time is over
+"""
+
+
+class _Group(click.Group):
+    """Shows a FleetError as its sentence and exits with its code; other errors stay tracebacks."""
+
+    def invoke(self, ctx: click.Context) -> object:
+        try:
+            return super().invoke(ctx)
+        except FleetError as error:
+            click.echo(f"fleet: {error}", err=True)
+            ctx.exit(error.exit_code)
+
+
+@click.group(cls=_Group, epilog=_EPILOG, context_settings={"help_option_names": ["-h", "--help"]})
+@click.option(
+    "--config",
+    "config_path",
+    type=click.Path(path_type=Path, dir_okay=False),
+    default=Path(configuration.FILE_NAME),
+    show_default=True,
+    help="The fleet's settings.",
+)
+@click.version_option(package_name="micropython-ota")
+@click.pass_context
+def main(ctx: click.Context, config_path: Path) -> None:
+    """Signed over-the-air updates for MicroPython boards.
+
+    \b
+    The usual way:
+      fleet init                                 once, in an empty folder
+      fleet serve                                beside an MQTT broker, stays up
+      fleet pack app.bin --version 1.1.0 --sequence 2 -o app.ota
+      fleet publish app.ota board-1 board-2      prints the job's name
+      fleet watch JOB                            until every board is done
+    """
+    ctx.obj = config_path
+
+
+def _config() -> configuration.Config:
+    path: Path = click.get_current_context().obj
+    return configuration.load(path)
+
+
+def _address(ctx: click.Context, param: click.Parameter, value: str) -> configuration.Address:
+    try:
+        return configuration.parse_address(value)
+    except ValueError as error:
+        raise click.BadParameter(str(error), ctx, param) from error
+
+
+def _number(ctx: click.Context, param: click.Parameter, value: str) -> int:
+    try:
+        return int(value, 0)
+    except ValueError as error:
+        raise click.BadParameter(f"{value!r} is no number, such as 65536 or 0x10000") from error
+
+
+@main.command()
+@click.option("--product", default="demo-board", show_default=True, help="Name of the product.")
+@click.option("--chip", type=click.Choice(list(image.CHIPS)), default="esp32", show_default=True)
+@click.option(
+    "--slot-size",
+    callback=_number,
+    metavar="BYTES",
+    default="0x1b0000",
+    show_default=True,
+    help="Bytes of one OTA partition on the boards.",
+)
+@click.option(
+    "--broker",
+    callback=_address,
+    metavar="HOST:PORT",
+    default="127.0.0.1:1883",
+    show_default=True,
+    help="The MQTT broker.",
+)
+@click.option("--tls", is_flag=True, help="Talk TLS to the broker.")
+def init(product: str, chip: str, slot_size: int, broker: configuration.Address, tls: bool) -> None:
+    """Start a fleet: fleet.toml, a signing key, an access key.
+
+    Nothing is ever overwritten.
+    """
+    path: Path = click.get_current_context().obj
+    if path.name != configuration.FILE_NAME:
+        raise click.UsageError(f"init writes a file called {configuration.FILE_NAME}")
+    written = configuration.create(
+        path.resolve().parent,
+        product=product,
+        chip=chip,
+        slot_size=slot_size,
+        broker=broker,
+        tls=tls,
+    )
+    for file in written:
+        click.echo(f"wrote {_short(file)}")
+
+
+@main.command()
+@click.argument("path", type=click.Path(path_type=Path, dir_okay=False), required=False)
+def keygen(path: Path | None) -> None:
+    """Make a signing key: PATH (private, mode 0600) and its public half beside it.
+
+    Without PATH, the files that fleet.toml names. Neither is ever overwritten.
+    """
+    if path is None:
+        config = _config()
+        private_path, public_path = config.signing_key, config.public_key
+    else:
+        private_path, public_path = path, path.with_suffix(".pub.pem")
+    if public_path.exists():
+        raise keys.KeyFileError(f"{public_path} exists already; keys are never overwritten")
+    key = keys.generate()
+    keys.write_private(key, private_path)
+    keys.write_public(key.public_key(), public_path)
+    click.echo(f"wrote {_short(private_path)} (key {keys.kid(key.public_key()).hex()})")
+    click.echo(f"wrote {_short(public_path)}, for the boards' /etc/trusted_keys.pem")
+
+
+@main.command()
+@click.argument("image_path", metavar="IMAGE", type=click.Path(path_type=Path, dir_okay=False))
+@click.option("--version", required=True, help="For people; 1 to 32 bytes.")
+@click.option(
+    "--sequence",
+    required=True,
+    type=click.IntRange(1, package.MAX_SEQUENCE),
+    help="What stops downgrades: higher than everything these boards ran before.",
+)
+@click.option(
+    "-o",
+    "--output",
+    required=True,
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="FILE.ota",
+)
+@click.option("--expires-days", type=click.IntRange(1), help="Boards refuse it after so many days.")
+@click.option(
+    "--key",
+    "key_path",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Private key, instead of the one in fleet.toml.",
+)
+def pack(
+    image_path: Path,
+    version: str,
+    sequence: int,
+    output: Path,
+    expires_days: int | None,
+    key_path: Path | None,
+) -> None:
+    """Sign a firmware image into a package.
+
+    IMAGE is an ESP32 application image (.app-bin), or MicroPython's merged download, out of which
+    the application is taken.
+    """
+    config = _config()
+    found = image.firmware(_read(image_path), chip=config.chip, slot_size=config.slot_size)
+    created = int(time.time())
+    data = package.build(
+        [package.firmware(found.data, found.image.chip_id)],
+        keys.read_private(key_path or config.signing_key),
+        product=config.product,
+        version=version,
+        sequence=sequence,
+        created=created,
+        expires=None if expires_days is None else created + expires_days * 86400,
+    )
+    _write(output, data)
+    room = config.slot_size - image.TRAILER_LENGTH
+    click.echo(f"{image_path}: {found.summary}")
+    click.echo(f"  {found.origin}; {found.image.length} of {room} bytes in a slot")
+    click.echo(f"wrote {output}: {len(data)} bytes, version {version}, sequence {sequence}")
+
+
+@main.command()
+@click.argument("file", type=click.Path(path_type=Path, dir_okay=False))
+def inspect(file: Path) -> None:
+    """Show what FILE is: a package, or a firmware image.
+
+    Exits with 1 unless a package is whole and signed by the key of fleet.toml.
+    """
+    data = _read(file)
+    if data[:4] != package.MAGIC:
+        found = image.application(data)
+        click.echo(f"{file}: {found.summary}")
+        click.echo(f"  {found.origin}")
+        return
+    head = package.inspect(data)
+    manifest = head.manifest
+    click.echo(f"{file}: package of {len(data)} bytes")
+    rows = [
+        ("product", manifest.product),
+        ("version", manifest.version),
+        ("sequence", str(manifest.sequence)),
+        ("created", _date(manifest.created)),
+        ("expires", "never" if manifest.expires is None else _date(manifest.expires)),
+        ("identity", head.identity.hex()),
+        ("signed by", f"key {head.kid.hex()}"),
+    ]
+    for component in manifest.components:
+        chip = "" if component.chip is None else f" for {image.chip_name(component.chip)}"
+        rows.append((package.KINDS[component.kind], f"{component.length} bytes{chip}"))
+        if component.kind == package.FIRMWARE:
+            end = component.offset + component.length
+            rows.append(("", image.application(data[component.offset : end]).summary))
+    for name, value in rows:
+        click.echo(f"  {name:<12}{value}")
+    head.verify(keys.read_public(_config().public_key))
+    click.echo("  signature holds")
+
+
+def _short(path: Path) -> str:
+    here = Path.cwd()
+    return str(path.relative_to(here)) if path.is_relative_to(here) else str(path)
+
+
+def _date(seconds: int) -> str:
+    try:
+        return time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime(seconds))
+    except (OverflowError, ValueError):
+        return f"{seconds} seconds after 1970"
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise FleetError(f"cannot read {path}: {error.strerror}") from error
+
+
+def _write(path: Path, data: bytes) -> None:
+    try:
+        path.write_bytes(data)
+    except OSError as error:
+        raise FleetError(f"cannot write {path}: {error.strerror}") from error

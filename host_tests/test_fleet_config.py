@@ -1,0 +1,102 @@
+"""fleet.toml: written once, read strictly, wrong values named."""
+
+import tomllib
+from pathlib import Path
+
+import pytest
+
+from fleet import config, keys
+from fleet.errors import ConfigError, UnreachableError
+
+BROKER = config.Address("127.0.0.1", 1883)
+
+
+def make(folder: Path, product: str = "demo-board") -> list[Path]:
+    return config.create(
+        folder, product=product, chip="esp32", slot_size=0x1B0000, broker=BROKER, tls=False
+    )
+
+
+def test_init_writes_settings_that_can_be_read_and_secrets_for_their_owner_only(
+    tmp_path: Path,
+) -> None:
+    make(tmp_path)
+    found = config.load(tmp_path / "fleet.toml")
+    assert (found.product, found.chip, found.slot_size) == ("demo-board", "esp32", 0x1B0000)
+    assert found.broker == config.Broker(BROKER, False, None, "", None)
+    assert config.read_password(found.broker) is None
+    for secret in (found.signing_key, found.credentials):
+        assert secret.stat().st_mode & 0o777 == 0o600
+    key = keys.read_private(found.signing_key)
+    assert keys.kid(key.public_key()) == keys.kid(keys.read_public(found.public_key))
+    credentials = config.read_credentials(found.credentials)
+    assert credentials.access_key
+    assert len(credentials.secret_key) >= 40
+
+
+def test_every_setting_has_a_comment_on_its_line(tmp_path: Path) -> None:
+    make(tmp_path)
+    text = (tmp_path / "fleet.toml").read_text()
+    for line in text.splitlines():
+        assert "  # " in line or not line or line[0] in "#["
+    assert all(len(line) <= 130 for line in text.splitlines())
+
+
+@pytest.mark.parametrize("name", ["fleet.toml", "keys/signing.pem", "keys/credentials"])
+def test_init_overwrites_nothing_and_then_writes_nothing(tmp_path: Path, name: str) -> None:
+    existing = tmp_path / name
+    existing.parent.mkdir(exist_ok=True)
+    existing.write_text("mine")
+    with pytest.raises(ConfigError, match="exists already; nothing was written"):
+        make(tmp_path)
+    assert [path for path in tmp_path.rglob("*") if path.is_file()] == [existing]
+    assert existing.read_text() == "mine"
+
+
+def test_a_product_is_quoted_as_toml_wants_it(tmp_path: Path) -> None:
+    make(tmp_path, 'a "b" \\ ü')
+    assert tomllib.loads((tmp_path / "fleet.toml").read_text())["product"] == 'a "b" \\ ü'
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "words"),
+    [
+        ('product = "demo-board"', 'product = ""', "product: text of 1 to 32"),
+        ('product = "demo-board"', "product = 7", "product: 7 is not text"),
+        ('product = "demo-board"', "", "product is missing"),
+        ('chip = "esp32"', 'chip = "esp8266"', "none of esp32"),
+        ("slot_size = 0x1b0000", "slot_size = 1769473", "multiple of 4096"),
+        ("slot_size = 0x1b0000", "slot_size = true", "slot_size: True"),
+        ("port = 1883", "port = 70000", "broker.port: 70000"),
+        ('host = "127.0.0.1"', 'hots = "127.0.0.1"', "broker.host is missing"),
+        ('user = ""', 'user = ""\nuesr = ""', "broker.uesr: no such setting"),
+        ('control = "127.0.0.1:0"', 'control = "8080"', "service.control: '8080' is not HOST"),
+        ("[broker]", "[borker]", "broker is missing"),
+        ("tls = false", "tls = 0", "broker.tls: 0 is not true or false"),
+        ("[keys]", "[keys", "not TOML"),
+    ],
+)
+def test_a_wrong_setting_is_named(tmp_path: Path, old: str, new: str, words: str) -> None:
+    make(tmp_path)
+    path = tmp_path / "fleet.toml"
+    text = path.read_text()
+    assert old in text
+    path.write_text(text.replace(old, new))
+    with pytest.raises(ConfigError, match=words):
+        config.load(path)
+
+
+def test_what_is_missing_is_said(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="fleet init"):
+        config.load(tmp_path / "fleet.toml")
+    with pytest.raises(ConfigError, match="cannot read the access key"):
+        config.read_credentials(tmp_path / "credentials")
+    (tmp_path / "credentials").write_text("[default]\naws_access_key_id = A\n")
+    with pytest.raises(ConfigError, match="aws_secret_access_key"):
+        config.read_credentials(tmp_path / "credentials")
+
+
+def test_without_a_running_service_there_is_no_endpoint(tmp_path: Path) -> None:
+    make(tmp_path)
+    with pytest.raises(UnreachableError, match="fleet serve"):
+        config.find_endpoint(config.load(tmp_path / "fleet.toml"))
