@@ -14,7 +14,7 @@ from typing import Any
 ROOT = Path(__file__).resolve().parent.parent
 for folder in (ROOT / "sim" / "chip", ROOT / "firmware"):
     if str(folder) not in sys.path:
-        sys.path.insert(0, str(folder))
+        sys.path.append(str(folder))
 
 import shims  # noqa: E402
 
@@ -61,7 +61,8 @@ class ChipBoard:
 
     def power_on(self) -> Any:
         """Run the bootloader with the cause the last reset left. Returns the hardware.Board."""
-        return hardware.power_on(self.flash, self.cause, self.rollback)
+        running = hardware.board.running if self.cause == hardware.SOFT else -1
+        return hardware.power_on(self.flash, self.cause, self.rollback, running)
 
     def run(self, action: Callable[[], Any]) -> Any:
         """Run `action`; returns its result, or the Reset or PowerCut that ended it."""

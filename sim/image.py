@@ -1,7 +1,7 @@
 """Firmware images for the simulated board: valid ESP32 application images with modules inside.
 
 The first segment begins with the application descriptor, as ESP-IDF lays it out, and goes on
-with the frozen modules: `MODS`, u16 count, then for each u8 name length, name, u32 size, source.
+with the frozen modules: `MODS`, u16 count, then for each u8 name length, file name, u32 size, bytes.
 """
 
 from __future__ import annotations
@@ -45,9 +45,9 @@ def firmware(
 
     behaviour: a key of BEHAVIOURS; version: into the image, so that each version's bytes differ;
     size: bytes the image shall have (a multiple of 16 is met exactly); modules: further
-    frozen modules, dotted name to source; chip: chip_id of the header.
+    frozen modules, file name (`a/b.py` or `.mpy`) to bytes; chip: chip_id of the header.
     """
-    frozen = {name: text.encode() for name, text in BEHAVIOURS[behaviour].items()}
+    frozen = {f"{name}.py": text.encode() for name, text in BEHAVIOURS[behaviour].items()}
     frozen.update(modules or {})
     rodata = _descriptor(version) + _archive(frozen)
     code = f"MicroPython simulated {version} {behaviour}".encode().ljust(64, b"\0")

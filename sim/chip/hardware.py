@@ -41,17 +41,16 @@ class Board:
 board = None
 
 
-def power_on(flash, cause=PWRON, rollback=True):
+def power_on(flash, cause=PWRON, rollback=True, running=-1):
     """Start the board: the bootloader chooses a slot. Returns the Board, now the current one.
 
+    running: the slot that goes on running after a soft reset, which the bootloader never sees.
     RTC memory and an armed watchdog outlive the causes they outlive on the chip. Raises
     bootloader.ImageError when no slot boots.
     """
     global board
     before = board if board is not None and cause != PWRON else None
-    if cause == SOFT:
-        running = before.running
-    else:
+    if cause != SOFT:
         running = bootloader.choose(flash, rollback)
         if running is None:
             raise bootloader.ImageError("no bootable slot")

@@ -15,7 +15,7 @@ class PowerCut(BaseException):
 
 
 class Nor:
-    """A flash chip over `file`: anything with seek, readinto, write and flush.
+    """A flash chip over `file`: anything unbuffered with seek, readinto and write.
 
     size: bytes; operations: how many were done since it was made; cut_at: number of the operation
     in which the power fails, None for never.
@@ -41,7 +41,6 @@ class Nor:
         self._file.seek(sector * SECTOR)
         for _ in range(SECTOR // PAGE // (2 if torn else 1)):
             self._file.write(_BLANK)
-        self._file.flush()
         if torn:
             raise PowerCut()
 
@@ -54,7 +53,6 @@ class Nor:
             size = min(PAGE - (address + done) % PAGE, len(view) - done)
             self._program(address + done, view[done : done + size])
             done += size
-        self._file.flush()
 
     def _program(self, address, piece):
         old = memoryview(self._page)[: len(piece)]
@@ -67,7 +65,6 @@ class Nor:
         self._file.seek(address)
         self._file.write(piece[: len(piece) // 2] if torn else piece)
         if torn:
-            self._file.flush()
             raise PowerCut()
 
     def _count(self):
