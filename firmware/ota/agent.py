@@ -471,7 +471,8 @@ class Agent:
             self._drop("the job was cancelled")
             self._phase = self._rest
         elif self._job is None or job.job_id != self._job.job_id:
-            self._drop("the job was cancelled")
+            if job.job_id != self.journal.job:
+                self._drop("the job was cancelled")
             self._take(job)
         elif self._silent and self._phase == self._receive:
             self._silent = False
