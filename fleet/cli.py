@@ -61,14 +61,14 @@ def _config() -> configuration.Config:
     return configuration.load(path)
 
 
-def _address(ctx: click.Context, param: click.Parameter, value: str) -> configuration.Address:
+def _address(_ctx: click.Context, _param: click.Parameter, value: str) -> configuration.Address:
     try:
         return configuration.parse_address(value)
     except ValueError as error:
-        raise click.BadParameter(str(error), ctx, param) from error
+        raise click.BadParameter(str(error)) from error
 
 
-def _number(ctx: click.Context, param: click.Parameter, value: str) -> int:
+def _number(_ctx: click.Context, _param: click.Parameter, value: str) -> int:
     try:
         return int(value, 0)
     except ValueError as error:

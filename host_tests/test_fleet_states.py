@@ -1,5 +1,7 @@
 """The job state machine: what may follow what, and who hears of it."""
 
+import itertools
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -47,12 +49,13 @@ def test_a_device_cannot_report_another_state(status: str) -> None:
 @pytest.mark.parametrize("terminal", sorted(states.TERMINAL))
 def test_nothing_leaves_a_terminal_state(terminal: str) -> None:
     ended = replace(running(), status=terminal)
-    for attempt in (
+    attempts: list[Callable[[], states.Execution]] = [
         lambda: states.update(ended, SUCCEEDED, NOW),
         lambda: states.start(ended, NOW),
         lambda: states.cancel(ended, NOW, force=True),
         lambda: states.update(ended, SUCCEEDED, NOW, expected_version=99),
-    ):
+    ]
+    for attempt in attempts:
         with pytest.raises(states.JobError) as error:
             attempt()
         assert code_of(error) == states.INVALID_TRANSITION
@@ -274,7 +277,7 @@ class Queue(RuleBasedStateMachine):
         assert {e.job_id for e in waiting} == {e.job_id for e in self.all if not e.terminal}
         assert not any(
             first.status == QUEUED and second.status == IN_PROGRESS
-            for first, second in zip(waiting, waiting[1:], strict=False)
+            for first, second in itertools.pairwise(waiting)
         )
 
     @invariant()

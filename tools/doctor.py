@@ -28,7 +28,7 @@ PACKAGES = (
 
 
 def examine() -> list[tuple[str, str, str, bool]]:
-    """Return (name, version or "missing", where from or what to do, fine?) of all that is needed."""
+    """Return (name, version or "missing", where from or what to do, fine?) of what is needed."""
     rows = [("python", sys.version.split()[0], sys.executable, sys.version_info >= (3, 11))]
     found = natives.find_all()
     for name, result in found.items():

@@ -11,7 +11,8 @@ from pathlib import Path
 from tools.paths import CACHE, ROOT
 
 OLDEST_PYTHON = "3.11"
-STUBS = ("micropython-esp32-stubs==1.22.0.post1", "micropython-stdlib-stubs")
+# The second: the oldest standard library that mypy takes for one.
+STUBS = ("micropython-esp32-stubs==1.22.0.post1", "micropython-stdlib-stubs==1.24.1.post2")
 
 
 def compile_lock(uv: Path, sources: list[str], target: Path, text: str | None = None) -> None:

@@ -204,7 +204,7 @@ def _on_path(name: str) -> list[str]:
 
 
 def _version(argv: list[str], program: Program) -> str:
-    """Return the version that a program prints of itself; "" if it prints none or does not start."""
+    """Return the version that a program prints of itself; "" if it prints none or fails."""
     if not program.version_argv:
         return ""
     try:

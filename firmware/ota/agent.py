@@ -264,8 +264,8 @@ class Agent:
         cause = chip.reset_cause()
         action = recovery.decide(
             self.journal,
-            (running.label,) + self._slots.record(running),
-            (other.label,) + self._slots.record(other),
+            (running.label, self._slots.state(running)),
+            (other.label, self._slots.state(other)),
             self._slots.active_is_running,
             cause,
         )
@@ -424,7 +424,6 @@ class Agent:
             phase=phases.ACTIVATED,
             slot=other.label,
             tries=journal.tries + 1,
-            otadata=self._slots.highest_sequence,
         )
         chip.forget_note()
         other.set_boot()

@@ -10,7 +10,6 @@ version counts as lost. otadata decides what runs; the journal only explains.
     slot      label of the slot that is filled or tested
     identity  hex of the package's identity
     sequence  of the package
-    otadata   highest sequence in otadata before set_boot
     tries     how often the slot was activated for this job
     agreed    True once the application agreed to the reboot
     next      bytes of the package that are safely in the slot (checkpoint)
@@ -48,7 +47,6 @@ _EMPTY = {
     "slot": "",
     "identity": "",
     "sequence": 0,
-    "otadata": 0,
     "tries": 0,
     "agreed": False,
     "next": 0,
@@ -66,7 +64,6 @@ _OF_ONE_UPDATE = (
     "slot",
     "identity",
     "sequence",
-    "otadata",
     "tries",
     "agreed",
     "next",

@@ -8,17 +8,16 @@ Running slot R, other slot O; rows in the order in which they are tried.
     FAILED          any                           boot.py rolled back by itself   FAILED
     ACTIVATED, TESTING -> R   R VALID             accepted, the note was cut      ACCEPTED
     any             R PENDING                     a new image to prove            TEST
-    ACTIVATED -> O  O blank, or its record older than the journal's note
-                                                  set_boot was cut                ACTIVATE
-    ACTIVATED, TESTING -> O   otherwise: it was started, and the old image is back
+    ACTIVATED -> O  O not ABORTED                 set_boot was cut                ACTIVATE
+    ACTIVATED, TESTING -> O   else: it was started, and the old image is back
         after a power cut, tries left                                             ACTIVATE
-        else                                                                      FAILED
+        otherwise                                                                 FAILED
     NONE, RECEIVING, VERIFIED, ACCEPTED, lost     ordinary boot                   ORDINARY
 """
 
 from . import journal as phases
 from .compat import const
-from .slots import NEW, PENDING, VALID
+from .slots import ABORTED, NEW, PENDING, VALID
 
 ORDINARY = "ordinary"
 ACTIVATE = "activate"
@@ -43,24 +42,24 @@ _ALIVE = {
 def decide(journal, running, other, active_is_running, cause):
     """Return what to do, one of the constants above.
 
-    journal: a journal.Journal; running, other: (slot label, otadata sequence, otadata state), the
-    latter two None without a record; active_is_running (bool): whether the active record names
-    the running slot; cause: from `chip.reset_cause`.
+    journal: a journal.Journal; running, other: (slot label, otadata state or None);
+    active_is_running (bool): whether the active record names the running slot; cause: from
+    `chip.reset_cause`.
     """
-    if running[2] == NEW and active_is_running:
+    if running[1] == NEW and active_is_running:
         return NO_ROLLBACK
-    if other[2] == PENDING and not active_is_running:
+    if other[1] == PENDING and not active_is_running:
         return RESET
     if journal.phase == phases.FAILED:
         return FAILED
     in_test = journal.phase in (phases.ACTIVATED, phases.TESTING)
-    if in_test and journal.slot == running[0] and running[2] == VALID:
+    if in_test and journal.slot == running[0] and running[1] == VALID:
         return ACCEPTED
-    if running[2] == PENDING:
+    if running[1] == PENDING:
         return TEST
     if not in_test or journal.slot != other[0]:
         return ORDINARY
-    if journal.phase == phases.ACTIVATED and (other[1] or 0) <= journal.otadata:
+    if journal.phase == phases.ACTIVATED and other[1] != ABORTED:
         return ACTIVATE if journal.tries <= MAX_TRIES else FAILED
     if cause == "power" and journal.tries < MAX_TRIES and not journal.cause:
         return ACTIVATE

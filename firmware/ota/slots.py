@@ -149,22 +149,13 @@ class Slots:
         self.running = Slot(here)
         self.other = Slot(here.get_next_update())
 
-    def record(self, slot):
-        """Return (sequence, state) of `slot`'s newest otadata record, (None, None) without one."""
-        newest = None, None
-        for sequence, state in self._records():
-            if (sequence - 1) % self._count == slot.index and sequence > (newest[0] or 0):
-                newest = sequence, state
-        return newest
-
     def state(self, slot):
-        """Return the state in `slot`'s otadata record (NEW, PENDING, ...), None without one."""
-        return self.record(slot)[1]
-
-    @property
-    def highest_sequence(self):
-        """The highest sequence in otadata, 0 when it is blank."""
-        return max([0] + [sequence for sequence, _ in self._records()])
+        """Return the state in `slot`'s newest otadata record (NEW, PENDING, ...), None without."""
+        newest = 0, None
+        for sequence, state in self._records():
+            if (sequence - 1) % self._count == slot.index and sequence > newest[0]:
+                newest = sequence, state
+        return newest[1]
 
     @property
     def active_is_running(self):

@@ -9,6 +9,7 @@ import fcntl
 import os
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -21,7 +22,7 @@ TIMEOUT_S = 900.0
 class OnBoardTest(pytest.Item):
     """One test function under one MicroPython."""
 
-    def __init__(self, *, test: str, interpreter: Interpreter, **rest: object) -> None:
+    def __init__(self, *, test: str, interpreter: Interpreter, **rest: Any) -> None:
         super().__init__(**rest)
         self.test = test
         self.interpreter = interpreter

@@ -43,7 +43,7 @@ def start(wire, flash_path, rtc_path, cause, running, rollback, ssid, password):
     flash = nor.Nor(open(flash_path, "r+b", 0), FLASH_SIZE)
     rtc = open(rtc_path, "r+b", 0)
     board = hardware.power_on(flash, cause, rollback, running)
-    board.rtc = rtc.read()
+    board.rtc = rtc.read().rstrip(b"\x00")
     board.ssid = ssid
     board.password = password
     board.wifi_up = cause == hardware.SOFT
@@ -53,7 +53,7 @@ def start(wire, flash_path, rtc_path, cause, running, rollback, ssid, password):
         rtc.write(data)
         system.truncate(rtc, len(data))
 
-    def reset(cause):
+    def reset(cause=hardware.HARD):
         wire.tell("reset", cause, 0)
         system.wait_for_end()
 
