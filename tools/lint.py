@@ -35,7 +35,7 @@ REFUSED_TEXT = (
 def main() -> int:
     """Run every check; return the exit code."""
     checks: list[tuple[str, Callable[[], str]]] = [
-        ("format", lambda: tool("ruff", "format", "--check", ".")),
+        ("format", lambda: tool("ruff", "format", "--check", "--output-format=concise", ".")),
         ("style", lambda: tool("ruff", "check", "--output-format=concise", ".")),
         ("types of the host", lambda: tool("mypy", *packages())),
         ("types of the tests", lambda: tool("mypy", *TESTS_MAY, "host_tests")),

@@ -25,6 +25,7 @@ if sys.version_info < (3, 11):
 import argparse
 import fcntl
 import hashlib
+import importlib.util
 import os
 import shutil
 import subprocess
@@ -82,10 +83,11 @@ def bootstrap_pip() -> list[str]:
     In this order: the distribution's wheel package, the wheel inside ensurepip, the pip of the
     running Python, the distribution's wheel package downloaded by apt.
     """
-    import ensurepip
-
-    bundled = Path(ensurepip.__file__).parent / "_bundled"
-    for folder in (Path("/usr/share/python-wheels"), bundled):
+    folders = [Path("/usr/share/python-wheels")]
+    ensurepip = importlib.util.find_spec("ensurepip")  # Debian takes it out
+    if ensurepip and ensurepip.origin:
+        folders.append(Path(ensurepip.origin).parent / "_bundled")
+    for folder in folders:
         for wheel in sorted(folder.glob("pip-*.whl"), reverse=True):
             return [str(VENV_PYTHON), f"{wheel}/pip"]
     own = subprocess.run(
