@@ -1,0 +1,31 @@
+"""The bytes of S3 objects: files named by their own SHA-256, so never half written or changed."""
+
+import hashlib
+import os
+import tempfile
+from pathlib import Path
+
+
+class ObjectFolder:
+    """A folder of immutable files."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        folder.mkdir(parents=True, exist_ok=True)
+
+    def add(self, data: bytes) -> str:
+        """Keep these bytes on disk; returns the SHA-256, by which they are found again."""
+        name = hashlib.sha256(data).hexdigest()
+        path = self._folder / name
+        if path.exists():
+            return name
+        with tempfile.NamedTemporaryFile(dir=self._folder, prefix="new-", delete=False) as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        Path(file.name).replace(path)
+        return name
+
+    def path(self, sha256: str) -> Path:
+        """The file of these bytes."""
+        return self._folder / sha256

@@ -1,0 +1,73 @@
+"""A store with things, streams and jobs in it, for the tests of the service's parts."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from fleet import store
+from fleet.objects import ObjectFolder
+
+NOW = 1_700_000_000
+
+
+class World:
+    """A service's state in a folder, without its listeners; `now` is its clock."""
+
+    def __init__(self, folder: Path) -> None:
+        self.now = NOW
+        self.store = store.Store(f"sqlite:///{folder}/fleet.db")
+        self.objects = ObjectFolder(folder / "objects")
+        self.heard = 0
+
+    def clock(self) -> float:
+        return self.now + 0.25
+
+    def things(self, *names: str) -> None:
+        with self.store.write() as transaction:
+            for name in names:
+                transaction.add_thing(store.Thing(name, {}, self.now))
+
+    def object(self, key: str, data: bytes) -> store.Object:
+        item = store.Object(
+            "packages",
+            key,
+            self.objects.add(data),
+            f"etag-{len(data)}",
+            len(data),
+            "",
+            {},
+            self.now,
+        )
+        with self.store.write() as transaction:
+            transaction.put_object(item)
+        return item
+
+    def stream(self, stream_id: str, *files: bytes, description: str | None = None) -> None:
+        found = []
+        for file_id, data in enumerate(files):
+            item = self.object(f"{stream_id}-{file_id}", data)
+            found.append(store.StreamFile(file_id, item.bucket, item.key, item.etag, item.size))
+        with self.store.write() as transaction:
+            transaction.add_stream(
+                store.Stream(stream_id, description, "role", self.now, tuple(found))
+            )
+
+    def job(
+        self, job_id: str, *things: str, stream_id: str | None = None, minutes: int | None = None
+    ) -> None:
+        """A job on these things, without the notifications that the control API adds."""
+        document = json.dumps({"afr_ota": {"streamname": stream_id}})
+        job = store.Job(
+            job_id, document, stream_id, things, None, minutes, "IN_PROGRESS", self.now, self.now
+        )
+        with self.store.write() as transaction:
+            transaction.add_job(job)
+            for thing in things:
+                transaction.add_execution(job_id, thing, self.now)
+
+    def sent(self) -> list[tuple[str, Any]]:
+        """What was put into the outbox since the last call."""
+        with self.store.read() as transaction:
+            messages = transaction.messages(after=self.heard, limit=1000)
+        self.heard = messages[-1].id if messages else self.heard
+        return [(message.topic, json.loads(message.payload)) for message in messages]
