@@ -152,18 +152,18 @@ def test_a_program_that_is_too_old_is_not_taken_and_the_sentence_says_so(no_memo
 
 
 def test_on_a_mac_the_sentence_is_what_to_type(no_memory, monkeypatch):
-    monkeypatch.setattr(natives.platform, "system", lambda: "Darwin")
+    monkeypatch.setattr("platform.system", lambda: "Darwin")
     with pytest.raises(natives.NativeMissing, match="brew install mosquitto"):
         natives.command("mosquitto")
 
 
-def test_what_was_found_is_looked_for_again_when_it_is_gone(no_memory):
+def test_what_was_found_is_looked_for_again_when_it_is_gone_or_replaced(no_memory):
     put(no_memory / "mosquitto", "mosquitto version 2.0.18")
     natives.command("mosquitto")
     (no_memory / "mosquitto").unlink()
     with pytest.raises(natives.NativeMissing):
         natives.command("mosquitto")
-    put(no_memory / "mosquitto", "mosquitto version 2.0.20")
+    put(no_memory / "mosquitto", "mosquitto version 2.0.20 with more words")
     assert natives.version("mosquitto") == "2.0.20"
 
 

@@ -16,7 +16,7 @@ import platform
 import re
 import shutil
 import subprocess
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from tools import apt
@@ -79,6 +79,12 @@ class Found:
     argv: list[str]
     version: str
     origin: str
+    mark: str = ""
+    """Changes when the program is replaced; "" is never fresh."""
+
+    def fresh(self) -> bool:
+        """Tell whether the program is still the one that was found."""
+        return self.mark != "" and self.mark == _mark(self.argv)
 
 
 def command(name: str) -> list[str]:
@@ -141,9 +147,7 @@ def unpack_from_apt(package: str, name: str) -> Path:
 
 def _get(name: str) -> Found:
     remembered = _load().get(name)
-    if isinstance(remembered, Found) and all(
-        Path(word).exists() for word in remembered.argv if word[:1] == "/"
-    ):
+    if isinstance(remembered, Found) and remembered.fresh():
         return remembered
     if isinstance(remembered, str) and not _on_path(name):
         raise NativeMissing(remembered)
@@ -176,6 +180,19 @@ def _save(result: dict[str, Found | str]) -> None:
 
 
 def _find(name: str) -> Found:
+    found = _look(name)
+    return replace(found, mark=_mark(found.argv))
+
+
+def _mark(argv: list[str]) -> str:
+    """Return size and time of the files that `argv` starts, or "" where one is gone."""
+    files = [Path(argv[0]), Path(argv[-1])]
+    if not all(path.exists() for path in files):
+        return ""
+    return " ".join(f"{path.stat().st_size}@{path.stat().st_mtime_ns}" for path in files)
+
+
+def _look(name: str) -> Found:
     program = PROGRAMS[name]
     too_old = ""
     for path in _on_path(name) if program.use_path else []:
