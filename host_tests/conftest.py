@@ -6,12 +6,18 @@ import sys
 import tempfile
 
 import pytest
+from hypothesis import settings
 
 from tools.paths import ROOT
 
 # What stands for the chip is found under the chip's names, but never instead of a module of
 # Python's own.
 sys.path.append(str(ROOT / "sim/chip"))
+
+# The same examples in every run: a failure is a change's, not chance's. Shared machines are slow at
+# times, so no example has a deadline; the test as a whole has one.
+settings.register_profile("project", derandomize=True, deadline=None)
+settings.load_profile("project")
 
 
 def pytest_configure(config: pytest.Config) -> None:
