@@ -1,35 +1,40 @@
 """Firmware images for the simulated board: valid ESP32 application images with modules inside.
 
-The first segment begins with the application descriptor, as ESP-IDF lays it out, and goes on
-with the frozen modules: `MODS`, u16 count, then for each u8 name length, file name, u32 size, bytes.
+The first segment begins with the application descriptor, as ESP-IDF lays it out, and goes on with
+the frozen modules: `MODS`, u16 count, then for each u8 name length, file name, u32 size, bytes.
 """
 
 from __future__ import annotations
 
 import hashlib
 import struct
-from functools import reduce
-from operator import xor
+
+from sim.chip import layout
 
 CHIP_ESP32 = 0
-_DROM = 0x3F400020
+_DROM = 0x3F400000
+_IROM = 0x400D0000
+_IRAM = 0x40080000
 _DRAM = 0x3FFB0000
+_MMU_PAGE = 0x10000
 _DESCRIPTOR_MAGIC = 0xABCD5432
+_BOOTLOADER_AT = 0x1000
+_TABLE_AT = 0x8000
 
+_PANIC = "import machine\nprint('Guru Meditation Error')\nmachine.reset()\n"
 _CRASH = "raise RuntimeError('this image crashes on purpose')\n"
-_HANG = "while True:\n    pass\n"
 
 # What each behaviour freezes into the image, by module name.
 BEHAVIOURS: dict[str, dict[str, str]] = {
     "good": {},
-    "crash_before_boot": {"_boot": "import hardware\nhardware.reset()\n"},
-    "hang_before_boot": {"_boot": _HANG},
+    "crash_before_boot": {"_boot": _PANIC},
+    "hang_before_boot": {"_boot": "while True:\n    pass\n"},
     "crash_after_boot": {"app": _CRASH},
     "hang_after_boot": {"app": "def start():\n    while True:\n        pass\n"},
     "selftest_fails": {
         "selftest": "def run():\n    raise ValueError('the sensor does not answer')\n"
     },
-    "no_wifi": {"_boot": "import hardware\nhardware.board.radio = False\n"},
+    "no_wifi": {"_boot": "import network\nnetwork.radio(False)\n"},
 }
 
 
@@ -44,31 +49,66 @@ def firmware(
     """Build an application image.
 
     behaviour: a key of BEHAVIOURS; version: into the image, so that each version's bytes differ;
-    size: bytes the image shall have (a multiple of 16 is met exactly); modules: further
-    frozen modules, file name (`a/b.py` or `.mpy`) to bytes; chip: chip_id of the header.
+    size: bytes the image shall have, rounded up to a multiple of 16; modules: further frozen
+    modules, file name (`a/b.py` or `.mpy`) to bytes; chip: chip_id of the header.
+    Raises ValueError when everything does not fit into `size`.
     """
     frozen = {f"{name}.py": text.encode() for name, text in BEHAVIOURS[behaviour].items()}
     frozen.update(modules or {})
-    rodata = _descriptor(version) + _archive(frozen)
-    code = f"MicroPython simulated {version} {behaviour}".encode().ljust(64, b"\0")
-    if size is not None:
-        small = len(image([(_DROM, rodata), (_DRAM, code)], chip))
-        code += _filler(version, max(0, size - small) // 16 * 16)
-    return image([(_DROM, rodata), (_DRAM, code)], chip)
+    rodata = _descriptor(version, behaviour) + _archive(frozen)
+    text = f"MicroPython v1.26.1 on 2025-09-11; simulated {version} {behaviour}".encode()
+
+    def with_code(code: bytes) -> bytes:
+        return image([(_DROM, rodata), (_DRAM, text), (_IRAM, bytes(64)), (_IROM, code)], chip)
+
+    smallest = with_code(_filler(version, 64))
+    if size is None:
+        return smallest
+    if size < len(smallest):
+        raise ValueError(f"{size} bytes are too few: the image needs {len(smallest)}")
+    return with_code(_filler(version, 64 + (size - len(smallest) + 15) // 16 * 16))
 
 
 def image(segments: list[tuple[int, bytes]], chip: int = CHIP_ESP32) -> bytes:
-    """Assemble header, segments (load address, bytes), checksum and SHA-256 (ESP-IDF format)."""
-    segments = [(load, data + bytes(-len(data) % 4)) for load, data in segments if data]
+    """Assemble header, segments (load address, bytes), checksum and SHA-256 (ESP-IDF format).
+
+    The address of a flash-mapped segment is moved within its 64 KiB page to where the segment lies
+    in the file, because the chip's MMU maps whole pages.
+    """
     header = struct.pack(
-        "<BBBBIB3sHBHH4sB", 0xE9, len(segments), 2, 0x20, 0x400812E4, 0xEE, bytes(3), chip,
+        "<BBBBIB3sHBHH4sB", 0xE9, len(segments), 2, 0x20, _IRAM, 0xEE, bytes(3), chip,
         0, 0, 399, bytes(4), 1,
-    )
-    body = b"".join(struct.pack("<II", load, len(data)) + data for load, data in segments)
-    checksum = reduce(xor, (byte for _, data in segments for byte in data), 0xEF)
-    out = header + body
+    )  # fmt: skip
+    body = bytearray()
+    checksum = 0xEF
+    for load, data in segments:
+        padded = data + bytes(-len(data) % 4)
+        at = len(header) + len(body) + 8
+        mapped = load in (_DROM, _IROM)
+        body += struct.pack("<II", load + at % _MMU_PAGE if mapped else load, len(padded)) + padded
+        checksum ^= _xor(padded)
+    out = header + bytes(body)
     out += bytes(15 - len(out) % 16) + bytes([checksum])
     return out + hashlib.sha256(out).digest()
+
+
+def bootloader() -> bytes:
+    """Build a second-stage bootloader: an image that loads where only a bootloader may."""
+    code = _filler("bootloader", 64)
+    return image([(0x3FFF0030, code), (0x40078000, code), (0x40080400, code)])
+
+
+def merged(application: bytes) -> bytes:
+    """Build MicroPython's merged download: bootloader, partition table and application in one."""
+    table = b"".join(
+        struct.pack("<HBBII16sI", 0x50AA, kind, subtype, offset, size, label.encode(), 0)
+        for label, kind, subtype, offset, size in layout.TABLE
+    )
+    table += b"\xeb\xeb" + b"\xff" * 14 + hashlib.md5(table, usedforsecurity=False).digest()
+    out = bytearray(b"\xff" * (layout.SLOTS[0][3] - _BOOTLOADER_AT)) + application
+    for at, part in ((_BOOTLOADER_AT, bootloader()), (_TABLE_AT, table)):
+        out[at - _BOOTLOADER_AT : at - _BOOTLOADER_AT + len(part)] = part
+    return bytes(out)
 
 
 def modules_of(data: bytes) -> dict[str, bytes]:
@@ -89,13 +129,13 @@ def modules_of(data: bytes) -> dict[str, bytes]:
     return found
 
 
-def _descriptor(version: str) -> bytes:
-    """esp_app_desc_t. MicroPython leaves version and name empty; the time tells builds apart."""
+def _descriptor(version: str, behaviour: str) -> bytes:
+    """esp_app_desc_t. MicroPython leaves version and name empty; the ELF's SHA differs."""
+    elf = hashlib.sha256(f"{version} {behaviour}".encode()).digest()
     return struct.pack(
         "<II8s32s32s16s16s32s32s80s", _DESCRIPTOR_MAGIC, 0, b"", b"", b"",
-        version.encode()[:15], b"Jan  1 2026", b"v5.4.2",
-        hashlib.sha256(version.encode()).digest(), b"",
-    )
+        b"00:00:00", b"Jan  1 2026", b"v5.4.2", elf, b"",
+    )  # fmt: skip
 
 
 def _archive(modules: dict[str, bytes]) -> bytes:
@@ -108,3 +148,12 @@ def _archive(modules: dict[str, bytes]) -> bytes:
 def _filler(seed: str, length: int) -> bytes:
     """Bytes that look like code: incompressible, the same for the same seed."""
     return hashlib.shake_256(seed.encode()).digest(length)
+
+
+def _xor(data: bytes) -> int:
+    """XOR all bytes together."""
+    value, length = int.from_bytes(data, "little"), len(data)
+    while length > 1:
+        length = (length + 1) // 2
+        value = (value >> 8 * length) ^ (value & ((1 << 8 * length) - 1))
+    return value

@@ -1,5 +1,7 @@
 """The chip's `network` module: a station that joins the one Wi-Fi there is."""
 
+from time import time as _now
+
 import hardware
 
 STA_IF = 0
@@ -10,9 +12,19 @@ STAT_GOT_IP = 1010
 STAT_NO_AP_FOUND = 201
 STAT_WRONG_PASSWORD = 202
 
+# Joining takes a moment on the chip too: seconds until the station has an address.
+_JOIN_S = 0.05
+
+
+def radio(works):
+    """Let the radio fail (False) until the next reset. Only the simulated chip has this."""
+    hardware.board.radio = works
+    if not works:
+        hardware.board.wifi_up = False
+
 
 class WLAN:
-    """A station interface. Whether it connects is `hardware.board`'s to say."""
+    """The station interface. All objects are the one interface of the board."""
 
     IF_STA = STA_IF
     IF_AP = AP_IF
@@ -20,44 +32,74 @@ class WLAN:
     def __init__(self, interface=STA_IF):
         if interface != STA_IF:
             raise OSError(-1, "only the station is simulated")
-        self._active = hardware.board.wifi_up
-        self._status = STAT_GOT_IP if self._active else STAT_IDLE
+        board = hardware.board
+        if board.station is None:
+            board.station = _Station(board.wifi_up)
+        self._station = board.station
 
     def active(self, flag=None):
-        if flag is None:
-            return self._active
-        self._active = bool(flag)
-        if not flag:
-            hardware.board.wifi_up = False
-        return self._active
+        """Get or set whether the interface is up."""
+        if flag is not None:
+            self._station.active = bool(flag)
+            if not flag:
+                self.disconnect()
+        return self._station.active
 
     def connect(self, ssid=None, key=None):
-        if not self._active:
-            raise OSError("Wifi Not Started")
+        """Begin to join; `status()` and `isconnected()` tell how it went."""
+        if not self._station.active:
+            raise OSError(-12290, "Wifi Not Started")
+        self.disconnect()
         board = hardware.board
         if not board.radio or ssid != board.ssid:
-            self._status = STAT_NO_AP_FOUND
+            self._station.status = STAT_NO_AP_FOUND
         elif (key or "") != board.password:
-            self._status = STAT_WRONG_PASSWORD
+            self._station.status = STAT_WRONG_PASSWORD
         else:
-            self._status = STAT_GOT_IP
-        board.wifi_up = self._status == STAT_GOT_IP
+            self._station.status = STAT_CONNECTING
+            self._station.joins_at = _now() + _JOIN_S
 
     def disconnect(self):
+        """Leave the Wi-Fi."""
         hardware.board.wifi_up = False
-        self._status = STAT_IDLE
+        self._station.status = STAT_IDLE
 
     def isconnected(self):
-        return self._active and hardware.board.wifi_up and hardware.board.radio
+        """Say whether the station has an address."""
+        return self.status() == STAT_GOT_IP and hardware.board.wifi_up
 
     def status(self, what=None):
-        return -40 if what == "rssi" else self._status
+        """Return one of the STAT_ numbers; of "rssi", dBm."""
+        if what == "rssi":
+            return -40
+        station = self._station
+        if station.status == STAT_CONNECTING and _now() >= station.joins_at:
+            hardware.board.wifi_up = True
+            station.status = STAT_GOT_IP
+        return station.status
 
     def ifconfig(self):
-        address = "127.0.0.1" if self.isconnected() else "0.0.0.0"
+        """Return (address, netmask, gateway, DNS server)."""
+        address = "127.0.0.1" if self.isconnected() else "0.0.0.0"  # noqa: S104
         return (address, "255.0.0.0", "127.0.0.1", "127.0.0.1")
 
+    def ipconfig(self, name):
+        """Return one parameter: "addr4" is (address, netmask)."""
+        if name != "addr4":
+            raise ValueError("unknown parameter")
+        return self.ifconfig()[:2]
+
     def config(self, name):
-        if name == "mac":
-            return b"\x24\x0a\xc4\x00\x00\x01"
-        raise ValueError("unknown config param")
+        """Return one parameter: "mac" is 6 bytes."""
+        if name != "mac":
+            raise ValueError("unknown config param")
+        return hardware.MAC
+
+
+class _Station:
+    """What the interface's objects share. up: joined already, before a soft reset."""
+
+    def __init__(self, up):
+        self.active = up
+        self.status = STAT_GOT_IP if up else STAT_IDLE
+        self.joins_at = 0

@@ -1,9 +1,25 @@
 """NOR flash, strict: erasing sets a sector to 0xFF, programming clears bits only.
 
 One operation is one erased sector or one programmed piece within a page of 256 bytes, as a flash
-chip does them. Every operation is counted, and `cut_at` cuts the power in the middle of one: part
-of it is done, the rest is not.
+chip does them. Every operation is counted, and `cut_at` cuts the power in the middle of one: a
+part of it, chosen by `seed`, is done, the rest is not.
 """
+
+from binascii import crc32
+
+try:
+    from _thread import allocate_lock
+except ImportError:  # WebAssembly has no threads
+
+    class allocate_lock:  # noqa: N801
+        """A lock where nobody else runs."""
+
+        def __enter__(self):
+            pass
+
+        def __exit__(self, *details):
+            pass
+
 
 SECTOR = 4096
 PAGE = 256
@@ -14,62 +30,142 @@ class PowerCut(BaseException):
     """The power failed in the middle of a flash operation."""
 
 
+class Memory:
+    """Flash cells in memory, blank at first; takes room only for sectors that were written."""
+
+    def __init__(self):
+        self._sectors = {}
+        self._at = 0
+
+    def seek(self, address):
+        self._at = address
+
+    def readinto(self, buf):
+        for start, end, sector, offset in self._pieces(len(buf)):
+            cells = self._sectors.get(sector)
+            for i in range(start, end, PAGE):
+                stop = min(end, i + PAGE)
+                at = offset + i - start
+                buf[i:stop] = cells[at : at + stop - i] if cells else _BLANK[: stop - i]
+        return len(buf)
+
+    def write(self, data):
+        for start, end, sector, offset in self._pieces(len(data)):
+            if sector not in self._sectors:
+                self._sectors[sector] = bytearray(_BLANK * (SECTOR // PAGE))
+            self._sectors[sector][offset : offset + end - start] = data[start:end]
+        return len(data)
+
+    def _pieces(self, length):
+        """Cut the next `length` bytes at sector borders: (start, end, sector, offset in it)."""
+        start = 0
+        while start < length:
+            sector, offset = divmod(self._at, SECTOR)
+            size = min(length - start, SECTOR - offset)
+            self._at += size
+            yield start, start + size, sector, offset
+            start += size
+
+
 class Nor:
     """A flash chip over `file`: anything unbuffered with seek, readinto and write.
 
-    size: bytes; operations: how many were done since it was made; cut_at: number of the operation
-    in which the power fails, None for never.
+    size: bytes; seed: int, chooses how much of the cut operation is done.
+    operations: how many were done since it was made; cut_at: number of the operation in which the
+    power fails, None for never; dead: after a cut nothing is written until `power_on`.
     """
 
-    def __init__(self, file, size):
+    def __init__(self, file, size, seed=0):
         self._file = file
         self.size = size
+        self.seed = seed
         self.operations = 0
         self.cut_at = None
+        self.dead = False
         self._page = bytearray(PAGE)
+        self._lock = allocate_lock()
+
+    def power_on(self):
+        """End a power cut."""
+        self.dead = False
 
     def read(self, address, buf):
         """Fill `buf`. Raises OSError(-260) outside the chip."""
         self._check(address, len(buf))
-        self._file.seek(address)
-        self._file.readinto(buf)
+        with self._lock:
+            self._file.seek(address)
+            self._file.readinto(buf)
 
     def erase(self, sector):
-        """Set one sector of 4096 bytes to 0xFF."""
+        """Set one sector of 4096 bytes to 0xFF. Raises PowerCut."""
         self._check(sector * SECTOR, SECTOR)
-        torn = self._count()
-        self._file.seek(sector * SECTOR)
-        for _ in range(SECTOR // PAGE // (2 if torn else 1)):
-            self._file.write(_BLANK)
-        if torn:
-            raise PowerCut()
+        self._whole(self._erase, sector * SECTOR, None)
 
     def program(self, address, data):
-        """Write `data`. Raises OSError(-1) if a bit would have to go from 0 to 1."""
+        """Write `data`. Raises OSError(-1) if a bit would have to go from 0 to 1, PowerCut."""
         self._check(address, len(data))
-        view = memoryview(data)
-        done = 0
-        while done < len(view):
-            size = min(PAGE - (address + done) % PAGE, len(view) - done)
-            self._program(address + done, view[done : done + size])
-            done += size
+        self._whole(self._program, address, memoryview(data))
 
-    def _program(self, address, piece):
+    def on_cut(self):
+        """Called in the middle of operation `cut_at`, when its part is done; must not return."""
+        raise PowerCut
+
+    def _whole(self, operation, address, data):
+        """Python code is interrupted by Ctrl-C anywhere, the chip's flash driver is not.
+
+        Doing an interrupted operation once more completes it.
+        """
+        try:
+            with self._lock:
+                operation(address, data)
+        except KeyboardInterrupt:
+            with self._lock:
+                operation(address, data)
+            raise
+
+    def _erase(self, address, _):
+        done = self._count(SECTOR)
+        if done is not None and done & 1:
+            address += SECTOR - done  # the end of the sector went first
+        self._file.seek(address)
+        left = SECTOR if done is None else done
+        while left:
+            left -= self._file.write(_BLANK[: min(PAGE, left)])
+        self._finish(done)
+
+    def _program(self, address, view):
+        start = 0
+        while start < len(view):
+            end = min(start + PAGE - (address + start) % PAGE, len(view))
+            self._program_page(address + start, view[start:end])
+            start = end
+
+    def _program_page(self, address, piece):
         old = memoryview(self._page)[: len(piece)]
         self._file.seek(address)
         self._file.readinto(old)
-        for i in range(len(piece)):
-            if piece[i] & ~old[i]:
-                raise OSError(-1, "flash at 0x%x is not erased" % (address + i))
-        torn = self._count()
+        if old != _BLANK[: len(piece)]:
+            for i in range(len(piece)):
+                if piece[i] & ~old[i]:
+                    raise OSError(-1, "flash at 0x%x is not erased" % (address + i))
+        done = self._count(len(piece))
         self._file.seek(address)
-        self._file.write(piece[: len(piece) // 2] if torn else piece)
-        if torn:
-            raise PowerCut()
+        self._file.write(piece if done is None else piece[:done])
+        self._finish(done)
 
-    def _count(self):
+    def _count(self, length):
+        """Count one operation. Returns how many of its bytes a power cut lets through, or None."""
+        if self.dead:
+            raise PowerCut
         self.operations += 1
-        return self.operations == self.cut_at
+        if self.operations != self.cut_at:
+            return None
+        return crc32(b"%d %d" % (self.seed, self.operations)) % (length + 1)
+
+    def _finish(self, done):
+        if done is not None:
+            self.dead = True
+            self.on_cut()
 
     def _check(self, address, length):
         if address < 0 or address + length > self.size:
