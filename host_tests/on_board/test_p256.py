@@ -1,0 +1,128 @@
+"""The board's ECDSA agrees with NIST and Wycheproof, and refuses whatever is not a signature."""
+
+from binascii import unhexlify
+from hashlib import sha256
+
+import vectors
+from ota import p256
+
+EXAMPLE = vectors.load("package-es256.json")
+KEY = unhexlify(EXAMPLE["spki_hex"])[-64:]
+DIGEST = sha256(unhexlify(EXAMPLE["signed_bytes_hex"])).digest()
+SIGNATURE = unhexlify(EXAMPLE["signature_hex"])
+R = int.from_bytes(SIGNATURE[:32], "big")
+S = int.from_bytes(SIGNATURE[32:], "big")
+
+
+def bytes32(number):
+    return number.to_bytes(32, "big")
+
+
+def disagreements(name):
+    """Return the comments of the vectors in file `name` that the board judges otherwise."""
+    tests = vectors.load(name)["tests"]
+    assert tests
+    wrong = []
+    for comment, key, message, signature, valid in tests:
+        digest = sha256(unhexlify(message)).digest()
+        if p256.verify(unhexlify(key), digest, unhexlify(signature)) is not valid:
+            wrong.append(comment)
+    return wrong
+
+
+def test_every_nist_vector_is_judged_as_nist_does():
+    assert disagreements("p256-nist.json") == []
+
+
+def test_every_wycheproof_vector_is_judged_as_wycheproof_does():
+    assert disagreements("p256-wycheproof.json") == []
+
+
+def test_the_worked_examples_signature_holds():
+    assert p256.verify(KEY, DIGEST, SIGNATURE)
+
+
+def test_the_constants_are_a_curve_whose_odd_multiples_of_g_have_order_n():
+    assert len(p256._ODD_G) == 8
+    for i in range(8):
+        x, y = p256._pair(p256._ODD_G[i])
+        assert p256._on_curve(x, y)
+        assert p256._joint(p256.N, 0, (x, y, 1)) is None
+        times = p256._joint(2 * i + 1, 0, (x, y, 1))
+        assert (times[0] - x * times[2] ** 2) % p256.P == 0
+        assert (times[1] - y * times[2] ** 3) % p256.P == 0
+
+
+def test_r_and_s_outside_1_to_n_minus_1_are_refused():
+    for bad in (0, p256.N, p256.N + 1, p256.P, 2**256 - 1):
+        assert not p256.verify(KEY, DIGEST, bytes32(bad) + bytes32(S)), bad
+        assert not p256.verify(KEY, DIGEST, bytes32(R) + bytes32(bad)), bad
+
+
+def test_any_changed_bit_of_key_digest_or_signature_is_refused():
+    for bit in range(0, 512, 37):
+        changed = bytearray(SIGNATURE)
+        changed[bit // 8] ^= 1 << bit % 8
+        assert not p256.verify(KEY, DIGEST, changed), bit
+        changed = bytearray(KEY)
+        changed[bit // 8] ^= 1 << bit % 8
+        assert not p256.verify(changed, DIGEST, SIGNATURE), bit
+        changed = bytearray(DIGEST)
+        changed[bit // 16] ^= 1 << bit % 8
+        assert not p256.verify(KEY, changed, SIGNATURE), bit
+
+
+def test_r_and_s_swapped_or_negated_r_are_refused():
+    assert not p256.verify(KEY, DIGEST, bytes32(S) + bytes32(R))
+    assert not p256.verify(KEY, DIGEST, bytes32(p256.N - R) + bytes32(S))
+
+
+def test_the_twin_s_of_ecdsa_holds_so_a_package_is_known_by_its_manifest_alone():
+    assert p256.verify(KEY, DIGEST, bytes32(R) + bytes32(p256.N - S))
+
+
+def test_another_length_of_key_digest_or_signature_is_refused():
+    for length in (0, 32, 63, 65, 128):
+        assert not p256.verify((KEY + KEY)[:length], DIGEST, SIGNATURE)
+        assert not p256.verify(KEY, DIGEST, (SIGNATURE + SIGNATURE)[:length])
+    for length in (0, 20, 31, 33, 64):
+        assert not p256.verify(KEY, (DIGEST + DIGEST)[:length], SIGNATURE)
+    assert not p256.verify(b"\x04" + KEY, DIGEST, SIGNATURE)
+
+
+def test_a_key_that_is_no_point_of_the_curve_is_refused():
+    x, y = p256._pair(KEY)
+    for bad_x, bad_y in (
+        (0, 0),  # how some libraries spell the point at infinity
+        (x, 0),
+        (0, y),
+        (x, y + 1),
+        (x + 1, y),
+        (y, x),
+        (p256.P, y),
+        (x, p256.P),
+        (2**256 - 1, 2**256 - 1),
+    ):
+        assert not p256.verify(bytes32(bad_x) + bytes32(bad_y), DIGEST, SIGNATURE), (bad_x, bad_y)
+
+
+def test_coordinates_are_not_taken_modulo_p():
+    # x = 5 is on the curve; x + P still fits into 32 bytes and names the same point.
+    x, y = 5, pow(5**3 - 3 * 5 + p256.B, (p256.P + 1) // 4, p256.P)
+    assert p256._on_curve(x, y)
+    assert not p256._on_curve(x + p256.P, y)
+    assert not p256._on_curve(x, y + p256.P)
+
+
+def test_a_forged_signature_that_leads_to_the_point_at_infinity_is_refused():
+    # Q = G, s = e = -r (mod N): u1*G + u2*Q = (e + r)/s * G, the point at infinity.
+    digest = bytes32(p256.N - R)
+    assert p256._joint(p256.N - 1, 1, p256._pair(p256._ODD_G[0]) + (1,)) is None
+    assert not p256.verify(p256._ODD_G[0], digest, bytes32(R) + bytes32(S))
+
+
+def test_the_digest_zero_needs_no_multiple_of_g():
+    # e = 0, Q = G, so r = x(r/s * G): with s = r that is x(G).
+    x, _ = p256._pair(p256._ODD_G[0])
+    r = bytes32(x % p256.N)
+    assert p256.verify(p256._ODD_G[0], bytes(32), r + r)
