@@ -1,5 +1,7 @@
 """The runs of the pure tests under MicroPython count as what they were."""
 
+import os
+
 import pytest
 
 from tools import interpreters, natives
@@ -14,6 +16,8 @@ def test_each_interpreter_passes_and_fails_tests_and_reads_vectors(interpreter):
     try:
         outcomes = run_file(interpreter, PROBE, names, 60)
     except InterpreterMissing as error:
+        if os.environ.get("CI"):
+            raise
         pytest.skip(str(error))
     assert {name: outcome.passed for name, outcome in outcomes.items()} == {
         "test_good": True,
