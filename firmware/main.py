@@ -6,8 +6,13 @@ When the agent stops or the link drops it waits a second and connects again. `ap
 `app` frozen into the firmware, is started beside it when there is one.
 """
 
+import gc
 import sys
 import time
+
+# Collect often while modules load: what stays then lies close together, and the buffers that
+# follow find room.
+gc.threshold(4096)
 
 import network
 import ota

@@ -471,15 +471,17 @@ def compile_module(source: Path) -> bytes:
     return done.stdout
 
 
-def firmware(behaviour: str = "good", *, version: str, size: int | None = None) -> bytes:
-    """Build an image for the board; umqtt.simple is frozen into it, as on a chip."""
+def firmware(
+    behaviour: str = "good", *, version: str, size: int | None = None, compiled: bool = True
+) -> bytes:
+    """Build an image for the board; umqtt.simple is frozen into it, as on a chip.
+
+    compiled: False for a board under CPython, which cannot read .mpy.
+    """
     umqtt = CACHE / "umqtt" / "umqtt" / "simple.py"
-    return image.firmware(
-        behaviour,
-        version=version,
-        size=size,
-        modules={"umqtt/simple.mpy": compile_module(umqtt)},
-    )
+    name = "umqtt/simple.mpy" if compiled else "umqtt/simple.py"
+    frozen = {name: compile_module(umqtt) if compiled else umqtt.read_bytes()}
+    return image.firmware(behaviour, version=version, size=size, modules=frozen)
 
 
 def _die_with_parent() -> None:

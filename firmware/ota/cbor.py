@@ -17,7 +17,7 @@ TAG = const(6)
 OTHER = const(7)
 
 INDEFINITE = const(-1)
-_DEPTH = const(6)
+_DEPTH = const(6)  # arrays, maps and tags inside one another
 _BREAK = const(0xFF)
 
 
@@ -59,8 +59,6 @@ def head(data, pos):
 
 def skip(data, pos, depth=_DEPTH):
     """Return the position after the item at `pos`. Raises ValueError."""
-    if depth == 0:
-        raise ValueError("CBOR nests too deep")
     major, value, pos = head(data, pos)
     _check_size(data, major, value)
     if major in (BYTES, TEXT) and value != INDEFINITE:
@@ -71,6 +69,8 @@ def skip(data, pos, depth=_DEPTH):
         if value == INDEFINITE:
             raise ValueError("CBOR has a stray break")
         return pos
+    if depth == 0:
+        raise ValueError("CBOR nests too deep")
     if major == TAG:
         return skip(data, pos, depth - 1)
     if value == INDEFINITE:
@@ -98,8 +98,6 @@ def loads(data):
 
 
 def _load(data, start, depth):
-    if depth == 0:
-        raise ValueError("CBOR nests too deep")
     major, value, pos = head(data, start)
     if major == OTHER or value == INDEFINITE:
         raise ValueError("CBOR holds a float, a simple value or an indefinite length")
@@ -110,18 +108,20 @@ def _load(data, start, depth):
         return value, pos
     if major == NEGATIVE:
         return -1 - value, pos
+    if major in (BYTES, TEXT):
+        end = pos + value
+        if end > len(data):
+            raise ValueError("CBOR ends too early")
+        raw = bytes(data[pos:end])
+        return (raw if major == BYTES else str(raw, "utf-8")), end
+    if depth == 0:
+        raise ValueError("CBOR nests too deep")
     if major == TAG:
         inner, pos = _load(data, pos, depth - 1)
         return Tagged(value, inner), pos
     if major == ARRAY:
         return _load_array(data, value, pos, depth)
-    if major == MAP:
-        return _load_map(data, value, pos, depth)
-    end = pos + value
-    if end > len(data):
-        raise ValueError("CBOR ends too early")
-    raw = bytes(data[pos:end])
-    return (raw if major == BYTES else str(raw, "utf-8")), end
+    return _load_map(data, value, pos, depth)
 
 
 def _check_size(data, major, value):

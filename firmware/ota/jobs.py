@@ -18,6 +18,9 @@ FAILED = "FAILED"
 _MAX_PAIRS = 10
 _MAX_VALUE = 1024
 
+# The last second (Unix) that fits a chip's clock: 31 bits, counted from 2000.
+_LAST_SECOND = 3094168447
+
 # A refused update that may go through later; any other refusal is final (AWS error codes).
 _TRANSIENT = ("RequestThrottled", "InternalError")
 
@@ -89,18 +92,18 @@ class Job:
 def parse(payload):
     """Read a `$next/get/accepted` or `notify-next` message.
 
-    Returns (job or None, timestamp in Unix seconds or 0). None: the queue is empty.
+    Returns (job or None, timestamp in Unix seconds, 0 if it has none). None: the queue is empty.
     Raises JobError; its attribute `job_id` names the job to fail, or is None if there is none.
     """
     message = _object(_json(payload), "the message")
     timestamp = message.get("timestamp", 0)
-    if not isinstance(timestamp, int):
-        timestamp = 0
+    if not isinstance(timestamp, int) or not 0 <= timestamp <= _LAST_SECOND:
+        timestamp = 0  # some samples of AWS count milliseconds
     if "execution" not in message:
         return None, timestamp
     execution = _object(message["execution"], "execution")
     job_id = execution.get("jobId")
-    if not isinstance(job_id, str) or not 1 <= len(job_id) <= 64 or "/" in job_id:
+    if not _is_level(job_id, 64):
         raise _error("the job has no usable jobId")
     try:
         return _job(job_id, execution), timestamp
@@ -118,10 +121,8 @@ def _job(job_id, execution):
         raise _error("the job must name exactly one file")
     file = _object(files[0], "files[0]")
     stream = update.get("streamname")
-    if stream is not None and not (isinstance(stream, str) and 1 <= len(stream) <= 128):
-        raise _error("streamname is not a text of 1 to 128 characters")
-    if stream is not None and ("/" in stream or "+" in stream or "#" in stream):
-        raise _error("streamname holds a character of topic syntax")
+    if stream is not None and not _is_level(stream, 128):
+        raise _error("streamname is not 1 to 128 letters, digits, - or _")
     file_id = _number(file, "fileid", 0, 255)
     file_size = _number(file, "filesize", 0, 0xFFFFFFFF)
     if file_size == 0:
@@ -183,6 +184,13 @@ def _object(value, name):
     if not isinstance(value, dict):
         raise _error(name + " is missing or not an object")
     return value
+
+
+def _is_level(value, longest):
+    """Say whether `value` is a name as AWS makes them, so that it is one level of a topic."""
+    if not isinstance(value, str) or not 1 <= len(value) <= longest:
+        return False
+    return all(c in "-_" or "0" <= c <= "9" or "A" <= c <= "Z" or "a" <= c <= "z" for c in value)
 
 
 def _number(holder, key, lowest, highest):

@@ -129,6 +129,8 @@ def parse_data(payload):
                 major, size, start = cbor.head(payload, pos)
                 if major != cbor.BYTES or size < 0:
                     raise ValueError("p is not a byte string")
+                if size > len(payload) - start:
+                    raise ValueError("p is cut short")
                 pos = end = start + size
             elif key in (0x66, 0x69, 0x6C):  # f, i, l
                 major, value, pos = cbor.head(payload, pos)
@@ -144,8 +146,8 @@ def parse_data(payload):
                 pos = cbor.skip(payload, pos)
     except (IndexError, ValueError) as error:
         raise BlockError("a block that is not CBOR of a stream: %s" % error)
-    if file_id is None or index is None or end is None or end > len(payload):
-        raise BlockError("a block without f, i or p, or cut short")
+    if file_id is None or index is None or end is None:
+        raise BlockError("a block without f, i or p")
     if length is not None and length != end - start:
         raise BlockError("a block of %d bytes that claims %d" % (end - start, length))
     return file_id, index, start, end
@@ -166,8 +168,9 @@ def parse_rejected(payload):
             key = bytes(payload[pos + 1 : key_end])
             pos = cbor.skip(payload, key_end)
             if key in (b"o", b"code"):
-                _, _, start = cbor.head(payload, key_end)
-                return str(bytes(payload[start:pos]), "utf-8")
+                kind, _, start = cbor.head(payload, key_end)
+                if kind == cbor.TEXT:
+                    return str(bytes(payload[start:pos]), "utf-8")
     except ValueError:
         pass
     return "unknown"

@@ -10,6 +10,7 @@ import vfs
 from layout import SECTOR, find
 
 _IMAGE = "/.image"
+_HOST = "/.host"
 
 
 def truncate(file, length):
@@ -26,9 +27,18 @@ def wait_for_end():
 
 
 def main_names():
-    import __main__
-
     return {"__name__": "__main__"}
+
+
+def load_repl():
+    """Import the console from the host only when it is wanted: on a chip it takes no heap."""
+    vfs.mount(vfs.VfsPosix(sys.argv[0].rsplit("/", 1)[0]), _HOST)
+    sys.path.append(_HOST)
+    import repl
+
+    sys.path.pop()
+    vfs.umount(_HOST)
+    return repl
 
 
 def read_source(name):
@@ -120,7 +130,7 @@ class Image:
         return data
 
 
-def mount(board, image_start):
+def mount(board, image_start, names):
     """Mount littlefs at / and the image's modules behind it. Returns the Image."""
     image = Image(board.flash, image_start)
     disk = Disk(board.flash)

@@ -19,7 +19,6 @@ import hardware
 import machine  # noqa: F401
 import network  # noqa: F401
 import nor
-import repl
 from layout import FLASH_SIZE, SLOTS
 
 try:
@@ -82,13 +81,13 @@ def run_file(name, names):
 def boot(wire, raw):
     """Run what the chip runs after a reset, then the REPL; SystemExit is a soft reset."""
     names = system.main_names()
-    image = system.mount(hardware.board, SLOTS[hardware.board.running][3])
+    image = system.mount(hardware.board, SLOTS[hardware.board.running][3], names)
     if "_boot" in image:
         __import__("_boot")
     wire.tell("interruptible")
     if run_file("boot.py", names) and not raw:
         run_file("main.py", names)
-    return repl.Repl(names, raw).run()
+    return system.load_repl().Repl(names, raw).run()
 
 
 def main(arguments):

@@ -13,6 +13,7 @@ def install():
     time.ticks_diff = lambda later, earlier: later - earlier
     time.ticks_add = lambda ticks, delta: ticks + delta
     time.sleep_ms = lambda milliseconds: time.sleep(milliseconds / 1000)
+    gc.threshold = lambda size: None
     gc.mem_free = lambda: 100000
     gc.mem_alloc = lambda: 60000
     sys.print_exception = lambda error, file=None: traceback.print_exception(
