@@ -160,7 +160,7 @@ def _load_map(data, count, pos, depth):
 
 
 def dump(out, value):
-    """Append `value` (int, bytes, str, list, or dict in the order wanted) to the bytearray `out`."""
+    """Append `value` (int, bytes, str, or a list of such) to the bytearray `out`."""
     if isinstance(value, int):
         if value < 0:
             _dump_head(out, NEGATIVE, -1 - value)

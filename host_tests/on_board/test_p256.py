@@ -117,7 +117,8 @@ def test_coordinates_are_not_taken_modulo_p():
 def test_a_forged_signature_that_leads_to_the_point_at_infinity_is_refused():
     # Q = G, s = e = -r (mod N): u1*G + u2*Q = (e + r)/s * G, the point at infinity.
     digest = bytes32(p256.N - R)
-    assert p256._joint(p256.N - 1, 1, p256._pair(p256._ODD_G[0]) + (1,)) is None
+    x, y = p256._pair(p256._ODD_G[0])
+    assert p256._joint(p256.N - 1, 1, (x, y, 1)) is None
     assert not p256.verify(p256._ODD_G[0], digest, bytes32(R) + bytes32(S))
 
 
