@@ -2,7 +2,7 @@
 
 A check raises where it fails; nothing passes a boolean up. Each class carries
 - `word`, `sub`: the error words of the 2019 FreeRTOS OTA agent (code << 24 | detail),
-- `prefix`: which of the agent's three `reason` forms it takes: "rejected: W", "aborted: W" or "W: S",
+- `prefix`: which of the agent's three forms of `reason`: "rejected: W", "aborted: W", "W: S",
 - `cause`: one word for dashboards and tests.
 The exception's text is one sentence for people.
 """
@@ -43,8 +43,9 @@ class SettingsError(OtaError):
 
 
 class JobError(OtaError):
-    """A job document that cannot be carried out."""
+    """A job document that cannot be carried out. job_id: the job to fail, None without one."""
 
+    job_id = None
     word = 0x24000000
     sub = _NON_CONFORMING
     cause = "bad_job"
@@ -86,7 +87,7 @@ class TooLargeError(OtaError):
     """The image does not fit the slot."""
 
     word = 0x14000000
-    sub = _WRITE_FAILED
+    prefix = "aborted"
     cause = "too_large"
 
 

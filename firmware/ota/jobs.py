@@ -53,8 +53,9 @@ class Topics:
     def answered_update(self, topic):
         """Return (job id, accepted) when `topic` answers a status report, else None."""
         parts = topic.split("/")
-        if len(parts) == 7 and parts[5] == "update" and topic.startswith(self._jobs):
-            return parts[4], parts[6] == "accepted"
+        if topic.startswith(self._jobs) and len(parts) == 7 and parts[5] == "update":
+            if parts[6] in ("accepted", "rejected"):
+                return parts[4], parts[6] == "accepted"
         return None
 
 
@@ -104,7 +105,7 @@ def parse(payload):
     execution = _object(message["execution"], "execution")
     job_id = execution.get("jobId")
     if not _is_level(job_id, 64):
-        raise _error("the job has no usable jobId")
+        raise JobError("the job has no usable jobId")
     try:
         return _job(job_id, execution), timestamp
     except JobError as error:
@@ -118,20 +119,20 @@ def _job(job_id, execution):
     update = _object(document.get("afr_ota"), "afr_ota")
     files = update.get("files")
     if not isinstance(files, list) or len(files) != 1:
-        raise _error("the job must name exactly one file")
+        raise JobError("the job must name exactly one file")
     file = _object(files[0], "files[0]")
     stream = update.get("streamname")
     if stream is not None and not _is_level(stream, 128):
-        raise _error("streamname is not 1 to 128 letters, digits, - or _")
+        raise JobError("streamname is not 1 to 128 letters, digits, - or _")
     file_id = _number(file, "fileid", 0, 255)
     file_size = _number(file, "filesize", 0, 0xFFFFFFFF)
     if file_size == 0:
-        error = _error("filesize is 0")
+        error = JobError("filesize is 0")
         error.sub = 4
         raise error
     protocols = update.get("protocols", ["MQTT"])
     if not isinstance(protocols, list):
-        raise _error("protocols is not a list")
+        raise JobError("protocols is not a list")
     status = execution.get("status", QUEUED)
     return Job(job_id, status, details, stream, file_id, file_size, protocols)
 
@@ -177,12 +178,12 @@ def _json(payload):
     try:
         return json.loads(bytes(payload))
     except ValueError:
-        raise _error("the message is not JSON")
+        raise JobError("the message is not JSON")
 
 
 def _object(value, name):
     if not isinstance(value, dict):
-        raise _error(name + " is missing or not an object")
+        raise JobError(name + " is missing or not an object")
     return value
 
 
@@ -202,11 +203,5 @@ def _number(holder, key, lowest, highest):
         except ValueError:
             value = None
     if not isinstance(value, int) or isinstance(value, bool) or not lowest <= value <= highest:
-        raise _error("%s is not a number from %d to %d" % (key, lowest, highest))
+        raise JobError("%s is not a number from %d to %d" % (key, lowest, highest))
     return value
-
-
-def _error(text):
-    error = JobError(text)
-    error.job_id = None
-    return error

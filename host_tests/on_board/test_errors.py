@@ -1,0 +1,63 @@
+"""Errors read, in `reason`, as the 2019 FreeRTOS agent (V1.0.4) spells them."""
+
+from ota import errors
+
+# FreeRTOS OTA agent V1.0.4: what it publishes as `reason` when a job fails.
+REASONS = (
+    (errors.JobError, "0x24000000: 0x00000005"),
+    (errors.PackageError, "0x24000000: 0x00000005"),
+    (errors.MismatchError, "0x24000000: 0x00000005"),
+    (errors.SignatureError, "0x01000000: 0xfffffffe"),
+    (errors.UnknownKeyError, "0x02000000: 0xfffffffd"),
+    (errors.TooLargeError, "aborted: 0x14000000"),
+    (errors.ExpiredError, "rejected: 0x22000000"),
+    (errors.DowngradeError, "rejected: 0x22000000"),
+    (errors.SameVersionError, "rejected: 0x23000000"),
+    (errors.BlockError, "0x27000000: 0xfffffff8"),
+    (errors.BlockRangeError, "0x27000000: 0xfffffff9"),
+    (errors.FlashError, "0x27000000: 0xfffffff7"),
+    (errors.ImageError, "0x11000000: 0xfffffffd"),
+    (errors.ActivateError, "aborted: 0x04000000"),
+    (errors.MomentumError, "aborted: 0x21000020"),
+    (errors.AbortedError, "aborted: 0x28000000"),
+    (errors.RejectedError, "rejected: 0x00000000"),
+    (errors.RolledBackError, "rejected: 0x23000000"),
+    (errors.StateMismatchError, "rejected: 0x26000000"),
+)
+# End no job.
+OTHERS = (errors.OtaError, errors.StateError, errors.SettingsError)
+
+
+def every_class():
+    classes = [getattr(errors, name) for name in dir(errors) if name.endswith("Error")]
+    assert len(classes) > 15
+    return classes
+
+
+def test_every_error_that_ends_a_job_has_the_agents_reason():
+    for error, reason in REASONS:
+        assert error("why").reason() == reason, error
+    listed = [error for error, _ in REASONS]
+    for error in every_class():
+        assert error in listed or error in OTHERS, error
+
+
+def test_every_error_is_an_ota_error_and_keeps_its_sentence():
+    for error in every_class():
+        assert issubclass(error, errors.OtaError), error
+        assert str(error("one sentence")) == "one sentence"
+
+
+def test_every_error_has_a_cause_of_one_word():
+    for error in every_class():
+        assert error.cause and " " not in error.cause, error
+
+
+def test_causes_tell_apart_what_a_fleet_counts_apart():
+    causes = [error.cause for error, _ in REASONS if error is not errors.BlockRangeError]
+    assert len(set(causes)) == len(causes)
+
+
+def test_a_rollback_names_its_own_cause():
+    assert errors.RolledBackError("it hung", "watchdog").cause == "watchdog"
+    assert errors.RolledBackError("it hung").cause == "rolled_back"
