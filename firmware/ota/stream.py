@@ -71,7 +71,9 @@ class Window:
 
     def wants(self, index):
         """Say whether block `index` is missing and within the window."""
-        return self.first <= index and bool(self.missing() >> (index - self.first) & 1)
+        if not self.first <= index < self.first + self._size:
+            return False
+        return bool(self.missing() >> (index - self.first) & 1)
 
     def mark(self, index):
         """Note that block `index`, which the window wants, is here; moves the window on."""

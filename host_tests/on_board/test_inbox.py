@@ -1,0 +1,121 @@
+"""The callback's queue holds two blocks and a few control messages, and counts what it drops."""
+
+from ota.inbox import Inbox, Stats
+
+
+def test_the_counts_print_as_the_freertos_demo_prints_them():
+    stats = Stats()
+    assert str(stats) == "Received: 0 Queued: 0 Processed: 0 Dropped: 0"
+    inbox = Inbox(256, stats)
+    inbox.put_control(b"t", b"{}")
+    assert str(stats) == "Received: 1 Queued: 1 Processed: 0 Dropped: 0"
+    inbox.take_control()
+    assert str(stats) == "Received: 1 Queued: 1 Processed: 1 Dropped: 0"
+
+
+def test_blocks_come_out_in_the_order_they_came_in():
+    stats = Stats()
+    inbox = Inbox(256, stats)
+    for number in range(5):
+        inbox.put_block(b"block %d" % number)
+        inbox.put_block(b"other %d" % number)
+        assert bytes(inbox.block()) == b"block %d" % number
+        inbox.block_done()
+        assert bytes(inbox.block()) == b"other %d" % number
+        inbox.block_done()
+        assert inbox.block() is None
+    assert (stats.received, stats.queued, stats.processed, stats.dropped) == (10, 10, 10, 0)
+
+
+def test_a_block_stays_until_it_is_done():
+    inbox = Inbox(256, Stats())
+    inbox.put_block(b"first")
+    held = inbox.block()
+    inbox.put_block(b"second")
+    inbox.put_block(b"third")
+    assert bytes(held) == bytes(inbox.block()) == b"first"
+
+
+def test_a_third_block_is_dropped_counted_and_asked_for_again():
+    stats = Stats()
+    inbox = Inbox(256, stats)
+    inbox.put_block(b"first")
+    inbox.put_block(b"second")
+    assert not inbox.lost_block
+    inbox.put_block(b"third")
+    assert inbox.lost_block
+    assert (stats.received, stats.queued, stats.dropped) == (3, 2, 1)
+    inbox.block_done()
+    inbox.put_block(b"fourth")
+    inbox.block_done()
+    assert bytes(inbox.block()) == b"fourth"
+
+
+def test_the_payload_is_copied_for_the_library_reuses_its_buffer():
+    inbox = Inbox(256, Stats())
+    buffer = bytearray(b"block")
+    inbox.put_block(memoryview(buffer))
+    inbox.put_control(b"topic", memoryview(buffer))
+    buffer[:] = b"XXXXX"
+    assert bytes(inbox.block()) == b"block"
+    assert inbox.take_control() == ("topic", b"block")
+
+
+def test_the_largest_message_of_a_block_fits_and_a_larger_one_is_dropped():
+    stats = Stats()
+    inbox = Inbox(4096, stats)
+    inbox.put_block(bytes(4096 + 30))  # as much as FreeRTOS's agent has room for
+    assert len(inbox.block()) == 4096 + 30
+    inbox.put_block(bytes(4096 + 65))
+    assert (stats.queued, stats.dropped) == (1, 1)
+    assert inbox.lost_block
+
+
+def test_buffers_are_made_once_and_used_in_turn():
+    inbox = Inbox(256, Stats())
+    buffers = [id(buffer) for buffer in inbox._buffers]
+    for number in range(7):
+        inbox.put_block(bytes([number]) * (256 - number))
+        view = inbox.block()
+        assert bytes(view) == bytes([number]) * (256 - number)
+        inbox.block_done()
+    assert [id(buffer) for buffer in inbox._buffers] == buffers
+    assert [len(buffer) for buffer in inbox._buffers] == [256 + 64, 256 + 64]
+
+
+def test_control_messages_come_in_order_and_the_fifth_is_dropped():
+    stats = Stats()
+    inbox = Inbox(256, stats)
+    for number in range(5):
+        inbox.put_control(b"t/%d" % number, b"p%d" % number)
+    assert (stats.received, stats.queued, stats.dropped) == (5, 4, 1)
+    assert not inbox.lost_block
+    for number in range(4):
+        assert inbox.take_control() == ("t/%d" % number, b"p%d" % number)
+    assert inbox.take_control() is None
+    assert stats.processed == 4
+
+
+def test_a_job_message_larger_than_any_the_agent_reads_is_dropped():
+    stats = Stats()
+    inbox = Inbox(256, stats)
+    inbox.put_control(b"t", bytes(8193))
+    assert inbox.take_control() is None
+    assert stats.dropped == 1
+    inbox.put_control(b"t", bytes(8192))
+    assert len(inbox.take_control()[1]) == 8192
+
+
+def test_clearing_forgets_everything_and_counts_it_as_processed():
+    stats = Stats()
+    inbox = Inbox(256, stats)
+    for _ in range(3):
+        inbox.put_block(b"block")
+        inbox.put_control(b"t", b"p")
+    inbox.clear()
+    assert inbox.block() is None
+    assert inbox.take_control() is None
+    assert not inbox.lost_block
+    assert stats.queued == stats.processed == 5
+    inbox.put_block(b"next")
+    assert bytes(inbox.block()) == b"next"
