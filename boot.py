@@ -48,6 +48,7 @@ class Journal:
             pass  # none yet, or lost: otadata decides alone
 
     def save(self, **changes):
+        """Change the named keys and write the journal: one NVS commit. Raises OSError."""
         self.fields.update(changes)
         self.fields["v"] = 1
         self._nvs.set_blob("journal", json.dumps(self.fields).encode())
@@ -60,7 +61,7 @@ def read_state():
     slots = [p for p in Partition.find(Partition.TYPE_APP) if 0x10 <= p.info()[1] <= 0x1F]
     if not otadata or not slots:
         return None
-    active = 0, None
+    highest, active = 0, None
     buf = bytearray(32)
     for sector in (0, 1):
         otadata[0].readblocks(sector, buf)
@@ -68,12 +69,12 @@ def read_state():
         state = int.from_bytes(buf[24:28], "little")
         good = crc32(buf[:4], 0xFFFFFFFF) == int.from_bytes(buf[28:], "little")
         if sequence != 0xFFFFFFFF and good and state not in (INVALID, ABORTED):
-            if sequence > active[0]:
-                active = sequence, state
+            if sequence > highest:
+                highest, active = sequence, state
     index = Partition(Partition.RUNNING).info()[1] - 0x10
-    if active[0] == 0 or (active[0] - 1) % len(slots) != index:
+    if highest == 0 or (highest - 1) % len(slots) != index:
         return None
-    return active[1]
+    return active
 
 
 def read_deadline():
@@ -220,6 +221,7 @@ def attempt(name, action, *arguments):
 
 
 def start():
+    """Do for the running slot what its otadata state asks for."""
     state = read_state()
     if state == NEW:
         without_rollback(Journal())

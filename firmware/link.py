@@ -101,7 +101,7 @@ class _Stream:
         while done < len(view):
             count = self._sock.readinto(view[done:])
             if count is None:
-                self._wait(select.POLLIN)
+                self.wait(select.POLLIN)
             elif count == 0:
                 raise MQTTError("the broker closed the link in the middle of a packet")
             else:
@@ -117,13 +117,14 @@ class _Stream:
             if count:
                 done += count
             else:
-                self._wait(select.POLLOUT)
+                self.wait(select.POLLOUT)
         return done
 
     def close(self):
         self._sock.close()
 
-    def _wait(self, event):
+    def wait(self, event):
+        """Wait for a poll event until the deadline. Raises MQTTError after it."""
         left = ticks_diff(self.deadline, ticks_ms())
         if left <= 0:
             raise MQTTError("the broker did not go on within the deadline", errno.ETIMEDOUT)
@@ -139,6 +140,9 @@ class Link(MQTTClient):
     max_payload: bytes of the largest message taken, longer ones are read and forgotten.
     """
 
+    sock = None
+    pid = 0
+
     def __init__(
         self,
         client_id,
@@ -150,7 +154,7 @@ class Link(MQTTClient):
         keepalive=60,
         tls_context=None,
         timeout_ms=10000,
-        max_payload=4608
+        max_payload=4608,
     ):
         super().__init__(client_id, host, port, user, password, max(10, keepalive))
         self._host = host
@@ -219,7 +223,7 @@ class Link(MQTTClient):
         """Read one whole packet, waiting for it. Returns its type. Raises OSError."""
         stream = self.sock
         while stream.peek() is None:
-            stream._wait(select.POLLIN)
+            stream.wait(select.POLLIN)
         first = stream.read(1)[0]
         kind = first & 0xF0
         if kind == self._awaited:

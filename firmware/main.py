@@ -89,6 +89,7 @@ def start_application():
 
 
 def main():
+    """Run for ever; end only with a sentence about wrong settings."""
     try:
         settings = ota.load_settings()
         link = make_link(settings)
@@ -113,6 +114,6 @@ def main():
 
 try:
     main()
-except Exception as error:
+except Exception as error:  # noqa: BLE001  whatever it is, an image under test must not stay
     ota.crashed(error)
     sys.print_exception(error)

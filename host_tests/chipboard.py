@@ -88,7 +88,8 @@ class ChipBoard:
         return int(hardware.board.running)
 
     def records(self) -> list[tuple[int, int] | None]:
-        return bootloader.records(self.flash)
+        found: list[tuple[int, int] | None] = bootloader.records(self.flash)
+        return found
 
 
 def fresh_ota(folder: Path) -> ModuleType:
@@ -96,6 +97,6 @@ def fresh_ota(folder: Path) -> ModuleType:
     for name in [name for name in sys.modules if name == "ota" or name.startswith("ota.")]:
         del sys.modules[name]
     ota = importlib.import_module("ota")
-    settings = importlib.import_module("ota.settings")
+    settings: Any = importlib.import_module("ota.settings")
     settings.ROOT = f"{folder}/"
     return ota

@@ -5,11 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import chipboard
 import hardware
 import pytest
 from chipboard import ChipBoard, fresh_ota
 from job_service import Client, JobService
+from layout import SLOT_SIZE
 
 from fleet import keys, package
 from sim import image
@@ -50,7 +50,7 @@ class Bench:
         self.events: list[str] = []
 
     def boot(self, callback: Any = None, **settings: Any) -> Any:
-        """Power on, boot.py, a new agent. Returns the Reset or PowerCut that came instead, if any."""
+        """Power on, boot.py, a new agent. Returns the Reset or PowerCut that came instead."""
 
         def start() -> None:
             self.board.power_on()
@@ -118,7 +118,8 @@ def test_a_failing_self_test_rolls_back_and_says_why(bench: Bench, monkeypatch: 
     bench.service.add("job-1", packed("1.1.0", 2))
     assert bench.boot() is None
     assert isinstance(bench.step(), hardware.Reset)
-    (bench.board.folder / "selftest.py").write_text("def run():\n    raise ValueError('no sensor')\n")
+    source = "def run():\n    raise ValueError('no sensor')\n"
+    (bench.board.folder / "selftest.py").write_text(source)
     monkeypatch.syspath_prepend(str(bench.board.folder))
     assert isinstance(bench.boot(), hardware.Reset)
     (bench.board.folder / "selftest.py").unlink()
@@ -136,10 +137,10 @@ def test_a_failing_self_test_rolls_back_and_says_why(bench: Bench, monkeypatch: 
 def refused(bench: Bench, data: bytes) -> dict[str, str]:
     """Offer a package that must be refused before anything is erased. Returns its details."""
     bench.until_quiet()
-    before = bench.board.slot_bytes(1, chipboard.SLOT_SIZE)
+    before = bench.board.slot_bytes(1, SLOT_SIZE)
     bench.service.add("job-x", data)
     assert bench.step() is None
-    assert bench.board.slot_bytes(1, chipboard.SLOT_SIZE) == before
+    assert bench.board.slot_bytes(1, SLOT_SIZE) == before
     assert bench.service.status("job-x") == "FAILED"
     assert len(bench.service.stream_requests) == 1
     return bench.service.details("job-x")

@@ -45,7 +45,7 @@ EVENT_START_TEST = "StartTest"
 
 _IDLE_MS = const(1000)
 _NO_ROLLBACK = (
-    "this board's bootloader has no rollback: flash a bootloader of MicroPython 1.21 or later by cable"
+    "this board's bootloader has no rollback: flash the one of MicroPython 1.21 or later by cable"
 )
 
 
@@ -418,7 +418,7 @@ class Agent:
         """The service knows: make the new slot boot, and reset. Nothing stands between."""
         journal = self.journal
         other = self._slots.other
-        if not self._slots.active_is_running:
+        if self._slots.active not in (None, self._slots.running.index):
             raise MismatchError("otadata names a slot that does not run; flash the board by cable")
         journal.save(
             phase=phases.ACTIVATED,
@@ -486,9 +486,7 @@ class Agent:
         if not known:
             if not job.in_self_test:
                 return
-            self.journal.save(
-                phase=phases.TESTING, job=job.job_id, slot=self._slots.running.label
-            )
+            self.journal.save(phase=phases.TESTING, job=job.job_id, slot=self._slots.running.label)
         self._named = True
         self._job = job
         details = jobs.status_details(self_test="active", updatedBy="0x%x" % self.running[1])
@@ -556,7 +554,7 @@ class Agent:
         self._act_soon()
 
     def _refuse_stale_test(self, job):
-        """The service believes in a test this board knows nothing of (journal lost, rolled back)."""
+        """The service believes in a test this board knows nothing of: journal lost, rolled back."""
         mine = self.running[1]
         if job.updated_by == mine:
             raise SameVersionError("the test is over: sequence %d runs again" % mine)
@@ -680,7 +678,7 @@ class Agent:
         self._stream_data = b""
         self._inbox.clear()
 
-    def _default_callback(self, event, detail):
+    def _default_callback(self, event, _detail):
         if event == EVENT_ACTIVATE:
             self.activate()
         elif event == EVENT_START_TEST:

@@ -40,22 +40,6 @@ _NAMESPACE = "ota"
 _MAX_BLOB = const(2048)
 _NOT_FOUND = const(-4354)
 
-_EMPTY = {
-    "phase": NONE,
-    "origin": "job",
-    "job": "",
-    "slot": "",
-    "identity": "",
-    "sequence": 0,
-    "tries": 0,
-    "agreed": False,
-    "next": 0,
-    "floor": 0,
-    "cause": "",
-    "detail": "",
-    "result": None,
-    "no_rollback": False,
-}
 # What ends with an update; the rest outlives it.
 _OF_ONE_UPDATE = (
     "phase",
@@ -70,20 +54,34 @@ _OF_ONE_UPDATE = (
     "cause",
     "detail",
 )
+_FIELDS = _OF_ONE_UPDATE + ("floor", "result", "no_rollback")
 
 
 class Journal:
     """The journal as read at start; its keys are attributes. `lost`: there was none to read."""
 
+    phase = NONE
+    origin = "job"
+    job = ""
+    slot = ""
+    identity = ""
+    sequence = 0
+    tries = 0
+    agreed = False
+    next = 0
+    cause = ""
+    detail = ""
+    floor = 0
+    result: "dict | None" = None
+    no_rollback = False
+
     def __init__(self):
         self._nvs = NVS(_NAMESPACE)
         stored = _read(self._nvs, "journal")
         self.lost = not isinstance(stored, dict) or stored.get("v") != _VERSION
-        for key in _EMPTY:
-            setattr(self, key, _EMPTY[key])
         if not self.lost:
-            for key in _EMPTY:
-                if _fits(stored.get(key), _EMPTY[key]):
+            for key in _FIELDS:
+                if _fits(stored.get(key), getattr(Journal, key)):
                     setattr(self, key, stored[key])
 
     def save(self, **changes):
@@ -91,7 +89,7 @@ class Journal:
         for key in changes:
             setattr(self, key, changes[key])
         fields = {"v": _VERSION}
-        for key in _EMPTY:
+        for key in _FIELDS:
             fields[key] = getattr(self, key)
         _write(self._nvs, "journal", fields)
         self.lost = False
@@ -99,7 +97,7 @@ class Journal:
     def finish(self, **changes):
         """As `save`, but first forget the update in flight."""
         for key in _OF_ONE_UPDATE:
-            setattr(self, key, _EMPTY[key])
+            setattr(self, key, getattr(Journal, key))
         self.save(**changes)
 
     def history(self):

@@ -162,9 +162,7 @@ def admit(manifest, *, product, chip, capacity, floor, now=None, retry_of=None):
             "the image is for chip %d, this board has chip %d" % (firmware.chip, chip)
         )
     if firmware.size > capacity:
-        raise TooLargeError(
-            "the image has %d bytes, the slot takes %d" % (firmware.size, capacity)
-        )
+        raise TooLargeError("the image has %d bytes, the slot takes %d" % (firmware.size, capacity))
     if manifest.sequence < floor:
         raise DowngradeError(
             "sequence %d is below %d, which this board already accepted"

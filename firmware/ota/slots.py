@@ -2,7 +2,7 @@
 
 Rules (ESP-IDF; each broken one costs a board)
 - The running slot is never opened for writing: the chip panics.
-- mark valid marks the *active* record, so it is called only when that record names the running slot.
+- mark valid marks the *active* record, so it is called only when that one names the running slot.
 - set_boot is never called on the running slot: it would lose the other slot's record.
 - While a slot is being filled it has no trailer, so that nothing half-written passes for whole.
 """
@@ -158,13 +158,18 @@ class Slots:
         return newest[1]
 
     @property
-    def active_is_running(self):
-        """Whether the record that mark valid would mark names the running slot."""
-        best = 0
+    def active(self):
+        """Index of the slot that the active record names, None without such a record."""
+        highest = 0
         for sequence, state in self._records():
             if state not in (INVALID, ABORTED):
-                best = max(best, sequence)
-        return best > 0 and (best - 1) % self._count == self.running.index
+                highest = max(highest, sequence)
+        return (highest - 1) % self._count if highest else None
+
+    @property
+    def active_is_running(self):
+        """Whether the record that mark valid would mark names the running slot."""
+        return self.active == self.running.index
 
     @property
     def pending(self):

@@ -1,12 +1,11 @@
 """The parts of a board that MicroPython's unix port lends: littlefs, frozen modules, console."""
 
 import io
-import micropython  # only MicroPython has it, so CPython turns to chip_cpython
 import os
 import sys
 import time
 
-import vfs
+import vfs  # only MicroPython has it, so CPython turns to chip_cpython
 from layout import SECTOR, find
 
 _IMAGE = "/.image"
