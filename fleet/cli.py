@@ -1,5 +1,6 @@
 """The `fleet` command. Thin: it reads arguments, calls one function, shows what came of it."""
 
+import logging
 import time
 from pathlib import Path
 
@@ -226,6 +227,24 @@ def inspect(file: Path) -> None:
         click.echo(f"  {name:<12}{value}")
     head.verify(keys.read_public(_config().public_key))
     click.echo("  signature holds")
+
+
+@main.command()
+@click.option("--die-with-parent", is_flag=True, help="End when the process that started it ends.")
+@click.option("-v", "--verbose", is_flag=True, help="Log connections, not only problems.")
+def serve(die_with_parent: bool, verbose: bool) -> None:
+    """Run the update service beside an MQTT broker, until SIGTERM or Ctrl-C.
+
+    Prints one line when it is ready: `ready control=URL data=URL broker=HOST:PORT`. Its log goes
+    to standard error. Killed at any point it loses nothing: start it again.
+    """
+    from fleet import service  # the service's libraries, which no other command needs
+
+    logging.basicConfig(
+        level=logging.INFO if verbose else logging.WARNING,
+        format="%(asctime)s %(levelname)s %(name)s: %(message)s",
+    )
+    service.run(_config(), die_with_parent=die_with_parent, announce=click.echo)
 
 
 def _short(path: Path) -> str:

@@ -76,6 +76,13 @@ def parse_topic(topic: str) -> Request:
     raise StreamError("InvalidTopic", f"{topic} is no operation of the stream service")
 
 
+def refuse(topic: str, code: str, message: str, token: Mapping[str, str] | None = None) -> Answer:
+    """The rejection of the request that came by this topic. Raises StreamError as parse_topic."""
+    request = parse_topic(topic)
+    refusal = {"o": code, "m": message, **(token or {})}
+    return Answer(request.topic("rejected"), _FORMS[request.form].dumps(refusal))
+
+
 class Streams:
     """Answers the requests of devices."""
 
@@ -103,8 +110,7 @@ class Streams:
                 for block in self._blocks(request, body)
             ]
         except StreamError as error:
-            refusal = {"o": error.code, "m": str(error), **token}
-            return [Answer(request.topic("rejected"), form.dumps(refusal))]
+            return [refuse(topic, error.code, str(error), token)]
 
     def flush(self) -> None:
         """Write down what was served since the last time."""

@@ -1,0 +1,94 @@
+"""The only place that makes AWS clients, so that none ever reaches a real account by accident.
+
+Everything is explicit: endpoint, region, keys from the fleet's own file. Profiles, environment
+variables and proxies of the machine play no part.
+"""
+
+import json
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+from urllib.parse import quote
+
+import boto3
+import botocore.session
+from botocore.auth import SigV4Auth
+from botocore.awsrequest import AWSRequest
+from botocore.config import Config as ClientConfig
+from botocore.exceptions import ClientError, HTTPClientError
+from botocore.httpsession import URLLib3Session
+
+from fleet import config as configuration
+from fleet.config import Config
+from fleet.errors import ConfigError, FleetError, UnreachableError
+
+_NOT_FROM_THE_MACHINE = {
+    "profile": (None, None, None, None),
+    "config_file": (None, None, os.devnull, None),
+    "credentials_file": (None, None, os.devnull, None),
+}
+_TIMEOUTS = {"connect_timeout": 5, "read_timeout": 30}  # seconds
+
+
+class RefusedError(FleetError):
+    """The service refused a request; `code` is its word for why."""
+
+    def __init__(self, code: str, message: str) -> None:
+        super().__init__(f"{message} ({code})")
+        self.code = code
+
+
+class Clients:
+    """boto3 clients `iot`, `jobs` (data plane) and `s3` of one fleet's service."""
+
+    def __init__(self, config: Config) -> None:
+        """Raises UnreachableError when no endpoint is set and no service of this folder runs."""
+        self.endpoint = config.endpoint or configuration.find_endpoint(config).control
+        if not self.endpoint.startswith(("http://", "https://")):
+            raise ConfigError(f"service.endpoint: {self.endpoint!r} is no URL")
+        credentials = configuration.read_credentials(config.credentials)
+        core = botocore.session.Session(session_vars=_NOT_FROM_THE_MACHINE)
+        self._session = boto3.session.Session(
+            aws_access_key_id=credentials.access_key,
+            aws_secret_access_key=credentials.secret_key,
+            region_name=config.region,
+            botocore_session=core,
+        )
+        self.iot = self._client("iot")
+        self.jobs = self._client("iot-jobs-data")
+        self.s3 = self._client("s3", signature_version="s3v4", s3={"addressing_style": "path"})
+
+    def served(self, job_id: str) -> dict[str, Any]:
+        """What the service has served of a job (an extension: AWS does not tell).
+
+        `size` of the file in bytes, and by thing `blocks` and `bytes` up to the furthest block.
+        """
+        request = AWSRequest("GET", f"{self.endpoint}/fleet/served/{quote(job_id, safe='')}")
+        credentials = self._session.get_credentials()
+        SigV4Auth(credentials, "iot", self._session.region_name).add_auth(request)
+        timeout = (_TIMEOUTS["connect_timeout"], _TIMEOUTS["read_timeout"])
+        response = URLLib3Session(proxies={}, timeout=timeout).send(request.prepare())
+        found: dict[str, Any] = json.loads(response.content)
+        if response.status_code != 200:
+            code = response.headers.get("x-amzn-errortype", str(response.status_code))
+            raise RefusedError(code, found.get("message", "refused"))
+        return found
+
+    def _client(self, service: str, **options: Any) -> Any:
+        settings = ClientConfig(
+            proxies={}, retries={"mode": "standard", "max_attempts": 3}, **_TIMEOUTS, **options
+        )
+        return self._session.client(service, endpoint_url=self.endpoint, config=settings)
+
+
+@contextmanager
+def translated() -> Iterator[None]:
+    """Turns botocore's errors into RefusedError and UnreachableError."""
+    try:
+        yield
+    except ClientError as error:
+        found = error.response.get("Error", {})
+        raise RefusedError(found.get("Code", ""), found.get("Message", "refused")) from error
+    except HTTPClientError as error:
+        raise UnreachableError(f"the service does not answer: {error}") from error

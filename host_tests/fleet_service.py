@@ -1,0 +1,156 @@
+"""A real `fleet serve` and a real broker, for tests."""
+
+import contextlib
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+from fleet import config
+from fleet.client import Clients
+from tools import natives
+
+ROOT = Path(__file__).parent.parent
+DEADLINE = 20  # seconds for anything that is waited for
+
+
+def until(condition: Callable[[], Any], what: str, deadline: float = DEADLINE) -> Any:
+    """Wait for a condition; its true value."""
+    end = time.monotonic() + deadline
+    while time.monotonic() < end:
+        value = condition()
+        if value:
+            return value
+        time.sleep(0.02)
+    raise AssertionError(f"waited {deadline} s in vain for {what}")
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+class Broker:
+    """mosquitto on a free port; `persistent` keeps sessions over a restart."""
+
+    def __init__(self, folder: Path) -> None:
+        self.port = free_port()
+        self._folder = folder
+        folder.mkdir()
+        (folder / "mosquitto.conf").write_text(
+            f"listener {self.port} 127.0.0.1\nallow_anonymous true\nretain_available false\n"
+        )
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        with (self._folder / "log").open("ab") as log:
+            self._process = subprocess.Popen(
+                [*natives.command("mosquitto"), "-c", str(self._folder / "mosquitto.conf")],
+                stdout=log,
+                stderr=log,
+            )
+        until(self._listens, "the broker")
+
+    def kill(self) -> None:
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait()
+
+    def _listens(self) -> bool:
+        with socket.socket() as probe:
+            return probe.connect_ex(("127.0.0.1", self.port)) == 0
+
+
+class Service:
+    """`fleet serve` in its own process and folder."""
+
+    def __init__(self, folder: Path, broker: Broker) -> None:
+        self.folder = folder
+        folder.mkdir()
+        config.create(
+            folder,
+            product="demo-board",
+            chip="esp32",
+            slot_size=0x1B0000,
+            broker=config.Address("127.0.0.1", broker.port),
+            tls=False,
+        )
+        self.log = folder / "serve.log"
+        self.process: subprocess.Popen[str] | None = None
+
+    @property
+    def config(self) -> config.Config:
+        return config.load(self.folder / "fleet.toml")
+
+    def start(self) -> str:
+        """Start it and wait for its ready line, which is returned."""
+        with self.log.open("a") as log:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "fleet", "serve", "--die-with-parent"],
+                cwd=self.folder,
+                env={**os.environ, "PYTHONPATH": str(ROOT)},
+                stdout=subprocess.PIPE,
+                stderr=log,
+                text=True,
+            )
+        assert self.process.stdout is not None
+        line = self.process.stdout.readline()
+        assert line.startswith("ready "), self.log.read_text()
+        return line
+
+    def kill(self) -> None:
+        """As a crash: SIGKILL."""
+        assert self.process is not None
+        self.process.kill()
+        self._reap()
+
+    def stop(self) -> int:
+        """As an operator: SIGTERM; the exit code."""
+        assert self.process is not None
+        if self.process.poll() is None:
+            self.process.send_signal(signal.SIGTERM)
+        return self._reap()
+
+    def clients(self) -> Clients:
+        return Clients(self.config)
+
+    def fleet(self, *arguments: str) -> "subprocess.CompletedProcess[str]":
+        """Run a `fleet` command in the folder."""
+        return subprocess.run(
+            [sys.executable, "-m", "fleet", *arguments],
+            cwd=self.folder,
+            env={**os.environ, "PYTHONPATH": str(ROOT), "COLUMNS": "80"},
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+
+    def _reap(self) -> int:
+        assert self.process is not None
+        assert self.process.stdout is not None
+        code = self.process.wait(DEADLINE)
+        self.process.stdout.close()
+        return code
+
+
+@contextlib.contextmanager
+def running(folder: Path) -> Iterator[tuple[Service, Broker]]:
+    """A broker and a service beside it, both ended afterwards."""
+    broker = Broker(folder / "broker")
+    broker.start()
+    service = Service(folder / "fleet", broker)
+    try:
+        service.start()
+        yield service, broker
+    finally:
+        if service.process is not None:
+            service.stop()
+        broker.kill()
