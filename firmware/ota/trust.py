@@ -30,7 +30,8 @@ def load_keys(pem):
         if _END not in block:
             raise SettingsError("a trusted key has no END line")
         try:
-            der = a2b_base64(block.split(_END)[0].strip().replace("\r", "").replace("\n", ""))
+            base64 = block.split(_END)[0].replace("\r", "").replace("\n", "")
+            der = a2b_base64(base64.encode())
         except ValueError:
             raise SettingsError("a trusted key is not base64")
         if len(der) != len(_P256_PREFIX) + 64 or not der.startswith(_P256_PREFIX):
