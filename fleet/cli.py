@@ -1,13 +1,18 @@
 """The `fleet` command. Thin: it reads arguments, calls one function, shows what came of it."""
 
+import json
 import logging
 import time
 from pathlib import Path
 
 import click
+from rich.console import Console
 
 from fleet import config as configuration
-from fleet import image, keys, package
+from fleet import image, keys, package, report
+from fleet import publish as publishing
+from fleet import watch as watching
+from fleet.client import Clients, translated
 from fleet.errors import FleetError
 
 _EPILOG = """\b
@@ -26,7 +31,8 @@ class _Group(click.Group):
 
     def invoke(self, ctx: click.Context) -> object:
         try:
-            return super().invoke(ctx)
+            with translated():
+                return super().invoke(ctx)
         except FleetError as error:
             click.echo(f"fleet: {error}", err=True)
             ctx.exit(error.exit_code)
@@ -51,7 +57,7 @@ def main(ctx: click.Context, config_path: Path) -> None:
       fleet init                                 once, in an empty folder
       fleet serve                                beside an MQTT broker, stays up
       fleet pack app.bin --version 1.1.0 --sequence 2 -o app.ota
-      fleet publish app.ota board-1 board-2      prints the job's name
+      fleet publish app.ota board-1 board-2      the first time with --create-things
       fleet watch JOB                            until every board is done
     """
     ctx.obj = config_path
@@ -245,6 +251,97 @@ def serve(die_with_parent: bool, verbose: bool) -> None:
         format="%(asctime)s %(levelname)s %(name)s: %(message)s",
     )
     service.run(_config(), die_with_parent=die_with_parent, announce=click.echo)
+
+
+@main.command()
+@click.argument("file", type=click.Path(path_type=Path, dir_okay=False))
+@click.argument("things", metavar="BOARD...", nargs=-1, required=True)
+@click.option("--job", "job_id", help="Name of the job; made up when not given.")
+@click.option("--create-things", is_flag=True, help="Make boards known that the service does not.")
+@click.option("--timeout-minutes", type=click.IntRange(1, 10080), help="Time limit of each board.")
+@click.option("--force", is_flag=True, help="Also what the boards of this fleet will refuse.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def publish(
+    file: Path,
+    things: tuple[str, ...],
+    job_id: str | None,
+    create_things: bool,
+    timeout_minutes: int | None,
+    force: bool,
+    as_json: bool,
+) -> None:
+    """Send the package FILE to every BOARD, as one job; prints the job's name.
+
+    A package of another product, chip, size or key is refused here already.
+    """
+    config = _config()
+    data = _read(file)
+    if not force:
+        publishing.check(data, config)
+    published = publishing.publish(
+        Clients(config),
+        data,
+        file.name,
+        things,
+        job_id=job_id,
+        create_things=create_things,
+        timeout_minutes=timeout_minutes,
+    )
+    if as_json:
+        click.echo(json.dumps(vars(published)))
+        return
+    boards = ", ".join(published.things)
+    click.echo(
+        f"job {published.job}: {published.product} {published.version}, "
+        f"sequence {published.sequence}, for {boards}"
+    )
+    click.echo(f"  fleet watch {published.job}")
+
+
+@main.command()
+@click.argument("things", metavar="[BOARD...]", nargs=-1)
+@click.option("--jobs", type=click.IntRange(1), default=10, show_default=True, help="Newest jobs.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def status(things: tuple[str, ...], jobs: int, as_json: bool) -> None:
+    """Show every board, or these, with its latest updates and what it said about them."""
+    found = report.of_fleet(Clients(_config()), jobs)
+    unknown = [thing for thing in things if thing not in found]
+    if unknown:
+        raise FleetError(f"the service knows no board {', '.join(unknown)}")
+    if things:
+        found = {thing: found[thing] for thing in things}
+    if as_json:
+        click.echo(json.dumps(report.as_json(found)))
+        return
+    for line in report.as_text(found, time.time()):
+        click.echo(line)
+
+
+@main.command()
+@click.argument("job")
+@click.option("--timeout", type=click.FloatRange(0), help="Seconds after which to give up.")
+def watch(job: str, timeout: float | None) -> None:
+    """Show JOB until every board has ended it.
+
+    Exits with 0 only when every board SUCCEEDED.
+    """
+    if not watching.watch(_config(), job, timeout, Console()):
+        click.get_current_context().exit(1)
+
+
+@main.command()
+@click.argument("job")
+@click.option("--thing", metavar="BOARD", help="Only on this board.")
+@click.option("--force", is_flag=True, help="Also on boards that have begun.")
+def cancel(job: str, thing: str | None, force: bool) -> None:
+    """Cancel JOB on the boards that have not begun it."""
+    iot = Clients(_config()).iot
+    if thing is None:
+        iot.cancel_job(jobId=job, force=force)
+        click.echo(f"canceled {job}")
+    else:
+        iot.cancel_job_execution(jobId=job, thingName=thing, force=force)
+        click.echo(f"canceled {job} on {thing}")
 
 
 def _short(path: Path) -> str:

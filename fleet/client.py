@@ -17,6 +17,7 @@ from botocore.auth import SigV4Auth
 from botocore.awsrequest import AWSRequest
 from botocore.config import Config as ClientConfig
 from botocore.exceptions import ClientError, HTTPClientError
+from botocore.exceptions import ConnectionError as BotocoreConnectionError
 from botocore.httpsession import URLLib3Session
 
 from fleet import config as configuration
@@ -40,7 +41,7 @@ class RefusedError(FleetError):
 
 
 class Clients:
-    """boto3 clients `iot`, `jobs` (data plane) and `s3` of one fleet's service."""
+    """boto3 clients of one fleet's service: `iot`, `s3`, and any other by name."""
 
     def __init__(self, config: Config) -> None:
         """Raises UnreachableError when no endpoint is set and no service of this folder runs."""
@@ -55,9 +56,8 @@ class Clients:
             region_name=config.region,
             botocore_session=core,
         )
-        self.iot = self._client("iot")
-        self.jobs = self._client("iot-jobs-data")
-        self.s3 = self._client("s3", signature_version="s3v4", s3={"addressing_style": "path"})
+        self.iot = self.client("iot")
+        self.s3 = self.client("s3", signature_version="s3v4", s3={"addressing_style": "path"})
 
     def served(self, job_id: str) -> dict[str, Any]:
         """What the service has served of a job (an extension: AWS does not tell).
@@ -75,7 +75,8 @@ class Clients:
             raise RefusedError(code, found.get("message", "refused"))
         return found
 
-    def _client(self, service: str, **options: Any) -> Any:
+    def client(self, service: str, **options: Any) -> Any:
+        """A boto3 client of this service; `options` are botocore's client settings."""
         settings = ClientConfig(
             proxies={}, retries={"mode": "standard", "max_attempts": 3}, **_TIMEOUTS, **options
         )
@@ -90,5 +91,5 @@ def translated() -> Iterator[None]:
     except ClientError as error:
         found = error.response.get("Error", {})
         raise RefusedError(found.get("Code", ""), found.get("Message", "refused")) from error
-    except HTTPClientError as error:
+    except (HTTPClientError, BotocoreConnectionError) as error:
         raise UnreachableError(f"the service does not answer: {error}") from error

@@ -437,13 +437,14 @@ def test_what_was_served_is_told(site: Site) -> None:
 
 
 def test_what_is_not_implemented_says_so_by_name(site: Site, iot: Any) -> None:
+    devices = site.clients.client("iot-jobs-data")
     calls = [
         (lambda: iot.list_thing_groups(), "ListThingGroups"),
         (lambda: iot.create_ota_update(
             otaUpdateId="u", targets=["t"], files=[{"fileName": "f"}], roleArn=ROLE
         ), "CreateOTAUpdate"),
         (lambda: iot.delete_job(jobId="job-1"), "DeleteJob"),
-        (lambda: site.clients.jobs.describe_job_execution(jobId="$next", thingName="b"),
+        (lambda: devices.describe_job_execution(jobId="$next", thingName="b"),
          "DescribeJobExecution"),
         (lambda: site.clients.s3.list_objects_v2(Bucket="packages"), "ListObjectsV2"),
         (lambda: site.clients.s3.delete_object(Bucket="packages", Key="k"), "DeleteObject"),
