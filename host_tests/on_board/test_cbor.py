@@ -165,6 +165,7 @@ def test_six_levels_of_nesting_are_read_and_seven_refused():
     assert "deep" in refused("a101" * 6 + "80")
     assert "deep" in refused("c1" * 7 + "00")
     assert "deep" in refused("81" * 4000)
+    assert "deep" in refused("a1" * 4000)
     assert cbor.skip(unhexlify("81" * 6 + "00"), 0) == 7
     for encoded in ("81" * 7 + "00", "9f" * 4000, "c1" * 4000, "bf" * 4000, "5f" * 4000):
         raises(ValueError, cbor.skip, unhexlify(encoded), 0)

@@ -88,6 +88,10 @@ def test_another_length_of_key_digest_or_signature_is_refused():
     for length in (0, 20, 31, 33, 64):
         assert not p256.verify(KEY, (DIGEST + DIGEST)[:length], SIGNATURE)
     assert not p256.verify(b"\x04" + KEY, DIGEST, SIGNATURE)
+    # The same numbers, one byte longer.
+    assert not p256.verify(KEY[:32] + b"\x00" + KEY[32:], DIGEST, SIGNATURE)
+    assert not p256.verify(KEY, b"\x00" + DIGEST, SIGNATURE)
+    assert not p256.verify(KEY, DIGEST, SIGNATURE[:32] + b"\x00" + SIGNATURE[32:])
 
 
 def test_a_key_that_is_no_point_of_the_curve_is_refused():
@@ -107,11 +111,12 @@ def test_a_key_that_is_no_point_of_the_curve_is_refused():
 
 
 def test_coordinates_are_not_taken_modulo_p():
-    # x = 5 is on the curve; x + P still fits into 32 bytes and names the same point.
-    x, y = 5, pow(5**3 - 3 * 5 + p256.B, (p256.P + 1) // 4, p256.P)
-    assert p256._on_curve(x, y)
-    assert not p256._on_curve(x + p256.P, y)
-    assert not p256._on_curve(x, y + p256.P)
+    # 0 and 5 are the x of points; x + P still fits into 32 bytes and would name the same point.
+    for x in (0, 5):
+        y = pow(x**3 - 3 * x + p256.B, (p256.P + 1) // 4, p256.P)
+        assert p256._on_curve(x, y)
+        assert not p256._on_curve(x + p256.P, y)
+        assert not p256._on_curve(x, y + p256.P)
 
 
 def test_a_forged_signature_that_leads_to_the_point_at_infinity_is_refused():

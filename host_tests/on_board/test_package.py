@@ -303,6 +303,7 @@ def test_expires_may_be_left_out_and_else_is_later_than_created():
 def test_there_are_1_to_4_components_at_most_one_of_each_kind():
     assert "1 to 4" in manifest_refused(k7=[])
     assert "1 to 4" in manifest_refused(k7=[Map(*FIRMWARE)] * 5)
+    assert "two components" in manifest_refused(k7=[Map(*FIRMWARE)] * 4)
     for value in (Map(), Map(*FIRMWARE), 0, "raw", b""):
         assert "1 to 4" in manifest_refused(k7=value)
     assert "1 to 4" in manifest_refused(k7=None)

@@ -131,6 +131,7 @@ def test_an_unusable_block_size_or_window_is_refused():
     for size in (0, -1, 33):
         raises(SettingsError, stream.Window, 10000, 256, size)
     raises(SettingsError, stream.Window, 10000, 16384, 9)  # more than 128 KB at once
+    assert stream.Window(1 << 20, 256, 1).missing() == 1
     assert stream.Window(1 << 20, 16384, 8).missing() == 0xFF
     assert stream.Window(1 << 20, 4096, 32).missing() == 0xFFFFFFFF
 
@@ -188,6 +189,10 @@ def test_keys_of_a_later_service_are_skipped():
 
 def test_a_block_without_its_length_is_read():
     assert parsed("a3" + "616600" + "616900" + "617041aa") == (0, 0, 10, 11)
+
+
+def test_an_empty_block_is_read_for_the_window_to_refuse():
+    assert parsed("a3" + "616600" + "616900" + "617040") == (0, 0, 10, 10)
 
 
 def test_a_long_index_is_read():
@@ -290,6 +295,7 @@ def test_an_unreadable_refusal_is_unknown():
         "a1616f7f6141ff",
         "a1616f62c328",
         "a1616f63",
+        "82616f6161",
     ):
         assert stream.parse_rejected(unhexlify(text)) == "unknown", text
     damaged = Mutations(403)
