@@ -93,15 +93,16 @@ class JobService:
         self.updates.append((job_id, request["status"], request.get("statusDetails", {})))
         if self.silent_updates:
             return
+        token = {key: request[key] for key in ("clientToken",) if key in request}
         job = self.jobs.get(job_id)
         if job is None or job_id not in self.queue:
             code = "ResourceNotFound" if job is None else "InvalidStateTransition"
-            self._send(f"jobs/{job_id}/update/rejected", {"code": code, "message": ""})
+            self._send(f"jobs/{job_id}/update/rejected", {"code": code, "message": "", **token})
             return
         job["status"] = request["status"]
         job["statusDetails"] = request.get("statusDetails", {})
         job["versionNumber"] += 1
-        self._send(f"jobs/{job_id}/update/accepted", {"timestamp": self.now})
+        self._send(f"jobs/{job_id}/update/accepted", {"timestamp": self.now, **token})
         if request["status"] in ("SUCCEEDED", "FAILED", "REJECTED"):
             self._dequeue(job_id)
 

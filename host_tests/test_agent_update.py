@@ -176,3 +176,18 @@ def test_a_package_that_does_not_belong_here_is_refused(
     bench: Bench, changes: dict[str, Any], cause: str
 ) -> None:
     assert refused(bench, packed("1.1.0", 2, **changes))["cause"] == cause
+
+
+def test_a_late_answer_to_another_report_does_not_count_as_the_results(bench: Bench) -> None:
+    bench.service.add("job-1", packed("1.1.0", 2))
+    assert bench.boot() is None
+    assert isinstance(bench.step(), hardware.Reset)
+    bench.service.updates.clear()
+    assert bench.boot() is None
+    while bench.agent.journal.phase != "ACCEPTED":
+        if not bench.service.updates:
+            bench.client.deliver()
+        bench.agent.step()
+    assert bench.service.outgoing, "the answer to self_test active is still on its way"
+    assert bench.step() is None
+    assert bench.service.status("job-1") == "SUCCEEDED"

@@ -44,6 +44,9 @@ EVENT_FAIL = "Fail"
 EVENT_START_TEST = "StartTest"
 
 _IDLE_MS = const(1000)
+# Tokens of the two reports whose answers the agent waits for.
+_READY_TOKEN = "ready"
+_RESULT_TOKEN = "result"
 _NO_ROLLBACK = (
     "this board's bootloader has no rollback: flash the one of MicroPython 1.21 or later by cable"
 )
@@ -411,7 +414,7 @@ class Agent:
         if left == 0:
             self._again_later()
             details = jobs.status_details(self_test="ready", updatedBy="0x%x" % self.running[1])
-            self._update(jobs.IN_PROGRESS, details)
+            self._update(jobs.IN_PROGRESS, details, token=_READY_TOKEN)
         return left or self._pause
 
     def _commit(self):
@@ -453,7 +456,7 @@ class Agent:
             result = self.journal.result
             self._client.publish(
                 self._topics.update(result["job"]),
-                jobs.update_request(result["status"], result["details"]),
+                jobs.update_request(result["status"], result["details"], _RESULT_TOKEN),
                 qos=1,
             )
         return left or self._pause
@@ -501,12 +504,17 @@ class Agent:
             self._fail(error)
 
     def _on_update_answer(self, job_id, accepted, payload):
-        if self._phase == self._report and job_id == self.journal.result["job"]:
+        token = jobs.token_of(payload)
+        if self._phase == self._report:
+            if token != _RESULT_TOKEN or job_id != self.journal.result["job"]:
+                return
             if accepted or jobs.is_final(payload):
                 self.journal.save(phase=phases.NONE, result=None)
                 self._phase = self._ask
                 self._act_soon()
-        elif self._phase == self._tell_ready and job_id == self._job.job_id:
+        elif self._phase == self._tell_ready:
+            if token != _READY_TOKEN or job_id != self._job.job_id:
+                return
             if accepted:
                 self._commit()
             elif jobs.is_final(payload):
@@ -614,9 +622,9 @@ class Agent:
             progress = "%d/%d" % (received, self._download.blocks)
             self._update(jobs.IN_PROGRESS, {"receive": progress}, qos=0)
 
-    def _update(self, status, details, qos=1):
+    def _update(self, status, details, qos=1, token=None):
         topic = self._topics.update(self._job.job_id)
-        self._client.publish(topic, jobs.update_request(status, details), qos=qos)
+        self._client.publish(topic, jobs.update_request(status, details, token), qos=qos)
 
     def _subscribe_stream(self):
         self._client.subscribe(self._stream.data, 0)

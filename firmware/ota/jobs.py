@@ -139,12 +139,27 @@ def _job(job_id, execution):
 
 def get_request(token):
     """Build a DescribeJobExecution request for `$next`. token: str of at most 64 characters."""
-    return json.dumps({"clientToken": token[:64]}).encode()
+    return _dumps({"clientToken": token[:64]})
 
 
-def update_request(status, details):
-    """Build an UpdateJobExecution request. details: a dict made by `status_details`."""
-    return json.dumps({"status": status, "statusDetails": details}).encode()
+def update_request(status, details, token=None):
+    """Build an UpdateJobExecution request. details: a dict made by `status_details`.
+
+    token: str that the answer brings back, for requests whose answer matters: answers to
+    different requests about one job look alike otherwise.
+    """
+    request = {"status": status, "statusDetails": details}
+    if token:
+        request["clientToken"] = token
+    return _dumps(request)
+
+
+def token_of(payload):
+    """Return the clientToken that an answer brings back, None without one."""
+    try:
+        return _json(payload).get("clientToken")
+    except (AttributeError, JobError):
+        return None
 
 
 def status_details(reason=None, **pairs):
@@ -172,6 +187,10 @@ def is_final(payload):
 
 def _printable(text):
     return "".join(c if " " <= c <= "~" else "?" for c in text[:_MAX_VALUE]) or "?"
+
+
+def _dumps(value):
+    return json.dumps(value, separators=(",", ":")).encode()
 
 
 def _json(payload):

@@ -1,0 +1,74 @@
+"""Broker, service and one simulated board, up until Ctrl-C."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from pathlib import Path
+
+from demo import children
+from demo.__main__ import say
+from demo.stack import THING, Stack
+from sim.board import Board
+from tools.natives import NativeMissing
+from tools.paths import CACHE
+
+
+def application(folder: Path) -> dict[str, bytes]:
+    """Return somebody's application as the board's files. Raises StartError if there is none."""
+    if not folder.is_dir():
+        raise children.StartError(f"{folder} is no folder")
+    return {
+        "/" + str(path.relative_to(folder)): path.read_bytes()
+        for path in sorted(folder.rglob("*"))
+        if path.is_file() and "__pycache__" not in path.parts
+    }
+
+
+def explain(stack: Stack, board: Board) -> None:
+    """Print what can be tried now."""
+    host, port = board.console
+    stack.pack("1.1.0", 2)
+    stack.pack("1.2.0", 3, "selftest_fails")
+    say(f"Up: broker 127.0.0.1:{stack.broker_port}, board {THING}; all files in {stack.folder}")
+    say("")
+    say("Look inside (Ctrl-] leaves, Ctrl-C stops main.py, Ctrl-D starts it again):")
+    say(f"  .venv/bin/mpremote connect socket://{host}:{port} resume repl")
+    say(
+        f"  .venv/bin/mpremote connect socket://{host}:{port} resume exec 'import ota; ota.status()'"
+    )
+    say("Update it, in another terminal:")
+    say(f"  cd {stack.folder}")
+    fleet = "../../.venv/bin/fleet" if stack.folder.parent == CACHE else "fleet"
+    say(f"  {fleet} publish 1.1.0-good.ota {THING}            # a good one")
+    say(f"  {fleet} publish 1.2.0-selftest_fails.ota {THING}  # one that is rolled back")
+    say(f"  {fleet} status")
+    say("")
+    say("Ctrl-C ends everything.")
+
+
+def main() -> int:
+    """Run until Ctrl-C. Returns the exit status."""
+    parser = argparse.ArgumentParser(prog="python -m demo.play", description=__doc__)
+    parser.add_argument("--app", type=Path, help="folder of the application to run on the board")
+    parser.add_argument("--folder", type=Path, default=CACHE / "play", help="emptied first")
+    arguments = parser.parse_args()
+    try:
+        files = application(arguments.app) if arguments.app else None
+        with Stack(arguments.folder, self_test_s=60) as stack:
+            board = stack.board(THING, application=files)
+            board.start()
+            explain(stack, board)
+            while True:
+                time.sleep(3600)
+    except (children.StartError, NativeMissing) as error:
+        say(f"play: {error}")
+        return 2
+    except KeyboardInterrupt:
+        say("\nended")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

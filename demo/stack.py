@@ -1,0 +1,189 @@
+"""Broker, service and boards of one run: started, asked, ended."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import shutil
+import subprocess
+from pathlib import Path
+from typing import Any
+
+from demo import children
+from fleet import client, config, keys, package
+from sim import board as boards
+from tools import natives
+from tools.paths import VENV_BIN
+
+THING = "board-1"
+SSID = "sim"
+
+
+class Stack:
+    """Everything that runs, below one folder that is emptied first.
+
+    interpreter: of the boards, "micropython" or "cpython"; None: the best there is.
+    self_test_s: the boards' deadline for a new image, seconds.
+    """
+
+    def __init__(self, folder: Path, *, interpreter: str | None = None, self_test_s: int = 20):
+        self.folder = folder
+        self.interpreter = interpreter or boards.default_interpreter()
+        self.self_test_s = self_test_s
+        self.broker_port = children.free_port()
+        self._broker: subprocess.Popen[bytes] | None = None
+        self._service: subprocess.Popen[bytes] | None = None
+        self._exit = contextlib.ExitStack()
+
+    def __enter__(self) -> Stack:
+        self._exit.enter_context(children.alone(self.folder.with_suffix(".lock")))
+        shutil.rmtree(self.folder, ignore_errors=True)
+        self.folder.mkdir(parents=True)
+        self._exit.callback(self._stop_all)
+        try:
+            self.start_broker()
+            self.fleet("init", "--broker", f"127.0.0.1:{self.broker_port}")
+            self.config = config.load(self.folder / config.FILE_NAME)
+            self.start_service()
+        except BaseException:
+            self._exit.close()
+            raise
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._exit.close()
+
+    # -- processes ----------------------------------------------------------------------------
+
+    def start_broker(self) -> None:
+        """Start mosquitto on this run's port; raises NativeMissing, StartError."""
+        settings = self.folder / "mosquitto.conf"
+        settings.write_text(
+            f"listener {self.broker_port} 127.0.0.1\nallow_anonymous true\nretain_available false\n"
+        )
+        command = [*natives.command("mosquitto"), "-c", str(settings)]
+        self._broker = children.start(command, self.folder / "mosquitto.log")
+        children.wait_for(lambda: children.listens(self.broker_port), "the broker's start")
+
+    def start_service(self) -> None:
+        """Start `fleet serve` and wait until it answers."""
+        log = self.folder / "service.log"
+        before = log.stat().st_size if log.exists() else 0
+        self._service = children.start([str(VENV_BIN / "fleet"), "serve"], log, self.folder)
+        children.wait_for(lambda: b"ready " in log.read_bytes()[before:], "the service's start")
+        self._clients = client.Clients(self.config)
+
+    def kill_broker(self) -> None:
+        """kill -9 the broker."""
+        _kill(self._broker)
+
+    def kill_service(self) -> None:
+        """kill -9 the service."""
+        _kill(self._service)
+
+    def _stop_all(self) -> None:
+        for process in (self._service, self._broker):
+            if process:
+                children.stop(process)
+
+    # -- what a person does -------------------------------------------------------------------
+
+    def fleet(self, *arguments: str) -> str:
+        """Run a `fleet` command in this run's folder; returns what it printed."""
+        done = subprocess.run(
+            [str(VENV_BIN / "fleet"), *arguments],
+            cwd=self.folder,
+            capture_output=True,
+            text=True,
+        )
+        if done.returncode:
+            raise children.StartError(f"fleet {arguments[0]}: {done.stderr.strip()}")
+        return done.stdout
+
+    def pack(
+        self,
+        version: str,
+        sequence: int,
+        behaviour: str = "good",
+        *,
+        size: int | None = 300_000,
+        key: Path | None = None,
+    ) -> Path:
+        """Build a firmware image for the board and pack it. Returns the package's path."""
+        image = self.folder / f"firmware-{version}-{behaviour}.bin"
+        image.write_bytes(self.firmware(version, behaviour, size))
+        target = self.folder / f"{version}-{behaviour}.ota"
+        arguments = ["pack", image.name, "--version", version, "--sequence", str(sequence)]
+        if key:
+            arguments += ["--key", str(key)]
+        self.fleet(*arguments, "-o", target.name)
+        return target
+
+    def firmware(self, version: str, behaviour: str = "good", size: int | None = 300_000) -> bytes:
+        """Build a firmware image that this run's boards can read."""
+        return boards.firmware(behaviour, version=version, size=size, compiled=self._compiled)
+
+    def publish(self, path: Path, thing: str = THING) -> str:
+        """Create a job that brings a package to a board. Returns the job's id."""
+        arguments = ["publish", "--json", "--force", path.name, thing]
+        return str(json.loads(self.fleet(*arguments))["job"])
+
+    def execution(self, job: str, thing: str = THING) -> dict[str, Any]:
+        """What the service has recorded: status, statusDetails (dict of str)."""
+        found = self._clients.iot.describe_job_execution(jobId=job, thingName=thing)
+        execution: dict[str, Any] = found["execution"]
+        execution["statusDetails"] = execution.get("statusDetails", {}).get("detailsMap", {})
+        return execution
+
+    def finished(self, job: str, thing: str = THING) -> bool:
+        """Say whether a job execution has come to its end."""
+        return self.execution(job, thing)["status"] not in ("QUEUED", "IN_PROGRESS")
+
+    # -- boards -------------------------------------------------------------------------------
+
+    @property
+    def _compiled(self) -> bool:
+        return self.interpreter == "micropython"
+
+    def board(
+        self,
+        thing: str = THING,
+        *,
+        heapsize: str | None = None,
+        application: dict[str, bytes] | None = None,
+        settings: dict[str, Any] | None = None,
+    ) -> boards.Board:
+        """Make a board that runs 1.0.0 (sequence 1), registered, not yet switched on.
+
+        application: files instead of the project's own application beside the agent.
+        """
+        found = boards.Board(
+            self.folder / thing, interpreter=self.interpreter, heapsize=heapsize, ssid=SSID
+        )
+        self._exit.callback(found.close)
+        head = package.inspect(self.pack("1.0.0", 1).read_bytes())
+        found.flash_firmware(0, self.firmware("1.0.0"), package.trailer([head.record]))
+        files = boards.application_files(compiled=self._compiled)
+        files.update(application or {})
+        public = keys.public_pem(keys.read_public(self.config.public_key))
+        files["/etc/trusted_keys.pem"] = public
+        files["/etc/settings.json"] = json.dumps(
+            {
+                "thing": thing,
+                "product": self.config.product,
+                "wifi": {"ssid": SSID, "password": ""},
+                "broker": {"host": "127.0.0.1", "port": self.broker_port, "keepalive": 20},
+                "self_test_s": self.self_test_s,
+                **(settings or {}),
+            }
+        ).encode()
+        found.install(files)
+        with contextlib.suppress(self._clients.iot.exceptions.ResourceAlreadyExistsException):
+            self._clients.iot.create_thing(thingName=thing)
+        return found
+
+
+def _kill(process: subprocess.Popen[bytes] | None) -> None:
+    if process:
+        process.kill()
+        process.wait()
