@@ -180,9 +180,8 @@ def main() -> int:
     except KeyboardInterrupt:
         say("\ninterrupted")
         return 130
-    say(
-        f"All six scenes are as promised, checked on both ends, in {time.monotonic() - began:.0f} s."
-    )
+    seconds = time.monotonic() - began
+    say(f"All six scenes are as promised, checked on both ends, in {seconds:.0f} s.")
     return 0
 
 

@@ -34,10 +34,9 @@ def explain(stack: Stack, board: Board) -> None:
     say(f"Up: broker 127.0.0.1:{stack.broker_port}, board {THING}; all files in {stack.folder}")
     say("")
     say("Look inside (Ctrl-] leaves, Ctrl-C stops main.py, Ctrl-D starts it again):")
-    say(f"  .venv/bin/mpremote connect socket://{host}:{port} resume repl")
-    say(
-        f"  .venv/bin/mpremote connect socket://{host}:{port} resume exec 'import ota; ota.status()'"
-    )
+    mpremote = f"  .venv/bin/mpremote connect socket://{host}:{port} resume"
+    say(f"{mpremote} repl")
+    say(f"{mpremote} exec 'import ota; ota.status()'")
     say("Update it, in another terminal:")
     say(f"  cd {stack.folder}")
     fleet = "../../.venv/bin/fleet" if stack.folder.parent == CACHE else "fleet"

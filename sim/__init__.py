@@ -1,1 +1,1 @@
-"""A board in a process: flash file, bootloader, NVS, watchdog, Wi-Fi, and a console that speaks REPL."""
+"""A board in a process: flash, bootloader, NVS, watchdog, Wi-Fi and a console that speaks REPL."""

@@ -61,7 +61,6 @@ class Board:
         self.rollback = rollback
         self.wifi = (ssid, password)
         self.boots: list[tuple[int, int]] = []  # (slot, reset cause)
-        self.on_boot: Callable[[int, int], None] = lambda slot, cause: None
         self.pid = 0
         folder.mkdir(parents=True, exist_ok=True)
         self.flash_path = folder / "flash.bin"
@@ -225,10 +224,9 @@ class Board:
             self._process = process
             self.pid = process.pid
         os.close(write_end)
-        assert process.stdout is not None
         output = threading.Thread(target=self._console.show, args=(process.stdout,), daemon=True)
         output.start()
-        following = self._listen(process, read_end, cause)
+        following = self._listen(read_end, cause)
         process.kill()
         process.wait()
         output.join(5)
@@ -236,9 +234,7 @@ class Board:
             process.stdin and process.stdin.close()
         return following
 
-    def _listen(
-        self, process: subprocess.Popen[bytes], control: int, cause: int
-    ) -> tuple[int, int, int]:
+    def _listen(self, control: int, cause: int) -> tuple[int, int, int]:
         """Hear what the chip tells until it resets, dies or is bitten."""
         slot = -1
         pending = b""
@@ -259,7 +255,6 @@ class Board:
                     if word == "slot":
                         slot = int(values[0])
                         self.boots.append((slot, cause))
-                        self.on_boot(slot, cause)
                     elif word == "interruptible":
                         self._interruptible = True
                     elif word == "watchdog":
@@ -310,7 +305,7 @@ class Board:
 
     @contextlib.contextmanager
     def _filesystem(self, write: bool) -> Iterator[LittleFS]:
-        _, _, _, start, size = layout.find("vfs")
+        _, _, _, start, size = layout.VFS
         region = Region(bytearray(self._read_flash(start, size)))
         fs = LittleFS(
             context=region,
@@ -330,27 +325,31 @@ class Board:
             self._write_flash(start, bytes(region.data))
 
 
-class Region(UserContext):  # type: ignore[misc]
+class Region(UserContext):
     """A part of flash in memory, as littlefs-python wants it."""
 
     def __init__(self, data: bytearray) -> None:
         self.data = data
 
-    def read(self, cfg: object, block: int, off: int, size: int) -> bytearray:
+    def read(self, _cfg: object, block: int, off: int, size: int) -> bytearray:
+        """Return `size` bytes of a block."""
         at = block * layout.SECTOR + off
         return self.data[at : at + size]
 
-    def prog(self, cfg: object, block: int, off: int, data: bytes) -> int:
+    def prog(self, _cfg: object, block: int, off: int, data: bytes) -> int:
+        """Program bytes of an erased block."""
         at = block * layout.SECTOR + off
         self.data[at : at + len(data)] = data
         return 0
 
-    def erase(self, cfg: object, block: int) -> int:
+    def erase(self, _cfg: object, block: int) -> int:
+        """Set a block to 0xFF."""
         at = block * layout.SECTOR
         self.data[at : at + layout.SECTOR] = b"\xff" * layout.SECTOR
         return 0
 
-    def sync(self, cfg: object) -> int:
+    def sync(self, _cfg: object) -> int:
+        """Nothing is held back."""
         return 0
 
 
@@ -378,6 +377,7 @@ class Console:
                         self._drop(client)
 
     def close(self) -> None:
+        """Give the port back and hang up."""
         self._server.close()
         for client in list(self._clients):
             self._drop(client)

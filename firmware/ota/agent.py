@@ -92,6 +92,7 @@ class Agent:
         self._manifest = None
         self._silent = False
         self._momentum = 0
+        self._refusal = ""
         self._named = False
         self._consent = False
         self._tested = False
@@ -310,7 +311,9 @@ class Agent:
 
     def _on_control(self, topic, payload):
         answer = self._topics.answered_update(topic)
-        if answer:
+        if self._stream and topic == self._stream.rejected:
+            self._refusal = stream.parse_rejected(payload)
+        elif answer:
             self._on_update_answer(answer[0], answer[1], payload)
         elif topic in (self._topics.get + "/accepted", self._topics.notify):
             try:
@@ -480,7 +483,10 @@ class Agent:
             self._silent = False
             self._momentum += 1
             if self._momentum >= self._settings["momentum"]:
-                raise MomentumError("the service names the job, but sends no block of its stream")
+                raise MomentumError(
+                    "the service names the job, but sends no block of its stream (%s)"
+                    % self._refusal
+                )
 
     def _on_job_under_test(self, job):
         known = self.journal.job
@@ -530,6 +536,7 @@ class Agent:
         self._job = job
         self._momentum = 0
         self._silent = False
+        self._refusal = "no answer"
         mine = job.job_id == journal.job
         if mine and journal.phase == phases.VERIFIED:
             self._manifest = self._trailer_of(self._slots.other)
@@ -581,6 +588,7 @@ class Agent:
             capacity=self._slots.other.capacity,
             floor=self._floor(),
             now=chip.unix_time(),
+            retry_of=manifest.identity if journal.identity == identity else None,
         )
         present = 0
         if journal.phase == phases.RECEIVING and journal.identity == identity:

@@ -115,7 +115,7 @@ def parse_record(data, keys):
     except ValueError as error:
         raise PackageError("the head cannot be read: %s" % error)
     _check_keys(fields, 7, "manifest")
-    if fields.get(1) != 1 or isinstance(fields.get(1), bool):
+    if fields.get(1) != 1:
         raise PackageError("the package has format %r, this agent reads 1" % (fields.get(1),))
     return Manifest(fields, sha256(payload).digest(), record)
 
@@ -225,7 +225,7 @@ def _text(fields, key, name):
 
 def _uint(fields, key, name, lowest, highest=None):
     value = fields.get(key)
-    if not isinstance(value, int) or isinstance(value, bool) or value < lowest:
+    if not isinstance(value, int) or value < lowest:
         raise PackageError("%s is not a number of at least %d" % (name, lowest))
     if highest is not None and value > highest:
         raise PackageError("%s is above %d" % (name, highest))

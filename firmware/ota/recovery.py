@@ -8,6 +8,7 @@ Running slot R, other slot O; rows in the order in which they are tried.
     FAILED          any                           boot.py rolled back by itself   FAILED
     ACTIVATED, TESTING -> R   R VALID             accepted, the note was cut      ACCEPTED
     any             R PENDING                     a new image to prove            TEST
+    ACTIVATED, TESTING -> R   else: it runs only because nothing else boots       FAILED
     ACTIVATED -> O  O not ABORTED                 set_boot was cut                ACTIVATE
     ACTIVATED, TESTING -> O   else: it was started, and the old image is back
         after a power cut, tries left                                             ACTIVATE
@@ -57,6 +58,8 @@ def decide(journal, running, other, active_is_running, cause):
         return ACCEPTED
     if running[1] == PENDING:
         return TEST
+    if in_test and journal.slot == running[0]:
+        return FAILED
     if not in_test or journal.slot != other[0]:
         return ORDINARY
     if journal.phase == phases.ACTIVATED and other[1] != ABORTED:

@@ -7,7 +7,6 @@ The same littlefs in the same flash, through littlefs-python. The board's progra
 import builtins
 import importlib.abc
 import importlib.util
-
 import os
 import socket
 import ssl
@@ -189,13 +188,13 @@ class Socket:
     """A socket with MicroPython's stream methods; None where it would block."""
 
     def __init__(self, real=None):
-        self._real = real or socket.socket()
+        self.real = real or socket.socket()
 
     def __getattr__(self, name):
-        return getattr(self._real, name)
+        return getattr(self.real, name)
 
     def readinto(self, buf):
-        return self._attempt(self._real.recv_into, buf)
+        return self._attempt(self.real.recv_into, buf)
 
     def read(self, size):
         buf = bytearray(size)
@@ -203,7 +202,7 @@ class Socket:
         return None if count is None else bytes(buf[:count])
 
     def write(self, data, size=None):
-        return self._attempt(self._real.send, bytes(data)[:size])
+        return self._attempt(self.real.send, bytes(data)[:size])
 
     @staticmethod
     def _attempt(action, data):
@@ -217,21 +216,21 @@ class Context:
     """MicroPython's tls.SSLContext: certificates as bytes."""
 
     def __init__(self, protocol):
-        self._real = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        self.real = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
         self.verify_mode = ssl.CERT_REQUIRED
 
     def load_verify_locations(self, cadata):
-        self._real.load_verify_locations(cadata=bytes(cadata).decode())
+        self.real.load_verify_locations(cadata=bytes(cadata).decode())
 
     def load_cert_chain(self, certificate, key):
         with tempfile.NamedTemporaryFile() as file:
             file.write(bytes(certificate) + b"\n" + bytes(key))
             file.flush()
-            self._real.load_cert_chain(file.name)
+            self.real.load_cert_chain(file.name)
 
     def wrap_socket(self, sock, server_hostname=None):
         try:
-            return Socket(self._real.wrap_socket(sock._real, server_hostname=server_hostname))
+            return Socket(self.real.wrap_socket(sock.real, server_hostname=server_hostname))
         except ssl.SSLCertVerificationError as error:
             raise ValueError(error.verify_message) from None
 

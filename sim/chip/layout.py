@@ -22,4 +22,5 @@ def find(label):
     return None
 
 
+VFS = find("vfs")
 SLOTS = (find("ota_0"), find("ota_1"))

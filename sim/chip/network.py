@@ -80,7 +80,7 @@ class WLAN:
 
     def ifconfig(self):
         """Return (address, netmask, gateway, DNS server)."""
-        address = "127.0.0.1" if self.isconnected() else "0.0.0.0"  # noqa: S104
+        address = "127.0.0.1" if self.isconnected() else "0.0.0.0"
         return (address, "255.0.0.0", "127.0.0.1", "127.0.0.1")
 
     def ipconfig(self, name):

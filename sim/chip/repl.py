@@ -7,7 +7,7 @@ try:
 except ImportError:
     from chip_cpython import read_console
 
-_BANNER = "MicroPython simulated board; type \"import ota; ota.status()\"\r\n"
+_BANNER = 'MicroPython simulated board; type "import ota; ota.status()"\r\n'
 
 
 class Repl:

@@ -1,8 +1,9 @@
 """What happens from a reset on: bootloader, file system, frozen _boot, boot.py, main.py, REPL.
 
 Started by sim/board.py, which is the power supply, the watchdog and the other end of the console.
-Arguments: descriptor of the line to the host, flash file, RTC file, reset cause, running slot (for a soft reset, else -1), rollback
-(0 or 1), SSID, password, raw REPL (0 or 1: mpremote's soft reset skips main.py).
+Arguments: descriptor of the line to the host, flash file, RTC file, reset cause, running slot (for
+a soft reset, else -1), rollback (0 or 1), SSID, password, raw REPL (0 or 1: mpremote's soft reset
+skips main.py).
 Standard input and output are the console. To the host it tells, a line each:
 
     slot N            the bootloader started slot N
