@@ -55,6 +55,10 @@ class ChipBoard:
         start = SLOTS[index][3]
         return bytes(self.cells.getbuffer()[start : start + length])
 
+    def damage(self, index: int, offset: int) -> None:
+        """Clear a byte of a slot, as a failing flash chip would."""
+        self.cells.getbuffer()[SLOTS[index][3] + offset] = 0
+
     def write_etc(self, name: str, data: bytes | dict[str, Any]) -> None:
         raw = data if isinstance(data, bytes) else json.dumps(data).encode()
         (self.folder / "etc" / name).write_bytes(raw)

@@ -16,7 +16,7 @@ to run again.
 
 from . import chip, jobs, package, recovery, settings, slots, stream, trust
 from . import journal as phases
-from .compat import const, ticks_add, ticks_diff, ticks_ms
+from .compat import const, sleep_ms, ticks_add, ticks_diff, ticks_ms
 from .download import Download, Readback
 from .errors import (
     AbortedError,
@@ -44,6 +44,8 @@ EVENT_FAIL = "Fail"
 EVENT_START_TEST = "StartTest"
 
 _IDLE_MS = const(1000)
+# Longest sleep of run() and the thread, so that a message is not kept waiting (ms).
+_LOOP_MS = const(20)
 # Tokens of the two reports whose answers the agent waits for.
 _READY_TOKEN = "ready"
 _RESULT_TOKEN = "result"
@@ -171,6 +173,32 @@ class Agent:
         except OtaError as error:
             self._fail(error)
             return 0
+
+    async def run(self):
+        """Step for ever, in asyncio. Whoever feeds `on_message` runs beside it.
+
+        Raises OSError when the client does; await it again after the next start().
+        """
+        import asyncio
+
+        while True:
+            await asyncio.sleep(min(self.step(), _LOOP_MS) / 1000)
+
+    def start_thread(self):
+        """Step in a thread of its own until the agent stops or the client fails.
+
+        For clients that may be used from several threads.
+        """
+        import _thread
+
+        _thread.start_new_thread(self._loop, ())
+
+    def _loop(self):
+        while self._online:
+            try:
+                sleep_ms(min(self.step(), _LOOP_MS))
+            except OSError:
+                return  # step() has noted it: state is NotReady until the next start()
 
     def check_for_update(self):
         """Ask the job service now. Raises StateError before start()."""

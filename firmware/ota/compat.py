@@ -10,9 +10,9 @@ except ImportError:
 
 
 try:
-    from time import ticks_add, ticks_diff, ticks_ms
+    from time import sleep_ms, ticks_add, ticks_diff, ticks_ms
 except ImportError:
-    from time import monotonic
+    from time import monotonic, sleep
 
     def ticks_ms():
         """Return milliseconds since some moment; compare only with `ticks_diff`."""
@@ -25,3 +25,7 @@ except ImportError:
     def ticks_add(ticks, delta):
         """Return the moment `delta` milliseconds after `ticks`."""
         return ticks + delta
+
+    def sleep_ms(milliseconds):
+        """Do nothing for so long."""
+        sleep(milliseconds / 1000)

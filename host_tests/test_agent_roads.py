@@ -1,0 +1,337 @@
+"""The agent off the straight road: lost links, cancelled jobs, an application that takes its time."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from pathlib import Path
+from typing import Any
+
+import hardware
+import pytest
+from job_service import LinkDown
+from test_agent_update import Bench, packed
+
+
+@pytest.fixture
+def bench(tmp_path: Path) -> Bench:
+    return Bench(tmp_path)
+
+
+def receive(bench: Bench, blocks: int) -> None:
+    """Step until so many blocks are here."""
+    for _ in range(2000):
+        bench.client.deliver()
+        bench.agent.step()
+        progress = bench.agent.progress
+        if progress and progress[0] >= blocks:
+            return
+    raise AssertionError("the blocks never came")
+
+
+def finish(bench: Bench, job: str = "job-1") -> None:
+    """Go on until the job has ended."""
+    for _ in range(8):
+        if bench.step() is None and bench.service.status(job) not in ("QUEUED", "IN_PROGRESS"):
+            return
+        if bench.board.cause != hardware.PWRON or bench.agent is None:
+            bench.boot()
+    raise AssertionError(f"{job} never ended: {bench.service.jobs[job]}")
+
+
+def test_a_lost_link_costs_only_the_blocks_in_flight(bench: Bench) -> None:
+    bench.service.add("job-1", packed("1.1.0", 2))
+    bench.boot()
+    receive(bench, 5)
+    asked = sum(bin(int.from_bytes(r["b"], "little")).count("1") for r in bench.service.stream_requests)
+    bench.service.online = False
+    bench.service.outgoing.clear()
+    with pytest.raises(LinkDown):
+        time.sleep(0.11)
+        bench.agent.step()
+    assert bench.agent.state == "NotReady"
+    bench.service.online = True
+    bench.service.stream_requests.clear()
+    bench.agent.start()
+    finish(bench)
+    again = sum(bin(int.from_bytes(r["b"], "little")).count("1") for r in bench.service.stream_requests)
+    assert bench.service.status("job-1") == "SUCCEEDED"
+    assert again <= 11 - 5
+    assert asked <= 11
+
+
+def test_a_lost_block_is_asked_for_again(bench: Bench) -> None:
+    bench.service.drop_blocks = {0, 3, 10}
+    bench.service.add("job-1", packed("1.1.0", 2))
+    bench.boot()
+    deadline = time.monotonic() + 10
+    while bench.step() is None and time.monotonic() < deadline:
+        time.sleep(0.02)  # the request timer runs in real time
+    bench.until_quiet()
+    assert bench.service.status("job-1") == "SUCCEEDED"
+
+
+def test_blocks_that_do_not_fit_are_dropped_counted_and_come_again(bench: Bench) -> None:
+    bench.service.add("job-1", packed("1.1.0", 2))
+    bench.boot()
+    receive(bench, 1)
+    for _ in range(5):
+        bench.agent.step()
+        bench.client.deliver(8)  # more at once than the queue takes
+    assert bench.agent.stats.dropped > 0
+    assert bench.agent.stats.received == bench.agent.stats.queued + bench.agent.stats.dropped
+    bench.step()
+    bench.until_quiet()
+    assert bench.service.status("job-1") == "SUCCEEDED"
+
+
+@pytest.mark.parametrize("block_size", [256, 1024, 4096, 8192, 16384])
+def test_every_block_size_carries_the_same_image(bench: Bench, block_size: int) -> None:
+    data = packed("1.1.0", 2)
+    bench.service.add("job-1", data)
+    for _ in range(3):
+        if bench.boot(block_size=block_size) is None and bench.step(20000) is None:
+            break
+    assert bench.service.status("job-1") == "SUCCEEDED"
+    assert bench.board.slot_bytes(1, 40_000) == data[4096:44_096]
+
+
+def test_a_restart_goes_on_at_the_checkpoint(bench: Bench) -> None:
+    bench.service.add("job-1", packed("1.1.0", 2, size=400_000))
+    bench.boot()
+    receive(bench, 70)
+    assert bench.agent.journal.next == 64 * 4096
+    bench.service.stream_requests.clear()
+    assert bench.boot() is None
+    bench.until_quiet()
+    offsets = [r["o"] for r in bench.service.stream_requests]
+    assert offsets[:2] == [0, 64], "the head again, then from the checkpoint on"
+    assert bench.service.status("job-1") == "SUCCEEDED"
+
+
+def test_a_job_cancelled_while_receiving_frees_the_board_for_the_next(bench: Bench) -> None:
+    bench.service.add("job-1", packed("1.1.0", 2))
+    bench.service.add("job-2", packed("1.2.0", 3))
+    bench.boot()
+    receive(bench, 3)
+    bench.service.cancel("job-1")
+    bench.step()
+    bench.until_quiet()
+    assert bench.service.status("job-1") == "CANCELED"
+    assert bench.service.status("job-2") == "SUCCEEDED"
+    assert bench.agent.running == ("1.2.0", 3)
+
+
+def test_a_bad_document_fails_its_own_job_and_the_next_one_goes_on(bench: Bench) -> None:
+    bench.service.add("job-1", packed("1.1.0", 2))
+    bench.service.jobs["job-1"]["jobDocument"] = {"afr_ota": {"files": []}}
+    bench.service.add("job-2", packed("1.1.0", 2))
+    bench.until_quiet()
+    assert bench.service.status("job-1") == "FAILED"
+    assert bench.service.details("job-1")["reason"] == "0x24000000: 0x00000005"
+    assert bench.service.status("job-2") == "SUCCEEDED"
+
+
+def test_a_silent_stream_ends_the_job_while_the_service_answers(bench: Bench) -> None:
+    bench.service.silent_stream = True
+    bench.service.add("job-1", packed("1.1.0", 2))
+    bench.boot(momentum=3)
+    deadline = time.monotonic() + 10
+    while bench.service.status("job-1") == "QUEUED" and time.monotonic() < deadline:
+        bench.step()
+        time.sleep(0.02)
+    assert bench.service.details("job-1")["reason"] == "aborted: 0x21000020"
+    assert bench.service.details("job-1")["cause"] == "no_data"
+
+
+def test_a_damaged_image_is_found_before_anything_boots(bench: Bench) -> None:
+    data = bytearray(packed("1.1.0", 2))
+    data[20_000] ^= 1
+    bench.service.add("job-1", bytes(data))
+    bench.until_quiet()
+    assert bench.service.details("job-1")["cause"] == "bad_image"
+    assert bench.board.running == 0
+    assert len(bench.board.records()) == 2 and bench.board.records()[1] is None
+
+
+# -- an application with a will of its own -------------------------------------------------------
+
+
+class Patient:
+    """A callback that remembers and does nothing."""
+
+    def __init__(self) -> None:
+        self.events: list[str] = []
+
+    def __call__(self, event: str, detail: Any) -> None:
+        self.events.append(event)
+
+
+def test_the_application_may_put_the_reboot_off_even_over_a_restart(bench: Bench) -> None:
+    patient = Patient()
+    bench.service.add("job-1", packed("1.1.0", 2))
+    bench.boot(patient)
+    assert bench.step() is None
+    assert patient.events == ["Activate"]
+    assert bench.agent.journal.phase == "VERIFIED"
+    later = Patient()
+    bench.service.stream_requests.clear()
+    assert bench.boot(later) is None
+    assert bench.step() is None
+    assert later.events == ["Activate"], "raised again, after the image was hashed again"
+    assert bench.service.stream_requests == [], "nothing is downloaded twice"
+    bench.agent.activate()
+    assert isinstance(bench.step(), hardware.Reset)
+    bench.until_quiet()
+    assert bench.service.status("job-1") == "SUCCEEDED"
+
+
+def test_a_waiting_image_that_was_damaged_meanwhile_never_boots(bench: Bench) -> None:
+    bench.service.add("job-1", packed("1.1.0", 2))
+    bench.boot(Patient())
+    bench.step()
+    bench.board.damage(1, 20_000)
+    bench.boot()
+    assert bench.step() is None
+    assert bench.service.details("job-1")["cause"] == "bad_image"
+    assert bench.board.running == 0
+
+
+def test_without_the_applications_yes_nothing_is_accepted(bench: Bench) -> None:
+    bench.service.add("job-1", packed("1.1.0", 2))
+    bench.boot()
+    assert isinstance(bench.step(), hardware.Reset)
+    patient = Patient()
+    bench.boot(patient)
+    assert bench.step() is None
+    assert patient.events == ["StartTest"]
+    assert bench.agent.image_state == 1
+    bench.agent.accept()
+    assert bench.step() is None
+    assert bench.agent.image_state == 2
+    assert bench.service.status("job-1") == "SUCCEEDED"
+
+
+def test_an_application_that_refuses_the_new_image_gets_the_old_one_back(bench: Bench) -> None:
+    bench.service.add("job-1", packed("1.1.0", 2))
+    bench.boot()
+    assert isinstance(bench.step(), hardware.Reset)
+    bench.boot(Patient())
+    bench.step()
+    assert isinstance(bench.board.run(lambda: bench.agent.reject("pump stands")), hardware.Reset)
+    bench.until_quiet()
+    assert bench.board.running == 0
+    assert bench.service.details("job-1")["cause"] == "self_test"
+    assert bench.service.details("job-1")["detail"] == "pump stands"
+
+
+def test_a_job_that_vanished_during_the_test_is_not_accepted(bench: Bench) -> None:
+    bench.service.add("job-1", packed("1.1.0", 2))
+    bench.boot()
+    assert isinstance(bench.step(), hardware.Reset)
+    bench.service.cancel("job-1")
+    bench.boot()
+    bench.step()
+    assert bench.agent.image_state == 1, "still under test: the deadline will roll it back"
+
+
+def test_a_result_is_told_until_it_is_answered(bench: Bench) -> None:
+    bench.service.add("job-1", packed("1.1.0", 2))
+    bench.boot()
+    assert isinstance(bench.step(), hardware.Reset)
+    bench.boot()
+    while bench.agent.journal.phase != "ACCEPTED":
+        bench.client.deliver()
+        bench.agent.step()
+    bench.service.silent_updates = True
+    bench.step()
+    assert bench.service.status("job-1") == "IN_PROGRESS"
+    bench.service.silent_updates = False
+    assert bench.boot() is None
+    bench.step()
+    assert bench.service.status("job-1") == "SUCCEEDED"
+    assert bench.agent.journal.result is None
+
+
+def test_calls_out_of_season_are_refused_with_a_sentence(bench: Bench) -> None:
+    bench.boot()
+    bench.step()
+    from ota.errors import StateError  # type: ignore[import-not-found]
+
+    for call in (bench.agent.activate, bench.agent.accept, bench.agent.reject, bench.agent.abort):
+        with pytest.raises(StateError, match="there is no"):
+            call()
+    with pytest.raises(StateError, match="not suspended"):
+        bench.agent.resume()
+
+
+def test_an_aborted_download_is_told_with_the_2019_agents_words(bench: Bench) -> None:
+    bench.service.add("job-1", packed("1.1.0", 2))
+    bench.boot()
+    receive(bench, 3)
+    bench.agent.abort("battery low")
+    bench.step()
+    assert bench.service.details("job-1")["reason"] == "aborted: 0x28000000"
+    assert bench.service.details("job-1")["detail"] == "battery low"
+
+
+def test_a_suspended_agent_goes_on_where_it_was(bench: Bench) -> None:
+    bench.service.add("job-1", packed("1.1.0", 2))
+    bench.boot()
+    receive(bench, 3)
+    bench.agent.suspend()
+    assert bench.agent.state == "Suspended"
+    assert bench.step() is None
+    assert bench.agent.progress[0] == 3
+    bench.agent.resume()
+    bench.step()
+    bench.until_quiet()
+    assert bench.service.status("job-1") == "SUCCEEDED"
+
+
+def test_asyncio_and_a_plain_loop_drive_the_same_agent(bench: Bench) -> None:
+    bench.service.add("job-1", packed("1.1.0", 2))
+    bench.boot()
+
+    async def application() -> None:
+        task = asyncio.create_task(bench.agent.run())
+        while not task.done():
+            bench.client.deliver()
+            await asyncio.sleep(0)
+        task.result()
+
+    assert isinstance(bench.board.run(lambda: asyncio.run(application())), hardware.Reset)
+    bench.until_quiet()
+    assert bench.service.status("job-1") == "SUCCEEDED"
+
+
+# -- what a person sees --------------------------------------------------------------------------
+
+
+def test_the_status_fits_80_columns_and_names_what_matters(bench: Bench) -> None:
+    bench.service.add("job-1", packed("1.1.0", 2))
+    bench.boot()
+    receive(bench, 3)
+    from ota import console
+
+    lines = console.lines(bench.agent)
+    assert all(len(line) < 80 for line in lines)
+    text = "\n".join(lines)
+    assert "ota_0  valid  version 1.0.0  sequence 1" in text
+    assert "job-1  receiving  3/11 blocks" in text
+    bench.until_quiet()
+    text = "\n".join(console.lines(None))
+    assert "Agent     not running" in text
+
+
+def test_the_journal_survives_garbage_in_its_blob(bench: Bench) -> None:
+    import esp32  # type: ignore[import-not-found]
+
+    bench.boot()
+    for blob in (b"", b"\xff\x00", b"[]", json.dumps({"v": 1, "phase": 7, "tries": "x"}).encode()):
+        nvs = esp32.NVS("ota")
+        nvs.set_blob("journal", blob)
+        nvs.commit()
+        assert bench.boot() is None
+        assert bench.agent.journal.phase == "NONE"
