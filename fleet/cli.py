@@ -57,7 +57,7 @@ def main(ctx: click.Context, config_path: Path) -> None:
       fleet init                                 once, in an empty folder
       fleet serve                                beside an MQTT broker, stays up
       fleet pack app.bin --version 1.1.0 --sequence 2 -o app.ota
-      fleet publish app.ota board-1 board-2      the first time with --create-things
+      fleet publish app.ota board-1              new boards: --create-things
       fleet watch JOB                            until every board is done
     """
     ctx.obj = config_path

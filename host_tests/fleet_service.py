@@ -38,7 +38,7 @@ def free_port() -> int:
 
 
 class Broker:
-    """mosquitto on a free port; `persistent` keeps sessions over a restart."""
+    """mosquitto on a free port; `log` says what it sent to whom."""
 
     def __init__(self, folder: Path) -> None:
         self.port = free_port()
@@ -46,11 +46,13 @@ class Broker:
         folder.mkdir()
         (folder / "mosquitto.conf").write_text(
             f"listener {self.port} 127.0.0.1\nallow_anonymous true\nretain_available false\n"
+            "log_type all\n"
         )
+        self.log = folder / "log"
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
-        with (self._folder / "log").open("ab") as log:
+        with self.log.open("ab") as log:
             self._process = subprocess.Popen(
                 [*natives.command("mosquitto"), "-c", str(self._folder / "mosquitto.conf")],
                 stdout=log,

@@ -3,7 +3,9 @@
 import json
 import os
 import queue
+import re
 import signal
+import sqlite3
 import subprocess
 import sys
 import time
@@ -190,6 +192,38 @@ def test_rubbish_from_a_device_is_answered_and_ends_nothing(
     device.send(f"{stream}/get/xml", b"")
     device.send(f"$aws/things/{'x' * 300}/jobs/get", b"{}")
     assert "execution" in device.ask(f"{JOBS}/$next/get", {})
+
+
+def test_a_service_killed_before_it_could_write_is_asked_again_by_the_broker(
+    service: Service, broker: Broker, device: Device
+) -> None:
+    published(service, packed(service))
+    topic = f"{JOBS}/job-1/update"
+    database = sqlite3.connect(service.folder / "state" / "fleet.db", isolation_level=None)
+    database.execute("BEGIN IMMEDIATE")  # the service waits for this, its request unanswered
+    device.send(topic, {"status": "SUCCEEDED"})
+    until(
+        lambda: re.search(
+            rf"Sending PUBLISH to fleet-demo-board .*{re.escape(topic)}", broker.log.read_text()
+        ),
+        "the request at the service",
+    )
+    service.kill()
+    database.rollback()
+    database.close()
+    assert _status(service) == "QUEUED"
+    service.start()
+    device.hear(f"{topic}/accepted")
+    assert execution(service)["status"] == "SUCCEEDED"
+
+
+def _status(service: Service) -> str:
+    """What the database says while no service runs."""
+    database = sqlite3.connect(service.folder / "state" / "fleet.db")
+    ((status,),) = database.execute("SELECT status FROM executions").fetchall()
+    database.close()
+    assert isinstance(status, str)
+    return status
 
 
 @pytest.mark.parametrize("seed", range(4))
