@@ -1,1 +1,1 @@
-"""A board in a process: flash, bootloader, NVS, watchdog, Wi-Fi and a console that speaks REPL."""
+"""A simulated ESP32 board: flash, bootloader, resets, watchdog and a console, in a process."""

@@ -1,48 +1,28 @@
-"""The parts of a board that MicroPython's unix port lends: littlefs, frozen modules, console."""
+"""What a board needs of its interpreter, from MicroPython's unix port.
 
+littlefs is the port's own, over the flash file. `/.rom` stands for what is frozen: the modules of
+the image, then those every chip has (`rom/`), which are read from the host.
+"""
+
+import gc
 import io
 import os
 import sys
 import time
 
-import vfs  # only MicroPython has it, so CPython turns to chip_cpython
-from layout import SECTOR, find
+import micropython  # noqa: F401 - only MicroPython has it, so CPython turns to chip_cpython
+import vfs
+from disk import Disk
+from frozen import Modules
 
-_IMAGE = "/.image"
-_HOST = "/.host"
-
-
-def truncate(file, length):
-    """Files here cannot be cut; what is left over is blanked."""
-    file.write(b"\x00" * (2048 - length))
+_ROM = "/.rom"
+_FILE = (0x8000, 0, 0, 0, 0, 0, 0, 0, 0, 0)
+_FOLDER = (0x4000, 0, 0, 0, 0, 0, 0, 0, 0, 0)
 
 
-def wait_for_end():
-    while True:
-        try:
-            time.sleep(60)
-        except BaseException:
-            pass  # a chip that resets listens to nobody
-
-
-def main_names():
-    return {"__name__": "__main__"}
-
-
-def load_repl():
-    """Import the console from the host only when it is wanted: on a chip it takes no heap."""
-    vfs.mount(vfs.VfsPosix(sys.argv[0].rsplit("/", 1)[0]), _HOST)
-    sys.path.append(_HOST)
-    import repl
-
-    sys.path.pop()
-    vfs.umount(_HOST)
-    return repl
-
-
-def read_source(name):
-    with open(name) as file:
-        return file.read()
+def read_line():
+    """Return the first line of standard input."""
+    return sys.stdin.buffer.readline()
 
 
 def read_console():
@@ -50,51 +30,58 @@ def read_console():
     return sys.stdin.buffer.read(1)
 
 
-class Disk:
-    """The vfs partition as a block device for littlefs."""
-
-    def __init__(self, flash):
-        self._flash = flash
-        self._start = find("vfs")[3]
-
-    def readblocks(self, block, buf, offset=0):
-        self._flash.read(self._start + block * SECTOR + offset, buf)
-
-    def writeblocks(self, block, buf, offset=0):
-        self._flash.program(self._start + block * SECTOR + offset, buf)
-
-    def ioctl(self, operation, argument):
-        if operation == 4:
-            return find("vfs")[4] // SECTOR
-        if operation == 5:
-            return SECTOR
-        if operation == 6:
-            self._flash.erase(self._start // SECTOR + argument)
-        return 0
+def wait_for_end():
+    """Do nothing until the host kills this process: a chip that resets listens to nobody."""
+    while True:
+        try:
+            time.sleep(60)
+        except KeyboardInterrupt:
+            pass
 
 
-class Image:
-    """The modules frozen into a firmware image, as a read-only file system. `in`: is it there?"""
+class Rom:
+    """The frozen modules as files: read-only, flat names below `/.rom/`."""
 
-    def __init__(self, flash, start):
-        self._flash = flash
-        self._files = {}
-        at = start + 24 + 8 + 256
-        head = bytearray(6)
-        flash.read(at, head)
-        if head[:4] != b"MODS":
-            return
-        at += 6
-        for _ in range(head[4] | head[5] << 8):
-            length = self._bytes(at, 1)[0]
-            name = str(self._bytes(at + 1, length), "utf-8")
-            at += 1 + length
-            size = int.from_bytes(self._bytes(at, 4), "little")
-            self._files[name] = (at + 4, size)
-            at += 4 + size
+    def __init__(self, modules, folder):
+        self._modules = modules
+        self._folder = folder
+        self._host = vfs.VfsPosix(folder)
 
-    def __contains__(self, module):
-        return self._path(module + ".py") is not None
+    def stat(self, path):
+        if path in self._modules:
+            return _FILE
+        if self._modules.has_folder(path):
+            return _FOLDER
+        return self._host.stat("/rom/" + path)
+
+    def open(self, path, mode):
+        if path in self._modules:
+            return io.BytesIO(self._modules.read(path))
+        return self._host.open("/rom/" + path, mode)
+
+    def load(self, name):
+        """Import one of the simulation's own modules, which programs on the board do not see."""
+        vfs.mount(vfs.VfsPosix(self._folder), "/.host")
+        sys.path.append("/.host")
+        module = __import__(name)
+        sys.path.pop()
+        vfs.umount("/.host")
+        del sys.modules[name]
+        return module
+
+
+class Files:
+    """littlefs at `/`, and the frozen modules below `/.rom`, which no listing shows."""
+
+    def __init__(self, filesystem, rom):
+        self._filesystem = filesystem
+        self._rom = rom
+
+    def __getattr__(self, name):
+        return getattr(self._filesystem, name)
+
+    def __repr__(self):
+        return "<VfsLfs2>"
 
     def mount(self, readonly, mkfs):
         pass
@@ -103,44 +90,72 @@ class Image:
         pass
 
     def stat(self, path):
-        path = path.lstrip("/")
-        if self._path(path):
-            return (0x8000, 0, 0, 0, 0, 0, self._path(path)[1], 0, 0, 0)
-        for name in self._files:
-            if name.startswith(path + "/"):
-                return (0x4000, 0, 0, 0, 0, 0, 0, 0, 0, 0)
-        raise OSError(2)
+        if path.startswith(_ROM):
+            return self._rom.stat(path[len(_ROM) + 1 :])
+        return self._filesystem.stat(path)
 
     def open(self, path, mode):
-        found = self._path(path.lstrip("/"))
-        if found is None:
-            raise OSError(2)
-        return io.BytesIO(self._bytes(*found))
-
-    def chdir(self, path):
-        pass
-
-    def _path(self, path):
-        return self._files.get(path)
-
-    def _bytes(self, at, size):
-        data = bytearray(size)
-        self._flash.read(at, data)
-        return data
+        if path.startswith(_ROM):
+            return self._rom.open(path[len(_ROM) + 1 :], mode)
+        return self._filesystem.open(path, mode)
 
 
-def mount(board, image_start, names):
-    """Mount littlefs at / and the image's modules behind it. Returns the Image."""
-    image = Image(board.flash, image_start)
-    disk = Disk(board.flash)
-    vfs.umount("/")
-    try:
-        filesystem = vfs.VfsLfs2(disk, progsize=32, readsize=32, lookahead=32)
-    except OSError:
-        vfs.VfsLfs2.mkfs(disk, progsize=32, readsize=32, lookahead=32)
-        filesystem = vfs.VfsLfs2(disk, progsize=32, readsize=32, lookahead=32)
-    vfs.mount(filesystem, "/")
-    vfs.mount(image, _IMAGE)
-    sys.path[:] = ["", ".frozen", _IMAGE, "/lib"]
-    os.chdir("/")
-    return image
+class System:
+    """What programs on the board find.
+
+    flash, slot: where its files and frozen modules are; interrupted: see disk.Disk; replaced: the
+    interpreter's own modules that are others on the chip, by name.
+    """
+
+    def __init__(self, flash, slot, interrupted, replaced):
+        self.modules = Modules(flash, slot)
+        self._rom = Rom(self.modules, __file__.rsplit("/", 1)[0])
+        disk = Disk(flash, interrupted)
+        try:
+            filesystem = vfs.VfsLfs2(disk, progsize=32, readsize=32, lookahead=32)
+        except OSError:
+            vfs.VfsLfs2.mkfs(disk, progsize=32, readsize=32, lookahead=32)
+            filesystem = vfs.VfsLfs2(disk, progsize=32, readsize=32, lookahead=32)
+        vfs.umount("/")
+        vfs.mount(Files(filesystem, self._rom), "/")
+        os.chdir("/")
+        sys.path[:] = ["", _ROM, ".frozen", "/lib"]
+        sys.modules.update(replaced)
+
+    def exists(self, name):
+        """Say whether there is such a file in the current directory."""
+        try:
+            os.stat(name)
+            return True
+        except OSError:
+            return False
+
+    def run_file(self, name, names):
+        """Execute a file of the board in the namespace `names`."""
+        execfile(name, names)  # noqa: F821 - the port has it
+
+    def run_frozen(self, name):
+        """Import a frozen module."""
+        __import__(name)
+
+    def names(self):
+        """Return a new namespace for `__main__`."""
+        return {"__name__": "__main__"}
+
+    def load(self, name):
+        """Import one of the simulation's own modules, when it is wanted: it takes heap."""
+        return self._rom.load(name)
+
+    def heap_used(self):
+        """Return the bytes of heap in use."""
+        gc.collect()
+        return gc.mem_alloc()
+
+
+def print_exception(error):
+    """Show a traceback on the console, without the simulation's own lines."""
+    text = io.StringIO()
+    sys.print_exception(error, text)
+    for line in text.getvalue().split("\n")[:-1]:
+        if not line.startswith('  File "sim/'):
+            sys.stdout.write(line + "\n")

@@ -31,7 +31,8 @@ class Board:
     rtc: RTC memory; clock: what to add to the host's clock, s;
     watchdog_ms: None while it is not armed; watchdog: called with that whenever it is armed or fed;
     ssid, password: of the only Wi-Fi there is; radio: False where it never connects; wifi_up:
-    whether the station is associated; keep_rtc, keep_clock: called with what must outlive a reset.
+    whether the station is associated; keep_rtc, keep_clock, keep_wifi: called with what must
+    outlive a reset.
     """
 
     def __init__(self, flash, cause, running):
@@ -44,6 +45,7 @@ class Board:
         self.watchdog = _ignore
         self.keep_rtc = _ignore
         self.keep_clock = _ignore
+        self.keep_wifi = _ignore
         self.ssid = "sim"
         self.password = ""
         self.radio = True

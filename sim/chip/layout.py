@@ -14,7 +14,7 @@ TABLE = (
 )
 
 
-def find(label):
+def find(label: str) -> "tuple[str, int, int, int, int] | None":
     """Return the row of TABLE with this label, None without one."""
     for row in TABLE:
         if row[0] == label:
@@ -22,5 +22,5 @@ def find(label):
     return None
 
 
-VFS = find("vfs")
-SLOTS = (find("ota_0"), find("ota_1"))
+NVS, OTADATA, OTA_0, OTA_1, VFS = TABLE
+SLOTS = (OTA_0, OTA_1)

