@@ -13,7 +13,6 @@ from fleet.errors import FleetError
 MAX_DEPTH = 6  # arrays, maps and tags inside one another
 
 _UINT, _NINT, _BYTES, _TEXT, _ARRAY, _MAP, _TAG, _SIMPLE = range(8)
-_SIMPLE_VALUES = {20: False, 21: True, 22: None}
 
 
 class CBORError(FleetError):
@@ -36,9 +35,10 @@ def dumps(value: Any) -> bytes:
 def loads(data: bytes) -> Any:
     """Decode exactly one deterministic item.
 
-    Returns int, bytes, str, bool, None, list, dict or Tagged. Raises CBORError for indefinite
-    lengths, duplicate or unsorted keys, encodings longer than needed, trailing bytes, nesting
-    deeper than MAX_DEPTH, floats, and anything that is cut short.
+    Returns int, bytes, str, list, dict or Tagged. Raises CBORError for indefinite lengths,
+    duplicate or unsorted keys, keys other than numbers and texts, encodings longer than needed,
+    trailing bytes, nesting deeper than MAX_DEPTH, floats, true, false, null, and anything that is
+    cut short.
     """
     reader = _Reader(data)
     value = reader.item(0)
@@ -66,9 +66,7 @@ class _Reader:
             except UnicodeDecodeError as error:
                 raise CBORError(f"text before byte {self.at} is not UTF-8") from error
         if major == _SIMPLE:
-            if argument not in _SIMPLE_VALUES:
-                raise CBORError(f"simple value {argument} is not allowed")
-            return _SIMPLE_VALUES[argument]
+            raise CBORError(f"simple value {argument} is not allowed")  # boards refuse them too
         if depth == MAX_DEPTH:
             raise CBORError(f"nested deeper than {MAX_DEPTH}")
         if major == _ARRAY:
@@ -86,8 +84,8 @@ class _Reader:
             encoded = self.data[start : self.at]
             if encoded <= last:
                 raise CBORError(f"map key at byte {start} is a duplicate or out of order")
-            if type(key) not in (int, str, bytes):  # True would be the same dict key as 1
-                raise CBORError(f"map key at byte {start} is neither a number nor a string")
+            if not isinstance(key, (int, str)):
+                raise CBORError(f"map key at byte {start} is neither a number nor a text")
             last = encoded
             found[key] = self.item(depth)
         return found

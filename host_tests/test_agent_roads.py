@@ -1,4 +1,4 @@
-"""The agent off the straight road: lost links, cancelled jobs, an application that takes its time."""
+"""The agent off the straight road: lost links, cancelled jobs, a patient application."""
 
 from __future__ import annotations
 
@@ -44,21 +44,19 @@ def test_a_lost_link_costs_only_the_blocks_in_flight(bench: Bench) -> None:
     bench.service.add("job-1", packed("1.1.0", 2))
     bench.boot()
     receive(bench, 5)
-    asked = sum(bin(int.from_bytes(r["b"], "little")).count("1") for r in bench.service.stream_requests)
     bench.service.online = False
     bench.service.outgoing.clear()
+    time.sleep(0.11)  # until the request timer is due
     with pytest.raises(LinkDown):
-        time.sleep(0.11)
         bench.agent.step()
     assert bench.agent.state == "NotReady"
     bench.service.online = True
     bench.service.stream_requests.clear()
     bench.agent.start()
     finish(bench)
-    again = sum(bin(int.from_bytes(r["b"], "little")).count("1") for r in bench.service.stream_requests)
+    again = sum(int.from_bytes(r["b"], "little").bit_count() for r in bench.service.stream_requests)
     assert bench.service.status("job-1") == "SUCCEEDED"
     assert again <= 11 - 5
-    assert asked <= 11
 
 
 def test_a_lost_block_is_asked_for_again(bench: Bench) -> None:
@@ -257,7 +255,7 @@ def test_a_result_is_told_until_it_is_answered(bench: Bench) -> None:
 def test_calls_out_of_season_are_refused_with_a_sentence(bench: Bench) -> None:
     bench.boot()
     bench.step()
-    from ota.errors import StateError  # type: ignore[import-not-found]
+    from ota.errors import StateError
 
     for call in (bench.agent.activate, bench.agent.accept, bench.agent.reject, bench.agent.abort):
         with pytest.raises(StateError, match="there is no"):
@@ -326,7 +324,7 @@ def test_the_status_fits_80_columns_and_names_what_matters(bench: Bench) -> None
 
 
 def test_the_journal_survives_garbage_in_its_blob(bench: Bench) -> None:
-    import esp32  # type: ignore[import-not-found]
+    import esp32
 
     bench.boot()
     for blob in (b"", b"\xff\x00", b"[]", json.dumps({"v": 1, "phase": 7, "tries": "x"}).encode()):

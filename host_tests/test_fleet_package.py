@@ -131,7 +131,7 @@ def test_a_strangers_package_is_told_from_a_forged_one() -> None:
         ({"k3": None}, "version (3) is missing"),
         ({"k4": 0}, "sequence (4)"),
         ({"k4": 2**31}, "sequence (4)"),
-        ({"k4": True}, "sequence (4)"),
+        ({"k4": True}, "simple value"),
         ({"k4": -1}, "sequence (4)"),
         ({"k5": "now"}, "created (5)"),
         ({"k6": 1_795_000_000}, "expires (6)"),
@@ -150,7 +150,7 @@ def test_a_manifest_that_breaks_a_rule_is_refused_by_key(
 
 def test_unknown_keys_from_64_on_are_ignored() -> None:
     later = manifest(k64={"anything": [1, 2]})
-    later[7][0][100] = None
+    later[7][0][100] = 0
     assert package.read_head(head_of(cbor.dumps(later))).manifest.sequence == 7
 
 
@@ -281,7 +281,7 @@ def test_what_is_built_is_read_back(
         ("9affffffff", "cut short"),
         ("62c328", "UTF-8"),
         ("a18000", "map key"),
-        ("a20101f502", "map key"),
+        ("a20101f502", "simple"),
         ("81818181818181", "nested"),
     ],
 )
@@ -291,7 +291,7 @@ def test_cbor_that_is_not_deterministic_is_refused(encoded: str, words: str) -> 
 
 
 PLAIN = st.recursive(
-    st.none() | st.booleans() | st.integers(-(2**64), 2**64 - 1) | st.text() | st.binary(),
+    st.integers(-(2**64), 2**64 - 1) | st.text() | st.binary(),
     lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.integers(0, 99), inner),
     max_leaves=12,
 )
