@@ -14,6 +14,7 @@ import time
 # follow find room.
 gc.threshold(4096)
 
+import machine
 import network
 import ota
 from link import Link, tls_context
@@ -107,13 +108,16 @@ def main():
             link.connect()
             agent.start()
             serve(link, agent)
-        except OSError as error:
+        except (OSError, ota.OtaError) as error:
             print("main: link lost:", error)
         time.sleep_ms(link.pause_ms())
 
 
 try:
     main()
-except Exception as error:  # noqa: BLE001  whatever it is, an image under test must not stay
-    ota.crashed(error)
+except Exception as error:  # noqa: BLE001  whatever it is, the board must stay within reach
     sys.print_exception(error)
+    ota.crashed(error)
+    print("main: restarting in 10 s; Ctrl-C leads to the REPL")
+    time.sleep(10)
+    machine.reset()

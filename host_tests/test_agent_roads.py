@@ -333,3 +333,22 @@ def test_the_journal_survives_garbage_in_its_blob(bench: Bench) -> None:
         nvs.commit()
         assert bench.boot() is None
         assert bench.agent.journal.phase == "NONE"
+
+
+def test_a_late_empty_answer_does_not_lose_the_job(bench: Bench) -> None:
+    bench.service.add("job-1", packed("1.1.0", 2))
+    bench.boot()
+    receive(bench, 3)
+    empty = (bench.service.prefix + "jobs/$next/get/accepted", b'{"timestamp":1800000000}')
+    bench.service.outgoing.appendleft(empty)
+    bench.step()
+    bench.until_quiet()
+    assert bench.service.status("job-1") == "SUCCEEDED"
+
+
+def test_a_journal_that_cannot_be_written_is_an_error_with_a_sentence(bench: Bench) -> None:
+    bench.boot()
+    from ota.errors import FlashError
+
+    with pytest.raises(FlashError, match="NVS would not take the journal"):
+        bench.agent.journal.save(detail="x" * 10_000)

@@ -160,7 +160,7 @@ class Agent:
     def step(self):
         """Do at most one block of work. Returns the milliseconds until it wants to run again.
 
-        Raises OSError when the client does.
+        Raises OSError when the client does, FlashError when the journal cannot be written.
         """
         chip.feed()
         if self._gate != READY or not self._online:
@@ -501,8 +501,10 @@ class Agent:
         elif self._phase == self._report:
             pass  # the queue is asked again once the result is acknowledged
         elif job is None:
+            # With a job in hand this may also be a late answer: then it is named again.
+            self._phase = self._rest if self._job is None else self._ask
             self._drop("the job was cancelled")
-            self._phase = self._rest
+            self._act_soon()
         elif self._job is None or job.job_id != self._job.job_id:
             if job.job_id != self.journal.job:
                 self._drop("the job was cancelled")

@@ -25,6 +25,7 @@ import json
 from esp32 import NVS
 
 from .compat import const
+from .errors import FlashError
 
 NONE = "NONE"
 RECEIVING = "RECEIVING"
@@ -85,7 +86,7 @@ class Journal:
                     setattr(self, key, stored[key])
 
     def save(self, **changes):
-        """Change the named keys and write the journal: one NVS commit. Raises OSError."""
+        """Change the named keys and write the journal: one NVS commit. Raises FlashError."""
         for key in changes:
             setattr(self, key, changes[key])
         fields = {"v": _VERSION}
@@ -106,7 +107,7 @@ class Journal:
         return stored if isinstance(stored, list) else []
 
     def remember(self, entry):
-        """Put `entry` (dict) in front of the history. Raises OSError."""
+        """Put `entry` (dict) in front of the history. Raises FlashError."""
         _write(self._nvs, "history", ([entry] + self.history())[:_KEEP])
 
 
@@ -124,5 +125,8 @@ def _read(nvs, key):
 
 
 def _write(nvs, key, value):
-    nvs.set_blob(key, json.dumps(value).encode())
-    nvs.commit()
+    try:
+        nvs.set_blob(key, json.dumps(value).encode())
+        nvs.commit()
+    except OSError as error:
+        raise FlashError("NVS would not take the %s: %s" % (key, error))
