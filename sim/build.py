@@ -8,6 +8,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+from mpremote.romfs import VfsRomWriter
+
 from sim import image
 from tools import natives
 from tools.paths import CACHE, ROOT
@@ -29,7 +31,7 @@ def command(interpreter: str, heapsize: str | None) -> list[str]:
     if interpreter == "cpython":
         return [sys.executable, "-u", str(CHIP / "run.py")]
     heap = ["-X", f"heapsize={heapsize}"] if heapsize else []
-    start = f"import sys; sys.path.insert(0, {str(compiled_chip())!r}); import run"
+    start = f"import sys; sys.path.insert(0, {str(compiled_chip())!r}); import start"
     return [*natives.command("micropython"), *heap, "-c", start]
 
 
@@ -46,16 +48,30 @@ def compiled_chip() -> Path:
     if folder.is_dir():
         return folder
     part = folder.with_name(f"{folder.name}.{os.getpid()}")
+    (part / "rom").mkdir(parents=True)
     for source in sources:
         name = source.relative_to(CHIP).with_suffix(".mpy")
-        (part / name).parent.mkdir(parents=True, exist_ok=True)
         (part / name).write_bytes(compile_module(source, f"sim/{source.name}"))
+    (part / "chip.romfs").write_bytes(_romfs(part))
     try:
         part.rename(folder)
     except OSError:  # another process was faster
         if not folder.is_dir():
             raise
     return folder
+
+
+def _romfs(folder: Path) -> bytes:
+    """Pack the .mpy files of a folder into MicroPython's ROM file system."""
+    writer = VfsRomWriter()
+    for file in sorted(folder.glob("*.mpy")):
+        writer.mkfile(file.name, file.read_bytes())
+    for below in sorted(folder.glob("*/")):
+        writer.opendir(below.name)
+        for file in sorted(below.glob("*.mpy")):
+            writer.mkfile(file.name, file.read_bytes())
+        writer.closedir()
+    return bytes(writer.finalise())
 
 
 def compile_module(source: Path, name: str | None = None) -> bytes:

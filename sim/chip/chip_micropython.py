@@ -14,6 +14,7 @@ import micropython  # noqa: F401 - only MicroPython has it, so CPython turns to 
 import vfs
 from disk import Disk
 from frozen import Modules
+from start import host
 
 _ROM = "/.rom"
 _FILE = (0x8000, 0, 0, 0, 0, 0, 0, 0, 0, 0)
@@ -42,30 +43,28 @@ def wait_for_end():
 class Rom:
     """The frozen modules as files: read-only, flat names below `/.rom/`."""
 
-    def __init__(self, modules, folder):
+    def __init__(self, modules):
         self._modules = modules
-        self._folder = folder
-        self._host = vfs.VfsPosix(folder)
 
     def stat(self, path):
         if path in self._modules:
             return _FILE
         if self._modules.has_folder(path):
             return _FOLDER
-        return self._host.stat("/rom/" + path)
+        return host.stat("/rom/" + path)
 
     def open(self, path, mode):
         if path in self._modules:
             return io.BytesIO(self._modules.read(path))
-        return self._host.open("/rom/" + path, mode)
+        return host.open("/rom/" + path, mode)
 
     def load(self, name):
         """Import one of the simulation's own modules, which programs on the board do not see."""
-        vfs.mount(vfs.VfsPosix(self._folder), "/.host")
-        sys.path.append("/.host")
+        vfs.mount(host, "/.chip")
+        sys.path.append("/.chip")
         module = __import__(name)
         sys.path.pop()
-        vfs.umount("/.host")
+        vfs.umount("/.chip")
         del sys.modules[name]
         return module
 
@@ -109,13 +108,14 @@ class System:
 
     def __init__(self, flash, slot, interrupted, replaced):
         self.modules = Modules(flash, slot)
-        self._rom = Rom(self.modules, __file__.rsplit("/", 1)[0])
+        self._rom = Rom(self.modules)
         disk = Disk(flash, interrupted)
         try:
             filesystem = vfs.VfsLfs2(disk, progsize=32, readsize=32, lookahead=32)
         except OSError:
             vfs.VfsLfs2.mkfs(disk, progsize=32, readsize=32, lookahead=32)
             filesystem = vfs.VfsLfs2(disk, progsize=32, readsize=32, lookahead=32)
+        vfs.umount("/.chip")
         vfs.umount("/")
         vfs.mount(Files(filesystem, self._rom), "/")
         os.chdir("/")

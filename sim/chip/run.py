@@ -43,7 +43,7 @@ from layout import FLASH_SIZE
 
 _INTERNAL = (
     "bootloader", "chip_cpython", "chip_micropython", "clock", "cpython_sockets", "disk", "frozen",
-    "hardware", "layout", "nor", "nvs", "run", "shims", "time_2000",
+    "hardware", "layout", "nor", "nvs", "run", "shims", "start", "time_2000",
 )  # fmt: skip
 
 
