@@ -12,7 +12,7 @@ from demo.__main__ import say
 from demo.stack import THING, Stack
 from sim.board import Board
 from tools.natives import NativeMissing
-from tools.paths import CACHE
+from tools.paths import CACHE, VENV_BIN
 
 
 def application(folder: Path) -> dict[str, bytes]:
@@ -33,16 +33,18 @@ def explain(stack: Stack, board: Board) -> None:
     stack.pack("1.2.0", 3, "selftest_fails")
     say(f"Up: broker 127.0.0.1:{stack.broker_port}, board {THING}; all files in {stack.folder}")
     say("")
-    say("Look inside (Ctrl-] leaves, Ctrl-C stops main.py, Ctrl-D starts it again):")
-    mpremote = f"  .venv/bin/mpremote connect socket://{host}:{port} resume"
-    say(f"{mpremote} repl")
-    say(f"{mpremote} exec 'import ota; ota.status()'")
     say("Update it, in another terminal:")
     say(f"  cd {stack.folder}")
     fleet = "../../.venv/bin/fleet" if stack.folder.parent == CACHE else "fleet"
     say(f"  {fleet} publish 1.1.0-good.ota {THING}            # a good one")
     say(f"  {fleet} publish 1.2.0-selftest_fails.ota {THING}  # one that is rolled back")
     say(f"  {fleet} status")
+    say("Look inside; the REPL stops main.py, `reset` starts the board again:")
+    mpremote = f"{VENV_BIN}/mpremote connect socket://{host}:{port}"
+    say(f"  {mpremote} resume exec 'import ota; ota.status()'")
+    say(f"  {mpremote} resume repl    # Ctrl-] leaves")
+    say(f"  {mpremote} reset")
+    say(f"What the board prints: tail -f {board.log_path}")
     say("")
     say("Ctrl-C ends everything.")
 

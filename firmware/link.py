@@ -1,14 +1,16 @@
 """umqtt.simple hardened: an MQTT link on which no call waits longer than its deadline.
 
-umqtt.simple's own publish, subscribe and ping are used as they are. What differs:
+Client fields, callback and last will are the library's, of any version. What differs:
 - Socket and TLS are opened here, so that every version of the library behaves alike.
-- The library talks to a `_Stream`, whose reads and writes end with an error at a deadline: a packet
+- All bytes go through a `_Stream`, whose reads and writes end with an error at a deadline: a packet
   that stops halfway on a dead link ends the link, not the program.
-- Packets the library does not expect (a late PUBACK, DISCONNECT, ...) are read to their end.
+- Every packet is read to its end, also one that nobody waits for (a late PUBACK, DISCONNECT, ...).
+- Answers are told apart by packet id, so that the callback may publish and subscribe, too.
 - A ping that is not answered within the deadline ends the link.
-- Payloads are read into one buffer; the callback gets a view of it that is valid during the call.
-- Topics longer than the library's short packets take are subscribed correctly.
-Any OSError means: the link is gone, connect again. `MQTTError` is an OSError with a sentence.
+- Payloads are read into one buffer; the callback gets a view of it that is valid until the callback
+  returns, or itself waits for an answer.
+- Topics and texts may be long and hold any character.
+Any OSError means: the link is closed, connect again. `MQTTError` is an OSError with a sentence.
 """
 
 import errno
@@ -25,11 +27,14 @@ except ImportError:  # MicroPython 1.22
 
 from ota.compat import ticks_add, ticks_diff, ticks_ms
 
+_CONNECT = 0x10
 _CONNACK = 0x20
 _PUBLISH = 0x30
 _PUBACK = 0x40
 _SUBSCRIBE = 0x82
 _SUBACK = 0x90
+_UNSUBSCRIBE = 0xA2
+_UNSUBACK = 0xB0
 _PINGRESP = 0xD0
 
 # What a broker answers to CONNECT (MQTT 3.1.1, 3.2.2.3).
@@ -58,14 +63,13 @@ class _Stream:
     Offers what umqtt.simple uses: read, write, setblocking, close.
     """
 
-    def __init__(self, sock):
-        sock.setblocking(False)
+    def __init__(self, sock, deadline):
         self._sock = sock
         self._poll = select.poll()
         self._poll.register(sock, select.POLLIN)
         self._byte = bytearray(1)
         self._peeked = False
-        self.deadline = ticks_ms()
+        self.deadline = deadline
 
     def setblocking(self, flag):
         """Stay non-blocking, whatever the library wishes: the deadline rules."""
@@ -109,7 +113,7 @@ class _Stream:
 
     def write(self, data, size=None):
         """Write all of `data`, or its first `size` bytes."""
-        view = memoryview(data.encode() if isinstance(data, str) else data)
+        view = memoryview(_octets(data))
         view = view[: len(view) if size is None else size]
         done = 0
         while done < len(view):
@@ -135,7 +139,7 @@ class _Stream:
 class Link(MQTTClient):
     """A client like umqtt.simple's, with deadlines.
 
-    client_id, host (str); port (int); keepalive in seconds, at least 10; tls_context: an
+    client_id, host (str); port (int); keepalive in seconds, 10 to 65535; tls_context: an
     SSLContext, None for plain TCP; timeout_ms: the deadline of every call, DNS aside;
     max_payload: bytes of the largest message taken, longer ones are read and forgotten.
     """
@@ -156,13 +160,14 @@ class Link(MQTTClient):
         timeout_ms=10000,
         max_payload=4608,
     ):
-        super().__init__(client_id, host, port, user, password, max(10, keepalive))
+        keepalive = min(max(10, keepalive), 65535)
+        super().__init__(client_id, host, port, user, password, keepalive)
         self._host = host
         self._port = port
         self._tls_context = tls_context
         self._timeout_ms = timeout_ms
         self._buffer = bytearray(max_payload)
-        self._awaited = None  # the answer that the library's own code wants to read
+        self._answers = {}  # packet id -> code of the answer, None while it is awaited
         self._ping_at = ticks_ms()
         self._pong_by = None
         self._failures = 0
@@ -173,100 +178,94 @@ class Link(MQTTClient):
         if self.sock is not None:
             self.sock.close()
             self.sock = None
-        self.sock = self._open()
+        address = socket.getaddrinfo(self._host, self._port)[0][-1]
+        sock = socket.socket()
         try:
+            deadline = self._deadline()
+            sock.settimeout(self._timeout_ms / 1000)
+            sock.connect(address)
+            sock.setblocking(False)
+            if hasattr(socket, "TCP_NODELAY"):
+                sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            if self._tls_context is not None:
+                # The handshake is done by the first write, under the same deadline.
+                sock = self._tls_context.wrap_socket(
+                    sock, server_hostname=self._host, do_handshake_on_connect=False
+                )
+            self.sock = _Stream(sock, deadline)
             present = self._introduce(clean_session)
+        except (ValueError, MemoryError) as error:  # mbedTLS: the certificate does not verify
+            sock.close()
+            raise MQTTError("the link cannot be opened: %s" % str(error).strip())
         except OSError:
-            self.sock.close()
-            self.sock = None
+            sock.close()
             raise
         self._failures = 0
+        self._answers = {}
         self._pong_by = None
         self._ping_at = ticks_add(ticks_ms(), self.keepalive * 500)
         return present
+
+    def disconnect(self):
+        """Say good-bye to the broker and close the link. Raises OSError."""
+        self._call(super().disconnect)
 
     def pause_ms(self):
         """How long to wait before connecting again: 1 s after a good link, doubled up to 60 s."""
         return min(1000 << min(max(0, self._failures - 1), 6), 60000)
 
     def publish(self, topic, msg, retain=False, qos=0):
-        """Publish; with qos 1 also wait for the PUBACK. Raises OSError at the deadline."""
-        self.pid %= 65535  # the library counts on past what a packet id can be
-        self._call(_PUBACK if qos else None, super().publish, topic, msg, retain, qos)
+        """Publish; with qos 1 also wait for the PUBACK. topic, msg: bytes or str.
+
+        Raises OSError at the deadline, ValueError for another qos than 0 and 1.
+        """
+        _check_qos(qos)
+        self._call(self._publish, _octets(topic), _octets(msg), retain, qos)
 
     def subscribe(self, topic, qos=0):
-        """Subscribe to a filter of any length. topic: str or bytes. Raises OSError."""
-        self._call(None, self._subscribe, topic.encode() if isinstance(topic, str) else topic, qos)
+        """Subscribe to a filter of any length. topic: bytes or str.
+
+        Raises MQTTError when the broker refuses, other OSErrors, ValueError as `publish`.
+        """
+        _check_qos(qos)
+        self._call(self._subscribe, _octets(topic), qos)
+
+    def unsubscribe(self, topic):
+        """End a subscription. topic: bytes or str. Raises OSError."""
+        self._call(self._request, _UNSUBSCRIBE, _field(_octets(topic)))
 
     def ping(self):
-        """Ask the broker for a sign of life."""
-        self._call(None, super().ping)
+        """Ask the broker for a sign of life. Raises OSError."""
+        self._call(super().ping)
 
     def check_msg(self, wait_ms=0):
         """Handle one message if one comes within `wait_ms`, and keep the link alive.
 
-        Returns the packet's type, None when nothing came. Raises OSError when the link is gone.
+        Returns the packet's first byte, None when nothing came. Raises OSError when the link is
+        gone.
         """
-        now = ticks_ms()
-        if self._pong_by is not None and ticks_diff(now, self._pong_by) > 0:
-            raise MQTTError("the broker does not answer pings", errno.ETIMEDOUT)
-        if ticks_diff(now, self._ping_at) >= 0:
-            self._ping_at = ticks_add(now, self.keepalive * 500)
-            self.ping()
-            if self._pong_by is None:
-                self._pong_by = ticks_add(now, self._timeout_ms)
-        if self.sock.peek(wait_ms) is None:
-            return None
-        return self._call(None, self.wait_msg)
+        return self._call(self._check, wait_ms)
 
     def wait_msg(self):
-        """Read one whole packet, waiting for it. Returns its type. Raises OSError."""
-        stream = self.sock
-        while stream.peek() is None:
-            stream.wait(select.POLLIN)
-        first = stream.read(1)[0]
-        kind = first & 0xF0
-        if kind == self._awaited:
-            return first
-        size = self._recv_len()
-        if kind == _PUBLISH:
-            self._deliver(first, size)
-        else:
-            if kind == _PINGRESP:
-                self._pong_by = None
-            self._skip(size)
-        return first
+        """Handle one message that comes within the deadline. Returns its first byte, or raises."""
+        return self._call(self._read_packet)
 
-    def _call(self, awaited, action, *arguments):
-        """Run one call of the library under one deadline; its asserts mean a broken stream."""
-        if self.sock is None:
+    def _deadline(self):
+        return ticks_add(ticks_ms(), self._timeout_ms)
+
+    def _call(self, action, *arguments):
+        """Run one call under one deadline. An error closes the link: it may be in mid-packet."""
+        stream = self.sock
+        if stream is None:
             raise MQTTError("the link is not connected", errno.ENOTCONN)
-        before = self._awaited
-        self._awaited = awaited
-        self.sock.deadline = ticks_add(ticks_ms(), self._timeout_ms)
+        stream.deadline = self._deadline()
         try:
             return action(*arguments)
-        except (AssertionError, IndexError, TypeError) as error:
-            raise MQTTError("the broker sent what is no MQTT: %r" % error)
-        finally:
-            self._awaited = before
-
-    def _open(self):
-        address = socket.getaddrinfo(self._host, self._port)[0][-1]
-        sock = socket.socket()
-        try:
-            sock.settimeout(self._timeout_ms / 1000)
-            sock.connect(address)
-            if hasattr(socket, "TCP_NODELAY"):
-                sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            if self._tls_context is not None:
-                sock = self._tls_context.wrap_socket(sock, server_hostname=self._host)
-            return _Stream(sock)
-        except ValueError as error:  # mbedTLS: the certificate does not verify
-            sock.close()
-            raise MQTTError("TLS with the broker failed: %s" % error)
+        except MemoryError as error:
+            stream.close()
+            raise MQTTError("no memory for a packet: %s" % error)
         except OSError:
-            sock.close()
+            stream.close()
             raise
 
     def _introduce(self, clean_session):
@@ -285,10 +284,8 @@ class Link(MQTTClient):
         body = bytearray(b"\x00\x04MQTT\x04\x00") + struct.pack("!H", self.keepalive)
         body[7] = flags
         for text in texts:
-            text = text.encode() if isinstance(text, str) else text
-            body += struct.pack("!H", len(text)) + text
-        self.sock.deadline = ticks_add(ticks_ms(), self._timeout_ms)
-        self._send(0x10, body)
+            body += _field(_octets(text))
+        self._send(_CONNECT, body)
         answer = self.sock.read(4)
         if answer[0] != _CONNACK or answer[1] != 2:
             raise MQTTError("the broker's answer is no MQTT")
@@ -296,41 +293,98 @@ class Link(MQTTClient):
             raise MQTTError(_REFUSED.get(answer[3], "the broker refuses the connection"))
         return answer[2] & 1
 
+    def _publish(self, topic, msg, retain, qos):
+        first = _PUBLISH | qos << 1 | retain
+        if qos:
+            self._await_answer(first, _field(topic) + self._next_pid(), msg)
+        else:
+            self._send(first, _field(topic), msg)
+
     def _subscribe(self, topic, qos):
-        self.pid = self.pid % 65535 + 1
-        pid = struct.pack("!H", self.pid)
-        self._send(_SUBSCRIBE, pid + struct.pack("!H", len(topic)) + topic + bytes((qos,)))
-        self._awaited = _SUBACK
-        while True:
-            if self.wait_msg() == _SUBACK:
-                size = self._recv_len()
-                answer = self.sock.read(size)
-                if answer[:2] == pid:
-                    break
-        if answer[2] & 0x80:
+        if self._request(_SUBSCRIBE, _field(topic) + bytes((qos,))) & 0x80:
             raise MQTTError("the broker refuses the subscription to " + str(topic, "utf-8"))
 
-    def _send(self, first, body):
-        head = bytearray((first,))
-        size = len(body)
+    def _request(self, first, body):
+        return self._await_answer(first, self._next_pid() + body)
+
+    def _next_pid(self):
+        self.pid = self.pid % 65535 + 1
+        return struct.pack("!H", self.pid)
+
+    def _await_answer(self, first, head, payload=b""):
+        """Send a packet that bears the newest packet id. Returns the code of its answer."""
+        pid = self.pid
+        self._answers[pid] = None
+        self._send(first, head, payload)
+        while self._answers[pid] is None:
+            self._read_packet()
+        return self._answers.pop(pid)
+
+    def _send(self, first, head, payload=b""):
+        """Send a packet: its first byte, its length, head and payload."""
+        packet = bytearray((first,))
+        size = len(head) + len(payload)
         while size > 0x7F:
-            head.append(size & 0x7F | 0x80)
+            packet.append(size & 0x7F | 0x80)
             size >>= 7
-        head.append(size)
-        self.sock.write(head + body)
+        packet.append(size)
+        self.sock.write(packet + head)
+        self.sock.write(payload)
+
+    def _check(self, wait_ms):
+        now = ticks_ms()
+        if ticks_diff(now, self._ping_at) >= 0:
+            self._ping_at = ticks_add(now, self.keepalive * 500)
+            self.ping()
+            if self._pong_by is None:
+                self._pong_by = self._deadline()
+        if self.sock.peek(wait_ms) is None:
+            # Only now: the answer may have waited here while the program was busy.
+            if self._pong_by is not None and ticks_diff(ticks_ms(), self._pong_by) > 0:
+                raise MQTTError("the broker does not answer pings", errno.ETIMEDOUT)
+            return None
+        self.sock.deadline = self._deadline()
+        return self._read_packet()
+
+    def _read_packet(self):
+        """Read one packet to its end, waiting for it. Returns its first byte."""
+        first = self.sock.read(1)[0]
+        size = self._read_size()
+        kind = first & 0xF0
+        if kind == _PUBLISH:
+            self._deliver(first, size)
+            return first
+        if kind in (_PUBACK, _SUBACK, _UNSUBACK) and size >= 2:
+            pid = struct.unpack("!H", self.sock.read(2))[0]
+            code = self.sock.read(1)[0] if size > 2 else 0
+            size -= 3
+            if pid in self._answers:
+                self._answers[pid] = code
+        elif kind == _PINGRESP:
+            self._pong_by = None
+        self._skip(size)
+        return first
+
+    def _read_size(self):
+        """Read a packet's remaining length (MQTT 3.1.1, 2.2.3)."""
+        size = 0
+        for shift in (0, 7, 14, 21):
+            byte = self.sock.read(1)[0]
+            size |= (byte & 0x7F) << shift
+            if byte < 0x80:
+                return size
+        raise MQTTError("the broker sent what is no MQTT: a length of more than four bytes")
 
     def _deliver(self, first, size):
         """Hand a PUBLISH to the callback, then acknowledge it (MQTT 3.1.1, 3.3)."""
         stream = self.sock
         length = struct.unpack("!H", stream.read(2))[0]
-        topic = stream.read(length)
-        size -= 2 + length
         qos = first >> 1 & 3
-        if qos:
-            pid = stream.read(2)
-            size -= 2
+        size -= 2 + length + (2 if qos else 0)
         if size < 0:
             raise MQTTError("the broker sent what is no MQTT: a PUBLISH shorter than its topic")
+        topic = stream.read(length)
+        pid = stream.read(2) if qos else None
         if size <= len(self._buffer):
             view = memoryview(self._buffer)[:size]
             stream.readinto(view)
@@ -338,7 +392,7 @@ class Link(MQTTClient):
         else:
             self._skip(size)
         if qos == 1:
-            self.sock.write(b"\x40\x02" + pid)
+            stream.write(b"\x40\x02" + pid)
 
     def _skip(self, size):
         view = memoryview(self._buffer)
@@ -346,6 +400,21 @@ class Link(MQTTClient):
             piece = min(size, len(view))
             self.sock.readinto(view[:piece])
             size -= piece
+
+
+def _octets(text):
+    """Return text as bytes; what is bytes already stays."""
+    return text.encode() if isinstance(text, str) else text
+
+
+def _field(data):
+    """Return data with its length before it (MQTT 3.1.1, 1.5.3)."""
+    return struct.pack("!H", len(data)) + data
+
+
+def _check_qos(qos):
+    if qos not in (0, 1):
+        raise ValueError("qos must be 0 or 1")
 
 
 def tls_context(ca, certificate=None, key=None):

@@ -318,6 +318,7 @@ def test_the_status_fits_80_columns_and_names_what_matters(bench: Bench) -> None
     text = "\n".join(lines)
     assert "ota_0  valid  version 1.0.0  sequence 1" in text
     assert "job-1  receiving  3/11 blocks" in text
+    assert "sequence 1 and lower are refused" in text
     bench.until_quiet()
     text = "\n".join(console.lines(None))
     assert "Agent     not running" in text

@@ -36,7 +36,9 @@ def lines(agent):
     except OtaError as error:
         return ["No updates: %s" % error]
     journal = agent.journal if agent else phases.Journal()
-    out = ["Runs      %s" % _slot(pair, pair.running), "Other     %s" % _slot(pair, pair.other)]
+    text, sequence = _slot(pair, pair.running)
+    out = ["Runs      %s" % text, "Other     %s" % _slot(pair, pair.other)[0]]
+    floor = max(journal.floor, sequence if pair.state(pair.running) == slots.VALID else 0)
     left = chip.test_ends_in()
     if pair.pending and left is not None:
         out.append("Test      accepted within %d s, or rolled back" % (left // 1000))
@@ -47,7 +49,7 @@ def lines(agent):
     out.append("Job       %s" % _job(agent, journal))
     if journal.result:
         out.append("Unsent    %(status)s for job %(job)s" % journal.result)
-    out.append("Floor     sequence %d and lower are refused" % journal.floor)
+    out.append("Floor     sequence %d and lower are refused" % floor)
     if journal.no_rollback:
         out.append("Warning   the bootloader has no rollback: firmware updates are refused")
     if chip.unix_time() is None:
@@ -62,17 +64,19 @@ def lines(agent):
 
 
 def _slot(pair, slot):
+    """Return (what the slot holds, its sequence)."""
     trailer = slot.read_trailer(bytearray(slots.SECTOR))
-    text = "flashed by cable, version 0.0.0"
+    text, sequence = "flashed by cable, version 0.0.0", 0
     if trailer:
         try:
             manifest = parse_record(trailer[0], trust.load_keys(settings.load_keys()))
-            text = "version %s  sequence %d" % (manifest.version, manifest.sequence)
+            sequence = manifest.sequence
+            text = "version %s  sequence %d" % (manifest.version, sequence)
         except OtaError as error:
             text = "trailer not believed: %s" % error
     elif slot.chip_id() is None:
         text = "empty"
-    return "%s  %s  %s" % (slot.label, _STATES.get(pair.state(slot), "?"), text)
+    return "%s  %s  %s" % (slot.label, _STATES.get(pair.state(slot), "?"), text), sequence
 
 
 def _job(agent, journal):
