@@ -47,7 +47,7 @@ class Bench:
         self.board.write_etc("settings.json", {"self_test_s": 20})
         self.client: Client
         self.agent: Any = None
-        self.events: list[str] = []
+        self.key = KEY
 
     def boot(self, callback: Any = None, **settings: Any) -> Any:
         """Power on, boot.py, a new agent. Returns the Reset or PowerCut that came instead."""

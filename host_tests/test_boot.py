@@ -1,0 +1,198 @@
+"""boot.py: whatever it meets, the board comes up; a new image proves itself or goes."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import hardware
+import nvs
+import pytest
+from layout import SLOTS
+from test_agent_update import IMAGE, Bench, packed
+
+from fleet import package
+from sim import image
+
+NEW, PENDING, VALID, ABORTED = 0, 1, 2, 4
+
+
+@pytest.fixture
+def bench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Bench:
+    monkeypatch.syspath_prepend(str(tmp_path))  # where the board's selftest.py lies
+    return Bench(tmp_path)
+
+
+def activated(bench: Bench) -> None:
+    """Bring the board to the reset into a new, untested image."""
+    bench.service.add("job-1", packed("1.1.0", 2))
+    assert bench.boot() is None
+    assert isinstance(bench.step(), hardware.Reset)
+
+
+def boot_only(bench: Bench) -> Any:
+    """Power on and run boot.py. Returns the Reset that ended it, if any."""
+
+    def start() -> None:
+        bench.board.power_on()
+        bench.board.boot_py()
+
+    return bench.board.run(start)
+
+
+def selftest(bench: Bench, body: str) -> None:
+    (bench.board.folder / "selftest.py").write_text(body)
+
+
+def record(bench: Bench, slot: int) -> int | None:
+    found = [r for r in bench.board.records() if r and (r[0] - 1) % 2 == slot]
+    return max(found)[1] if found else None
+
+
+def test_a_new_image_is_watched_from_the_first_moment(bench: Bench) -> None:
+    activated(bench)
+    assert boot_only(bench) is None
+    assert hardware.board.watchdog_ms == 20_000
+    assert hardware.board.rtc.startswith(b"OTA1 main ")
+    assert record(bench, 1) == PENDING
+
+
+def test_an_ordinary_boot_arms_nothing_and_leaves_rtc_memory_alone(bench: Bench) -> None:
+    assert boot_only(bench) is None
+    assert hardware.board.watchdog_ms is None
+    assert hardware.board.rtc == b""
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        "def run():\n    raise ValueError('no sensor')\n",
+        "def run():\n    raise SystemExit\n",
+        "def run():\n    assert False\n",
+        "import nothing_of_that_name\n",
+        "def run(:\n",
+        "run = None\n",
+        "",
+    ],
+)
+def test_any_failing_self_test_rolls_back_at_once(bench: Bench, body: str) -> None:
+    activated(bench)
+    selftest(bench, body)
+    assert isinstance(boot_only(bench), hardware.Reset)
+    (bench.board.folder / "selftest.py").unlink()
+    bench.until_quiet()
+    assert bench.board.running == 0
+    assert record(bench, 1) == ABORTED
+    assert bench.service.details("job-1")["cause"] == "self_test"
+
+
+def test_ctrl_c_reaches_the_repl_and_is_no_failed_test(bench: Bench) -> None:
+    activated(bench)
+    selftest(bench, "def run():\n    raise KeyboardInterrupt\n")
+    with pytest.raises(KeyboardInterrupt):
+        boot_only(bench)
+    assert record(bench, 1) == PENDING
+    assert hardware.board.watchdog_ms == 20_000, "the deadline goes on"
+
+
+def test_a_soft_reset_neither_tests_again_nor_prolongs_the_deadline(bench: Bench) -> None:
+    activated(bench)
+    assert boot_only(bench) is None
+    selftest(bench, "def run():\n    raise ValueError('tested twice')\n")
+    bench.board.cause = hardware.SOFT
+    assert boot_only(bench) is None
+    assert record(bench, 1) == PENDING
+    assert 0 < hardware.board.watchdog_ms <= 20_000
+    assert hardware.board.rtc.startswith(b"OTA1 main ")
+
+
+def test_waking_from_deep_sleep_under_test_resets_at_once(bench: Bench) -> None:
+    activated(bench)
+    assert boot_only(bench) is None
+    bench.board.cause = hardware.DEEPSLEEP
+    assert isinstance(boot_only(bench), hardware.Reset)
+    bench.until_quiet()
+    assert bench.board.running == 0
+
+
+@pytest.mark.parametrize(
+    "settings", [b"", b"[]", b"{", b'{"self_test_s": 0}', b'{"self_test_s": "x"}', None]
+)
+def test_wrong_settings_leave_the_default_deadline(bench: Bench, settings: bytes | None) -> None:
+    activated(bench)
+    path = bench.board.folder / "etc" / "settings.json"
+    path.unlink()
+    if settings is not None:
+        path.write_bytes(settings)
+    assert boot_only(bench) is None
+    assert hardware.board.watchdog_ms == 300_000
+
+
+@pytest.mark.parametrize("blob", [b"", b"\xff", b"[]", b'{"v": 2}', b'{"v": 1, "slot": 3}'])
+def test_a_lost_journal_does_not_keep_an_image_from_its_test(bench: Bench, blob: bytes) -> None:
+    activated(bench)
+    nvs.Store(bench.board.flash).set("ota", "journal", b"b" + blob)
+    bench.until_quiet()
+    assert bench.board.running == 1
+    assert record(bench, 1) == VALID
+    assert bench.service.status("job-1") == "SUCCEEDED"
+
+
+def test_a_broken_nvs_does_not_keep_the_board_down(bench: Bench) -> None:
+    activated(bench)
+    start = SLOTS[0][3]  # everything before the first slot but otadata
+    bench.board.cells.getbuffer()[0x9000:0xE000] = os.urandom(0x5000)
+    assert start > 0xE000
+    assert boot_only(bench) is None
+    assert hardware.board.watchdog_ms == 20_000
+
+
+def test_without_rollback_in_the_bootloader_the_old_image_returns_and_updates_end(
+    tmp_path: Path,
+) -> None:
+    bench = Bench(tmp_path, rollback=False)
+    activated(bench)
+    bench.until_quiet()
+    assert bench.board.running == 0
+    details = bench.service.details("job-1")
+    assert details["cause"] == "no_rollback"
+    assert "flash a newer one by cable" in details["detail"]
+    bench.service.add("job-2", packed("1.2.0", 3))
+    bench.step()
+    assert bench.service.details("job-2")["cause"] == "wrong_target"
+    assert "bootloader has no rollback" in bench.service.details("job-2")["detail"]
+
+
+def test_a_bootloader_in_a_slot_is_refused_although_set_boot_takes_it(bench: Bench) -> None:
+    merged = image.image([(0x40078000, b"bootloader code".ljust(5000, b"\1"))])
+    data = package.build(
+        [package.firmware(merged)], bench.key, "demo-board", "1.1.0", 2, 1_790_000_000
+    )
+    bench.service.add("job-1", data)
+    bench.until_quiet()
+    assert bench.board.running == 0
+    assert bench.service.details("job-1")["cause"] == "bad_image"
+
+
+def test_the_directory_in_the_trailer_becomes_the_current_one(bench: Bench) -> None:
+    head = package.read_head(packed("1.0.0", 1))
+    firmware = image.firmware(version="1.0.0", size=IMAGE)
+    bench.board.flash_slot(0, firmware, package.trailer([head.record], "app_1"))
+    (bench.board.folder / "app_1").mkdir()
+    here = os.getcwd()
+    try:
+        assert boot_only(bench) is None
+        assert os.getcwd() == str(bench.board.folder / "app_1")
+    finally:
+        os.chdir(here)
+
+
+def test_a_missing_directory_is_told_and_the_board_comes_up(
+    bench: Bench, capsys: pytest.CaptureFixture[str]
+) -> None:
+    head = package.read_head(packed("1.0.0", 1))
+    firmware = image.firmware(version="1.0.0", size=IMAGE)
+    bench.board.flash_slot(0, firmware, package.trailer([head.record], "app_1"))
+    assert boot_only(bench) is None
+    assert "boot: directory app_1 failed" in capsys.readouterr().out
