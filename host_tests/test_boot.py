@@ -180,10 +180,10 @@ def test_the_directory_in_the_trailer_becomes_the_current_one(bench: Bench) -> N
     firmware = image.firmware(version="1.0.0", size=IMAGE)
     bench.board.flash_slot(0, firmware, package.trailer([head.record], "app_1"))
     (bench.board.folder / "app_1").mkdir()
-    here = os.getcwd()
+    here = Path.cwd()
     try:
         assert boot_only(bench) is None
-        assert os.getcwd() == str(bench.board.folder / "app_1")
+        assert Path.cwd() == bench.board.folder / "app_1"
     finally:
         os.chdir(here)
 
