@@ -14,7 +14,7 @@ Phases are methods: `self._phase()` does what is due and returns the millisecond
 to run again.
 """
 
-from . import chip, jobs, package, recovery, settings, slots, stream, trust
+from . import chip, jobs, package, recovery, slots, stream, trust
 from . import journal as phases
 from .compat import const, sleep_ms, ticks_add, ticks_diff, ticks_ms
 from .download import Download, Readback
@@ -32,6 +32,7 @@ from .errors import (
     StateMismatchError,
 )
 from .inbox import Inbox, Stats
+from .settings import agent_settings, require, trusted_keys
 
 NOT_READY = "NotReady"
 READY = "Ready"
@@ -67,8 +68,8 @@ class Agent:
 
     def __init__(self, client, thing_name, callback=None, *, settings=None):
         given = settings or {}
-        self._settings = _checked(given)
-        self._product = _product(given)
+        self._settings = agent_settings(given)
+        self._product = require(given, "product")
         self._client = client
         self._callback = callback or self._default_callback
         self._thing = thing_name
@@ -280,7 +281,7 @@ class Agent:
             return None
 
     def _keys(self):
-        return trust.load_keys(settings.load_keys())
+        return trust.load_keys(trusted_keys())
 
     def _floor(self):
         """The highest sequence this board has accepted: journal or running, valid trailer."""
@@ -730,10 +731,3 @@ class Agent:
         elif event == EVENT_START_TEST:
             self.accept()
 
-
-def _checked(given):
-    return settings.agent_settings(given)
-
-
-def _product(given):
-    return settings.require(given, "product")

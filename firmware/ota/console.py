@@ -1,9 +1,10 @@
 """What a person at the REPL sees of the agent, in 80 columns."""
 
-from . import chip, settings, slots, trust
+from . import chip, slots, trust
 from . import journal as phases
 from .errors import OtaError
 from .package import parse_record
+from .settings import trusted_keys
 
 _STATES = {
     slots.NEW: "new",
@@ -69,7 +70,7 @@ def _slot(pair, slot):
     text, sequence = "flashed by cable, version 0.0.0", 0
     if trailer:
         try:
-            manifest = parse_record(trailer[0], trust.load_keys(settings.load_keys()))
+            manifest = parse_record(trailer[0], trust.load_keys(trusted_keys()))
             sequence = manifest.sequence
             text = "version %s  sequence %d" % (manifest.version, sequence)
         except OtaError as error:

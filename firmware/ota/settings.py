@@ -67,6 +67,6 @@ def agent_settings(settings):
     return chosen
 
 
-def load_keys():
+def trusted_keys():
     """Return the text of the trusted keys' file. Raises SettingsError."""
     return str(read_etc("trusted_keys.pem", "the public keys this board trusts"), "utf-8")
