@@ -2,20 +2,28 @@
 
 from __future__ import annotations
 
+import contextlib
+import datetime as dt
+import json
 import os
 import signal
 import socket
+import ssl
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
 
 from sim import image
 from sim.board import DEEPSLEEP, HARD, PWRON, SOFT, WDT, Board, BoardError
-from sim.build import default_interpreter
+from sim.build import command, default_interpreter
 from tools.paths import ROOT, VENV_BIN
 
 NEW, PENDING, VALID, INVALID, ABORTED = range(5)
@@ -496,7 +504,166 @@ def test_mpremote_works_on_the_console(make: Callable[..., Board], tmp_path: Pat
     assert board.boots[-1] == (0, HARD)
 
 
+# -- TLS and time -----------------------------------------------------------------------------
+
+
+def test_time_counts_whole_seconds_from_2000(make: Callable[..., Board]) -> None:
+    board = make(
+        main="import machine, time\n"
+        "machine.RTC().datetime((2024, 2, 29, 0, 23, 59, 58, 0))\n"
+        "now = time.time()\n"
+        "print(type(now).__name__, now - now % 60, time.gmtime(now)[:5], time.gmtime(0)[0])\n"
+        "print(time.mktime((2024, 2, 29, 23, 59, 58, 0, 0)), time.ticks_diff(5, 3))\n"
+    )
+    board.start()
+    board.wait_console("int 762566340 (2024, 2, 29, 23, 59) 2000")
+    board.wait_console("762566398 2")
+
+
+def test_ssl_verifies_nothing_until_it_is_told_to(
+    make: Callable[..., Board], tls_server: TlsServer
+) -> None:
+    """As on the chip: `ssl` defaults to CERT_NONE, `tls` to CERT_REQUIRED."""
+    board = make(
+        main="import socket, ssl, tls\n"
+        f"def connect(context, port={tls_server.port}):\n"
+        "    s = socket.socket()\n"
+        "    s.connect(socket.getaddrinfo('127.0.0.1', port)[0][-1])\n"
+        "    try:\n"
+        "        s = context.wrap_socket(s, server_hostname='localhost')\n"
+        "        return s.read(5)\n"
+        "    except (OSError, ValueError):\n"
+        "        return 'refused'\n"
+        "context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)\n"
+        "print('nothing', context.verify_mode == ssl.CERT_NONE, connect(context))\n"
+        "context.verify_mode = ssl.CERT_REQUIRED\n"
+        "print('unknown', connect(context))\n"
+        "context.load_verify_locations(cafile='/ca.pem')\n"
+        "print('known', connect(context))\n"
+        "context = tls.SSLContext(tls.PROTOCOL_TLS_CLIENT)\n"
+        "print('required', context.verify_mode == tls.CERT_REQUIRED)\n"
+    )
+    board.install({"/ca.pem": tls_server.certificate})
+    board.start()
+    board.wait_console("nothing True b'hello'")
+    board.wait_console("unknown refused")
+    board.wait_console("known b'hello'")
+    board.wait_console("required True")
+
+
+class TlsServer:
+    """Says hello to whoever comes. certificate: PEM, for localhost."""
+
+    def __init__(self, folder: Path) -> None:
+        key = ec.generate_private_key(ec.SECP256R1())
+        name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "localhost")])
+        now = dt.datetime.now(dt.UTC)
+        certificate = (
+            x509.CertificateBuilder()
+            .subject_name(name)
+            .issuer_name(name)
+            .public_key(key.public_key())
+            .serial_number(1)
+            .not_valid_before(now - dt.timedelta(days=1))
+            .not_valid_after(now + dt.timedelta(days=1))
+            .add_extension(x509.SubjectAlternativeName([x509.DNSName("localhost")]), critical=False)
+            .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
+            .sign(key, hashes.SHA256())
+        )
+        self.certificate = certificate.public_bytes(serialization.Encoding.PEM)
+        chain = folder / "server.pem"
+        chain.write_bytes(
+            self.certificate
+            + key.private_bytes(
+                serialization.Encoding.PEM,
+                serialization.PrivateFormat.PKCS8,
+                serialization.NoEncryption(),
+            )
+        )
+        self._context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        self._context.load_cert_chain(chain)
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.port = self._listener.getsockname()[1]
+        self._thread = threading.Thread(target=self._serve)
+        self._thread.start()
+
+    def close(self) -> None:
+        self._listener.shutdown(socket.SHUT_RDWR)
+        self._listener.close()
+        self._thread.join()
+
+    def _serve(self) -> None:
+        while True:
+            try:
+                client, _ = self._listener.accept()
+            except OSError:
+                return
+            with contextlib.suppress(OSError), client:
+                client.settimeout(5)
+                with self._context.wrap_socket(client, server_side=True) as secure:
+                    secure.sendall(b"hello")
+                    secure.recv(1)
+
+
+@pytest.fixture
+def tls_server(tmp_path: Path) -> Iterator[TlsServer]:
+    server = TlsServer(tmp_path)
+    yield server
+    server.close()
+
+
 # -- the supply -------------------------------------------------------------------------------
+
+
+def test_the_chip_runs_from_files_where_it_cannot_run_in_place(tmp_path: Path) -> None:
+    """An interpreter without ffi cannot map ROM; the chip then takes more heap, and runs."""
+    if default_interpreter() != "micropython":
+        pytest.skip("no MicroPython can be had here")
+    board = Board(tmp_path, interpreter="micropython")
+    board.flash_firmware(0, image.firmware(version="1.0.0"))
+    *before, start = command("micropython", None)
+    settings = {
+        "flash": str(board.flash_path), "wire": 1, "cause": PWRON, "slot": -1, "rollback": True,
+        "rtc": "", "clock": None, "wifi": False, "watchdog_ms": None, "raw": False,
+        "ssid": "", "password": "", "cut_at": None, "seed": 0,
+    }  # fmt: skip
+    with subprocess.Popen(
+        [*before, "import sys; sys.modules['ffi'] = sys; " + start],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+    ) as chip:
+        assert chip.stdin
+        assert chip.stdout
+        chip.stdin.write(json.dumps(settings).encode() + b"\n")
+        chip.stdin.flush()
+        told = [chip.stdout.readline() for _ in range(4)]
+        chip.kill()
+    assert b"slot 0\n" in told
+    assert b"ready\n" in told
+
+
+def test_a_board_runs_in_the_foreground(tmp_path: Path, interpreter: str) -> None:
+    program = tmp_path / "main.py"
+    program.write_text("print('hello from main')\n")
+    with subprocess.Popen(
+        [
+            *(sys.executable, "-m", "sim", str(tmp_path / "board")),
+            *("--put", str(program), "--interpreter", interpreter),
+        ],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as board:
+        assert board.stdout
+        address = board.stdout.readline().split()[1].removeprefix("socket://").split(":")
+        with socket.create_connection((address[0], int(address[1])), timeout=10) as console:
+            console.sendall(b"6 * 7\r")
+            seen = b""
+            while b"42" not in seen:
+                seen += console.recv(4096)
+        board.send_signal(signal.SIGINT)
+        assert board.wait(10) == 0
+    assert b"hello from main" in (tmp_path / "board/console.log").read_bytes()
 
 
 def test_the_chip_dies_with_its_power_supply(tmp_path: Path, interpreter: str) -> None:

@@ -228,7 +228,6 @@ class System:
             "micropython": types.ModuleType("micropython"),
             "os": self._os,
             "socket": cpython_sockets.socket,
-            "ssl": cpython_sockets.tls,
             "tls": cpython_sockets.tls,
             "vfs": types.ModuleType("vfs"),
             **replaced,
@@ -240,6 +239,7 @@ class System:
         self._replaced["ustruct"] = struct
         self._replaced["ubinascii"] = binascii
         self._builtins = {**vars(builtins), "open": self._os.open, "__import__": self._import}
+        self._replaced["ssl"] = self._rom("ssl")
         sys.meta_path.insert(0, Finder(self.modules, self._os, self._builtins))
         sys.path[:] = [path for path in sys.path if not path.startswith(_HERE)]
 
@@ -276,6 +276,14 @@ class System:
         """Return the bytes of heap in use: CPython cannot say."""
         gc.collect()
         return 0
+
+    def _rom(self, name):
+        """Return one of the modules that every chip has."""
+        module = types.ModuleType(name)
+        module.__builtins__ = self._builtins
+        with open("%s/rom/%s.py" % (_HERE, name), "rb") as file:
+            exec(compile(file.read(), name + ".py", "exec"), vars(module))
+        return module
 
     def _import(self, name, names=None, local=None, fromlist=(), level=0):
         if level == 0 and name in self._replaced:

@@ -1,7 +1,4 @@
-"""MicroPython's `socket` and `tls` over CPython's: sockets are streams that return None, not raise.
-
-Under CPython, `ssl` on the board is this `tls` as well.
-"""
+"""MicroPython's `socket` and `tls` over CPython's: sockets return None where those raise."""
 
 import socket as _socket
 import ssl as _ssl
