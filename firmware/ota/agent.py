@@ -14,9 +14,9 @@ Phases are methods: `self._phase()` does what is due and returns the millisecond
 to run again.
 """
 
-from . import chip, jobs, package, recovery, slots, stream, trust
+from . import channel, chip, jobs, package, recovery, slots, trust
 from . import journal as phases
-from .compat import const, sleep_ms, ticks_add, ticks_diff, ticks_ms
+from .compat import const, sleep_ms
 from .download import Download, Readback
 from .errors import (
     AbortedError,
@@ -31,8 +31,9 @@ from .errors import (
     StateError,
     StateMismatchError,
 )
-from .inbox import Inbox, Stats
+from .inbox import Stats
 from .settings import agent_settings, require, trusted_keys
+from .timer import Timer
 
 NOT_READY = "NotReady"
 READY = "Ready"
@@ -47,9 +48,6 @@ EVENT_START_TEST = "StartTest"
 _IDLE_MS = const(1000)
 # Longest sleep of run() and the thread, so that a message is not kept waiting (ms).
 _LOOP_MS = const(20)
-# Tokens of the two reports whose answers the agent waits for.
-_READY_TOKEN = "ready"
-_RESULT_TOKEN = "result"
 _NO_ROLLBACK = (
     "this board's bootloader has no rollback: flash the one of MicroPython 1.21 or later by cable"
 )
@@ -70,25 +68,18 @@ class Agent:
         given = settings or {}
         self._settings = agent_settings(given)
         self._product = require(given, "product")
-        self._client = client
         self._callback = callback or self._default_callback
-        self._thing = thing_name
-        self._topics = jobs.Topics(thing_name)
-        self._prefix = self._topics.thing.encode()
-        self._stream = None
-        self._stream_data = b""
         self.stats = Stats()
-        self._inbox = Inbox(self._settings["block_size"], self.stats)
+        self._channel = channel.Channel(
+            client, thing_name, self._settings["block_size"], self.stats
+        )
+        self._timer = Timer(self._settings["request_ms"], self._settings["retry_max_ms"])
         self._buf = bytearray(slots.SECTOR)
-        self._out = bytearray()
         self._slots = slots.Slots()
         self.journal = phases.Journal()
         self._running = None
         self._online = False
         self._gate = READY
-        self._due = ticks_ms()
-        self._pause = 0
-        self._requests = 0
         self._job = None
         self._download = None
         self._readback = None
@@ -135,11 +126,7 @@ class Agent:
 
         Raises OSError when the client does.
         """
-        self._inbox.clear()
-        for topic in self._topics.subscriptions:
-            self._client.subscribe(topic, 1)
-        if self._stream:
-            self._subscribe_stream()
+        self._channel.open()
         self._gate = READY
         self._online = True
         self._named = False
@@ -150,13 +137,7 @@ class Agent:
 
         topic: bytes; payload: bytes or a view that is valid during the call.
         """
-        if topic == self._stream_data:
-            self._inbox.put_block(payload)
-            return True
-        if not topic.startswith(self._prefix):
-            return False
-        self._inbox.put_control(topic, payload)
-        return True
+        return self._channel.put(topic, payload)
 
     def step(self):
         """Do at most one block of work. Returns the milliseconds until it wants to run again.
@@ -216,7 +197,7 @@ class Agent:
             raise StateError("there is no verified image to activate")
         self.journal.save(agreed=True)
         self._phase = self._tell_ready
-        self._act_soon()
+        self._timer.now()
 
     def accept(self):
         """Agree to keep the image under test. Final once the job service named the job.
@@ -258,7 +239,6 @@ class Agent:
         """Stop for good; the journal keeps an update in flight. `start()` begins again."""
         self._online = False
         self._gate = NOT_READY
-        self._inbox.clear()
 
     # -- what runs --------------------------------------------------------------------------
 
@@ -325,75 +305,50 @@ class Agent:
     # -- the loop ---------------------------------------------------------------------------
 
     def _work(self):
-        control = self._inbox.take_control()
-        if control:
-            self._on_control(*control)
+        try:
+            message = self._channel.take()
+        except JobError as error:
+            self._on_bad_job(error)
             return 0
-        payload = self._inbox.block()
+        if message:
+            self._on_message(*message)
+            return 0
+        inbox = self._channel.inbox
+        payload = inbox.block()
         if payload is not None:
             try:
                 self._on_block(payload)
             finally:
-                self._inbox.block_done()
+                inbox.block_done()
             return 0
         return self._phase()
 
-    def _on_control(self, topic, payload):
-        answer = self._topics.answered_update(topic)
-        if self._stream and topic == self._stream.rejected:
-            self._refusal = stream.parse_rejected(payload)
-        elif answer:
-            self._on_update_answer(answer[0], answer[1], payload)
-        elif topic in (self._topics.get + "/accepted", self._topics.notify):
-            try:
-                job, timestamp = jobs.parse(payload)
-            except JobError as error:
-                self._on_bad_job(error)
-                return
+    def _on_message(self, kind, *said):
+        if kind == channel.JOB:
+            job, timestamp = said
             chip.set_clock(timestamp)
             self._on_job(job)
-
-    def _left(self):
-        """Milliseconds until the timer is due, 0 when it is."""
-        return max(0, ticks_diff(self._due, ticks_ms()))
-
-    def _again(self, milliseconds):
-        self._due = ticks_add(ticks_ms(), milliseconds)
-
-    def _again_later(self):
-        """Set the timer, twice as far away each time."""
-        self._pause = min(
-            max(2 * self._pause, self._settings["request_ms"]), self._settings["retry_max_ms"]
-        )
-        self._again(self._pause)
-
-    def _act_soon(self):
-        self._pause = 0
-        self._due = ticks_ms()
+        elif kind == channel.ANSWER:
+            self._on_answer(*said)
+        elif kind == channel.REFUSAL:
+            self._refusal = said[0]
 
     def _ask_soon(self):
         if self._phase == self._rest:
             self._phase = self._ask
         self._silent = False
         if self._phase == self._receive:
-            self._ask_for_job()
-        self._act_soon()
-
-    def _ask_for_job(self):
-        """Publish a request for the next job. Token as the 2019 agent makes it."""
-        token = "%d:%s" % (self._requests, self._thing)
-        self._requests += 1
-        self._client.publish(self._topics.get, jobs.get_request(token), qos=1)
+            self._channel.ask()
+        self._timer.now()
 
     # -- phases -----------------------------------------------------------------------------
 
     def _ask(self):
         """No job in hand: ask for one until there is an answer."""
-        left = self._left()
-        if left == 0:
-            self._again_later()
-            self._ask_for_job()
-        return left or self._pause
+        if self._timer.left == 0:
+            self._timer.later()
+            self._channel.ask()
+        return self._timer.left
 
     def _rest(self):
         """The queue is empty; notify-next will tell."""
@@ -401,19 +356,17 @@ class Agent:
 
     def _receive(self):
         """Blocks are on their way: ask for more when all have come, or when it stays silent."""
-        if self._download.idle or self._inbox.lost_block:
+        if self._download.idle or self._channel.inbox.lost_block:
             self._request_blocks()
-        elif self._left() == 0:
+        elif self._timer.left == 0:
             self._silent = True
-            self._ask_for_job()
+            self._channel.ask()
             self._request_blocks()
-        return self._left()
+        return self._timer.left
 
     def _request_blocks(self):
-        self._inbox.lost_block = False
-        self._download.request(self._out)
-        self._again(self._settings["request_ms"])
-        self._client.publish(self._stream.get, self._out, qos=0)
+        self._timer.after(self._settings["request_ms"])
+        self._channel.request(self._download)
 
     def _check(self):
         """Read the image back and hash it, a sector per step."""
@@ -433,7 +386,7 @@ class Agent:
         else:
             self._phase = self._wait_for_application
             self._callback(EVENT_ACTIVATE, self._manifest.version)
-        self._act_soon()
+        self._timer.now()
         return 0
 
     def _wait_for_application(self):
@@ -442,12 +395,11 @@ class Agent:
 
     def _tell_ready(self):
         """Tell the service that a self-test comes, until it has answered."""
-        left = self._left()
-        if left == 0:
-            self._again_later()
+        if self._timer.left == 0:
+            self._timer.later()
             details = jobs.status_details(self_test="ready", updatedBy="0x%x" % self.running[1])
-            self._update(jobs.IN_PROGRESS, details, token=_READY_TOKEN)
-        return left or self._pause
+            self._report_progress(details, token=channel.READY)
+        return self._timer.left
 
     def _commit(self):
         """The service knows: make the new slot boot, and reset. Nothing stands between."""
@@ -474,24 +426,20 @@ class Agent:
             self._accepted()
             return 0
         chip.note("handler" if self._named else "broker")
-        left = self._left()
-        if left == 0 and not self._named:
-            self._again_later()
-            self._ask_for_job()
-        return min(left or self._pause, _IDLE_MS)
+        if self._timer.left == 0 and not self._named:
+            self._timer.later()
+            self._channel.ask()
+        return min(self._timer.left, _IDLE_MS)
 
     def _report(self):
         """A result is not yet acknowledged: tell it again."""
-        left = self._left()
-        if left == 0:
-            self._again_later()
+        if self._timer.left == 0:
+            self._timer.later()
             result = self.journal.result
-            self._client.publish(
-                self._topics.update(result["job"]),
-                jobs.update_request(result["status"], result["details"], _RESULT_TOKEN),
-                qos=1,
+            self._channel.report(
+                result["job"], result["status"], result["details"], token=channel.RESULT
             )
-        return left or self._pause
+        return self._timer.left
 
     # -- what the service says --------------------------------------------------------------
 
@@ -505,7 +453,7 @@ class Agent:
             # With a job in hand this may also be a late answer: then it is named again.
             self._phase = self._rest if self._job is None else self._ask
             self._drop("the job was cancelled")
-            self._act_soon()
+            self._timer.now()
         elif self._job is None or job.job_id != self._job.job_id:
             if job.job_id != self.journal.job:
                 self._drop("the job was cancelled")
@@ -530,7 +478,7 @@ class Agent:
         self._named = True
         self._job = job
         details = jobs.status_details(self_test="active", updatedBy="0x%x" % self.running[1])
-        self._update(jobs.IN_PROGRESS, details)
+        self._report_progress(details)
         if not self._consent:
             self._callback(EVENT_START_TEST, self.running[0])
 
@@ -540,24 +488,24 @@ class Agent:
             self.journal.save(job=error.job_id)
             self._fail(error)
 
-    def _on_update_answer(self, job_id, accepted, payload):
-        token = jobs.token_of(payload)
+    def _on_answer(self, job_id, token, accepted, final):
+        """The service answers a report."""
         if self._phase == self._report:
-            if token != _RESULT_TOKEN or job_id != self.journal.result["job"]:
-                return
-            if accepted or jobs.is_final(payload):
-                self.journal.save(phase=phases.NONE, result=None)
-                self._phase = self._ask
-                self._act_soon()
+            if token == channel.RESULT and job_id == self.journal.result["job"]:
+                if accepted or final:
+                    self.journal.save(phase=phases.NONE, result=None)
+                    self._ask_anew()
         elif self._phase == self._tell_ready:
-            if token != _READY_TOKEN or job_id != self._job.job_id:
-                return
-            if accepted:
-                self._commit()
-            elif jobs.is_final(payload):
-                self._drop("the job was ended by the service")
-                self._phase = self._ask
-                self._act_soon()
+            if token == channel.READY and job_id == self._job.job_id:
+                if accepted:
+                    self._commit()
+                elif final:
+                    self._drop("the job was ended by the service")
+                    self._ask_anew()
+
+    def _ask_anew(self):
+        self._phase = self._ask
+        self._timer.now()
 
     # -- one job ----------------------------------------------------------------------------
 
@@ -593,11 +541,9 @@ class Agent:
             self._settings["window"],
             self._buf,
         )
-        self._stream = stream.Topics(self._topics.thing, job.stream)
-        self._stream_data = self._stream.data.encode()
-        self._subscribe_stream()
+        self._channel.open_stream(job.stream)
         self._phase = self._receive
-        self._act_soon()
+        self._timer.now()
 
     def _refuse_stale_test(self, job):
         """The service believes in a test this board knows nothing of: journal lost, rolled back."""
@@ -644,7 +590,7 @@ class Agent:
             return
         self._momentum = 0
         self._silent = False
-        self._again(self._settings["request_ms"])
+        self._timer.after(self._settings["request_ms"])
         received = download.received
         if download.complete:
             self._readback = download.readback()
@@ -659,15 +605,10 @@ class Agent:
         every = self._settings["status_blocks"]
         if not before or received // every != before // every:
             progress = "%d/%d" % (received, self._download.blocks)
-            self._update(jobs.IN_PROGRESS, {"receive": progress}, qos=0)
+            self._report_progress({"receive": progress}, qos=0)
 
-    def _update(self, status, details, qos=1, token=None):
-        topic = self._topics.update(self._job.job_id)
-        self._client.publish(topic, jobs.update_request(status, details, token), qos=qos)
-
-    def _subscribe_stream(self):
-        self._client.subscribe(self._stream.data, 0)
-        self._client.subscribe(self._stream.rejected, 0)
+    def _report_progress(self, details, qos=1, token=None):
+        self._channel.report(self._job.job_id, jobs.IN_PROGRESS, details, qos, token)
 
     # -- how it ends ------------------------------------------------------------------------
 
@@ -689,24 +630,11 @@ class Agent:
         self._end(status, details)
 
     def _end(self, status, details, **changes):
-        """Journal the result, unacknowledged, then the history; reporting follows."""
-        journal = self.journal
-        job_id = journal.job
-        entry = {
-            "status": status,
-            "job": job_id,
-            "sequence": journal.sequence,
-            "version": details.get("version"),
-            "cause": details.get("cause", ""),
-            "detail": details.get("detail", "")[:96],
-        }
-        phase = phases.ACCEPTED if status == jobs.SUCCEEDED else phases.NONE
-        result = {"job": job_id, "status": status, "details": details} if job_id else None
-        journal.finish(phase=phase, result=result, **changes)
-        journal.remember(entry)
+        """Journal how the job ended, unacknowledged; reporting follows."""
+        self.journal.conclude(status, details, **changes)
         self._forget_job()
-        self._phase = self._report if result else self._ask
-        self._act_soon()
+        self._phase = self._report if self.journal.result else self._ask
+        self._timer.now()
 
     def _drop(self, why):
         """Let go of the job in hand, if any, without a report: the service ended it."""
@@ -721,13 +649,10 @@ class Agent:
         self._download = None
         self._readback = None
         self._manifest = None
-        self._stream = None
-        self._stream_data = b""
-        self._inbox.clear()
+        self._channel.close_stream()
 
     def _default_callback(self, event, _detail):
         if event == EVENT_ACTIVATE:
             self.activate()
         elif event == EVENT_START_TEST:
             self.accept()
-

@@ -39,6 +39,7 @@ _VERSION = const(1)
 _KEEP = const(8)
 _NAMESPACE = "ota"
 _MAX_BLOB = const(2048)
+_MAX_DETAIL = const(96)
 _NOT_FOUND = const(-4354)
 
 # What ends with an update; the rest outlives it.
@@ -101,14 +102,29 @@ class Journal:
             setattr(self, key, getattr(Journal, key))
         self.save(**changes)
 
+    def conclude(self, status, details, **changes):
+        """End the update in flight: journal the result, unacknowledged, then the history.
+
+        status: SUCCEEDED or FAILED of the job service; details: its statusDetails. Raises
+        FlashError.
+        """
+        result = {"job": self.job, "status": status, "details": details} if self.job else None
+        entry = {
+            "status": status,
+            "job": self.job,
+            "sequence": self.sequence,
+            "version": details.get("version"),
+            "cause": details.get("cause", ""),
+            "detail": details.get("detail", "")[:_MAX_DETAIL],
+        }
+        phase = ACCEPTED if status == "SUCCEEDED" else NONE
+        self.finish(phase=phase, result=result, **changes)
+        _write(self._nvs, "history", ([entry] + self.history())[:_KEEP])
+
     def history(self):
         """Return the last results, newest first: a list of dicts."""
         stored = _read(self._nvs, "history")
         return stored if isinstance(stored, list) else []
-
-    def remember(self, entry):
-        """Put `entry` (dict) in front of the history. Raises FlashError."""
-        _write(self._nvs, "history", ([entry] + self.history())[:_KEEP])
 
 
 def _fits(value, default):
