@@ -235,8 +235,10 @@ class Link(MQTTClient):
         self._call(self._request, _UNSUBSCRIBE, _field(_octets(topic)))
 
     def ping(self):
-        """Ask the broker for a sign of life. Raises OSError."""
+        """Ask the broker for a sign of life, due within the deadline. Raises OSError."""
         self._call(super().ping)
+        if self._pong_by is None:
+            self._pong_by = self._deadline()
 
     def check_msg(self, wait_ms=0):
         """Handle one message if one comes within `wait_ms`, and keep the link alive.
@@ -336,8 +338,6 @@ class Link(MQTTClient):
         if ticks_diff(now, self._ping_at) >= 0:
             self._ping_at = ticks_add(now, self.keepalive * 500)
             self.ping()
-            if self._pong_by is None:
-                self._pong_by = self._deadline()
         if self.sock.peek(wait_ms) is None:
             # Only now: the answer may have waited here while the program was busy.
             if self._pong_by is not None and ticks_diff(ticks_ms(), self._pong_by) > 0:
