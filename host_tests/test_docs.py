@@ -1,0 +1,229 @@
+"""What README and docs/ say is what the code does."""
+
+from __future__ import annotations
+
+import ast
+import inspect
+import re
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import chipboard  # noqa: F401  gives CPython the chip's modules
+import click
+import ota
+import pytest
+from ota import errors, recovery
+from ota import settings as board_settings
+
+from demo.children import wait_for
+from demo.stack import Stack
+from fleet.cli import main as fleet
+from tools import natives, subset
+from tools.paths import ROOT
+
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+ARCHITECTURE = (ROOT / "docs/architecture.md").read_text(encoding="utf-8")
+SETTINGS = (ROOT / "docs/settings.md").read_text(encoding="utf-8")
+ERROR_WORDS = (ROOT / "docs/error-words.md").read_text(encoding="utf-8")
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
+
+MAIN = (ROOT / "firmware/main.py").read_text(encoding="utf-8")
+BOOT = (ROOT / "boot.py").read_text(encoding="utf-8")
+
+
+def rows(text: str, first: str) -> list[list[str]]:
+    """Return the cells of all tables of a page whose head begins with the column `first`."""
+    found: list[list[str]] = []
+    inside = False
+    for line in text.splitlines():
+        cells = [cell.strip() for cell in line.strip("|").split("|")]
+        if not line.startswith("|"):
+            inside = False
+        elif cells[0] == first:
+            inside = True
+        elif inside and not line.startswith("| ---"):
+            found.append(cells)
+    assert found, first
+    return found
+
+
+def code(text: str, *languages: str) -> list[str]:
+    """Return the code blocks of a page in these languages, "" for blocks that name none."""
+    blocks = re.findall(r"^```(\w*)\n(.*?)^```$", text, re.DOTALL | re.MULTILINE)
+    return [block for language, block in blocks if language in languages]
+
+
+def plain(cell: str) -> str:
+    """Return what is between a cell's backquotes, or all of it without them."""
+    return cell.replace("`", "")
+
+
+def commands(text: str) -> str:
+    """Return what a page shows as code, in lines and in blocks."""
+    return "\n".join([*code(text, "", "sh"), *re.findall(r"`([^`\n]+)`", text)])
+
+
+# -- settings -------------------------------------------------------------------------------------
+
+
+def names_in_main() -> dict[str, Any]:
+    """Return the settings that main.py reads, with the default where it is a constant."""
+    found: dict[str, Any] = {}
+    prefixes = {"settings": "", "broker": "broker.", "settings['wifi']": "wifi."}
+    for node in ast.walk(ast.parse(MAIN)):
+        if not isinstance(node, ast.Call):
+            continue
+        values = [a.value for a in node.args if isinstance(a, ast.Constant)]
+        if isinstance(node.func, ast.Name) and node.func.id == "require":
+            found.setdefault(".".join(map(str, values)), None)
+        elif isinstance(node.func, ast.Attribute) and node.func.attr == "get":
+            name = prefixes[ast.unparse(node.func.value)] + str(values[0])
+            default = values[1] if len(values) > 1 else None
+            found[name] = found.get(name) or default
+    del found["broker"]  # the object that holds broker.host and so on
+    return found
+
+
+def test_the_agents_settings_are_documented_with_default_range_and_meaning() -> None:
+    table = {
+        plain(name): (int(default), *map(int, limits.split(" to ")), meaning)
+        for name, _, default, limits, meaning in (r for r in rows(SETTINGS, "name") if len(r) == 5)
+    }
+    assert table == board_settings.AGENT
+
+
+def test_every_other_setting_is_documented_and_no_more() -> None:
+    table = {plain(row[0]): row[2] for row in rows(SETTINGS, "name") if len(row) > 5}
+    read = names_in_main()
+    own = set(read) - set(board_settings.AGENT)
+    assert set(table) == own | {"product", "self_test_s"}
+    assert "none, required" in table["product"]
+    for name in own:
+        default = read[name]
+        if default not in (None, ""):
+            assert table[name] == str(default), name
+
+
+def test_the_self_tests_deadline_is_documented() -> None:
+    (row,) = [r for r in rows(SETTINGS, "name") if plain(r[0]) == "self_test_s"]
+    low, high = row[3].split(" to ")
+    assert f"DEADLINE_S = {row[2]}\n" in BOOT
+    assert f"if {low} <= seconds <= {high}:" in BOOT
+
+
+def test_every_file_of_etc_is_documented() -> None:
+    read = set(re.findall(r'read_etc\(\s*"([^"]+)"', MAIN + inspect.getsource(board_settings)))
+    assert read == set(re.findall(r"`/etc/([^`]+)`", SETTINGS))
+
+
+# -- errors ---------------------------------------------------------------------------------------
+
+
+def test_every_error_is_documented_with_its_cause_and_reason() -> None:
+    table = {plain(row[0]): (plain(row[1]), plain(row[2])) for row in rows(ERROR_WORDS, "class")}
+    classes = {name: getattr(errors, name) for name in dir(errors) if name.endswith("Error")}
+    assert table == {name: (kind.cause, kind("").reason()) for name, kind in classes.items()}
+
+
+def causes_noted() -> Iterator[str]:
+    """Return every cause that boot.py or the agent can find for a rollback."""
+    for path in [ROOT / "boot.py", *(ROOT / "firmware/ota").glob("*.py")]:
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Call):
+                for keyword in node.keywords:
+                    if keyword.arg == "cause" and isinstance(keyword.value, ast.Constant):
+                        yield str(keyword.value.value)
+    for node in ast.walk(ast.parse(inspect.getsource(recovery))):
+        if isinstance(node, ast.Tuple) and isinstance(node.elts[0], ast.Constant):
+            yield str(node.elts[0].value)  # (cause, sentence)
+    yield errors.RejectedError.cause  # the application's reject()
+
+
+def test_every_cause_of_a_rollback_is_documented() -> None:
+    table = {plain(row[0]) for row in rows(ERROR_WORDS, "cause")}
+    assert table == set(causes_noted())
+
+
+# -- architecture ---------------------------------------------------------------------------------
+
+
+def test_the_recovery_table_is_the_codes_own() -> None:
+    documented = inspect.cleandoc(recovery.__doc__ or "").split("\n    journal", 1)[1]
+    table = inspect.cleandoc("    journal" + documented)
+    assert table in ARCHITECTURE
+
+
+def test_every_action_and_phase_is_explained() -> None:
+    actions = {plain(row[0]) for row in rows(ARCHITECTURE, "action")}
+    assert actions == set(re.findall(r"^([A-Z_]+) = \"", inspect.getsource(recovery), re.MULTILINE))
+    phases = {plain(row[0]) for row in rows(ARCHITECTURE, "phase")}
+    journal = (ROOT / "firmware/ota/journal.py").read_text(encoding="utf-8")
+    assert phases == set(re.findall(r"^([A-Z]+) = \"\1\"", journal, re.MULTILINE))
+
+
+def test_every_file_of_the_agent_has_its_place_in_the_rooms() -> None:
+    for path in (ROOT / "firmware/ota").glob("[a-z]*.py"):
+        assert f"{path.name}`" in ARCHITECTURE, path.name
+
+
+# -- README ---------------------------------------------------------------------------------------
+
+
+def test_every_name_in_the_table_of_names_is_the_agents() -> None:
+    here = "\n".join(row[1] for row in rows(README, "FreeRTOS"))
+    agent = set(dir(ota.Agent)) | {"stats"}
+    for name in re.findall(r"\bagent\.(\w+)", here):
+        assert name in agent, name
+    for name in re.findall(r"\bota\.(\w+)", here):
+        assert hasattr(ota, name), name
+    counts = vars(ota.agent.Stats())
+    assert set(re.findall(r"(?:stats|`)\.(\w+)`", here)) == set(counts)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_every_target_and_command_that_is_named_exists(page: Path) -> None:
+    shown = commands(page.read_text(encoding="utf-8"))
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    for target in re.findall(r"^make ([a-z-]+)", shown, re.MULTILINE):
+        assert re.search(rf"^{target}:", makefile, re.MULTILINE), target
+    for name, rest in re.findall(r"^fleet ([a-z]+)(.*)", shown, re.MULTILINE):
+        command = fleet.commands[name]
+        options = {o for p in command.params if isinstance(p, click.Option) for o in p.opts}
+        assert set(re.findall(r"(?<=\s)--?[a-z][a-z-]*", rest.split("#")[0])) <= options, name
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_every_link_leads_somewhere(page: Path) -> None:
+    text = page.read_text(encoding="utf-8")
+    for label, path, anchor in re.findall(r"\[([^\]]+)\]\(([^)#:]+)(?:#([^)]*))?\)", text):
+        target = page.parent / path
+        assert target.is_file(), path
+        if path.endswith(".py") and plain(label).startswith("test_"):
+            assert f"def {plain(label)}(" in target.read_text(encoding="utf-8"), label
+        if anchor:
+            heads = re.findall(r"^#+ (.*)", target.read_text(encoding="utf-8"), re.MULTILINE)
+            assert anchor in [re.sub(r"[^\w -]", "", h.lower()).replace(" ", "-") for h in heads]
+
+
+@pytest.mark.parametrize("number", range(len(code(README, "python"))))
+def test_code_for_a_board_compiles_for_the_oldest_one(number: int, tmp_path: Path) -> None:
+    block = code(README, "python")[number]
+    source = tmp_path / "main.py"
+    source.write_text(block)
+    argv = [*natives.command("mpy-cross"), "-o", str(tmp_path / "main.mpy"), str(source)]
+    subprocess.run(argv, check=True)
+    beside = subset.Rules(frozenset({"ota", "link"}), may_print=True)
+    assert subset.check(block, beside) == []
+
+
+def test_the_readmes_application_takes_an_update(tmp_path: Path) -> None:
+    application = {"/main.py": code(README, "python")[0].encode()}
+    with Stack(tmp_path / "stack") as stack:
+        board = stack.board(application=application)
+        board.start()
+        job = stack.publish(stack.pack("1.1.0", 2))
+        wait_for(lambda: stack.finished(job), f"the end of {job}", timeout=90)
+        assert stack.execution(job)["status"] == "SUCCEEDED"
+        assert board.boots[-1][0] == 1
