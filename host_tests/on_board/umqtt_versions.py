@@ -5,11 +5,11 @@ be replaced. Facts: the library's history, and what PyPI offers as 1.3.4, which 
 1.3.4 frozen into MicroPython 1.22.
 
     PyPI's 1.3.4  imports usocket, ustruct, ubinascii; wait_msg() returns None for a message, too
-    1.3.4         as frozen in 1.22: returns what it read; a socket still open is closed first
+    1.3.4         as frozen in 1.22: returns what it read
     1.4.0         ssl is an SSLContext, no ssl_params
     1.6.0         (and 1.5.0) connect(timeout=); ssl may be True, then ssl_params count
     1.7.0         unsubscribe()
-    1.8.0         subscriptions of any length
+    1.8.0         subscriptions of any length; connect() closes an old socket first
 """
 
 import socket
@@ -92,7 +92,7 @@ class PyPI:
         pid = b""
         if qos:
             self.pid += 1
-            pid = struct.pack("!H", self.pid & 0xFFFF)
+            pid = struct.pack("!H", self.pid)
         # The length counts characters, the bytes may be more.
         size = 2 + len(topic) + len(pid) + len(msg)
         self.sock.write(bytes((0x30 | qos << 1 | retain,)) + _remaining(size))
@@ -177,11 +177,6 @@ class PyPI:
 class V134(PyPI):
     """Version 1.3.4 as MicroPython 1.22 has it frozen."""
 
-    def connect(self, clean_session=True):
-        if self.sock:
-            self.sock.close()
-        return super().connect(clean_session)
-
     def wait_msg(self):
         return self._wait_msg()
 
@@ -207,8 +202,6 @@ class V160(V140):
         self.ssl_params = ssl_params
 
     def connect(self, clean_session=True, timeout=None):
-        if self.sock:
-            self.sock.close()
         self.sock = socket.socket()
         self.sock.settimeout(timeout)
         return self._connect(clean_session)
@@ -227,6 +220,11 @@ class V170(V160):
 
 class V180(V170):
     """Version 1.8.0: subscribe and unsubscribe share one encoder, of any length."""
+
+    def connect(self, clean_session=True, timeout=None):
+        if self.sock:
+            self.sock.close()
+        return super().connect(clean_session, timeout)
 
     def subscribe(self, topic, qos=0):
         self._subscribe(topic, qos, True)
