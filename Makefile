@@ -15,7 +15,7 @@ help: ## this list
 setup: ## make .venv and find or download what else is needed
 	@$(PYTHON) -m tools.setup
 
-demo: ## six updates on a simulated board, three minutes
+demo: ## six updates on a simulated board, a minute
 	@$(PYTHON) -m tools.setup venv umqtt natives
 	@$(VENV)/python -m demo
 

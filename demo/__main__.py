@@ -41,7 +41,7 @@ class Demo:
         say("Scene 1  The board runs 1.0.0")
         self.board.start()
         self.board.wait_console("running version 1.0.0 from ota_0")
-        self.expect("the board runs", self.running(), 0)
+        self.expect("the board runs slot", self.running(), 0)
         for number, (scene, title) in enumerate(scenes, 2):
             say(f"Scene {number}  {title}")
             scene()
@@ -148,7 +148,7 @@ def show(execution: dict[str, Any], before: str) -> str:
     text = " ".join(f"{key}: {details[key]}" for key in sorted(details))
     line = f"{execution['status']}  {text}".rstrip()
     if line != before:
-        say(f"         {line}"[:100])
+        say(f"         {line}")
     return line
 
 

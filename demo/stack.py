@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import shutil
 import subprocess
 from pathlib import Path
@@ -58,9 +59,14 @@ class Stack:
     def start_broker(self) -> None:
         """Start mosquitto on this run's port; raises NativeMissing, StartError."""
         settings = self.folder / "mosquitto.conf"
-        settings.write_text(
-            f"listener {self.broker_port} 127.0.0.1\nallow_anonymous true\nretain_available false\n"
-        )
+        lines = [
+            f"listener {self.broker_port} 127.0.0.1",
+            "allow_anonymous true",
+            "retain_available false",
+        ]
+        if os.geteuid() == 0:
+            lines.append("user root")  # a change of user would undo that it dies with this process
+        settings.write_text("\n".join(lines) + "\n")
         command = [*natives.command("mosquitto"), "-c", str(settings)]
         self._broker = children.start(command, self.folder / "mosquitto.log")
         children.wait_for(lambda: children.listens(self.broker_port), "the broker's start")

@@ -18,7 +18,7 @@ import machine
 import network
 import ota
 from link import Link, tls_context
-from ota.settings import etc, read_etc, require
+from ota.settings import agent_settings, etc, read_etc, require
 
 WIFI_TRIES_S = 30
 
@@ -41,7 +41,7 @@ def make_link(settings):
             )
         except ValueError as error:
             raise ota.SettingsError("a certificate in %s cannot be used: %s" % (etc(""), error))
-    block_size = settings.get("block_size", 4096)
+    block_size = agent_settings(settings)["block_size"]
     return Link(
         require(settings, "thing"),
         host,
@@ -52,12 +52,20 @@ def make_link(settings):
     )
 
 
-def join_wifi(settings):
+def wifi_of(settings):
+    """Return (SSID, password), the latter "" for an open network. Raises SettingsError."""
+    ssid = require(settings, "wifi", "ssid")
+    if not settings["wifi"].get("password"):
+        return ssid, ""
+    return ssid, require(settings, "wifi", "password")
+
+
+def join_wifi(wifi):
     """Connect the station interface. Raises OSError when it takes longer than 30 s."""
     wlan = network.WLAN(network.STA_IF)
     wlan.active(True)
     if not wlan.isconnected():
-        wlan.connect(require(settings, "wifi", "ssid"), settings["wifi"].get("password", ""))
+        wlan.connect(*wifi)
     for _ in range(WIFI_TRIES_S * 10):
         if wlan.isconnected():
             return
@@ -93,6 +101,7 @@ def main():
     """Run for ever; end only with a sentence about wrong settings."""
     try:
         settings = ota.load_settings()
+        wifi = wifi_of(settings)
         link = make_link(settings)
         agent = ota.Agent(link, require(settings, "thing"), settings=settings)
     except ota.SettingsError as error:
@@ -104,7 +113,7 @@ def main():
     while True:
         try:
             ota.note("network")
-            join_wifi(settings)
+            join_wifi(wifi)
             link.connect()
             agent.start()
             serve(link, agent)

@@ -220,7 +220,8 @@ def test_an_application_that_refuses_the_new_image_gets_the_old_one_back(bench: 
     assert isinstance(bench.board.run(lambda: bench.agent.reject("pump stands")), hardware.Reset)
     bench.until_quiet()
     assert bench.board.running == 0
-    assert bench.service.details("job-1")["cause"] == "self_test"
+    assert bench.service.details("job-1")["reason"] == "rejected: 0x00000000"
+    assert bench.service.details("job-1")["cause"] == "rejected"
     assert bench.service.details("job-1")["detail"] == "pump stands"
 
 

@@ -127,7 +127,8 @@ class Agent:
         Raises OSError when the client does.
         """
         self._channel.open()
-        self._gate = READY
+        if self._gate != SUSPENDED:
+            self._gate = READY
         self._online = True
         self._named = False
         self._ask_soon()
@@ -152,6 +153,8 @@ class Agent:
         except OSError:
             self._online = False
             raise
+        except StateError:
+            raise  # the application's own call was out of season; no job ends for that
         except OtaError as error:
             self._fail(error)
             return 0
@@ -298,7 +301,9 @@ class Agent:
         elif action == recovery.FAILED:
             why, sentence = recovery.explain(self.journal, cause, chip.noted())
             chip.forget_note()
-            self._finish(jobs.FAILED, RolledBackError(sentence, why))
+            rejected = why == RejectedError.cause
+            error = RejectedError(sentence) if rejected else RolledBackError(sentence, why)
+            self._finish(jobs.FAILED, error)
         if self.journal.result:
             self._phase = self._report
 
@@ -616,7 +621,9 @@ class Agent:
         """The new image is VALID in otadata: note it in one write, then tell."""
         version, sequence = self.running
         details = jobs.status_details("accepted v" + version, version=version)
-        self._end(jobs.SUCCEEDED, details, floor=max(self.journal.floor, sequence))
+        self._end(
+            jobs.SUCCEEDED, details, floor=max(self.journal.floor, self.journal.sequence, sequence)
+        )
 
     def _fail(self, error):
         """The job in hand ends with `error`."""

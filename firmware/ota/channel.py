@@ -37,18 +37,20 @@ class Channel:
         self.inbox.clear()
         for topic in self._topics.subscriptions:
             self._client.subscribe(topic, 1)
-        if self._stream:
+        if self._stream_data:
             self._subscribe_stream()
+        else:
+            self._stream = None
 
     def open_stream(self, name):
         """Subscribe to the stream of a job, too. Raises OSError when the client does."""
+        self._unsubscribe()
         self._stream = stream.Topics(self._topics.thing, name)
         self._stream_data = self._stream.data.encode()
         self._subscribe_stream()
 
     def close_stream(self):
         """Forget the stream and what of it is queued."""
-        self._stream = None
         self._stream_data = b""
         self.inbox.clear()
 
@@ -75,7 +77,7 @@ class Channel:
         if topic in (self._topics.get + "/accepted", self._topics.notify):
             job, timestamp = jobs.parse(payload)
             return JOB, job, timestamp
-        if self._stream and topic == self._stream.rejected:
+        if self._stream_data and topic == self._stream.rejected:
             return REFUSAL, stream.parse_rejected(payload)
         answer = self._topics.answered_update(topic)
         if answer:
@@ -98,6 +100,12 @@ class Channel:
         self.inbox.lost_block = False
         download.request(self._out)
         self._client.publish(self._stream.get, self._out, qos=0)
+
+    def _unsubscribe(self):
+        """Leave the stream of an earlier job, where the client can: brokers count subscriptions."""
+        if self._stream and hasattr(self._client, "unsubscribe"):
+            self._client.unsubscribe(self._stream.data)
+            self._client.unsubscribe(self._stream.rejected)
 
     def _subscribe_stream(self):
         self._client.subscribe(self._stream.data, 0)

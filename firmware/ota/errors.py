@@ -168,11 +168,11 @@ class AbortedError(OtaError):
 
 
 class RejectedError(OtaError):
-    """The new image, or the application, refused the update."""
+    """The application refused the image."""
 
     word = 0x00000000
     prefix = "rejected"
-    cause = "self_test"
+    cause = "rejected"
 
 
 class RolledBackError(OtaError):

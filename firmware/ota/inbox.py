@@ -8,7 +8,7 @@ from .compat import const
 
 _BLOCKS = const(2)
 _CONTROLS = const(4)
-_CONTROL_SIZE = const(8192)
+_CONTROL_SIZE = const(4096)
 # What CBOR and MQTT add to a block at most (bytes).
 _OVERHEAD = const(64)
 

@@ -3,6 +3,7 @@
 import json
 
 from .errors import SettingsError
+from .stream import MAX_REQUEST
 
 ROOT = "/"
 
@@ -64,6 +65,10 @@ def agent_settings(settings):
                 "setting %s (%s) must be a number from %d to %d" % (name, meaning, lowest, highest)
             )
         chosen[name] = value
+    if chosen["block_size"] & (chosen["block_size"] - 1):
+        raise SettingsError("setting block_size must be a power of two")
+    if chosen["window"] * chosen["block_size"] > MAX_REQUEST:
+        raise SettingsError("settings window times block_size must be at most %d" % MAX_REQUEST)
     return chosen
 
 

@@ -10,7 +10,7 @@ from . import cbor
 from .errors import BlockError, BlockRangeError, SettingsError
 
 # AWS sends at most this much data for one request (bytes).
-_MAX_REQUEST = 131072
+MAX_REQUEST = 131072
 _BLOCK_SIZES = (256, 512, 1024, 2048, 4096, 8192, 16384)
 
 
@@ -34,7 +34,7 @@ class Window:
     def __init__(self, file_size, block_size, size, first=0):
         if block_size not in _BLOCK_SIZES:
             raise SettingsError("block_size must be a power of two from 256 to 16384")
-        if not 1 <= size <= 32 or size * block_size > _MAX_REQUEST:
+        if not 1 <= size <= 32 or size * block_size > MAX_REQUEST:
             raise SettingsError("window must be 1 to 32 blocks and at most 128 KB")
         self.block_size = block_size
         self.blocks = (file_size + block_size - 1) // block_size

@@ -101,11 +101,11 @@ def test_control_messages_come_in_order_and_the_fifth_is_dropped():
 def test_a_job_message_larger_than_any_the_agent_reads_is_dropped():
     stats = Stats()
     inbox = Inbox(256, stats)
-    inbox.put_control(b"t", bytes(8193))
+    inbox.put_control(b"t", bytes(4097))
     assert inbox.take_control() is None
     assert stats.dropped == 1
-    inbox.put_control(b"t", bytes(8192))
-    assert len(inbox.take_control()[1]) == 8192
+    inbox.put_control(b"t", bytes(4096))
+    assert len(inbox.take_control()[1]) == 4096
 
 
 def test_clearing_forgets_everything_and_counts_it_as_processed():
