@@ -1,0 +1,91 @@
+"""The demo turns red when the board's code does not do what a scene is about."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from link_fixtures import need
+
+from demo.__main__ import main
+from sim import board as boards
+from tools.paths import ROOT
+
+
+@dataclass(frozen=True)
+class Mutant:
+    """One rule broken: `old` becomes `new` in `source`; `scene` must turn red."""
+
+    source: str
+    old: str
+    new: str
+    scene: int
+
+
+NO_SIGNATURE_CHECK = Mutant(
+    "firmware/ota/package.py",
+    "    trust.verify(keys, header[1], header[4], signed, signature)\n",
+    "",
+    5,
+)
+SELF_TEST_ALWAYS_TRUE = Mutant(
+    "boot.py",
+    "        application_test()\n",
+    "",
+    3,
+)
+NO_ROLLBACK = Mutant(
+    "boot.py",
+    "            test(Journal())\n",
+    "            Partition.mark_app_valid_cancel_rollback()\n            test(Journal())\n",
+    3,
+)
+
+
+def application(mutant: Mutant, folder: Path, *, compiled: bool) -> dict[str, bytes]:
+    """Return the board's files with one rule broken."""
+    files = boards.application_files(compiled=compiled)
+    text = (ROOT / mutant.source).read_text()
+    assert text.count(mutant.old) == 1, "the mutant fits the code no longer"
+    source = folder / Path(mutant.source).name
+    source.write_text(text.replace(mutant.old, mutant.new))
+    path = "/" + mutant.source.removeprefix("firmware/")
+    if path in files:
+        files[path] = source.read_bytes()
+    else:
+        files[path.replace(".py", ".mpy")] = boards.compile_module(source)
+    return files
+
+
+def play(folder: Path, *scenes: int) -> int:
+    return main(["--folder", str(folder / "demo"), "--scenes", *map(str, scenes)])
+
+
+@pytest.mark.parametrize(
+    "mutant",
+    [
+        pytest.param(NO_SIGNATURE_CHECK, id="no signature check"),
+        pytest.param(SELF_TEST_ALWAYS_TRUE, id="self-test always true"),
+        pytest.param(NO_ROLLBACK, id="no rollback"),
+    ],
+)
+def test_a_mutant_turns_the_demo_red(
+    mutant: Mutant,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    need("mosquitto")
+    compiled = boards.default_interpreter() == "micropython"
+    files = application(mutant, tmp_path, compiled=compiled)
+    monkeypatch.setattr(boards, "application_files", lambda **_: dict(files))
+    assert play(tmp_path, mutant.scene) == 1
+    # Not for some other reason: the service took for good what had to fail.
+    wrong = "WRONG  the service recorded: 'SUCCEEDED' instead of 'FAILED'"
+    assert wrong in capsys.readouterr().out
+
+
+def test_without_a_mutant_the_same_scenes_are_green(tmp_path: Path) -> None:
+    need("mosquitto")
+    assert play(tmp_path, 3, 5) == 0
