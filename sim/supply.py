@@ -34,6 +34,11 @@ PWRON, HARD, WDT, DEEPSLEEP, SOFT = 1, 2, 3, 4, 5
 
 # A board that resets without end must not eat the machine: seconds between two starts.
 _PACE_S = 0.05
+# MicroPython's unix port takes Ctrl-C anywhere, even in the middle of a garbage collection; a chip
+# does between two bytecodes only. So it waits for the program to sleep, for at most so long (s).
+_CTRL_C_PATIENCE_S = 0.3
+_CTRL_C_POLL_S = 0.002
+_CTRL_C_AGAIN_S = 0.02
 _PR_SET_PDEATHSIG = 1
 _LIBC = ctypes.CDLL(None) if sys.platform == "linux" else None
 
@@ -109,6 +114,8 @@ class Supply:
         self._chip: Chip | None = None
         self._start_at: float | None = 0.0
         self._bite_at: float | None = None
+        self._interrupt_at: float | None = None
+        self._interrupt_by = 0.0
         self._running = True
         self.pid = 0
         self.heap_share: int | None = None
@@ -152,6 +159,8 @@ class Supply:
                 key.data()
             self._keyboard.tick()
             now = time.monotonic()
+            if self._interrupt_at is not None and now >= self._interrupt_at:
+                self._try_to_interrupt(now)
             if self._bite_at is not None and now >= self._bite_at and self._chip:
                 self._console.show(b"\nTask watchdog got triggered. Rebooting...\n")
                 self._end(self._registers.after(WDT))
@@ -165,8 +174,10 @@ class Supply:
 
     def _patience(self) -> float | None:
         """Return the seconds until something has to be done without being asked."""
-        moments = [self._keyboard.held_until, self._bite_at if self._chip else None]
-        if not self._chip:
+        moments = [self._keyboard.held_until]
+        if self._chip:
+            moments += [self._bite_at, self._interrupt_at]
+        else:
             moments.append(self._start_at)
         due = [moment for moment in moments if moment is not None]
         return max(0.0, min(due) - time.monotonic()) if due else None
@@ -222,10 +233,13 @@ class Supply:
         following = chip.following
         if following is None:
             cut = status == -signal.SIGKILL
+            if not cut:
+                self._console.show(b"\nGuru Meditation Error: exit status %d\n" % status)
             following = self._registers.after(PWRON if cut else HARD)
         if following.cause != SOFT:
             self._bite_at = None
         self._registers = following
+        self._interrupt_at = None
         self._chip = None
         self.pid = 0
         if self._start_at is not None:
@@ -266,7 +280,7 @@ class Supply:
         elif word in ("ready", "idle"):
             self._keyboard.ready()
         elif word == "interrupt":
-            self._interrupt()
+            self._interrupt(_CTRL_C_AGAIN_S)
         elif word == "watchdog":
             milliseconds = int(values[0])
             # The chip tells of a feeding only when a sixteenth of the time has passed.
@@ -294,9 +308,26 @@ class Supply:
             with contextlib.suppress(BlockingIOError, BrokenPipeError):
                 self._chip.stdin.write(data)
 
-    def _interrupt(self) -> None:
+    def _interrupt(self, wait_s: float = 0.0) -> None:
+        self._interrupt_at = time.monotonic() + wait_s
+        self._interrupt_by = self._interrupt_at + _CTRL_C_PATIENCE_S
+
+    def _try_to_interrupt(self, now: float) -> None:
+        if self._chip and now < self._interrupt_by and not _sleeps(self.pid):
+            self._interrupt_at = now + _CTRL_C_POLL_S
+            return
+        self._interrupt_at = None
         if self._chip:
             self._chip.process.send_signal(signal.SIGINT)
+
+
+def _sleeps(pid: int) -> bool:
+    """Say whether a process waits for something; yes where the system does not tell."""
+    try:
+        status = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8")
+    except OSError:
+        return True
+    return status.rpartition(") ")[2].startswith("S")
 
 
 def _die_with_parent() -> None:

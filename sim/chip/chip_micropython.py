@@ -75,6 +75,7 @@ class Files:
     def __init__(self, filesystem, rom):
         self._filesystem = filesystem
         self._rom = rom
+        self._written = []
 
     def __getattr__(self, name):
         return getattr(self._filesystem, name)
@@ -96,7 +97,27 @@ class Files:
     def open(self, path, mode):
         if path.startswith(_ROM):
             return self._rom.open(path[len(_ROM) + 1 :], mode)
-        return self._filesystem.open(path, mode)
+        file = self._filesystem.open(path, mode)
+        if "r" not in mode or "+" in mode:
+            self._written = [file] + [other for other in self._written if _is_open(other)]
+        return file
+
+    def close_written(self):
+        """Close what was opened for writing and never closed.
+
+        Until then a reference keeps it from the garbage collector, which closes files too, but in
+        the middle of a collection no Python code can run, and the flash is Python code here.
+        """
+        for file in self._written:
+            file.close()
+
+
+def _is_open(file):
+    try:
+        file.tell()
+        return True
+    except ValueError:
+        return False
 
 
 class System:
@@ -117,7 +138,8 @@ class System:
             filesystem = vfs.VfsLfs2(disk, progsize=32, readsize=32, lookahead=32)
         vfs.umount("/.chip")
         vfs.umount("/")
-        vfs.mount(Files(filesystem, self._rom), "/")
+        self._files = Files(filesystem, self._rom)
+        vfs.mount(self._files, "/")
         os.chdir("/")
         sys.path[:] = ["", _ROM, ".frozen", "/lib"]
         sys.modules.update(replaced)
@@ -145,6 +167,10 @@ class System:
     def load(self, name):
         """Import one of the simulation's own modules, when it is wanted: it takes heap."""
         return self._rom.load(name)
+
+    def end(self):
+        """Do what a soft reset does to files that are still open."""
+        self._files.close_written()
 
     def heap_used(self):
         """Return the bytes of heap in use."""

@@ -25,17 +25,22 @@ class Disk:
 
     def ioctl(self, operation, argument):
         """4: number of blocks, 5: size of one, 6: erase one."""
+        return self._access(self._control, operation, argument)
+
+    def _control(self, operation, argument):
         if operation == 4:
             return self._size // SECTOR
         if operation == 5:
             return SECTOR
         if operation == 6:
-            self._access(self._flash.erase, self._start // SECTOR + argument)
+            self._flash.erase(self._start // SECTOR + argument)
         return 0
 
     def _access(self, action, *arguments):
+        # MicroPython looks for Ctrl-C where code branches: nothing outside of `try` does.
         try:
-            action(*arguments)
+            return action(*arguments)
         except KeyboardInterrupt:
-            action(*arguments)
+            result = action(*arguments)
             self._interrupted()
+            return result

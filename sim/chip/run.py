@@ -187,6 +187,7 @@ def main():
     except SystemExit:
         pass
     sys.stdout.write("\nMPY: soft reboot\n")
+    system.end()
     wire.reset(hardware.SOFT, 0, raw)
 
 

@@ -11,12 +11,14 @@ import gc
 import importlib.abc
 import importlib.util
 import os
+import signal
 import struct
 import sys
 import traceback
 import types
 
 import cpython_sockets
+import littlefs
 import shims
 from disk import Disk
 from frozen import Modules
@@ -26,6 +28,7 @@ from littlefs.context import UserContext
 from littlefs.errors import LittleFSError
 
 _HERE = os.path.dirname(os.path.dirname(__file__))  # sim/chip
+_AGAIN_S = 0.002
 _FOLDER = 0x4000
 _FILE = 0x8000
 
@@ -89,6 +92,26 @@ class Region(UserContext):
 
     def sync(self, cfg):
         return 0
+
+
+def _defer_interrupts():
+    """Keep Ctrl-C out of flash and file system: where it comes in there, it comes again later.
+
+    littlefs-python does not survive an exception in its midst, and a chip raises none there.
+    """
+    region = {vars(Region)[name].__code__ for name in ("read", "prog", "erase", "sync")}
+    files = (_HERE + "/nor.py", _HERE + "/disk.py", os.path.dirname(littlefs.__file__))
+
+    def interrupt(number, frame):
+        while frame:
+            if frame.f_code in region or frame.f_code.co_filename.startswith(files):
+                signal.setitimer(signal.ITIMER_REAL, _AGAIN_S)
+                return
+            frame = frame.f_back
+        raise KeyboardInterrupt
+
+    signal.signal(signal.SIGINT, interrupt)
+    signal.signal(signal.SIGALRM, interrupt)
 
 
 class Files:
@@ -222,6 +245,7 @@ class System:
 
     def __init__(self, flash, slot, interrupted, replaced):
         shims.install()
+        _defer_interrupts()
         self.modules = Modules(flash, slot)
         self._os = Os(_mount(Disk(flash, interrupted)))
         self._replaced = {
@@ -271,6 +295,9 @@ class System:
         module = importlib.util.module_from_spec(spec)
         spec.loader.exec_module(module)
         return module
+
+    def end(self):
+        """Do what a soft reset does to files that are still open: CPython closes unused ones."""
 
     def heap_used(self):
         """Return the bytes of heap in use: CPython cannot say."""
