@@ -66,8 +66,8 @@ def play(folder: Path, *scenes: int) -> int:
     "mutant",
     [
         pytest.param(NO_SIGNATURE_CHECK, id="no signature check"),
-        pytest.param(SELF_TEST_ALWAYS_TRUE, id="self-test always true"),
-        pytest.param(NO_ROLLBACK, id="no rollback"),
+        pytest.param(SELF_TEST_ALWAYS_TRUE, id="self-test always true", marks=pytest.mark.slow),
+        pytest.param(NO_ROLLBACK, id="no rollback", marks=pytest.mark.slow),
     ],
 )
 def test_a_mutant_turns_the_demo_red(
