@@ -36,7 +36,7 @@ class Keyboard:
         self.held_until = None
 
     def ready(self) -> None:
-        """The chip's program starts, or waits for input."""
+        """The chip's program starts, or it has heard Ctrl-C."""
         self._ready = True
         self.held_until = None
         self._pass_on()

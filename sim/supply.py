@@ -277,7 +277,7 @@ class Supply:
                 self._events.dead()
             else:
                 self._events.boot(slot, self._registers.cause)
-        elif word in ("ready", "idle"):
+        elif word in ("ready", "interrupted"):
             self._keyboard.ready()
         elif word == "interrupt":
             self._interrupt(_CTRL_C_AGAIN_S)

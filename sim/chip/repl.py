@@ -16,7 +16,7 @@ _BLOCKS = ("if ", "while ", "for ", "try:", "with ", "def ", "class ", "async ",
 
 class Repl:
     """names: the namespace of __main__; raw: begin in raw mode; read: gives one byte of input;
-    show: prints an exception; wire: told when input is awaited.
+    show: prints an exception; wire: told when Ctrl-C was heard.
     """
 
     def __init__(self, names, raw, read, show, wire):
@@ -37,6 +37,7 @@ class Repl:
                 if (self._raw_command if self._raw else self._friendly_command)():
                     return self._raw
             except KeyboardInterrupt:
+                self._wire.tell("interrupted")
                 _write("\n" if not self._raw else "")
             except SystemExit:
                 return self._raw
@@ -50,7 +51,6 @@ class Repl:
 
     def _raw_command(self):
         """Read code up to Ctrl-D and run it. True: soft reset."""
-        self._wire.tell("idle")
         code = bytearray()
         while True:
             byte = self._read()
@@ -127,7 +127,6 @@ class Repl:
 
     def _line(self):
         """Return a line; what was pasted begins with \\x05. None when Ctrl-D ends it."""
-        self._wire.tell("idle")
         line = ""
         while True:
             byte = self._read()

@@ -8,8 +8,8 @@ and output are the console. On the wire the board tells, a line each:
     slot N              the bootloader started slot N; "slot -1": none boots
     heap BYTES          what the simulation itself takes, before boot.py
     ready               from here on Ctrl-C is wanted
-    idle                the REPL waits for input
-    interrupt           Ctrl-C came at a bad moment: once more, please
+    interrupted         Ctrl-C was heard
+    interrupt           Ctrl-C came at a bad moment: again, please
     watchdog MS         armed, or fed, for MS milliseconds
     rtc HEX, clock S    what outlives the reset
     wifi 0 or 1         whether the station is associated
@@ -126,7 +126,7 @@ def power_on(settings, wire):
     return board
 
 
-def run_file(system, name, names):
+def run_file(system, name, names, show):
     """Run a file of the board. Returns False when it raised; one that is missing did not."""
     try:
         if system.exists(name):
@@ -135,7 +135,7 @@ def run_file(system, name, names):
     except SystemExit:
         raise
     except BaseException as error:
-        interpreter.print_exception(error)
+        show(error)
         return False
 
 
@@ -149,21 +149,21 @@ def run_boot_module(system):
         interpreter.print_exception(error)
 
 
-def run_programs(system, names, raw):
+def run_programs(system, names, raw, show):
     """Run boot.py, and main.py unless boot.py raised or the REPL is a tool's (raw)."""
-    if run_file(system, "boot.py", names) and not raw:
-        run_file(system, "main.py", names)
+    if run_file(system, "boot.py", names, show) and not raw:
+        run_file(system, "main.py", names, show)
 
 
-def serve_console(system, wire, names, raw):
+def serve_console(system, wire, names, raw, show):
     """Be the REPL until a soft reset. Returns whether it was raw then."""
     console = system.load("repl")
-    repl = console.Repl(names, raw, interpreter.read_console, interpreter.print_exception, wire)
+    repl = console.Repl(names, raw, interpreter.read_console, show, wire)
     while True:
         try:
             return repl.run()
-        except KeyboardInterrupt:
-            pass  # between two lines: the prompt comes again
+        except KeyboardInterrupt:  # between two lines: the prompt comes again
+            wire.tell("interrupted")
 
 
 def main():
@@ -175,15 +175,21 @@ def main():
         sys.modules.pop(name, None)
     names = system.names()
     raw = settings["raw"]
+
+    def show(error):
+        if isinstance(error, KeyboardInterrupt):
+            wire.tell("interrupted")
+        interpreter.print_exception(error)
+
     run_boot_module(system)
     wire.tell("heap", system.heap_used())
     try:
         try:
             wire.tell("ready")
-            run_programs(system, names, raw)
-        except KeyboardInterrupt:
-            pass  # between two files: on to the console
-        raw = serve_console(system, wire, names, raw)
+            run_programs(system, names, raw, show)
+        except KeyboardInterrupt:  # between two files: on to the console
+            wire.tell("interrupted")
+        raw = serve_console(system, wire, names, raw, show)
     except SystemExit:
         pass
     sys.stdout.write("\nMPY: soft reboot\n")
