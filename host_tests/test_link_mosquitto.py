@@ -10,6 +10,7 @@ import subprocess
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ import paho.mqtt.client as paho
 import pytest
 from link_fixtures import MakeLink, interpreter, make_link, need
 from local_ca import LocalCA
+from paho.mqtt.enums import CallbackAPIVersion
 from remote_link import LinkFailed, RemoteLink
 
 from demo import children
@@ -61,7 +63,7 @@ def mosquitto(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Broker]:
     command = [*natives.command("mosquitto"), "-c", str(settings)]
     process = children.start(command, folder / "log")
     for port in (plain_port, tls_port):
-        children.wait_for(lambda port=port: children.listens(port), "the broker's start")
+        children.wait_for(partial(children.listens, port), "the broker's start")
     yield Broker(process, plain_port, tls_port, ca, [ca.path, *ca.issue("client")])
     children.stop(process)
 
@@ -80,9 +82,9 @@ class Peer:
     def __init__(self, port: int) -> None:
         self.inbox: queue.Queue[tuple[str, bytes, int]] = queue.Queue()
         self._ready: queue.Queue[None] = queue.Queue()
-        self._client = paho.Client(paho.CallbackAPIVersion.VERSION2)
+        self._client = paho.Client(CallbackAPIVersion.VERSION2)
         self._client.on_message = lambda _client, _data, message: self.inbox.put(
-            (message.topic, message.payload, message.qos)
+            (message.topic, bytes(message.payload), message.qos)
         )
         self._client.on_subscribe = lambda *_: self._ready.put(None)
         self._client.connect("127.0.0.1", port)
