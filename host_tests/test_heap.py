@@ -1,0 +1,39 @@
+"""A large update passes with the heap of a small chip."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pytest
+from link_fixtures import need
+
+from tools import heap
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_an_update_of_1_6_mb_passes_with_a_heap_of_96_kib(tmp_path: Path) -> None:
+    need("mosquitto")
+    need("micropython")
+    found, share = heap.measure(tmp_path / "stack")
+    assert found is not None
+    sys.stdout.write(f"{found}wk, the simulation's own share {share.total:.1f}\n")
+    assert heap.LEAST < found <= heap.MOST == 96
+    assert 0 < share.umqtt < share.modules < found
+
+
+@pytest.mark.parametrize("needed", [16, 17, 55, 95, 96])
+def test_bisection_finds_the_smallest_heap(needed: int) -> None:
+    tried: list[int] = []
+
+    def passes(size: int) -> bool:
+        tried.append(size)
+        return size >= needed
+
+    assert heap.smallest(passes, 16, 96) == needed
+    assert len(tried) == len(set(tried)) <= 8
+
+
+def test_a_heap_that_never_suffices_is_said_to_be_too_small() -> None:
+    assert heap.smallest(lambda _: False, 16, 96) is None

@@ -1,0 +1,140 @@
+"""How small a heap may be: the least with which the simulated board takes a large update.
+
+    python -m tools.heap
+
+Heaps are given as MicroPython's unix port takes them, `-X heapsize=<n>wk`: n KiB of a 32-bit chip,
+twice that here where a word has 64 bits. A part of it is the simulation's own, which a chip does
+not have: its modules, and umqtt.simple, which a chip runs from flash.
+"""
+
+from __future__ import annotations
+
+import argparse
+import re
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from demo.children import StartError
+from demo.stack import Stack
+from sim.board import Board
+from tools import natives
+
+IMAGE_SIZE = 1_600_000
+MOST = 96
+# Below this not even the simulation's own modules find room.
+LEAST = 16
+PATIENCE_S = 150.0
+# Bytes of a heap of 1wk, on a machine of 64 bits.
+_BYTES_PER_WK = 2048
+
+_MEASURE_UMQTT = b"""
+import gc
+gc.collect()
+before = gc.mem_alloc()
+import umqtt.simple
+gc.collect()
+print("umqtt takes", gc.mem_alloc() - before, "bytes")
+"""
+
+
+@dataclass(frozen=True)
+class Share:
+    """What the simulation itself takes from the heap, in KiB of a 32-bit chip."""
+
+    modules: float
+    umqtt: float
+
+    @property
+    def total(self) -> float:
+        """Return both together."""
+        return self.modules + self.umqtt
+
+
+def measure_share(stack: Stack) -> Share:
+    """Start a board without the application, and let it weigh what is there already."""
+    with stack.board("share", application={"/boot.py": b"", "/main.py": _MEASURE_UMQTT}) as board:
+        board.start()
+        board.wait_console(" bytes")
+        taken = re.search(rb"umqtt takes (\d+) bytes", board.log_path.read_bytes())
+        if board.heap_share is None or taken is None:
+            raise StartError(f"the board does not say what it takes; see {board.log_path}")
+        return Share(board.heap_share / _BYTES_PER_WK, int(taken[1]) / _BYTES_PER_WK)
+
+
+def takes_update(stack: Stack, heap: int, package: Path) -> bool:
+    """Let a new board with `heap` wk take the update; memory must never run out on the way."""
+    thing = f"board-{heap}"
+    with stack.board(thing, heapsize=f"{heap}wk") as board:
+        board.start()
+        job = stack.publish(package, thing)
+        deadline = time.monotonic() + PATIENCE_S
+        while time.monotonic() < deadline and not _out_of_memory(board):
+            if stack.finished(job, thing):
+                return bool(stack.execution(job, thing)["status"] == "SUCCEEDED")
+            time.sleep(0.1)
+        return False
+
+
+def smallest(passes: Callable[[int], bool], least: int, most: int) -> int | None:
+    """Return the smallest heap of least..most wk with which `passes`, by bisection, or None."""
+    if not passes(most):
+        return None
+    while least < most:
+        middle = (least + most) // 2
+        if passes(middle):
+            most = middle
+        else:
+            least = middle + 1
+    return most
+
+
+def _out_of_memory(board: Board) -> bool:
+    log = board.log_path.read_bytes()
+    return b"MemoryError" in log or b"memory allocation failed" in log
+
+
+def measure(folder: Path, *, least: int = LEAST, most: int = MOST) -> tuple[int | None, Share]:
+    """Return the smallest sufficient heap in wk, None if `most` is too small, and the share."""
+    with Stack(folder, interpreter="micropython") as stack:
+        share = measure_share(stack)
+        package = stack.pack("2.0.0", 2, size=IMAGE_SIZE)
+
+        def passes(heap: int) -> bool:
+            passed = takes_update(stack, heap, package)
+            sys.stdout.write(f"{heap}wk {'passes' if passed else 'fails'}\n")
+            sys.stdout.flush()
+            return passed
+
+        return smallest(passes, max(least, int(share.total)), most), share
+
+
+def main() -> int:
+    """Measure and print. Returns the exit status: 1 if the largest heap allowed is too small."""
+    parser = argparse.ArgumentParser(prog="python -m tools.heap", description=__doc__)
+    parser.add_argument("--most", type=int, default=MOST, metavar="WK", help="largest heap allowed")
+    arguments = parser.parse_args()
+    try:
+        natives.command("micropython")
+        with tempfile.TemporaryDirectory(prefix="heap-") as folder:
+            found, share = measure(Path(folder) / "stack", most=arguments.most)
+    except (StartError, natives.NativeMissing) as error:
+        sys.stdout.write(f"heap: {error}\n")
+        return 2
+    if found is None:
+        sys.stdout.write(f"an update of {IMAGE_SIZE} bytes needs more than {arguments.most}wk\n")
+        return 1
+    sys.stdout.write(
+        f"An update of {IMAGE_SIZE} bytes passes with -X heapsize={found}wk and more.\n"
+        f"Of these {found} KiB the simulation itself takes {share.total:.1f}: "
+        f"{share.modules:.1f} its modules, {share.umqtt:.1f} umqtt.simple.\n"
+        f"Boot, application and agent get along with the other {found - share.total:.1f} KiB.\n"
+    )
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
