@@ -32,6 +32,7 @@ from link_fixtures import (
     interpreter,
     link,
     make_link,
+    need,
 )
 from local_ca import LocalCA
 from remote_link import LinkFailed, RemoteLink
@@ -338,6 +339,29 @@ def test_the_callback_may_publish_and_subscribe_while_a_publish_waits(
     thread.join()
     assert len(broker.bodies(UNSUBSCRIBE)) == 1
     assert link.take_messages() == [(b"topic", b"payload")]
+
+
+def test_an_error_of_the_callback_s_own_is_not_the_link_s(
+    link: RemoteLink, broker: FakeBroker
+) -> None:
+    link.in_callback(("no_such_method",))
+    broker.send(MESSAGE + publish(b"topic", b"next"))
+    with pytest.raises(LinkFailed) as caught:
+        link.check_msg(5000)
+    assert caught.value.kind == "AttributeError" and not caught.value.is_os_error
+    assert PUBACK not in {kind for kind, _, _ in broker.received}, "it will be sent again"
+    link.take_messages()
+    assert next_message(link) == (b"topic", b"next")
+
+
+def test_a_packet_without_memory_for_it_ends_the_link_not_the_program(broker: FakeBroker) -> None:
+    need("micropython")
+    with RemoteLink("micropython", broker.port) as link:
+        link.connect()
+        with pytest.raises(LinkFailed, match="no memory for a packet") as caught:
+            link.subscribe(bytes(3_000_000))
+        assert caught.value.kind == "MQTTError" and caught.value.is_os_error
+        link.connect()
 
 
 # -- what is sent -----------------------------------------------------------------------------
