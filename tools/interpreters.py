@@ -53,7 +53,15 @@ class Interpreter:
             raise InterpreterMissing(
                 "MicroPython as WebAssembly is not installed; run `make setup`"
             )
-        script = [*node, str(ON_BOARD / "wasm.mjs"), str(library), str(ROOT), ":".join(FOLDERS)]
+        # V8's own threads are known to lock each other out now and then while WebAssembly compiles.
+        script = [
+            *node,
+            "--single-threaded",
+            str(ON_BOARD / "wasm.mjs"),
+            str(library),
+            str(ROOT),
+            ":".join(FOLDERS),
+        ]
         return [*script, file.name, *tests]
 
 

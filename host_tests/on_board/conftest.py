@@ -16,7 +16,7 @@ import pytest
 from tools import interpreters
 from tools.interpreters import Interpreter, InterpreterMissing, Outcome
 
-TIMEOUT_S = 900.0
+TIMEOUT_S = 300.0
 
 
 class OnBoardTest(pytest.Item):
