@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import signal
 import sys
 import tempfile
 
@@ -13,6 +14,9 @@ from tools.paths import ROOT
 # What stands for the chip is found under the chip's names, but never instead of a module of
 # Python's own.
 sys.path.append(str(ROOT / "sim/chip"))
+
+# A run in the background may have been told to ignore Ctrl-C; the programs it starts must hear it.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # The same examples in every run: a failure is a change's, not chance's. Shared machines are slow at
 # times, so no example has a deadline; the test as a whole has one.

@@ -24,11 +24,6 @@ CHILDREN = ("mosquitto", "fleet serve", "/chip/")
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="looks at processes in /proc")
 
 
-def _hear_ctrl_c() -> None:
-    """As at a terminal: a test run in the background may have been told to ignore SIGINT."""
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
-
-
 class Play:
     """A running `python -m demo.play`, its state in `folder`; `output` is what it printed."""
 
@@ -43,7 +38,6 @@ class Play:
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
-                preexec_fn=_hear_ctrl_c,
             )
         children.wait_for(self._up, f"{READY!r} of play", 60)
 
