@@ -6,11 +6,13 @@ application descriptor (esp_app_desc_t) at offset 32; a bootloader has the same 
 the descriptor tells the two apart, and `set_boot()` on the board takes either.
 """
 
+import contextlib
 import hashlib
 import re
 import struct
 from dataclasses import dataclass
 
+from board import table
 from fleet import package
 from fleet.errors import FleetError
 
@@ -34,17 +36,14 @@ CHIPS = {
 _HEADER_LENGTH = 24
 _MAX_SEGMENTS = 16
 _CHECKSUM_SEED = 0xEF
-_TABLE_ADDRESS = 0x8000
-_TABLE_LENGTH = 0xC00
 # The merged download begins at the flash address of the bootloader, which depends on the chip.
 _FIRST_ADDRESSES = (0x1000, 0x0, 0x2000)
-_PARTITION_APP = 0x00
 _MICROPYTHON = re.compile(rb"MicroPython (v[0-9][!-~]*) on \d{4}-\d\d-\d\d")
 _OTHER_FORMATS = {
-    b"\x7fELF": "an ELF file: take the .app-bin of the same build",
-    b"UF2\n": "a UF2 file: take the .app-bin of the same build",
-    b"PK\x03\x04": "a ZIP archive: unpack it first",
-    b"\x1f\x8b": "a gzip file: unpack it first",
+    b"\x7fELF": "an ELF file",
+    b"UF2\n": "a UF2 file",
+    b"PK\x03\x04": "a ZIP archive",
+    b"\x1f\x8b": "a gzip file",
 }
 
 
@@ -59,6 +58,14 @@ class Image:
     chip_id: int
     segments: int
     length: int
+
+
+@dataclass(frozen=True)
+class Merged:
+    """A file that holds flash from one address on. `first_address`: flash address of its byte 0."""
+
+    first_address: int
+    table: table.Table
 
 
 @dataclass(frozen=True)
@@ -145,19 +152,19 @@ def application(data: bytes) -> Application:
     """
     if data[:4] == package.MAGIC:
         raise ImageError("this is a package already; `fleet inspect` shows what is in it")
-    for magic, sentence in _OTHER_FORMATS.items():
-        if data.startswith(magic):
-            raise ImageError(f"this is {sentence}")
-    merged = _merged(data)
-    if merged is not None:
-        return merged
+    other = other_format(data)
+    if other:
+        raise ImageError(f"this is {other}; take the .app-bin of the same build")
+    found = merged(data)
+    if found is not None:
+        return _first_application(data, found)
     if data[:1] != bytes([IMAGE_MAGIC]):
         raise ImageError(
             "cannot identify this file: neither an ESP32 image (0xE9) nor a merged download with "
             "a partition table; MicroPython's builds call the right file .app-bin"
         )
     image = parse(data)
-    if not _is_application(data):
+    if not is_application(data):
         raise ImageError(
             "this is a bootloader, or an image without application descriptor (0xABCD5432 at "
             "offset 32): a slot that holds it does not boot"
@@ -167,6 +174,31 @@ def application(data: bytes) -> Application:
         raise ImageError(f"{following} bytes follow the image that do not belong to it")
     padding = f" and {following} bytes of padding, left out" if following else ""
     return _describe(data, image, "the file is the image" + padding)
+
+
+def merged(data: bytes) -> Merged | None:
+    """The partition table of a merged download; None if this is no such file."""
+    for first_address in _FIRST_ADDRESSES:
+        offset = table.ADDRESS - first_address
+        with contextlib.suppress(table.TableError):
+            return Merged(first_address, table.parse(data[offset : offset + table.LENGTH]))
+    return None
+
+
+def other_format(data: bytes) -> str | None:
+    """What the file is, with its article, when it is one of the formats that builds leave beside
+    the images; None otherwise.
+    """
+    for magic, name in _OTHER_FORMATS.items():
+        if data.startswith(magic):
+            return name
+    return None
+
+
+def is_application(data: bytes) -> bool:
+    """Whether the image at the start of `data` has an application descriptor."""
+    magic = DESCRIPTOR_MAGIC.to_bytes(4, "little")
+    return data[DESCRIPTOR_OFFSET : DESCRIPTOR_OFFSET + 4] == magic
 
 
 def firmware(data: bytes, *, chip: str, slot_size: int) -> Application:
@@ -186,11 +218,6 @@ def firmware(data: bytes, *, chip: str, slot_size: int) -> Application:
     return found
 
 
-def _is_application(data: bytes) -> bool:
-    magic = DESCRIPTOR_MAGIC.to_bytes(4, "little")
-    return data[DESCRIPTOR_OFFSET : DESCRIPTOR_OFFSET + 4] == magic
-
-
 def _describe(data: bytes, image: Image, origin: str) -> Application:
     data = data[: image.length]
     version_text = _MICROPYTHON.search(data)
@@ -206,46 +233,24 @@ def _describe(data: bytes, image: Image, origin: str) -> Application:
     )
 
 
-def _merged(data: bytes) -> Application | None:
-    """The application at a merged download's first app partition; None if this is no such file."""
-    for first_address in _FIRST_ADDRESSES:
-        partition = _first_app(data, _TABLE_ADDRESS - first_address)
-        if partition is None:
-            continue
-        label, address = partition
-        offset = address - first_address
-        rest = data[offset:]
-        if offset < 0 or not _is_application(rest):
-            raise ImageError(
-                f"a merged download, but partition {label} at {address:#x} holds no application "
-                f"image (offset {offset} of {len(data)})"
-            )
-        return _describe(
-            rest,
-            parse(rest),
-            f"taken out of a merged download: partition {label}, flash address {address:#x}, "
-            f"offset {offset} of {len(data)} bytes",
+def _first_application(data: bytes, found: Merged) -> Application:
+    """The application at a merged download's first app partition."""
+    row = next((row for row in found.table if row.type == table.APP), None)
+    if row is None:
+        raise ImageError("a merged download, but its partition table has no app partition")
+    offset = row.offset - found.first_address
+    rest = data[offset:]
+    if offset < 0 or not is_application(rest):
+        raise ImageError(
+            f"a merged download, but partition {row.label} at {row.offset:#x} holds no application "
+            f"image (offset {offset} of {len(data)})"
         )
-    return None
-
-
-def _first_app(data: bytes, offset: int) -> tuple[str, int] | None:
-    """Label and flash address of the first app partition in the table at `offset`, if there is one.
-
-    The table is believed only with its MD5 entry right, since any bytes may lie there.
-    """
-    table = data[offset : offset + _TABLE_LENGTH]
-    found: tuple[str, int] | None = None
-    for at in range(0, len(table) - 31, 32):
-        entry = table[at : at + 32]
-        if entry[:2] == b"\xeb\xeb":
-            whole = hashlib.md5(table[:at], usedforsecurity=False).digest() == entry[16:]
-            return found if whole else None
-        if entry[:2] != b"\xaa\x50":
-            return None
-        if entry[2] == _PARTITION_APP and found is None:
-            found = (_text(entry, 12, 16), struct.unpack_from("<I", entry, 4)[0])
-    return None
+    return _describe(
+        rest,
+        parse(rest),
+        f"taken out of a merged download: partition {row.label}, flash address {row.offset:#x}, "
+        f"offset {offset} of {len(data)} bytes",
+    )
 
 
 def _text(data: bytes, offset: int, length: int) -> str:

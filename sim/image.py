@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import struct
 
+from board import table
 from sim.chip import layout
 
 CHIP_ESP32 = 0
@@ -19,7 +20,6 @@ _DRAM = 0x3FFB0000
 _MMU_PAGE = 0x10000
 _DESCRIPTOR_MAGIC = 0xABCD5432
 _BOOTLOADER_AT = 0x1000
-_TABLE_AT = 0x8000
 
 _PANIC = "import machine\nprint('Guru Meditation Error')\nmachine.reset()\n"
 _CRASH = "raise RuntimeError('this image crashes on purpose')\n"
@@ -100,13 +100,9 @@ def bootloader() -> bytes:
 
 def merged(application: bytes) -> bytes:
     """Build MicroPython's merged download: bootloader, partition table and application in one."""
-    table = b"".join(
-        struct.pack("<HBBII16sI", 0x50AA, kind, subtype, offset, size, label.encode(), 0)
-        for label, kind, subtype, offset, size in layout.TABLE
-    )
-    table += b"\xeb\xeb" + b"\xff" * 14 + hashlib.md5(table, usedforsecurity=False).digest()
+    rows = table.build([table.Partition(*row) for row in layout.TABLE])
     out = bytearray(b"\xff" * (layout.SLOTS[0][3] - _BOOTLOADER_AT)) + application
-    for at, part in ((_BOOTLOADER_AT, bootloader()), (_TABLE_AT, table)):
+    for at, part in ((_BOOTLOADER_AT, bootloader()), (table.ADDRESS, rows)):
         out[at - _BOOTLOADER_AT : at - _BOOTLOADER_AT + len(part)] = part
     return bytes(out)
 

