@@ -64,7 +64,11 @@ def tool(name: str, *arguments: str) -> str:
 
 def packages() -> list[str]:
     """Return the host's packages."""
-    return [name for name in ("demo", "fleet", "sim", "tools") if (ROOT / name).is_dir()]
+    return [
+        name
+        for name in ("bench", "board", "demo", "fleet", "sim", "tools")
+        if (ROOT / name).is_dir()
+    ]
 
 
 def compile_firmware() -> str:
