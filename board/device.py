@@ -1,0 +1,114 @@
+"""What a connected board is: read once by esptool, judged before anything is written."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from board import table
+from board.plan import Plan
+from fleet.errors import FleetError
+
+
+class DeviceError(FleetError):
+    """This board must not be flashed this way, or cannot be read."""
+
+
+@dataclass(frozen=True)
+class Device:
+    """A board as its ROM loader shows it.
+
+    `chip`: esptool's name; `flash_size`: bytes, None where the flash does not say; `table`: None
+    for a blank or foreign flash.
+    """
+
+    chip: str
+    flash_size: int | None
+    secure_boot: bool
+    flash_encryption: bool
+    table: table.Table | None
+
+    def remarks(self) -> list[str]:
+        """Say what flashing changes for a board that ran something else, for people."""
+        if self.table is None:
+            return ["The board holds no partition table: it is new, or ran something else."]
+        found = []
+        if not table.has_otadata(self.table):
+            found.append("The board's table has no otadata: as it is, it cannot be updated.")
+        count = len(table.slots(self.table))
+        if count < 2:
+            found.append(f"The board's table has {count or 'no'} OTA slot{'s' * (count != 1)}.")
+        if table.find(self.table, "vfs") is None:
+            found.append(
+                "The board's table has no vfs: its files lie behind the last partition, and only "
+                "MicroPython 1.26 or newer finds them there. The new table names it."
+            )
+        return found
+
+
+def check(device: Device, plan: Plan, keep: Sequence[str]) -> None:
+    """Judge whether the plan may be written to the board.
+
+    keep: labels of partitions whose content shall stay. Raises DeviceError for another chip, less
+    flash, secure boot, flash encryption, or a partition to keep that does not lie where it will.
+    """
+    if device.chip != plan.chip.name:
+        raise DeviceError(f"the board is an {device.chip}, the plan is for {plan.chip.name}")
+    if device.secure_boot:
+        raise DeviceError(
+            "secure boot is on: the chip starts only what its owner's key has signed, and would "
+            "never start this bootloader; update such a board with its own tools"
+        )
+    if device.flash_encryption:
+        raise DeviceError(
+            "flash encryption is on: what is written in plain would not start, and MicroPython's "
+            "builds do not support it; update such a board with its own tools"
+        )
+    if device.flash_size is not None and device.flash_size < plan.flash_size:
+        raise DeviceError(
+            f"the board has {device.flash_size >> 20} MB of flash, the plan is for "
+            f"{plan.flash_size >> 20} MB; choose it with --flash"
+        )
+    for label in keep:
+        _check_kept(device, plan, label)
+
+
+def _check_kept(device: Device, plan: Plan, label: str) -> None:
+    planned = table.find(plan.table, label)
+    there = table.find(device.table or (), label)
+    if planned is None or there is None:
+        raise DeviceError(f"nothing to keep: the partition table on the board has no {label}")
+    if (there.offset, there.size) != (planned.offset, planned.size):
+        raise DeviceError(
+            f"{label} cannot be kept: on the board it lies at {there.offset:#x} with "
+            f"{there.size:#x} bytes, the plan has it at {planned.offset:#x} with "
+            f"{planned.size:#x}"
+        )
+
+
+def read(port: str, baud: int) -> Device:
+    """Ask the board behind a port. It stays in its ROM loader. Raises DeviceError."""
+    from esptool import FatalError, cmds
+    from esptool.logger import log
+    from esptool.util import flash_size_bytes
+
+    log.set_verbosity("silent")
+    try:
+        with cmds.detect_chip(port, baud) as esp:
+            chip = esp.CHIP_NAME.lower().replace("-", "")
+            encrypted = bool(esp.get_flash_encryption_enabled())
+            secure = bool(esp.secure_download_mode or esp.get_secure_boot_enabled())
+            if secure or encrypted:
+                return Device(chip, None, secure, encrypted, None)
+            esp = cmds.run_stub(esp)
+            cmds.attach_flash(esp)
+            size = cmds.detect_flash_size(esp)
+            data = cmds.read_flash(esp, table.ADDRESS, table.LENGTH, no_progress=True) or b""
+            cmds.reset_chip(esp, "no-reset")
+    except (FatalError, OSError) as error:
+        raise DeviceError(f"{port}: {error}") from error
+    finally:
+        log.set_verbosity("auto")
+    try:
+        found = table.parse(data)
+    except table.TableError:
+        found = None
+    return Device(chip, flash_size_bytes(size) if size else None, secure, encrypted, found)

@@ -1,0 +1,217 @@
+"""`python -m board flash`: a MicroPython download onto a board, or into an image of its flash."""
+
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import click
+
+from board import device, download, files, filesystem, plan, trailer, whole, writer
+from board.chips import CHIPS, FLASH_SIZES
+from fleet import config, keys
+from fleet.errors import FleetError
+
+_FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
+_FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
+
+
+class FlashError(FleetError):
+    """What was asked for does not go together."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """What is asked for, as the options say it. `keep`: partition labels."""
+
+    firmware: Path
+    chip: str | None
+    flash: str | None
+    slot_size: int
+    settings: Path | None
+    package: Path | None
+    fleet: Path | None
+    version: str
+    sequence: int
+    keep: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Content:
+    """What a board gets: the plan, the regions of its flash, and the rest of it in sentences."""
+
+    plan: plan.Plan
+    regions: list[whole.Region]
+    remarks: list[str]
+
+
+def prepare(job: Job) -> Content:
+    """Read, plan, sign and build everything; nothing is written. Raises FleetError."""
+    found = download.read(_read(job.firmware), job.chip)
+    fleet = config.load(job.fleet / config.FILE_NAME) if job.fleet else None
+    if fleet and fleet.chip != found.chip.name:
+        raise FlashError(f"fleet.toml is for {fleet.chip}, the download for {found.chip.name}")
+    layout = plan.plan(
+        found.chip,
+        FLASH_SIZES[job.flash] if job.flash else found.flash_size,
+        found.application.image.length,
+        phy_init=found.phy_init is not None,
+        least_slot=max(job.slot_size, fleet.slot_size if fleet else 0),
+    )
+    settings = files.settings(job.settings) if job.settings else {}
+    signed = _sign(job, found, fleet)
+    if signed and settings:
+        trailer.check_settings(signed, settings)
+    image = None
+    if "vfs" not in job.keep:
+        vfs = next(row for row in layout.table if row.label == "vfs")
+        image = filesystem.build({**files.application(), **settings}, vfs.size)
+    regions = whole.regions(
+        found, layout, trailer=signed.data if signed else None, filesystem=image
+    )
+    regions = [region for region in regions if region.name not in job.keep]
+    return Content(layout, regions, [found.summary, *_remarks(job, signed)])
+
+
+def _sign(job: Job, found: download.Download, fleet: config.Config | None) -> trailer.Signed | None:
+    if job.package and fleet:
+        raise FlashError("--package brings its own signature; leave --fleet out")
+    if job.package:
+        return trailer.of_package(_read(job.package), found)
+    if fleet is None:
+        return None
+    return trailer.sign(
+        found,
+        keys.read_private(fleet.signing_key),
+        product=fleet.product,
+        version=job.version,
+        sequence=job.sequence,
+        created=int(time.time()),
+    )
+
+
+def _remarks(job: Job, signed: trailer.Signed | None) -> list[str]:
+    said = [
+        f"Signed: {signed}."
+        if signed
+        else "Not signed (no --package, no --fleet): the board will say version 0.0.0, sequence 0, "
+        "and take any package of its product."
+    ]
+    if "vfs" in job.keep:
+        said.append("Files: those on the board stay; `make deploy` renews them.")
+    elif job.settings:
+        said.append(f"Files: boot.py, the application, the agent, and {job.settings} as /etc.")
+    else:
+        said.append(
+            "Files: boot.py, the application, the agent; no /etc (no --settings): the application "
+            "will ask for its settings until `make deploy` brings them."
+        )
+    kept = "stays" if "nvs" in job.keep else "blank: Wi-Fi calibration, agent's journal and floor"
+    said.append(f"NVS: {kept}.")
+    said.append(
+        "Whether the bootloader rolls back shows at the first update; MicroPython's own builds do "
+        "since 1.21."
+    )
+    return said
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise FlashError(f"cannot read {path}: {error.strerror}") from error
+
+
+@click.command("flash")
+@click.argument("places", nargs=-1, metavar="[PORT] FIRMWARE")
+@click.option("--chip", type=click.Choice(list(CHIPS)), help="Default: what FIRMWARE is for.")
+@click.option("--flash", type=click.Choice(list(FLASH_SIZES)), help="Default: as FIRMWARE says.")
+@click.option("--slot-size", default="0", metavar="BYTES", help="Least size of a slot.")
+@click.option("--settings", type=_FOLDER, help="The board's settings folder, for its /etc.")
+@click.option("--package", type=_FILE, help="Package of this firmware; its signature is kept.")
+@click.option("--fleet", type=_FOLDER, help="Folder of fleet.toml, whose key signs.")
+@click.option("--version", default="1.0.0", show_default=True, help="With --fleet: of FIRMWARE.")
+@click.option("--sequence", default=1, show_default=True, help="With --fleet: of FIRMWARE.")
+@click.option("--keep-files", is_flag=True, help="Keep the file system that is on the board.")
+@click.option("--keep-nvs", is_flag=True, help="Keep NVS, with the agent's journal.")
+@click.option("--baud", default=writer.BAUD, show_default=True, help="Speed while writing.")
+@click.option("--dry-run", is_flag=True, help="Print plan and commands; open no port.")
+@click.option("--image-only", type=click.Path(dir_okay=False, path_type=Path), metavar="OUT.bin")
+def command(
+    places: tuple[str, ...],
+    chip: str | None,
+    flash: str | None,
+    slot_size: str,
+    settings: Path | None,
+    package: Path | None,
+    fleet: Path | None,
+    version: str,
+    sequence: int,
+    keep_files: bool,
+    keep_nvs: bool,
+    baud: int,
+    dry_run: bool,
+    image_only: Path | None,
+) -> None:
+    """Flash FIRMWARE, a MicroPython download (.bin), onto the board at PORT.
+
+    Plans a partition table with two OTA slots, prints it, writes bootloader, table, application,
+    signed trailer and a file system with everything that the board runs, and verifies. PORT is a
+    serial device, socket://HOST:PORT or rfc2217://HOST:PORT. With --image-only OUT.bin there is no
+    PORT: OUT.bin is the whole flash, to be written at address 0.
+    """
+    if len(places) != (1 if image_only else 2):
+        raise click.UsageError(
+            "--image-only takes FIRMWARE alone" if image_only else "give PORT and FIRMWARE"
+        )
+    keep = ("vfs",) * keep_files + ("nvs",) * keep_nvs
+    if image_only and keep:
+        raise click.UsageError("an image is new: --image-only keeps nothing")
+    if keep_files and settings:
+        raise click.UsageError("--keep-files keeps /etc, too: leave --settings out")
+    if (package or not fleet) and (version, sequence) != ("1.0.0", 1):
+        raise click.UsageError("--version and --sequence go with --fleet, which signs them")
+    try:
+        least = int(slot_size, 0)
+    except ValueError as error:
+        raise click.BadParameter(f"--slot-size: {slot_size!r} is no number") from error
+    job = Job(
+        Path(places[-1]), chip, flash, least, settings, package, fleet, version, sequence, keep
+    )
+    content = prepare(job)
+    click.echo(content.remarks[0])
+    click.echo(f"Plan for {content.plan.chip.name}, {content.plan.flash_size >> 20} MB of flash:")
+    click.echo(str(content.plan))
+    for remark in content.remarks[1:]:
+        click.echo(remark)
+    if image_only:
+        _write_image(content, image_only)
+    else:
+        _write_board(content, writer.Port(places[0], baud), keep, dry_run=dry_run)
+
+
+def _write_image(content: Content, path: Path) -> None:
+    data = whole.assemble(content.regions, content.plan.flash_size)
+    try:
+        path.write_bytes(data)
+    except OSError as error:
+        raise FlashError(f"cannot write {path}: {error.strerror}") from error
+    click.echo(f"Wrote {path}: {len(data)} bytes, to be flashed at address 0.")
+
+
+def _write_board(
+    content: Content, port: writer.Port, keep: tuple[str, ...], *, dry_run: bool
+) -> None:
+    found = writer.commands(port, content.plan.chip, content.regions)
+    if dry_run:
+        click.echo("Would read chip, flash size, security and partition table, then run:")
+        for line in found:
+            click.echo(writer.shown(line))
+        return
+    there = device.read(port.name, port.baud)
+    device.check(there, content.plan, keep)
+    for remark in there.remarks():
+        click.echo(remark)
+    with tempfile.TemporaryDirectory(prefix="flash-") as folder:
+        writer.run(found, content.regions, Path(folder))
+    click.echo("Flashed and verified; the board starts.")

@@ -1,0 +1,88 @@
+"""From regions of flash to esptool's commands, and their run.
+
+The bootloader is erased first and written last: whenever the cable is pulled in between, the ROM
+finds nothing to start, and nothing boots half-written. Between the commands the chip stays in its
+ROM loader.
+"""
+
+import shlex
+import subprocess
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from board.chips import Chip
+from board.whole import SECTOR, Region
+from fleet.errors import FleetError
+
+BAUD = 460800
+BOOTLOADER = "bootloader"
+
+
+class WriteError(FleetError):
+    """A command of esptool failed; what it said is above."""
+
+
+@dataclass(frozen=True)
+class Port:
+    """How a board is reached: device or URL as esptool takes it, baud rate."""
+
+    name: str
+    baud: int = BAUD
+
+
+def commands(port: Port, chip: Chip, regions: Sequence[Region]) -> list[list[str]]:
+    """Return esptool's arguments, command by command, that write and verify the regions.
+
+    Files are named after their region, without a folder.
+    """
+    first = [region for region in regions if region.name == BOOTLOADER]
+    rest = [region for region in regions if region.name != BOOTLOADER]
+    return [
+        _command(port, chip, "erase-region", f"{chip.bootloader:#x}", f"{SECTOR:#x}"),
+        _command(port, chip, "write-flash", *_places(rest)),
+        _command(port, chip, "verify-flash", *_places(rest)),
+        _command(port, chip, "write-flash", *_places(first)),
+        _command(port, chip, "verify-flash", *_places(first), after="hard-reset"),
+    ]
+
+
+def shown(command: Sequence[str]) -> str:
+    """Return a command as a shell takes it."""
+    return shlex.join(["esptool", *command])
+
+
+def run(found: Sequence[Sequence[str]], regions: Sequence[Region], folder: Path) -> None:
+    """Write the regions' files into `folder` and run the commands there.
+
+    Raises WriteError at the first that fails.
+    """
+    for region in regions:
+        (folder / file_name(region)).write_bytes(region.data)
+    for command in found:
+        done = subprocess.run([sys.executable, "-m", "esptool", *command], cwd=folder, check=False)
+        if done.returncode:
+            raise WriteError(
+                f"`esptool ... {_verb(command)}` ended with {done.returncode}. Until a whole run "
+                "has passed the board does not start; nothing on it is half-new. Run it again; "
+                "docs/flashing.md answers common complaints"
+            )
+
+
+def file_name(region: Region) -> str:
+    """Return the name of the file that holds a region."""
+    return f"{region.name}.bin"
+
+
+def _verb(command: Sequence[str]) -> str:
+    return next(word for word in command if word.endswith(("-flash", "-region")))
+
+
+def _places(regions: Sequence[Region]) -> list[str]:
+    return [word for region in regions for word in (f"{region.address:#x}", file_name(region))]
+
+
+def _command(port: Port, chip: Chip, *words: str, after: str = "no-reset") -> list[str]:
+    head = ["--chip", chip.name, "--port", port.name, "--baud", str(port.baud), "--after", after]
+    return [*head, *words]
