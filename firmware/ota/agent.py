@@ -367,6 +367,8 @@ class Agent:
             self._silent = True
             self._channel.ask()
             self._request_blocks()
+        elif self._download.work():
+            return 0
         return self._timer.left
 
     def _request_blocks(self):
@@ -544,6 +546,7 @@ class Agent:
             self._admit,
             self._settings["block_size"],
             self._settings["window"],
+            self._settings["wide_writes"],
             self._buf,
         )
         self._channel.open_stream(job.stream)

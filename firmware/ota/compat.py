@@ -10,6 +10,15 @@ except ImportError:
 
 
 try:
+    from gc import mem_free
+except ImportError:
+
+    def mem_free():
+        """Return the bytes of free heap; 0, as CPython does not count them."""
+        return 0
+
+
+try:
     from time import sleep_ms, ticks_add, ticks_diff, ticks_ms
 except ImportError:
     from time import monotonic, sleep

@@ -6,7 +6,7 @@ Nothing is erased before the head is verified and admitted.
 
 from hashlib import sha256
 
-from . import package, stream
+from . import fill, package, stream
 from .errors import BlockRangeError, ImageError, JobError
 from .slots import SECTOR, check_image
 
@@ -50,16 +50,18 @@ class Download:
 
     job: jobs.Job; slot: the idle slots.Slot; keys: trust.load_keys; admit(manifest): raises unless
     the package may be installed, else returns how many of its bytes the slot already has (a
-    checkpoint); block_size (bytes) and window (blocks) of a request; buf: scratch, 4096 bytes.
+    checkpoint); block_size (bytes) and window (blocks) of a request; wide: whether flash may be
+    written 64 KB at a time; buf: scratch, 4096 bytes.
     """
 
-    def __init__(self, job, slot, keys, admit, block_size, window, buf):
+    def __init__(self, job, slot, keys, admit, block_size, window, wide, buf):
         self._job = job
         self._slot = slot
         self._keys = keys
         self._admit = admit
         self._block_size = block_size
         self._window_size = window
+        self._wide = wide
         self._buf = buf
         self.manifest = None
         # The head is one sector, whatever the block size.
@@ -82,7 +84,13 @@ class Download:
     @property
     def checkpoint(self):
         """How many bytes of the package are safely in the slot, a multiple of the sector."""
-        return min(self._window.first * self._block_size, self._job.file_size) // SECTOR * SECTOR
+        return self._firmware.offset + self._fill.safe(self._here // SECTOR * SECTOR)
+
+    @property
+    def _here(self):
+        """How many bytes of the firmware have come without a gap."""
+        here = self._window.first * self._block_size - self._firmware.offset
+        return min(max(0, here), self._firmware.length)
 
     @property
     def idle(self):
@@ -128,8 +136,17 @@ class Download:
             self._begin()
         return True
 
+    def work(self):
+        """Do what the flash needs next. Returns False when nothing. Raises FlashError.
+
+        To be called while nothing comes; takes no longer than a write of one sector or, if
+        `wide`, of 64 KB.
+        """
+        return self.manifest is not None and self._fill.work(self._here)
+
     def readback(self):
-        """Return the Readback for what was received."""
+        """Return the Readback for what was received. Raises FlashError."""
+        self._fill.finish()
         return Readback(self._slot, self._firmware, self._buf)
 
     def _begin(self):
@@ -141,11 +158,20 @@ class Download:
                 % (self._job.file_size, manifest.package_size)
             )
         present = self._admit(manifest)
-        self._firmware = manifest.component(package.FIRMWARE)
+        firmware = manifest.component(package.FIRMWARE)
         size = self._block_size
-        first = max(present // size, package.HEAD_SIZE // size)
-        self._slot.begin(max(0, first * size - self._firmware.offset))
-        self._window = stream.Window(self._job.file_size, size, self._window_size, first)
+        window = self._window_size * size
+        filling = fill.choose(self._slot, firmware.length, window, size, self._wide, self._buf)
+        written = max(0, present - firmware.offset)
+        written -= written % (filling.group or SECTOR)
+        first = (firmware.offset + written) // size
+        same = self._slot.begin(manifest.record, self._buf)
+        filling.begin(max(0, first * size - firmware.offset), same)
+        self._window = stream.Window(
+            self._job.file_size, size, self._window_size, first, filling.group // size
+        )
+        self._firmware = firmware
+        self._fill = filling
         self._asked = 0
         self.manifest = manifest
 
@@ -157,4 +183,4 @@ class Download:
             offset = 0
         data = data[: max(0, self._firmware.length - offset)]
         if len(data):
-            self._slot.write(offset, data)
+            self._fill.write(offset, data)

@@ -16,6 +16,7 @@ AGENT = {
     "momentum": (32, 1, 1000, "silent stream requests, while jobs are answered, before giving up"),
     "status_blocks": (64, 1, 65536, "blocks between progress reports"),
     "checkpoint_blocks": (32, 1, 65536, "blocks between checkpoints in NVS"),
+    "wide_writes": (1, 0, 1, "1: flash is written 64 KB at a time where memory allows"),
 }
 
 

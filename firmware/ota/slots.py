@@ -4,7 +4,8 @@ Rules (ESP-IDF; each broken one costs a board)
 - The running slot is never opened for writing: the chip panics.
 - mark valid marks the *active* record, so it is called only when that one names the running slot.
 - set_boot is never called on the running slot: it would lose the other slot's record.
-- While a slot is being filled it has no trailer, so that nothing half-written passes for whole.
+- While a slot is being filled it has no trailer, so that nothing half-written passes for whole: its
+  last sector then begins with the record of what it is being filled with, and has no digest.
 """
 
 from binascii import crc32
@@ -43,24 +44,19 @@ class Slot:
         self.index = subtype - _FIRST_OTA
         self.capacity = self.size - SECTOR
         self._partition = partition
-        self._erased = 0
 
-    def begin(self, written=0):
-        """Prepare for writing: the trailer goes first; the first `written` bytes stay."""
-        self._erase(self.size // SECTOR - 1)
-        self._erased = (written + SECTOR - 1) // SECTOR
+    def begin(self, record, buf):
+        """Prepare for filling: from here on the slot has no trailer. Raises FlashError.
 
-    def write(self, offset, data):
-        """Program `data` at `offset` (bytes); sectors are erased when they are first reached.
-
-        Order within the last few sectors does not matter, as every sector is erased only once.
-        Raises FlashError.
+        record: bytes of the signed head; buf: scratch, 4096 bytes. Returns whether the slot was
+        filled, or being filled, with the same package before, so that it may hold parts of it.
         """
-        last = (offset + len(data) - 1) // SECTOR
-        while self._erased <= last:
-            self._erase(self._erased)
-            self._erased += 1
-        self._program(offset, data)
+        whole = self.read_trailer(buf) is not None
+        same = memoryview(buf)[: len(record)] == record
+        if whole or not same:
+            self.erase(self.size // SECTOR - 1)
+            self.program(self.capacity, record)
+        return same
 
     def read(self, offset, buf):
         """Fill `buf` with the bytes at `offset`. Raises FlashError."""
@@ -88,8 +84,8 @@ class Slot:
             buf[i] = name[i - _RECORDS] if i - _RECORDS < len(name) else 0
         view = memoryview(buf)
         buf[_DIRECTORY:] = sha256(view[:_DIRECTORY]).digest()
-        self._erase(self.size // SECTOR - 1)
-        self._program(self.capacity, view[:SECTOR])
+        self.erase(self.size // SECTOR - 1)
+        self.program(self.capacity, view[:SECTOR])
         if self.read_trailer(buf) is None:
             raise FlashError("the trailer of %s does not read back" % self.label)
 
@@ -115,19 +111,31 @@ class Slot:
         except OSError as error:
             raise ActivateError("the chip refuses to boot %s: %s" % (self.label, error))
 
-    def _program(self, offset, data):
-        try:
-            self._partition.writeblocks(offset // SECTOR, data, offset % SECTOR)
-        except OSError as error:
-            raise FlashError("%s would not take bytes at %d: %s" % (self.label, offset, error))
+    def program(self, offset, data):
+        """Program `data` at `offset` (bytes), where flash is erased. Raises FlashError."""
+        self._write(offset, data, offset % SECTOR)
 
-    def _erase(self, sector):
+    def replace(self, offset, data):
+        """Erase and program whole sectors. 64 KB at a multiple of it are erased by one command.
+
+        Raises FlashError.
+        """
+        self._write(offset, data)
+
+    def erase(self, sector):
+        """Erase one sector, by its number in the slot. Raises FlashError."""
         try:
             status = self._partition.ioctl(6, sector)
         except OSError as error:
             raise FlashError("%s would not erase sector %d: %s" % (self.label, sector, error))
         if status:
             raise FlashError("%s would not erase sector %d: %d" % (self.label, sector, status))
+
+    def _write(self, offset, data, *within):
+        try:
+            self._partition.writeblocks(offset // SECTOR, data, *within)
+        except OSError as error:
+            raise FlashError("%s would not take bytes at %d: %s" % (self.label, offset, error))
 
 
 class Slots:

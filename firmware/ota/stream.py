@@ -28,10 +28,11 @@ class Window:
     """Which blocks of a file are here, and which to ask for next.
 
     file_size, block_size in bytes; size: blocks per request; first: the first block wanted
-    (everything before it is here already). Raises SettingsError for an unusable size.
+    (everything before it is here already); group: no request reaches over a multiple of so many
+    blocks, counted from `first`; 0 for any. Raises SettingsError for an unusable size.
     """
 
-    def __init__(self, file_size, block_size, size, first=0):
+    def __init__(self, file_size, block_size, size, first=0, group=0):
         if block_size not in _BLOCK_SIZES:
             raise SettingsError("block_size must be a power of two from 256 to 16384")
         if not 1 <= size <= 32 or size * block_size > MAX_REQUEST:
@@ -40,6 +41,8 @@ class Window:
         self.blocks = (file_size + block_size - 1) // block_size
         self._last_size = file_size - (self.blocks - 1) * block_size
         self._size = size
+        self._group = group
+        self._start = first
         self.first = first
         self._here = 0  # bit i: block first + i is here
 
@@ -61,6 +64,8 @@ class Window:
     def missing(self):
         """Return the window's bitmap: bit i set when block `first + i` is wanted."""
         width = min(self._size, self.blocks - self.first)
+        if self._group:
+            width = min(width, self._group - (self.first - self._start) % self._group)
         return ~self._here & ((1 << width) - 1)
 
     def length_of(self, index):

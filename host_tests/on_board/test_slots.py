@@ -1,11 +1,11 @@
 """What otadata, image header and trailer say is read as ESP-IDF and the package format write it."""
 
 from binascii import crc32, unhexlify
-from hashlib import sha256
 
 import heads
 from chip_bench import Bench, image
 from expect import raises
+from hardware import PWRON
 from layout import find
 from ota import package, slots
 from ota.errors import FlashError, ImageError, StateError
@@ -156,39 +156,59 @@ def test_a_slot_that_is_being_filled_has_no_trailer():
     slot = slots.Slots().other
     buf = bytearray(4096)
     slot.write_trailer(b"record", "app_0", buf)
-    slot.begin()
+    slot.begin(b"record", buf)
     assert slot.read_trailer(buf) is None
 
 
-def test_what_is_written_in_any_order_of_blocks_reads_back():
-    Bench()
+def test_a_slot_knows_the_package_that_it_held_or_was_to_hold():
+    bench = Bench()
     slot = slots.Slots().other
-    data = bytes([(7 * i + 3) & 255 for i in range(5 * 1024)])
-    slot.begin()
-    for block in (1, 0, 3, 4, 2):
-        slot.write(block * 1024, data[block * 1024 : block * 1024 + 1024])
-    buf = bytearray(len(data))
-    slot.read(0, buf)
-    assert sha256(buf).digest() == sha256(data).digest()
+    buf = bytearray(4096)
+    assert not slot.begin(b"record", buf)
+    before = bench.flash.operations
+    assert slot.begin(b"record", buf)
+    assert bench.flash.operations == before, "nothing is erased to say the same again"
+    assert not slot.begin(b"another", buf)
+    slot.write_trailer(b"record", "", buf)
+    assert slot.begin(b"record", buf)
+    assert slot.read_trailer(buf) is None
+    assert slot.begin(b"record", buf)
 
 
-def test_what_was_written_before_a_restart_stays():
-    Bench()
+def test_a_cut_while_a_slot_is_claimed_leaves_it_without_trailer():
+    buf = bytearray(4096)
+    for operation in (1, 2):
+        bench = Bench()
+        slot = slots.Slots().other
+        slot.write_trailer(b"record", "", buf)
+        assert bench.cut(lambda: slot.begin(b"another", buf), operation)  # noqa: B023
+        bench.boot(PWRON)
+        slot = slots.Slots().other
+        slot.begin(b"another", buf)
+        assert slot.begin(b"another", buf)
+        assert slot.read_trailer(buf) is None
+
+
+def test_64_kb_at_a_multiple_of_64_kb_are_erased_by_one_command():
+    bench = Bench()
     slot = slots.Slots().other
-    slot.begin()
-    slot.write(0, b"\x11" * 4096)
-    slot.write(4096, b"\x22" * 4096)
-    again = slots.Slots().other
-    again.begin(4096)
-    again.write(4096, b"\x33" * 4096)
-    buf = bytearray(8192)
-    again.read(0, buf)
-    assert bytes(buf) == b"\x11" * 4096 + b"\x33" * 4096
+    data = bytes(65536)
+    before = bench.flash.operations
+    slot.replace(65536, data)
+    assert bench.flash.operations - before == 1 + 256, "one erase, a page of 256 bytes at a time"
+    before = bench.flash.operations
+    slot.replace(4096, data)
+    assert bench.flash.operations - before == 16 + 256
+    before = bench.flash.operations
+    slot.replace(0, data[:8192])
+    assert bench.flash.operations - before == 2 + 32
 
 
 def test_past_the_end_of_a_slot_is_a_flash_error():
     Bench()
     slot = slots.Slots().other
-    slot.begin(slot.size)
-    raises(FlashError, slot.write, slot.size, b"\x00" * 16)
+    raises(FlashError, slot.program, slot.size, b"\x00" * 16)
+    raises(FlashError, slot.replace, slot.capacity, bytes(8192))
+    raises(FlashError, slot.replace, 0, bytes(100))
+    raises(FlashError, slot.erase, slot.size // 4096)
     raises(FlashError, slot.read, slot.size, bytearray(16))

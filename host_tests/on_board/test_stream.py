@@ -94,6 +94,21 @@ def test_blocks_out_of_order_move_the_window_past_the_first_gap_only():
     assert not window.wants(0)
 
 
+def test_a_request_stays_within_its_group():
+    window = stream.Window(100000, 4096, 8, 1, 16)
+    assert window.missing() == 0xFF
+    for index in range(1, 12):
+        window.mark(index)
+    assert (window.first, window.missing()) == (12, 0b11111)
+    assert window.wants(16)
+    assert not window.wants(17)
+    window.mark(16)
+    assert window.missing() == 0b01111
+    for index in range(12, 16):
+        window.mark(index)
+    assert (window.first, window.missing()) == (17, 0xFF)
+
+
 def test_the_window_ends_with_the_file():
     window = stream.Window(100000, 4096, 8, 22)
     assert window.missing() == 0b111

@@ -6,6 +6,7 @@ import bootloader
 import hardware
 import nvs
 from layout import SECTOR, SLOTS, TABLE, find
+from nor import BLOCK
 
 HEAP_DATA = 4
 HEAP_EXEC = 1
@@ -137,8 +138,15 @@ class Partition:
         address = self._writable(offset, length)
         if length % SECTOR:
             raise OSError(-260, "ESP_ERR_INVALID_SIZE")
-        for sector in range(address // SECTOR, (address + length) // SECTOR):
-            hardware.board.flash.erase(sector)
+        end = address + length
+        while address < end:
+            # As esp_flash_erase_region: by blocks where they are aligned, by sectors elsewhere.
+            if address % BLOCK == 0 and end - address >= BLOCK:
+                hardware.board.flash.erase_block(address)
+                address += BLOCK
+            else:
+                hardware.board.flash.erase(address // SECTOR)
+                address += SECTOR
 
     def _rewrite(self, offset, buf):
         """Small blocks: keep what else is in each sector, erase it, write everything back."""

@@ -1,8 +1,8 @@
 """NOR flash, strict: erasing sets a sector to 0xFF, programming clears bits only.
 
-One operation is one erased sector or one programmed piece within a page of 256 bytes, as a flash
-chip does them. Every operation is counted, and `cut_at` cuts the power in the middle of one: a
-part of it, chosen by `seed`, is done, the rest is not.
+One operation is one erased sector, one erased block of 64 KB, or one programmed piece within a page
+of 256 bytes, as a flash chip does them. Every operation is counted, and `cut_at` cuts the power in
+the middle of one: a part of it, chosen by `seed`, is done, the rest is not.
 """
 
 from binascii import crc32
@@ -22,6 +22,7 @@ except ImportError:  # WebAssembly has no threads
 
 
 SECTOR = 4096
+BLOCK = 65536
 PAGE = 256
 _BLANK = b"\xff" * PAGE
 
@@ -99,7 +100,12 @@ class Nor:
     def erase(self, sector):
         """Set one sector of 4096 bytes to 0xFF. Raises PowerCut."""
         self._check(sector * SECTOR, SECTOR)
-        self._whole(self._erase, sector * SECTOR, None)
+        self._whole(self._erase, sector * SECTOR, SECTOR)
+
+    def erase_block(self, address):
+        """Set the 64 KB at a multiple of 64 KB to 0xFF by one operation. Raises PowerCut."""
+        self._check(address, BLOCK)
+        self._whole(self._erase, address, BLOCK)
 
     def program(self, address, data):
         """Write `data`. Raises OSError(-1) if a bit would have to go from 0 to 1, PowerCut."""
@@ -110,25 +116,25 @@ class Nor:
         """Called in the middle of operation `cut_at`, when its part is done; must not return."""
         raise PowerCut
 
-    def _whole(self, operation, address, data):
+    def _whole(self, operation, address, what):
         """Python code is interrupted by Ctrl-C anywhere, the chip's flash driver is not.
 
         Doing an interrupted operation once more completes it.
         """
         try:
             with self._lock:
-                operation(address, data)
+                operation(address, what)
         except KeyboardInterrupt:
             with self._lock:
-                operation(address, data)
+                operation(address, what)
             raise
 
-    def _erase(self, address, _):
-        done = self._count(SECTOR)
+    def _erase(self, address, size):
+        done = self._count(size)
         if done is not None and done & 1:
-            address += SECTOR - done  # the end of the sector went first
+            address += size - done  # the end went first
         self._file.seek(address)
-        left = SECTOR if done is None else done
+        left = size if done is None else done
         while left:
             left -= self._file.write(_BLANK[: min(PAGE, left)])
         self._finish(done)

@@ -1,0 +1,76 @@
+"""An image into a slot by 64 KB at once, on chips with plenty of memory.
+
+ESP-IDF erases 64 KB at a multiple of 64 KB by one command, several times as fast as sixteen
+sectors. MicroPython reaches it by `Partition.writeblocks` without an offset. The price is a buffer
+of 64 KB, and that one step lasts as long as such a write.
+"""
+
+from .compat import const
+from .slots import SECTOR
+
+_BLOCK = const(65536)
+
+
+class WideFill:
+    """Collects 64 KB, then writes them. Methods as those of `fill.Fill`. Raises MemoryError."""
+
+    group = _BLOCK
+
+    def __init__(self, slot, length, buf):
+        self._slot = slot
+        self._length = length
+        self._here = memoryview(buf)
+        self._view = memoryview(bytearray(_BLOCK))
+        self._start = 0
+        self._missing = 0
+
+    def begin(self, written, _same):
+        """Start behind the first `written` bytes, a multiple of 64 KB."""
+        self._start = written
+        self._missing = self._size
+
+    def write(self, offset, data):
+        """Take the bytes at `offset`, of the first 64 KB not yet written. Raises FlashError."""
+        if not self._missing:
+            self._store()
+        at = offset - self._start
+        self._view[at : at + len(data)] = data
+        self._missing -= len(data)
+
+    def work(self, _here):
+        """Write 64 KB that have come. Returns False when they have not. Raises FlashError."""
+        if self._missing or not self._size:
+            return False
+        self._store()
+        return True
+
+    def safe(self, here):
+        """Return how many of the first `here` bytes, which have come, are in the slot."""
+        return min(here, self._start)
+
+    def finish(self):
+        """Write what is left, when everything has come. Raises FlashError."""
+        self.work(self._length)
+
+    @property
+    def _size(self):
+        """Bytes of the image that belong into the buffer now."""
+        return min(_BLOCK, self._length - self._start)
+
+    def _store(self):
+        size = self._size
+        if not self._equal(size):
+            end = (size + SECTOR - 1) // SECTOR * SECTOR
+            self._view[size:end] = b"\xff" * (end - size)
+            self._slot.replace(self._start, self._view[:end])
+        self._start += self._size
+        self._missing = self._size
+
+    def _equal(self, size):
+        """Say whether the slot holds the bytes already."""
+        for at in range(0, size, SECTOR):
+            here = self._here[: min(SECTOR, size - at)]
+            self._slot.read(self._start + at, here)
+            if here != self._view[at : at + len(here)]:
+                return False
+        return True

@@ -1,0 +1,307 @@
+"""An image gets into its slot whole, with as few flash operations as it takes."""
+
+from chip_bench import Bench
+from expect import raises
+from mutation import Mutations
+from ota import fill, slots
+from ota.compat import mem_free
+from ota.errors import FlashError
+from ota.wide import WideFill
+
+SECTOR = 4096
+BLOCK = 65536
+
+
+class Counted(slots.Slot):
+    """A slot that notes what is done to it: `erased` sectors, `programmed` offsets, `replaced`."""
+
+    def __init__(self, slot):
+        super().__init__(slot._partition)
+        self.forget()
+
+    def forget(self):
+        self.erased = []
+        self.programmed = []
+        self.replaced = []
+
+    def erase(self, sector):
+        self.erased.append(sector)
+        super().erase(sector)
+
+    def program(self, offset, data):
+        self.programmed.append(offset)
+        super().program(offset, data)
+
+    def replace(self, offset, data):
+        self.replaced.append((offset, len(data)))
+        super().replace(offset, data)
+
+
+def counted():
+    Bench()
+    return Counted(slots.Slots().other)
+
+
+def image(length, seed=1):
+    """Bytes that differ from sector to sector."""
+    data = bytearray(length)
+    for i in range(0, length, 64):
+        data[i : i + 2] = (i // 64 * seed & 0xFFFF).to_bytes(2, "little")
+    return memoryview(data)
+
+
+def filler(slot, length, window=8 * SECTOR, block_size=SECTOR):
+    return fill.Fill(slot, length, window, block_size, bytearray(SECTOR))
+
+
+def begun(slot, length, written=0, same=False, **sizes):
+    filling = filler(slot, length, **sizes)
+    filling.begin(written, same)
+    return filling
+
+
+def write(filling, data, blocks, size=SECTOR):
+    for block in blocks:
+        filling.write(block * size, data[block * size : (block + 1) * size])
+
+
+def holds(slot, data):
+    here = bytearray(SECTOR)
+    for at in range(0, len(data), SECTOR):
+        piece = memoryview(here)[: min(SECTOR, len(data) - at)]
+        slot.read(at, piece)
+        if piece != data[at : at + SECTOR]:
+            return False
+    return True
+
+
+# -- sector by sector ----------------------------------------------------------------------------
+
+
+def test_any_order_within_a_window_reads_back_and_erases_each_sector_once():
+    order = Mutations(7)
+    for size in (1024, 4096, 16384):
+        slot = counted()
+        data = image(20 * SECTOR - 48)
+        filling = begun(slot, len(data), window=4 * size, block_size=size)
+        blocks = (len(data) + size - 1) // size
+        first = 0
+        here = []
+        while first < blocks:
+            wanted = [i for i in range(first, min(first + 4, blocks)) if i not in here]
+            chosen = wanted[order.below(len(wanted))]
+            if order.below(2):
+                filling.work(first * size)
+            write(filling, data, [chosen], size)
+            here.append(chosen)
+            while first in here:
+                first += 1
+        filling.finish()
+        assert holds(slot, data)
+        assert sorted(slot.erased) == list(range(20)), "each once, no other"
+
+
+def test_a_window_is_erased_ahead_and_no_more():
+    slot = counted()
+    data = image(40 * SECTOR)
+    filling = begun(slot, len(data))
+    while filling.work(0):
+        pass
+    assert slot.erased == list(range(8))
+    write(filling, data, range(8))
+    assert slot.erased == list(range(8)), "writing erases nothing that is erased"
+    assert filling.work(3 * SECTOR)
+    assert filling.work(3 * SECTOR)
+    assert filling.work(3 * SECTOR)
+    assert not filling.work(3 * SECTOR)
+    assert slot.erased == list(range(11))
+
+
+def test_nothing_is_erased_past_the_image():
+    slot = counted()
+    length = slot.capacity
+    filling = begun(slot, length, written=length - 3 * SECTOR)
+    while filling.work(length - 3 * SECTOR):
+        pass
+    count = slot.size // SECTOR
+    assert slot.erased == [count - 4, count - 3, count - 2], "not the trailer's sector"
+    filling = begun(slot, 9_000)
+    slot.forget()
+    while filling.work(0):
+        pass
+    assert slot.erased == [0, 1, 2]
+
+
+def test_equal_sectors_are_neither_erased_nor_programmed():
+    slot = counted()
+    data = image(30 * SECTOR - 16)
+    write(begun(slot, len(data)), data, range(12))
+    slot.forget()
+    filling = begun(slot, len(data), written=4 * SECTOR, same=True)
+    for block in range(4, 12):
+        assert not filling.work(block * SECTOR), "they may hold what comes"
+        write(filling, data, [block])
+    assert slot.erased == slot.programmed == []
+    for block in range(12, 30):
+        write(filling, data, [block])
+        filling.work((block + 1) * SECTOR)
+    assert holds(slot, data)
+    assert sorted(slot.erased) == list(range(12, 30)), "each once"
+
+
+def test_what_came_before_a_gap_is_kept_behind_it_too():
+    slot = counted()
+    data = image(40 * SECTOR)
+    write(begun(slot, len(data)), data, [0, 1, 4, 6, 7])
+    slot.forget()
+    filling = begun(slot, len(data), same=True)
+    for block in (5, 0, 3, 1, 2, 4, 7, 6):
+        write(filling, data, [block])
+        filling.work(0)
+    assert slot.programmed == [5 * SECTOR, 3 * SECTOR, 2 * SECTOR]
+    write(filling, data, range(8, 40))
+    assert holds(slot, data)
+    assert len(slot.erased) == len(slot.programmed) == 40 - 5
+
+
+def test_after_the_first_new_sector_erasing_goes_ahead_again():
+    slot = counted()
+    data = image(40 * SECTOR)
+    filling = begun(slot, len(data), same=True)
+    write(filling, data, range(1))
+    assert not filling.work(SECTOR - 1)
+    assert filling.work(SECTOR)
+    assert slot.erased == [0, 8]
+
+
+def test_a_block_of_four_sectors_keeps_what_is_equal_of_it():
+    slot = counted()
+    data = image(16 * SECTOR)
+    write(begun(slot, len(data)), data, range(2))
+    slot.forget()
+    filling = begun(slot, len(data), same=True, block_size=4 * SECTOR, window=8 * SECTOR)
+    write(filling, data, range(4), 4 * SECTOR)
+    assert holds(slot, data)
+    assert sorted(slot.erased) == list(range(2, 16))
+
+
+def test_another_image_replaces_every_sector():
+    slot = counted()
+    write(begun(slot, 10 * SECTOR), image(10 * SECTOR), range(10))
+    data = image(10 * SECTOR, seed=3)
+    write(begun(slot, 10 * SECTOR), data, range(10))
+    assert holds(slot, data)
+
+
+def test_a_fill_stays_within_the_slot():
+    slot = counted()
+    filling = begun(slot, slot.size, written=slot.size)
+    raises(FlashError, filling.write, slot.size, b"\x00" * 16)
+
+
+# -- 64 KB at a time -----------------------------------------------------------------------------
+
+
+def wide(slot, length, written=0):
+    filling = WideFill(slot, length, bytearray(SECTOR))
+    filling.begin(written, False)
+    return filling
+
+
+def test_64_kb_are_collected_in_any_order_and_written_at_once():
+    slot = counted()
+    data = image(2 * BLOCK + 5 * 1024 + 16)
+    filling = wide(slot, len(data))
+    for block in range(63, -1, -1):
+        assert not filling.work(0)
+        write(filling, data, [block], 1024)
+    assert slot.replaced == []
+    write(filling, data, range(16, 32))
+    assert slot.replaced == [(0, BLOCK)], "the second 64 KB wait for a moment without a message"
+    assert filling.safe(2 * BLOCK) == BLOCK
+    assert filling.work(0)
+    assert filling.safe(2 * BLOCK) == 2 * BLOCK
+    assert not filling.work(0)
+    write(filling, data, [33, 32])
+    filling.finish()
+    assert slot.replaced[2:] == [(2 * BLOCK, 2 * SECTOR)], "the last sector is padded"
+    assert slot.erased == slot.programmed == []
+    assert holds(slot, data)
+    filling.finish()
+    assert not filling.work(len(data))
+    assert len(slot.replaced) == 3
+
+
+def test_equal_64_kb_are_left_alone():
+    slot = counted()
+    data = image(3 * BLOCK)
+    write(begun(slot, len(data)), data, range(40))
+    filling = wide(slot, len(data), BLOCK)
+    write(filling, data, range(16, 48))
+    filling.finish()
+    assert slot.replaced == [(2 * BLOCK, BLOCK)]
+    assert holds(slot, data)
+
+
+def test_a_cut_while_64_kb_are_written_costs_those_only():
+    bench = Bench()
+    slot = slots.Slots().other
+    data = image(2 * BLOCK)
+    filling = wide(slot, len(data))
+    write(filling, data, range(17))
+    write(filling, data, range(17, 32))
+    assert bench.cut(filling.finish, 1)
+    bench.boot(1)
+    slot = slots.Slots().other
+    assert holds(slot, data[:BLOCK])
+    filling = wide(slot, len(data), filling.safe(len(data)))
+    write(filling, data, range(16, 32))
+    filling.finish()
+    assert holds(slot, data)
+
+
+# -- the choice ----------------------------------------------------------------------------------
+
+
+def chosen(free, block_size=SECTOR, allowed=1, address=None):
+    slot = counted()
+    slot.address = slot.address if address is None else address
+    real, fill.mem_free = fill.mem_free, lambda: free
+    try:
+        found = fill.choose(slot, 1000, 8 * SECTOR, block_size, allowed, bytearray(SECTOR))
+    finally:
+        fill.mem_free = real
+    return type(found)
+
+
+def test_64_kb_at_a_time_takes_plenty_of_heap():
+    assert chosen((1 << 20) + BLOCK) is WideFill
+    assert chosen((1 << 20) + BLOCK - 1) is fill.Fill
+    assert chosen(160_000) is fill.Fill
+
+
+def test_64_kb_at_a_time_can_be_switched_off():
+    assert chosen(8 << 20, allowed=0) is fill.Fill
+
+
+def test_blocks_that_cross_and_slots_that_lie_askew_go_sector_by_sector():
+    assert chosen(8 << 20, block_size=256) is WideFill
+    assert chosen(8 << 20, block_size=8192) is fill.Fill
+    assert chosen(8 << 20, address=0x11000) is fill.Fill
+
+
+def test_where_64_kb_are_not_to_be_had_in_one_piece_sectors_are_written():
+    from ota import wide as module
+
+    def none(*arguments):
+        raise MemoryError("memory allocation failed, allocating 65536 bytes")
+
+    real, module.WideFill = module.WideFill, none
+    try:
+        assert chosen(8 << 20) is fill.Fill
+    finally:
+        module.WideFill = real
+
+
+def test_the_free_heap_is_a_number_on_every_interpreter():
+    assert mem_free() >= 0
