@@ -46,7 +46,10 @@ class Operation:
 
 
 class Api:
-    """Answers HTTP requests. `operations` by service and name, `extensions` by their first word."""
+    """Answers HTTP requests.
+
+    `operations` by service and name; `extensions` by method and first word, as "GET served".
+    """
 
     def __init__(
         self,
@@ -107,9 +110,10 @@ class Api:
 
     def _extension(self, request: HttpRequest) -> HttpResponse:
         name, _, rest = request.path.removeprefix(EXTENSION).partition("/")
-        if request.method != "GET" or name not in self._extensions:
+        extension = self._extensions.get(f"{request.method} {name}")
+        if extension is None:
             raise ApiError("UnknownOperationException", f"nothing is at {request.path}", 404)
-        body = json.dumps(self._extensions[name](unquote(rest))).encode()
+        body = json.dumps(extension(unquote(rest))).encode()
         return HttpResponse(200, {"content-type": "application/json"}, body)
 
     def application(self) -> Starlette:

@@ -9,6 +9,8 @@ session is persistent) or the answer in the outbox; either is done again, so at 
 import json
 import logging
 import queue
+import ssl
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -71,10 +73,7 @@ class Bus:
         if settings.user:
             self._client.username_pw_set(settings.user, configuration.read_password(settings))
         if settings.tls:
-            try:
-                self._client.tls_set(ca_certs=str(settings.ca) if settings.ca else None)
-            except (OSError, ValueError) as error:
-                raise BusError(f"cannot trust {settings.ca}: {error}") from error
+            self._client.tls_set_context(_tls_context(settings))
         self._sender = threading.Thread(target=self._send, name="outbox", daemon=True)
 
     def start(self) -> None:
@@ -120,7 +119,8 @@ class Bus:
         self._ready.set()
 
     def _not_reached(self, _client: mqtt.Client, _data: Any) -> None:
-        _log.warning("no broker at %s; trying again", self._settings.address)
+        why = sys.exc_info()[1]  # paho calls this while it handles what went wrong
+        _log.warning("no broker at %s: %s; trying again", self._settings.address, why)
 
     def _disconnected(
         self, _client: mqtt.Client, _data: Any, _flags: Any, reason: Any, _properties: Any
@@ -142,6 +142,9 @@ class Bus:
 
     def _answer(self, client: mqtt.Client, topic: str, payload: bytes) -> None:
         try:
+            if self._is_revoked(topic):
+                _log.warning("ignored a request of a revoked thing: %s", topic)
+                return
             if "/streams/" in topic:
                 for answer in self._streams.handle(topic, payload):
                     client.publish(answer.topic, answer.payload)
@@ -152,6 +155,14 @@ class Bus:
         except Exception:  # noqa: BLE001 - whatever a device sends or a disk does: stay up, answer
             _log.exception("failed to answer %s", topic)
             self._refuse(client, topic)
+
+    def _is_revoked(self, topic: str) -> bool:
+        """Say whether the thing that a topic names is revoked: it gets no answer, leaves no trace.
+
+        The broker still lets it in until it reads the new revocation list and cuts the connection.
+        """
+        with self._store.read() as transaction:
+            return transaction.is_revoked(topic.split("/")[2])  # as the subscriptions have it
 
     def _refuse(self, client: mqtt.Client, topic: str) -> None:
         """Tell the device that the fault is here; not by the outbox, which may be the fault."""
@@ -222,3 +233,19 @@ class Bus:
                 transaction.forget(self._delivered)
             self._delivered.clear()
             self._publish_outbox()
+
+
+def _tls_context(settings: configuration.Broker) -> ssl.SSLContext:
+    """How to talk TLS to the broker. Raises BusError, naming the file that cannot be used."""
+    try:
+        context = ssl.create_default_context(cafile=settings.ca)
+    except OSError as error:  # also ssl.SSLError
+        raise BusError(f"cannot trust {settings.ca}: {error}") from error
+    if settings.certificate is not None and settings.key is not None:
+        try:
+            context.load_cert_chain(settings.certificate, settings.key)
+        except OSError as error:
+            raise BusError(
+                f"cannot use {settings.certificate} with {settings.key}: {error}"
+            ) from error
+    return context

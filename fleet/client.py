@@ -64,7 +64,24 @@ class Clients:
 
         `size` of the file in bytes, and by thing `blocks` and `bytes` up to the furthest block.
         """
-        request = AWSRequest("GET", f"{self.endpoint}/fleet/served/{quote(job_id, safe='')}")
+        return self._extension("GET", "served", job_id)
+
+    def revoke(self, thing: str) -> None:
+        """Let the service refuse everything that comes from this thing (an extension)."""
+        self._extension("POST", "revoke", thing)
+
+    def admit(self, thing: str) -> None:
+        """Take a revocation back."""
+        self._extension("POST", "admit", thing)
+
+    def revoked(self) -> dict[str, int]:
+        """The things that the service refuses, and since when (Unix seconds)."""
+        found: dict[str, int] = self._extension("GET", "revoked", "")["things"]
+        return found
+
+    def _extension(self, method: str, name: str, rest: str) -> dict[str, Any]:
+        url = f"{self.endpoint}/fleet/{name}/{quote(rest, safe='')}"
+        request = AWSRequest(method, url)
         credentials = self._session.get_credentials()
         SigV4Auth(credentials, "iot", self._session.region_name).add_auth(request)
         timeout = (_TIMEOUTS["connect_timeout"], _TIMEOUTS["read_timeout"])

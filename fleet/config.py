@@ -6,17 +6,21 @@ relative to its folder.
 
 import configparser
 import json
+import re
 import secrets
 import tomllib
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from fleet import image, keys
+from fleet import files, image, keys
 from fleet.errors import ConfigError, UnreachableError
 
 FILE_NAME = "fleet.toml"
 _SECTOR = 4096
+_WHOLE = re.MULTILINE | re.DOTALL
+_TOML_VALUE = r'"(?:[^"\\]|\\.)*"|\'[^\']*\'|[^\s#]+'
 
 
 @dataclass(frozen=True)
@@ -32,19 +36,26 @@ class Address:
 
 @dataclass(frozen=True)
 class Broker:
-    """The MQTT broker. `ca` and `password` are files, None where they are not used."""
+    """The MQTT broker: `address` for the service, `boards` where boards reach it.
+
+    `ca`, `password`, `certificate` and `key` are files, None where they are not used.
+    """
 
     address: Address
     tls: bool
     ca: Path | None
     user: str
     password: Path | None
+    certificate: Path | None = None
+    key: Path | None = None
+    boards: Address | None = None
 
 
 @dataclass(frozen=True)
 class Config:
-    """Everything in fleet.toml, checked. `slot_size` in bytes."""
+    """Everything in fleet.toml, which lies in `folder`, checked. `slot_size` in bytes."""
 
+    folder: Path
     product: str
     chip: str
     slot_size: int
@@ -103,6 +114,9 @@ tls = {tls}  # true: talk TLS to the broker
 ca = ""  # PEM file of the authority that signed the broker's certificate; empty: the system's
 user = ""  # user name at the broker; empty: none
 password = ""  # file that holds the password; empty: none
+certificate = ""  # PEM file of the service's certificate at the broker; empty: none
+key = ""  # PEM file of its private key
+boards = ""  # HOST:PORT where boards reach the broker; empty: host and port above
 """
 
 
@@ -156,6 +170,7 @@ def parse(text: str, folder: Path) -> Config:
         raise ConfigError(f"{FILE_NAME} is not TOML: {error}") from error
     key_files, service, broker = (top.section(name) for name in ("keys", "service", "broker"))
     config = Config(
+        folder=folder,
         product=top.text("product", 1, 32),
         chip=top.text("chip"),
         slot_size=top.number("slot_size", 2 * _SECTOR, 2**24),
@@ -173,15 +188,44 @@ def parse(text: str, folder: Path) -> Config:
             ca=broker.optional_path("ca", folder),
             user=broker.text("user"),
             password=broker.optional_path("password", folder),
+            certificate=broker.optional_path("certificate", folder, ""),
+            key=broker.optional_path("key", folder, ""),
+            boards=broker.address("boards") if broker.text("boards", default="") else None,
         ),
     )
     if config.chip not in image.CHIPS:
         raise ConfigError(f"chip: {config.chip!r} is none of {', '.join(image.CHIPS)}")
     if config.slot_size % _SECTOR:
         raise ConfigError(f"slot_size: {config.slot_size} is not a multiple of {_SECTOR}")
+    if (config.broker.certificate is None) != (config.broker.key is None):
+        raise ConfigError("broker.certificate and broker.key: both or neither")
     for section in (top, key_files, service, broker):
         section.refuse_unknown()
     return config
+
+
+def set_broker(path: Path, values: Mapping[str, str | int | bool]) -> None:
+    """Change settings of [broker] in a fleet.toml; comments and all other lines stay.
+
+    Raises ConfigError, before anything is written, when the file cannot be read or the result is
+    wrong.
+    """
+    folder = load(path).folder
+    found = re.fullmatch(r"(.*^\[broker\][^\n]*\n)(.*?)(^\[.*)?", path.read_text() + "\n", _WHOLE)
+    if found is None:
+        raise ConfigError(f"{path} has no table [broker]")
+    section = found[2].rstrip("\n") + "\n"
+    for key, value in values.items():
+        text = _quoted(value) if isinstance(value, str) else str(value).lower()
+        setting = re.compile(rf"^(\s*{key}\s*=\s*)(?:{_TOML_VALUE})", re.MULTILINE)
+        match = setting.search(section)
+        if match is None:
+            section += f"{key} = {text}\n"
+        else:
+            section = section[: match.start()] + match[1] + text + section[match.end() :]
+    changed = found[1] + section + ("\n" + found[3].rstrip("\n") + "\n" if found[3] else "")
+    parse(changed, folder)
+    files.replace(path, changed.encode())
 
 
 def read_credentials(path: Path) -> Credentials:
@@ -251,8 +295,8 @@ class _Section:
     def section(self, key: str) -> "_Section":
         return _Section(self._get(key, dict, "a table"), key + ".")
 
-    def text(self, key: str, least: int = 0, most: int = 1024) -> str:
-        value: str = self._get(key, str, "text")
+    def text(self, key: str, least: int = 0, most: int = 1024, default: str | None = None) -> str:
+        value: str = self._get(key, str, "text", default)
         if not least <= len(value.encode()) <= most:
             raise ConfigError(f"{self._prefix}{key}: text of {least} to {most} bytes")
         return value
@@ -273,8 +317,8 @@ class _Section:
         except ValueError as error:
             raise ConfigError(f"{self._prefix}{key}: {error}") from error
 
-    def optional_path(self, key: str, folder: Path) -> Path | None:
-        value = self.text(key)
+    def optional_path(self, key: str, folder: Path, default: str | None = None) -> Path | None:
+        value = self.text(key, default=default)
         return folder / value if value else None
 
     def refuse_unknown(self) -> None:
@@ -282,9 +326,11 @@ class _Section:
             if key not in self._asked:
                 raise ConfigError(f"{self._prefix}{key}: no such setting")
 
-    def _get(self, key: str, kind: type, name: str) -> Any:
+    def _get(self, key: str, kind: type, name: str, default: Any = None) -> Any:
         self._asked.add(key)
         if key not in self._values:
+            if default is not None:
+                return default
             raise ConfigError(f"{self._prefix}{key} is missing")
         value = self._values[key]
         if type(value) is not kind:

@@ -84,6 +84,25 @@ class Control:
             },
         }
 
+    # Who is refused: AWS has this in its certificates, which are not kept here
+
+    def revoke(self, thing: str) -> dict[str, Any]:
+        """Answer this thing no more, nor record what it says."""
+        with self._store.write() as transaction:
+            transaction.revoke(thing, int(self._clock()))
+        return {}
+
+    def admit(self, thing: str) -> dict[str, Any]:
+        """Take a revocation back."""
+        with self._store.write() as transaction:
+            transaction.admit(thing)
+        return {}
+
+    def revoked(self, _rest: str) -> dict[str, Any]:
+        """What is revoked, and since when (Unix seconds)."""
+        with self._store.read() as transaction:
+            return {"things": transaction.revoked()}
+
     # Things
 
     def _create_thing(self, parameters: Mapping[str, Any]) -> Result:
@@ -209,6 +228,8 @@ class Control:
             transaction.add_job(job)
             for thing in things:
                 _thing(transaction, thing)
+                if transaction.is_revoked(thing):
+                    raise ApiError("InvalidRequestException", f"thing {thing} is revoked")
                 with executions.notifying(transaction, thing, now):
                     transaction.add_execution(job_id, thing, now)
         return Result(self._job_names(job))

@@ -21,9 +21,14 @@ JOB_CANCELED = "CANCELED"
 
 @contextmanager
 def notifying(transaction: Transaction, thing: str, now: int) -> Iterator[None]:
-    """Sends `notify` and `notify-next` at the end, where what happens inside makes them due."""
+    """Sends `notify` and `notify-next` at the end, where what happens inside makes them due.
+
+    A revoked thing is told nothing.
+    """
     before = states.pending(transaction.open_executions(thing))
     yield
+    if transaction.is_revoked(thing):
+        return
     after = states.pending(transaction.open_executions(thing))
     topic = f"$aws/things/{thing}/jobs"
     if states.list_changed(before, after):

@@ -58,7 +58,12 @@ def run(config: Config, *, die_with_parent: bool, announce: Callable[[str], None
         apis = [
             Api(
                 {"iot": control.operations, "iot-jobs-data": {}, "s3": s3.operations},
-                {"served": control.served},
+                {
+                    "GET served": control.served,
+                    "GET revoked": control.revoked,
+                    "POST revoke": control.revoke,
+                    "POST admit": control.admit,
+                },
                 credentials=credentials,
                 region=config.region,
                 clock=time.time,

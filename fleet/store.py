@@ -33,6 +33,14 @@ _things = sa.Table(
     sa.Column("created_at", sa.BigInteger, nullable=False),
 )
 
+# By name alone: a thing that was never registered can be revoked, too.
+_revoked = sa.Table(
+    "revoked",
+    _metadata,
+    sa.Column("thing", sa.String(128), primary_key=True),
+    sa.Column("revoked_at", sa.BigInteger, nullable=False),
+)
+
 _objects = sa.Table(
     "objects",
     _metadata,
@@ -287,6 +295,23 @@ class Transaction:
         """In the order of their names, those behind `after`."""
         query = sa.select(_things).where(_things.c.name > after).order_by(_things.c.name)
         return [Thing(**row) for row in self._all(query.limit(limit))]
+
+    def revoke(self, name: str, now: int) -> None:
+        """Refuse everything that comes from this thing; again is no harm."""
+        if not self.is_revoked(name):
+            self._insert(_revoked, thing=name, revoked_at=now)
+
+    def admit(self, name: str) -> None:
+        """Take back what `revoke` did."""
+        self._connection.execute(_revoked.delete().where(_revoked.c.thing == name))
+
+    def is_revoked(self, name: str) -> bool:
+        """Say whether the thing is revoked."""
+        return self._one(sa.select(_revoked.c.thing).where(_revoked.c.thing == name)) is not None
+
+    def revoked(self) -> dict[str, int]:
+        """Everything that is revoked, and since when (Unix seconds)."""
+        return {row["thing"]: row["revoked_at"] for row in self._all(sa.select(_revoked))}
 
     # Objects and streams
 

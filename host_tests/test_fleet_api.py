@@ -75,7 +75,7 @@ class Site:
         self.control = Listener(
             self._api(
                 {"iot": control.operations, "iot-jobs-data": {}, "s3": objects.operations},
-                {"served": control.served},
+                {"GET served": control.served},
             )
         )
         self.data = Listener(self._api({"s3": objects.public_operations}, {}))

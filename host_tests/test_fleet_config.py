@@ -100,3 +100,50 @@ def test_without_a_running_service_there_is_no_endpoint(tmp_path: Path) -> None:
     make(tmp_path)
     with pytest.raises(UnreachableError, match="fleet serve"):
         config.find_endpoint(config.load(tmp_path / "fleet.toml"))
+
+
+def test_the_broker_is_changed_in_place_and_everything_else_stays(tmp_path: Path) -> None:
+    make(tmp_path)
+    path = tmp_path / "fleet.toml"
+    before = path.read_text()
+    config.set_broker(
+        path, {"host": "mqtt # 1", "port": 8884, "tls": True, "boards": "10.0.0.2:8883"}
+    )
+    found = config.load(path).broker
+    assert (found.address, found.tls) == (config.Address("mqtt # 1", 8884), True)
+    assert found.boards == config.Address("10.0.0.2", 8883)
+    changed = [
+        (old, new)
+        for old, new in zip(before.splitlines(), path.read_text().splitlines(), strict=True)
+        if old != new
+    ]
+    assert len(changed) == 4
+    assert all(old.partition("  # ")[2] == new.partition("  # ")[2] for old, new in changed[1:])
+
+
+def test_a_broker_setting_that_is_not_there_is_added_also_before_another_table(
+    tmp_path: Path,
+) -> None:
+    make(tmp_path)
+    path = tmp_path / "fleet.toml"
+    text = path.read_text()
+    head, _, broker = text.partition("[broker]")
+    top, _, rest = head.partition("[keys]")
+    lines = [line for line in broker.splitlines() if not line.startswith(("boards", "key"))]
+    path.write_text(top + "[broker]" + "\n".join(lines) + "\n\n[keys]" + rest)
+    assert config.load(path).broker.boards is None
+    config.set_broker(path, {"certificate": "a.pem", "key": "a.key"})
+    assert config.load(path).broker.key == tmp_path / "a.key"
+    with pytest.raises(ConfigError, match="both or neither"):
+        config.set_broker(path, {"certificate": ""})
+    assert config.load(path).broker.certificate == tmp_path / "a.pem"
+
+
+def test_a_fleet_without_a_table_of_its_broker_is_not_changed(tmp_path: Path) -> None:
+    make(tmp_path)
+    path = tmp_path / "fleet.toml"
+    text = path.read_text().replace("[broker]", "[ broker ]")
+    path.write_text(text)
+    with pytest.raises(ConfigError, match="no table"):
+        config.set_broker(path, {"port": 1})
+    assert path.read_text() == text
