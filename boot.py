@@ -95,13 +95,15 @@ def note(stage, deadline):
     machine.RTC().memory(text.encode())
 
 
-def noted_deadline():
-    """Return the running test's deadline (ticks_ms), or None without a note."""
+def noted():
+    """Return (stage, deadline in ticks_ms) of the running test, or (None, None) without a note."""
     try:
         fields = bytes(machine.RTC().memory()).decode().split(" ")
-        return int(fields[2]) if len(fields) == 4 and fields[0] == "OTA1" else None
+        if len(fields) == 4 and fields[0] == "OTA1":
+            return fields[1], int(fields[2])
     except ValueError:
-        return None
+        pass  # the application's own memory
+    return None, None
 
 
 def begin_test():
@@ -110,9 +112,13 @@ def begin_test():
     if cause == machine.DEEPSLEEP_RESET:
         machine.reset()
     if cause == machine.SOFT_RESET:
-        deadline = noted_deadline()
-        left = read_deadline() if deadline is None else time.ticks_diff(deadline, time.ticks_ms())
+        stage, deadline = noted()
+        if stage is None:
+            deadline = time.ticks_add(time.ticks_ms(), read_deadline())
+        left = time.ticks_diff(deadline, time.ticks_ms())
         machine.WDT(timeout=max(1, left))
+        if stage not in ("boot", "selftest"):  # there the self-test was broken off
+            note("repl", deadline)  # until main.py goes on
         print("boot: image under test, %d s left" % (left // 1000))
         return None
     milliseconds = read_deadline()

@@ -31,6 +31,42 @@ def status():
     console.show(Agent.current)
 
 
+def history():
+    """Print the last eight results with their causes, newest first."""
+    from . import console
+
+    console.history(Agent.current)
+
+
+def check_for_update():
+    """Let the live agent ask the job service for work."""
+    _commands().check_for_update(Agent.current)
+
+
+def accept():
+    """Accept the image under test through the live agent."""
+    _commands().accept(Agent.current)
+
+
+def verify():
+    """Hash both slots again and print whether they are what their trailers say."""
+    _commands().verify()
+
+
+def rollback(yes=False):
+    """Ask, then return to the image in the other slot, which must prove itself like a new one.
+
+    yes (bool): do not ask.
+    """
+    _commands().rollback(Agent.current, yes)
+
+
+def _commands():
+    from . import commands
+
+    return commands
+
+
 def crashed(error):
     """Tell that the application died of `error`: an image under test is rolled back at once."""
     from . import chip, journal, slots

@@ -16,7 +16,7 @@ to run again.
 
 from . import channel, chip, jobs, package, recovery, slots, trust
 from . import journal as phases
-from .compat import const, sleep_ms
+from .compat import const, sleep_ms, ticks_diff, ticks_ms
 from .download import Download, Readback
 from .errors import (
     AbortedError,
@@ -90,6 +90,7 @@ class Agent:
         self._named = False
         self._consent = False
         self._tested = False
+        self._stepped = ticks_ms()
         self._phase = self._ask
         self._recover()
         Agent.current = self
@@ -121,6 +122,22 @@ class Agent:
         download = self._download
         return None if download is None else (download.received, download.blocks)
 
+    @property
+    def silent_ms(self):
+        """Milliseconds since the application called step()."""
+        return ticks_diff(ticks_ms(), self._stepped)
+
+    @property
+    def missing(self):
+        """What the image under test lacks beside the application's yes.
+
+        "self-test": boot.py's own was broken off, so that it can not be accepted; "job": the job
+        service has not named the job yet; None. A rollback by a person needs no job.
+        """
+        if not self._tested:
+            return "self-test"
+        return None if self._named or self.journal.origin == phases.PERSON else "job"
+
     def start(self):
         """Subscribe and begin, or go on. To be called after every successful connect.
 
@@ -146,6 +163,7 @@ class Agent:
         Raises OSError when the client does, FlashError when the journal cannot be written.
         """
         chip.feed()
+        self._stepped = ticks_ms()
         if self._gate != READY or not self._online:
             return _IDLE_MS
         try:
@@ -203,13 +221,16 @@ class Agent:
         self._timer.now()
 
     def accept(self):
-        """Agree to keep the image under test. Final once the job service named the job.
+        """Agree to keep the image under test. Final once nothing is `missing`.
 
-        Raises StateError when no image is being tested.
+        Raises StateError when no image is being tested, ActivateError.
         """
         if self._phase != self._prove:
             raise StateError("there is no image under test to accept")
-        self._consent = True
+        if self.missing:
+            self._consent = True
+        else:
+            self._keep()
 
     def reject(self, reason="rejected by the application"):
         """Refuse the image under test (resets, the old image returns), or the verified one."""
@@ -296,6 +317,8 @@ class Agent:
             self._phase = self._prove
         elif action == recovery.ACCEPTED:
             self._accepted()
+        elif action == recovery.ACTIVATE and self.journal.origin == phases.PERSON:
+            self._fall_back_again()
         elif action == recovery.ACTIVATE:
             self.journal.save(phase=phases.VERIFIED, agreed=True)
         elif action == recovery.FAILED:
@@ -304,8 +327,17 @@ class Agent:
             rejected = why == RejectedError.cause
             error = RejectedError(sentence) if rejected else RolledBackError(sentence, why)
             self._finish(jobs.FAILED, error)
-        if self.journal.result:
+        if self.journal.result and action != recovery.TEST:
             self._phase = self._report
+
+    def _fall_back_again(self):
+        """A power cut broke off what a person asked for; see `fallback`."""
+        from . import fallback
+
+        try:
+            fallback.again(self._slots, self.journal, self._keys(), self._buf)
+        except OtaError as error:
+            self._finish(jobs.FAILED, error)
 
     # -- the loop ---------------------------------------------------------------------------
 
@@ -427,16 +459,24 @@ class Agent:
         """This image is under test: reach the service, hear the job named, ask the application."""
         if not self._tested:
             return _IDLE_MS  # boot.py's self-test was broken off: only the deadline follows
-        if self._named and self._consent:
-            self._slots.mark_valid()
-            chip.end_test()
-            self._accepted()
+        if self._consent and not self.missing:
+            self._keep()
+            return 0
+        if self.journal.origin == phases.PERSON and not self._named:
+            self._named = True  # by a person, not by the service
+            self._callback(EVENT_START_TEST, self.running[0])
             return 0
         chip.note("handler" if self._named else "broker")
         if self._timer.left == 0 and not self._named:
             self._timer.later()
             self._channel.ask()
         return min(self._timer.left, _IDLE_MS)
+
+    def _keep(self):
+        """The image under test has proved itself."""
+        self._slots.mark_valid()
+        chip.end_test()
+        self._accepted()
 
     def _report(self):
         """A result is not yet acknowledged: tell it again."""
@@ -478,6 +518,8 @@ class Agent:
         known = self.journal.job
         if job is None or self._named or (known and job.job_id != known):
             return
+        if self.journal.origin == phases.PERSON:
+            return  # jobs come after the test
         if not known:
             if not job.in_self_test:
                 return
@@ -623,7 +665,9 @@ class Agent:
     def _accepted(self):
         """The new image is VALID in otadata: note it in one write, then tell."""
         version, sequence = self.running
-        details = jobs.status_details("accepted v" + version, version=version)
+        details = jobs.status_details(
+            "accepted v" + version, detail=self.journal.detail, version=version
+        )
         self._end(
             jobs.SUCCEEDED, details, floor=max(self.journal.floor, self.journal.sequence, sequence)
         )

@@ -1,4 +1,9 @@
-"""What a person at the REPL sees of the agent, in 80 columns."""
+"""What a person at the REPL sees of the agent, in 79 columns. `commands` holds what may be asked.
+
+Prints sentences; an OtaError becomes its own. Nothing here ends a test that is under way, by a
+reset, by feeding the watchdog or by booting another slot: the seconds left are printed.
+agent: the live Agent, or None where main.py has not made one.
+"""
 
 from . import chip, slots, trust
 from . import journal as phases
@@ -23,28 +28,63 @@ _PHASES = {
     phases.TESTING: "under test",
 }
 
+_COLUMNS = 79
+_INDENT = " " * 10
+# An agent that was not stepped for so long was stopped (ms).
+_SILENT_MS = 3000
+START_AGAIN = "main.py was stopped: Ctrl-D at this prompt starts it again"
 
+
+def say(text, indent=""):
+    """Print `text`, broken between words; all lines but the first begin with `indent`."""
+    while len(text) > _COLUMNS:
+        at = text.rfind(" ", len(indent) + 1, _COLUMNS + 1)
+        if at < 0:
+            at = _COLUMNS
+        print(text[:at].rstrip())
+        text = indent + text[at:].lstrip()
+    print(text)
+
+
+def put(text):
+    """Print `text`; the line goes on."""
+    print(text, end="")
+
+
+def told(action):
+    """Make an OtaError of `action` the sentence it carries."""
+
+    def call(*arguments):
+        try:
+            action(*arguments)
+        except OtaError as error:
+            say(str(error))
+
+    return call
+
+
+@told
 def show(agent):
-    """Print the status. agent: the live Agent, or None."""
+    """Print the status."""
     for line in lines(agent):
-        print(line[:79])
+        say(line, _INDENT)
 
 
 def lines(agent):
-    """Return the status as a list of lines."""
-    try:
-        pair = slots.Slots()
-    except OtaError as error:
-        return ["No updates: %s" % error]
-    journal = agent.journal if agent else phases.Journal()
-    text, sequence = _slot(pair, pair.running)
-    out = ["Runs      %s" % text, "Other     %s" % _slot(pair, pair.other)[0]]
+    """Return the status as a list of lines. Raises SettingsError without two OTA slots."""
+    pair = look()
+    journal = journal_of(agent)
+    buf = bytearray(slots.SECTOR)
+    text, sequence = _slot(pair, pair.running, buf)
+    out = ["Runs      %s" % text, "Other     %s" % _slot(pair, pair.other, buf)[0]]
     floor = max(journal.floor, sequence if pair.state(pair.running) == slots.VALID else 0)
-    left = chip.test_ends_in()
-    if pair.pending and left is not None:
-        out.append("Test      accepted within %d s, or rolled back" % (left // 1000))
+    left = _seconds_left(pair)
+    if left is not None:
+        out.append("Test      accepted within %d s, or rolled back" % left)
     if agent:
         out.append("Agent     %s  %s" % (agent.state, agent.stats))
+        if is_stopped(agent):
+            out.append(_INDENT + START_AGAIN)
     else:
         out.append("Agent     not running; this is from flash")
     out.append("Job       %s" % _job(agent, journal))
@@ -55,18 +95,59 @@ def lines(agent):
         out.append("Warning   the bootloader has no rollback: firmware updates are refused")
     if chip.unix_time() is None:
         out.append("Clock     not set: expiry dates cannot be judged")
-    history = journal.history()
-    if history:
-        last = history[0]
-        out.append("Last      %s  job %s  %s" % (last["status"], last["job"], last["cause"]))
-        if last["detail"]:
-            out.append("          %s" % last["detail"])
+    results = journal.history()
+    if results:
+        out.extend(_result(results[0], "Last      "))
     return out
 
 
-def _slot(pair, slot):
+@told
+def history(agent):
+    """Print the last results, newest first."""
+    results = journal_of(agent).history()
+    if not results:
+        say("No update has ended on this board yet.")
+    for result in results:
+        for line in _result(result, ""):
+            say(line, _INDENT)
+    say_what_is_left(look())
+
+
+def look():
+    """Return the slots as they are; a test under way gets the note that somebody is at the REPL."""
+    pair = slots.Slots()
+    if pair.pending:
+        noted = chip.noted()
+        if noted and noted[0] not in ("boot", "selftest"):
+            chip.note(chip.STOPPED)
+    return pair
+
+
+def journal_of(agent):
+    """Return the agent's journal, or the one in flash."""
+    return agent.journal if agent else phases.Journal()
+
+
+def _seconds_left(pair):
+    left = chip.test_ends_in() if pair.pending else None
+    return None if left is None else left // 1000
+
+
+def say_what_is_left(pair):
+    """Print how long a test that is under way still takes."""
+    left = _seconds_left(pair)
+    if left is not None:
+        say("A test is under way: accepted within %d s, or rolled back." % left)
+
+
+def is_stopped(agent):
+    """Say whether the application no longer steps its agent."""
+    return not 0 <= agent.silent_ms <= _SILENT_MS  # the milliseconds wrap after days
+
+
+def _slot(pair, slot, buf):
     """Return (what the slot holds, its sequence)."""
-    trailer = slot.read_trailer(bytearray(slots.SECTOR))
+    trailer = slot.read_trailer(buf)
     text, sequence = "flashed by cable, version 0.0.0", 0
     if trailer:
         try:
@@ -81,12 +162,22 @@ def _slot(pair, slot):
 
 
 def _job(agent, journal):
-    if not journal.job or journal.phase not in _PHASES:
+    if journal.phase not in _PHASES or not (journal.job or journal.origin == phases.PERSON):
         return journal.job or "none"
-    text = "%s  %s" % (journal.job, _PHASES[journal.phase])
+    text = "%s  %s" % (journal.job or "a rollback by a person", _PHASES[journal.phase])
     progress = agent.progress if agent else None
     if progress:
         text += "  %d/%d blocks" % progress
     elif journal.phase == phases.RECEIVING and journal.next:
         text += "  %d KB safe" % (journal.next // 1024)
     return text
+
+
+def _result(result, head):
+    """Return one entry of the history as lines; `head` begins the first."""
+    who = "by a person" if result.get("origin") == phases.PERSON else "job " + result["job"]
+    words = [result["status"], who, "sequence %d" % result["sequence"], result["cause"]]
+    out = [(head + "  ".join(words)).rstrip()]
+    if result["detail"]:
+        out.append(_INDENT + result["detail"])
+    return out

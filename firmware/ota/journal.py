@@ -17,7 +17,8 @@ version counts as lost. otadata decides what runs; the journal only explains.
     cause     why the test failed, with `detail`, one sentence; written by boot.py or the agent
     result    {"job", "status", "details"}: not yet acknowledged by the service
     no_rollback  True once the bootloader turned out to have no rollback
-A second blob keeps the last eight results, newest first.
+A second blob keeps the last eight results, newest first: status, origin, job, sequence of the
+package, version that ran afterwards, cause and detail of each.
 """
 
 import json
@@ -34,6 +35,9 @@ ACTIVATED = "ACTIVATED"
 TESTING = "TESTING"
 ACCEPTED = "ACCEPTED"
 FAILED = "FAILED"
+
+# An origin: ota.rollback() at the REPL.
+PERSON = "person"
 
 _VERSION = const(1)
 _KEEP = const(8)
@@ -93,7 +97,7 @@ class Journal:
         fields = {"v": _VERSION}
         for key in _FIELDS:
             fields[key] = getattr(self, key)
-        _write(self._nvs, "journal", fields)
+        _write(self._nvs, "journal", _encode(fields))
         self.lost = False
 
     def finish(self, **changes):
@@ -105,12 +109,15 @@ class Journal:
     def conclude(self, status, details, **changes):
         """End the update in flight: journal the result, unacknowledged, then the history.
 
-        status: SUCCEEDED or FAILED of the job service; details: its statusDetails. Raises
-        FlashError.
+        status: SUCCEEDED or FAILED of the job service; details: its statusDetails. Without a job
+        nobody is told, and an older result stays unacknowledged. Raises FlashError.
         """
-        result = {"job": self.job, "status": status, "details": details} if self.job else None
+        result = self.result
+        if self.job:
+            result = {"job": self.job, "status": status, "details": details}
         entry = {
             "status": status,
+            "origin": self.origin,
             "job": self.job,
             "sequence": self.sequence,
             "version": details.get("version"),
@@ -119,7 +126,12 @@ class Journal:
         }
         phase = ACCEPTED if status == "SUCCEEDED" else NONE
         self.finish(phase=phase, result=result, **changes)
-        _write(self._nvs, "history", ([entry] + self.history())[:_KEEP])
+        entries = ([entry] + self.history())[:_KEEP]
+        data = _encode(entries)
+        while len(data) > _MAX_BLOB:
+            entries.pop()
+            data = _encode(entries)
+        _write(self._nvs, "history", data)
 
     def history(self):
         """Return the last results, newest first: a list of dicts."""
@@ -140,9 +152,13 @@ def _read(nvs, key):
         return None
 
 
-def _write(nvs, key, value):
+def _encode(value):
+    return json.dumps(value, separators=(",", ":")).encode()
+
+
+def _write(nvs, key, data):
     try:
-        nvs.set_blob(key, json.dumps(value).encode())
+        nvs.set_blob(key, data)
         nvs.commit()
     except OSError as error:
         raise FlashError("NVS would not take the %s: %s" % (key, error))

@@ -17,6 +17,7 @@ Running slot R, other slot O; rows in the order in which they are tried.
 """
 
 from . import journal as phases
+from .chip import STOPPED
 from .compat import const
 from .slots import ABORTED, NEW, PENDING, VALID
 
@@ -81,6 +82,8 @@ def explain(journal, cause, note):
     if note is None:
         return "crash", "the bootloader refused the new image, or it died before boot.py"
     stage, left = note
+    if cause == "watchdog" and stage == STOPPED:
+        return "stopped", "main.py was stopped at the REPL, and did not go on within the deadline"
     if cause != "watchdog":
         return "crash", "the chip was reset at stage %s of the test" % stage
     if stage in _ALIVE and left < _ALIVE_MS:

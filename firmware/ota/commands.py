@@ -1,0 +1,129 @@
+"""What a person at the REPL may ask of the board; `console` has the rules.
+
+agent: the live Agent, or None where main.py has not made one.
+"""
+
+from . import slots, trust
+from .console import START_AGAIN, is_stopped, journal_of, look, put, say, say_what_is_left, told
+from .errors import OtaError, StateError
+from .rehash import manifest_of, rehash
+from .settings import trusted_keys
+
+
+@told
+def check_for_update(agent):
+    """Let the agent ask the job service for work."""
+    if _live(agent).state == "NotReady":
+        raise StateError("The agent is not connected; it asks by itself when it is.")
+    agent.check_for_update()
+    if is_stopped(agent):
+        say(START_AGAIN + ", and it asks.")
+    elif agent.state == "Suspended":
+        say("The agent is suspended; it asks after agent.resume().")
+    else:
+        say("The agent asks the job service at its next step.")
+    say_what_is_left(look())
+
+
+@told
+def accept(agent):
+    """Accept the image under test."""
+    pair = look()
+    if not pair.pending:
+        raise StateError("There is no image under test to accept.")
+    missing = _live(agent).missing
+    if missing == "self-test":
+        say("It cannot be accepted: boot.py's self-test was broken off.")
+    else:
+        agent.accept()
+        if missing:
+            say(
+                "Noted. It is accepted as soon as the job service names its job, if the "
+                "application goes on. Ctrl-D starts a stopped main.py again, and the test goes on."
+            )
+        else:
+            say("Accepted: version %s stays." % agent.running[0])
+    say_what_is_left(pair)
+
+
+@told
+def verify():
+    """Hash both slots again and compare them with their trailers."""
+    pair = look()
+    say_what_is_left(pair)
+    buf = bytearray(slots.SECTOR)
+    keys = trust.load_keys(trusted_keys())
+    for slot in (pair.running, pair.other):
+        _compare(slot, keys, buf)
+    say_what_is_left(pair)
+
+
+@told
+def rollback(agent, yes):
+    """Return to the image in the other slot. yes (bool): do not ask."""
+    from . import fallback
+
+    pair = look()
+    journal = journal_of(agent)
+    buf = bytearray(slots.SECTOR)
+    keys = trust.load_keys(trusted_keys())
+    running = _running(pair.running, keys, buf)
+    try:
+        manifest = fallback.find(pair, journal, running[1], keys, buf)
+    except OtaError as error:
+        say("No rollback: %s." % error)
+        say_what_is_left(pair)
+        return
+    here, there = pair.running.label, pair.other.label
+    say("%s runs version %s; %s holds version %s." % (here, running[0], there, manifest.version))
+    if not yes and input("Type yes to boot %s: " % there).strip() != "yes":
+        say("Nothing was changed.")
+        return
+    say("If %s is right, the board restarts and tests it." % there)
+    busy = agent is not None and agent.state != "Suspended"
+    if busy:
+        agent.suspend()
+    try:
+        fallback.begin(pair, journal, manifest, running, buf, _dot)
+    finally:
+        put("\n")
+        if busy:
+            agent.resume()
+
+
+def _live(agent):
+    if agent is None:
+        raise StateError("No agent is alive: main.py has not made one since the last start.")
+    return agent
+
+
+def _compare(slot, keys, buf):
+    """Print how the slot compares with its trailer."""
+    try:
+        manifest = manifest_of(slot, keys, buf)
+    except OtaError as error:
+        say("%s  trailer not believed: %s" % (slot.label, error), "  ")
+        return
+    put(slot.label + "  ")
+    if manifest is None:
+        empty = slot.chip_id() is None
+        say("empty" if empty else "no trailer: flashed by cable, or not complete yet")
+        return
+    try:
+        rehash(slot, manifest, buf, _dot)
+        say(" matches version " + manifest.version)
+    except OtaError as error:
+        say(" differs: %s" % error)
+
+
+def _running(slot, keys, buf):
+    """Return (version, sequence) of the running image, ("0.0.0", 0) without a trailer."""
+    try:
+        manifest = manifest_of(slot, keys, buf)
+    except OtaError:
+        manifest = None
+    return (manifest.version, manifest.sequence) if manifest else ("0.0.0", 0)
+
+
+def _dot():
+    put(".")
