@@ -4,11 +4,16 @@ Knows no MQTT and no clock: it says what to ask for, takes what came, and raises
 Nothing is erased before the head is verified and admitted.
 """
 
+import gc
 from hashlib import sha256
 
-from . import fill, package, stream
+from . import package, stream
+from .compat import const, mem_free
 from .errors import BlockRangeError, ImageError, JobError
 from .slots import SECTOR, check_image
+
+# Free heap (bytes) with which flash is written 64 KB at a time. Only chips with PSRAM have as much.
+_PLENTY = const(1114112)
 
 
 class Readback:
@@ -160,13 +165,12 @@ class Download:
         present = self._admit(manifest)
         firmware = manifest.component(package.FIRMWARE)
         size = self._block_size
-        window = self._window_size * size
-        filling = fill.choose(self._slot, firmware.length, window, size, self._wide, self._buf)
+        filling = self._choose_fill(firmware.length)
         written = max(0, present - firmware.offset)
         written -= written % (filling.group or SECTOR)
         first = (firmware.offset + written) // size
         same = self._slot.begin(manifest.record, self._buf)
-        filling.begin(max(0, first * size - firmware.offset), same)
+        filling.begin(max(0, first * size - firmware.offset), same and size >= SECTOR)
         self._window = stream.Window(
             self._job.file_size, size, self._window_size, first, filling.group // size
         )
@@ -174,6 +178,20 @@ class Download:
         self._fill = filling
         self._asked = 0
         self.manifest = manifest
+
+    def _choose_fill(self, length):
+        """Return how the slot is filled. Imported only now: verifying the head took the heap."""
+        size = self._block_size
+        gc.collect()
+        if self._wide and mem_free() >= _PLENTY:
+            from . import wide
+
+            filling = wide.find(self._slot, length, size, self._buf)
+            if filling:
+                return filling
+        from .fill import Fill
+
+        return Fill(self._slot, length, self._window_size * size, self._buf)
 
     def _store(self, offset, data):
         """Write what of `data`, at `offset` of the package, belongs to the firmware."""

@@ -5,48 +5,22 @@ when flash is erased and programmed; `slots.Slot` does it. While nothing comes o
 `work` does what the flash needs next, so that neither waits for the other.
 """
 
-import gc
-
-from .compat import const, mem_free
 from .slots import SECTOR
-
-# Bytes of heap that must stay free beside a buffer of 64 KB. Only chips with PSRAM have as much.
-_PLENTY = const(1048576)
-_BLOCK = const(65536)
-
-
-def choose(slot, length, window, block_size, wide, buf):
-    """Return the fill for an image of `length` bytes: 64 KB at a time or sector by sector.
-
-    window: bytes of a request; block_size: bytes; wide: whether 64 KB at a time is allowed. It also
-    takes much free heap, blocks that do not cross a sector's border, and a slot that begins at a
-    multiple of 64 KB (ESP-IDF erases 64 KB by one command only there). buf: scratch, 4096 bytes.
-    """
-    if wide and block_size <= SECTOR and slot.address % _BLOCK == 0:
-        gc.collect()
-        if mem_free() >= _PLENTY + _BLOCK:
-            try:
-                from .wide import WideFill
-
-                return WideFill(slot, length, buf)
-            except MemoryError:
-                pass  # no 64 KB in one piece
-    return Fill(slot, length, window, block_size, buf)
 
 
 class Fill:
-    """Sector by sector, each written as soon as it comes. Arguments as `choose`.
+    """An image of `length` bytes, each of its sectors written as soon as it comes.
 
-    group: bytes that a request must not reach over, 0 for any.
+    slot: slots.Slot; window: bytes of a request; buf: scratch, 4096 bytes.
+    group: a request must not reach over a multiple of so many bytes, 0 for any.
     """
 
     group = 0
 
-    def __init__(self, slot, length, window, block_size, buf):
+    def __init__(self, slot, length, window, buf):
         self._slot = slot
         self._end = (length + SECTOR - 1) // SECTOR
         self._ahead = (window + SECTOR - 1) // SECTOR
-        self._whole = block_size >= SECTOR
         self._view = memoryview(buf)
         # Sectors from _kept on, up to _erased, are erased or written; the slot may hold bytes of
         # this very image only before _kept.
@@ -54,9 +28,12 @@ class Fill:
         self._erased = 0
 
     def begin(self, written, same):
-        """Start behind the first `written` bytes. same: the slot may hold more of this image."""
+        """Start behind the first `written` bytes.
+
+        same: whether the slot may hold more of this very image; only for blocks of whole sectors.
+        """
         self._kept = self._erased = (written + SECTOR - 1) // SECTOR
-        if same and self._whole:
+        if same:
             self._kept = self._erased = self._end
 
     def write(self, offset, data):

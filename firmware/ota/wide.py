@@ -11,6 +11,20 @@ from .slots import SECTOR
 _BLOCK = const(65536)
 
 
+def find(slot, length, block_size, buf):
+    """Return a WideFill, or None where none can be had.
+
+    It takes 64 KB of heap in one piece, blocks that do not cross a sector's border, and a slot that
+    begins at a multiple of 64 KB. block_size: bytes; buf: scratch, 4096 bytes.
+    """
+    if block_size > SECTOR or slot.address % _BLOCK:
+        return None
+    try:
+        return WideFill(slot, length, buf)
+    except MemoryError:
+        return None
+
+
 class WideFill:
     """Collects 64 KB, then writes them. Methods as those of `fill.Fill`. Raises MemoryError."""
 

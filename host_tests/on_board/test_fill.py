@@ -3,10 +3,10 @@
 from chip_bench import Bench
 from expect import raises
 from mutation import Mutations
-from ota import fill, slots
+from ota import slots, wide
 from ota.compat import mem_free
 from ota.errors import FlashError
-from ota.wide import WideFill
+from ota.fill import Fill
 
 SECTOR = 4096
 BLOCK = 65536
@@ -50,12 +50,8 @@ def image(length, seed=1):
     return memoryview(data)
 
 
-def filler(slot, length, window=8 * SECTOR, block_size=SECTOR):
-    return fill.Fill(slot, length, window, block_size, bytearray(SECTOR))
-
-
-def begun(slot, length, written=0, same=False, **sizes):
-    filling = filler(slot, length, **sizes)
+def begun(slot, length, written=0, same=False, window=8 * SECTOR):
+    filling = Fill(slot, length, window, bytearray(SECTOR))
     filling.begin(written, same)
     return filling
 
@@ -83,7 +79,7 @@ def test_any_order_within_a_window_reads_back_and_erases_each_sector_once():
     for size in (1024, 4096, 16384):
         slot = counted()
         data = image(20 * SECTOR - 48)
-        filling = begun(slot, len(data), window=4 * size, block_size=size)
+        filling = begun(slot, len(data), window=4 * size)
         blocks = (len(data) + size - 1) // size
         first = 0
         here = []
@@ -179,7 +175,7 @@ def test_a_block_of_four_sectors_keeps_what_is_equal_of_it():
     data = image(16 * SECTOR)
     write(begun(slot, len(data)), data, range(2))
     slot.forget()
-    filling = begun(slot, len(data), same=True, block_size=4 * SECTOR, window=8 * SECTOR)
+    filling = begun(slot, len(data), same=True)
     write(filling, data, range(4), 4 * SECTOR)
     assert holds(slot, data)
     assert sorted(slot.erased) == list(range(2, 16))
@@ -202,8 +198,8 @@ def test_a_fill_stays_within_the_slot():
 # -- 64 KB at a time -----------------------------------------------------------------------------
 
 
-def wide(slot, length, written=0):
-    filling = WideFill(slot, length, bytearray(SECTOR))
+def wide_fill(slot, length, written=0):
+    filling = wide.WideFill(slot, length, bytearray(SECTOR))
     filling.begin(written, False)
     return filling
 
@@ -211,7 +207,7 @@ def wide(slot, length, written=0):
 def test_64_kb_are_collected_in_any_order_and_written_at_once():
     slot = counted()
     data = image(2 * BLOCK + 5 * 1024 + 16)
-    filling = wide(slot, len(data))
+    filling = wide_fill(slot, len(data))
     for block in range(63, -1, -1):
         assert not filling.work(0)
         write(filling, data, [block], 1024)
@@ -236,7 +232,7 @@ def test_equal_64_kb_are_left_alone():
     slot = counted()
     data = image(3 * BLOCK)
     write(begun(slot, len(data)), data, range(40))
-    filling = wide(slot, len(data), BLOCK)
+    filling = wide_fill(slot, len(data), BLOCK)
     write(filling, data, range(16, 48))
     filling.finish()
     assert slot.replaced == [(2 * BLOCK, BLOCK)]
@@ -247,60 +243,41 @@ def test_a_cut_while_64_kb_are_written_costs_those_only():
     bench = Bench()
     slot = slots.Slots().other
     data = image(2 * BLOCK)
-    filling = wide(slot, len(data))
+    filling = wide_fill(slot, len(data))
     write(filling, data, range(17))
     write(filling, data, range(17, 32))
     assert bench.cut(filling.finish, 1)
     bench.boot(1)
     slot = slots.Slots().other
     assert holds(slot, data[:BLOCK])
-    filling = wide(slot, len(data), filling.safe(len(data)))
+    filling = wide_fill(slot, len(data), filling.safe(len(data)))
     write(filling, data, range(16, 32))
     filling.finish()
     assert holds(slot, data)
 
 
-# -- the choice ----------------------------------------------------------------------------------
+# -- where 64 KB at a time can be had --------------------------------------------------------------
 
 
-def chosen(free, block_size=SECTOR, allowed=1, address=None):
+def test_blocks_that_cross_sectors_and_slots_that_lie_askew_rule_it_out():
     slot = counted()
-    slot.address = slot.address if address is None else address
-    real, fill.mem_free = fill.mem_free, lambda: free
-    try:
-        found = fill.choose(slot, 1000, 8 * SECTOR, block_size, allowed, bytearray(SECTOR))
-    finally:
-        fill.mem_free = real
-    return type(found)
+    buf = bytearray(SECTOR)
+    assert type(wide.find(slot, 1000, 4096, buf)) is wide.WideFill
+    assert type(wide.find(slot, 1000, 256, buf)) is wide.WideFill
+    assert wide.find(slot, 1000, 8192, buf) is None
+    slot.address += SECTOR
+    assert wide.find(slot, 1000, 4096, buf) is None
 
 
-def test_64_kb_at_a_time_takes_plenty_of_heap():
-    assert chosen((1 << 20) + BLOCK) is WideFill
-    assert chosen((1 << 20) + BLOCK - 1) is fill.Fill
-    assert chosen(160_000) is fill.Fill
-
-
-def test_64_kb_at_a_time_can_be_switched_off():
-    assert chosen(8 << 20, allowed=0) is fill.Fill
-
-
-def test_blocks_that_cross_and_slots_that_lie_askew_go_sector_by_sector():
-    assert chosen(8 << 20, block_size=256) is WideFill
-    assert chosen(8 << 20, block_size=8192) is fill.Fill
-    assert chosen(8 << 20, address=0x11000) is fill.Fill
-
-
-def test_where_64_kb_are_not_to_be_had_in_one_piece_sectors_are_written():
-    from ota import wide as module
-
+def test_without_64_kb_in_one_piece_there_is_none():
     def none(*arguments):
         raise MemoryError("memory allocation failed, allocating 65536 bytes")
 
-    real, module.WideFill = module.WideFill, none
+    real, wide.WideFill = wide.WideFill, none
     try:
-        assert chosen(8 << 20) is fill.Fill
+        assert wide.find(counted(), 1000, 4096, bytearray(SECTOR)) is None
     finally:
-        module.WideFill = real
+        wide.WideFill = real
 
 
 def test_the_free_heap_is_a_number_on_every_interpreter():
