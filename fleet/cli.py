@@ -12,6 +12,8 @@ from fleet import config as configuration
 from fleet import image, keys, package, report
 from fleet import publish as publishing
 from fleet import watch as watching
+from fleet.cli_identity import broker_config, doctor, provision, revoke
+from fleet.cli_parts import address, read_config, short, toml_path
 from fleet.client import Clients, translated
 from fleet.errors import FleetError
 
@@ -63,23 +65,15 @@ def main(ctx: click.Context, config_path: Path) -> None:
     ctx.obj = config_path
 
 
-def _config() -> configuration.Config:
-    path: Path = click.get_current_context().obj
-    return configuration.load(path)
-
-
-def _address(_ctx: click.Context, _param: click.Parameter, value: str) -> configuration.Address:
-    try:
-        return configuration.parse_address(value)
-    except ValueError as error:
-        raise click.BadParameter(str(error)) from error
-
-
 def _number(_ctx: click.Context, _param: click.Parameter, value: str) -> int:
     try:
         return int(value, 0)
     except ValueError as error:
         raise click.BadParameter(f"{value!r} is no number, such as 65536 or 0x10000") from error
+
+
+for command in (provision, broker_config, revoke, doctor):
+    main.add_command(command)
 
 
 @main.command()
@@ -95,7 +89,7 @@ def _number(_ctx: click.Context, _param: click.Parameter, value: str) -> int:
 )
 @click.option(
     "--broker",
-    callback=_address,
+    callback=address,
     metavar="HOST:PORT",
     default="127.0.0.1:1883",
     show_default=True,
@@ -107,7 +101,7 @@ def init(product: str, chip: str, slot_size: int, broker: configuration.Address,
 
     Nothing is ever overwritten.
     """
-    path: Path = click.get_current_context().obj
+    path = toml_path()
     if path.name != configuration.FILE_NAME:
         raise click.UsageError(f"init writes a file called {configuration.FILE_NAME}")
     written = configuration.create(
@@ -119,7 +113,7 @@ def init(product: str, chip: str, slot_size: int, broker: configuration.Address,
         tls=tls,
     )
     for file in written:
-        click.echo(f"wrote {_short(file)}")
+        click.echo(f"wrote {short(file)}")
 
 
 @main.command()
@@ -130,7 +124,7 @@ def keygen(path: Path | None) -> None:
     Without PATH, the files that fleet.toml names. Neither is ever overwritten.
     """
     if path is None:
-        config = _config()
+        config = read_config()
         private_path, public_path = config.signing_key, config.public_key
     else:
         private_path, public_path = path, path.with_suffix(".pub.pem")
@@ -139,8 +133,8 @@ def keygen(path: Path | None) -> None:
     key = keys.generate()
     keys.write_private(key, private_path)
     keys.write_public(key.public_key(), public_path)
-    click.echo(f"wrote {_short(private_path)} (key {keys.kid(key.public_key()).hex()})")
-    click.echo(f"wrote {_short(public_path)}, for the boards' /etc/trusted_keys.pem")
+    click.echo(f"wrote {short(private_path)} (key {keys.kid(key.public_key()).hex()})")
+    click.echo(f"wrote {short(public_path)}, for the boards' /etc/trusted_keys.pem")
 
 
 @main.command()
@@ -179,7 +173,7 @@ def pack(
     IMAGE is an ESP32 application image (.app-bin), or MicroPython's merged download, out of which
     the application is taken.
     """
-    config = _config()
+    config = read_config()
     found = image.firmware(_read(image_path), chip=config.chip, slot_size=config.slot_size)
     created = int(time.time())
     data = package.build(
@@ -231,7 +225,7 @@ def inspect(file: Path) -> None:
             rows.append(("", image.application(data[component.offset : end]).summary))
     for name, value in rows:
         click.echo(f"  {name:<12}{value}")
-    head.verify(keys.read_public(_config().public_key))
+    head.verify(keys.read_public(read_config().public_key))
     click.echo("  signature holds")
 
 
@@ -250,7 +244,7 @@ def serve(die_with_parent: bool, verbose: bool) -> None:
         level=logging.INFO if verbose else logging.WARNING,
         format="%(asctime)s %(levelname)s %(name)s: %(message)s",
     )
-    service.run(_config(), die_with_parent=die_with_parent, announce=click.echo)
+    service.run(read_config(), die_with_parent=die_with_parent, announce=click.echo)
 
 
 @main.command()
@@ -274,7 +268,7 @@ def publish(
 
     A package of another product, chip, size or key is refused here already.
     """
-    config = _config()
+    config = read_config()
     data = _read(file)
     if not force:
         publishing.check(data, config)
@@ -304,7 +298,7 @@ def publish(
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def status(things: tuple[str, ...], jobs: int, as_json: bool) -> None:
     """Show every board, or these, with its latest updates and what it said about them."""
-    found = report.of_fleet(Clients(_config()), jobs)
+    found = report.of_fleet(Clients(read_config()), jobs)
     unknown = [thing for thing in things if thing not in found]
     if unknown:
         raise FleetError(f"the service knows no board {', '.join(unknown)}")
@@ -325,7 +319,7 @@ def watch(job: str, timeout: float | None) -> None:
 
     Exits with 0 only when every board SUCCEEDED.
     """
-    if not watching.watch(_config(), job, timeout, Console()):
+    if not watching.watch(read_config(), job, timeout, Console()):
         click.get_current_context().exit(1)
 
 
@@ -335,18 +329,13 @@ def watch(job: str, timeout: float | None) -> None:
 @click.option("--force", is_flag=True, help="Also on boards that have begun.")
 def cancel(job: str, thing: str | None, force: bool) -> None:
     """Cancel JOB on the boards that have not begun it."""
-    iot = Clients(_config()).iot
+    iot = Clients(read_config()).iot
     if thing is None:
         iot.cancel_job(jobId=job, force=force)
         click.echo(f"canceled {job}")
     else:
         iot.cancel_job_execution(jobId=job, thingName=thing, force=force)
         click.echo(f"canceled {job} on {thing}")
-
-
-def _short(path: Path) -> str:
-    here = Path.cwd()
-    return str(path.relative_to(here)) if path.is_relative_to(here) else str(path)
 
 
 def _date(seconds: int) -> str:

@@ -69,6 +69,21 @@ class Config:
     state: Path
     broker: Broker
 
+    @property
+    def authority(self) -> Path:
+        """The folder of the certificate authority."""
+        return self.folder / "ca"
+
+    @property
+    def boards(self) -> Path:
+        """The folder that holds one settings folder for each board."""
+        return self.folder / "boards"
+
+    @property
+    def broker_folder(self) -> Path:
+        """The folder from which mosquitto is started."""
+        return self.folder / "broker"
+
 
 @dataclass(frozen=True)
 class Credentials:

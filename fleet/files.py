@@ -54,3 +54,23 @@ def locked(path: Path) -> Iterator[None]:
     with file:
         fcntl.flock(file, fcntl.LOCK_EX)
         yield
+
+
+def folder(path: Path) -> None:
+    """Make a folder that only its owner can enter, with its parents. Raises FileError."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.mkdir(mode=0o700, exist_ok=True)
+    except OSError as error:
+        raise FileError(f"cannot make the folder {path}: {error.strerror}") from error
+
+
+def move_all(source: Path, target: Path) -> None:
+    """Move what is in one folder into another, over what is there. Raises FileError."""
+    folder(target)
+    try:
+        for path in source.iterdir():
+            path.replace(target / path.name)
+        source.rmdir()
+    except OSError as error:
+        raise FileError(f"cannot write into {target}: {error.strerror}") from error
