@@ -72,10 +72,10 @@ def wait_for(condition: Callable[[], object], what: str, timeout: float = 30) ->
         time.sleep(0.05)
 
 
-def listens(port: int) -> bool:
-    """Say whether something accepts connections on a local port."""
+def listens(port: int, address: str = "127.0.0.1") -> bool:
+    """Say whether something accepts connections on a port of this machine."""
     with contextlib.closing(socket.socket()) as probe:
-        return probe.connect_ex(("127.0.0.1", port)) == 0
+        return probe.connect_ex((address, port)) == 0
 
 
 @contextlib.contextmanager

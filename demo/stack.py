@@ -18,19 +18,35 @@ from tools.paths import VENV_BIN
 
 THING = "board-1"
 SSID = "sim"
+_LOOPBACK = "127.0.0.1"
+_EVERYWHERE = "0.0.0.0"  # noqa: S104 - where a real board is to reach the broker
 
 
 class Stack:
     """Everything that runs, below one folder that is emptied first.
 
     interpreter: of the boards, "micropython" or "cpython"; None: the best there is.
-    self_test_s: the boards' deadline for a new image, seconds.
+    self_test_s: the boards' deadline for a new image, seconds. tls: boards and service need
+    certificates at the broker, and are bound by its access list. host: address on which the broker
+    listens for boards; advertise: where boards reach it, host if not given.
     """
 
-    def __init__(self, folder: Path, *, interpreter: str | None = None, self_test_s: int = 20):
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        interpreter: str | None = None,
+        self_test_s: int = 20,
+        tls: bool = False,
+        host: str = "127.0.0.1",
+        advertise: str | None = None,
+    ):
         self.folder = folder
         self.interpreter = interpreter or boards.default_interpreter()
         self.self_test_s = self_test_s
+        self.tls = tls
+        self.host = host
+        self.advertise = advertise or (_LOOPBACK if host == _EVERYWHERE else host)
         self.broker_port = children.free_port()
         self._broker: subprocess.Popen[bytes] | None = None
         self._service: subprocess.Popen[bytes] | None = None
@@ -42,8 +58,9 @@ class Stack:
         self.folder.mkdir(parents=True)
         self._exit.callback(self._stop_all)
         try:
-            self.start_broker()
             self.fleet("init", "--broker", f"127.0.0.1:{self.broker_port}")
+            self._broker_settings = self._tls_broker() if self.tls else self._plain_broker()
+            self.start_broker()
             self.config = config.load(self.folder / config.FILE_NAME)
             self.start_service()
         except BaseException:
@@ -58,18 +75,29 @@ class Stack:
 
     def start_broker(self) -> None:
         """Start mosquitto on this run's port; raises NativeMissing, StartError."""
-        settings = self.folder / "mosquitto.conf"
-        lines = [
-            f"listener {self.broker_port} 127.0.0.1",
-            "allow_anonymous true",
-            "retain_available false",
-        ]
-        if os.geteuid() == 0:
-            lines.append("user root")  # a change of user would undo that it dies with this process
-        settings.write_text("\n".join(lines) + "\n")
-        command = [*natives.command("mosquitto"), "-c", str(settings)]
+        command = [*natives.command("mosquitto"), "-c", str(self._broker_settings)]
         self._broker = children.start(command, self.folder / "mosquitto.log")
-        children.wait_for(lambda: children.listens(self.broker_port), "the broker's start")
+        address = _LOOPBACK if self.host == _EVERYWHERE else self.host
+        children.wait_for(lambda: children.listens(self.broker_port, address), "the broker's start")
+
+    # Root stays root, because a change of user would undo that it dies with this process.
+
+    def _plain_broker(self) -> Path:
+        settings = self.folder / "mosquitto.conf"
+        lines = [f"listener {self.broker_port} {self.host}", "allow_anonymous true"]
+        if self.host not in (_LOOPBACK, _EVERYWHERE):
+            lines.append(f"listener {self.broker_port} {_LOOPBACK}")  # for the service
+        if os.geteuid() == 0:
+            lines.append("user root")
+        settings.write_text("\n".join([*lines, "retain_available false"]) + "\n")
+        return settings
+
+    def _tls_broker(self) -> Path:
+        options = ["--host", self.advertise, "--bind", self.host, "--port", str(self.broker_port)]
+        if os.geteuid() == 0:
+            options += ["--user", "root"]
+        self.fleet("broker-config", *options, "--service-port", str(children.free_port()))
+        return self.folder / "broker/mosquitto.conf"
 
     def start_service(self) -> None:
         """Start `fleet serve` and wait until it answers."""
@@ -171,22 +199,45 @@ class Stack:
         found.flash_firmware(0, self.firmware("1.0.0"), package.trailer([head.record]))
         files = boards.application_files(compiled=self._compiled)
         files.update(application or {})
-        public = keys.public_pem(keys.read_public(self.config.public_key))
-        files["/etc/trusted_keys.pem"] = public
-        files["/etc/settings.json"] = json.dumps(
-            {
-                "thing": thing,
-                "product": self.config.product,
-                "wifi": {"ssid": SSID, "password": ""},
-                "broker": {"host": "127.0.0.1", "port": self.broker_port, "keepalive": 20},
-                "self_test_s": self.self_test_s,
-                **(settings or {}),
-            }
-        ).encode()
+        for path in self.settings_folder(thing, settings=settings).iterdir():
+            files[f"/etc/{path.name}"] = path.read_bytes()
         found.install(files)
-        with contextlib.suppress(self._clients.iot.exceptions.ResourceAlreadyExistsException):
-            self._clients.iot.create_thing(thingName=thing)
         return found
+
+    def settings_folder(
+        self,
+        thing: str,
+        *,
+        wifi: tuple[str, str] = (SSID, ""),
+        settings: dict[str, Any] | None = None,
+    ) -> Path:
+        """Write what belongs into the `/etc` of a board, a real one or not, and register it.
+
+        wifi: SSID and password; settings: more of them, over the usual ones.
+        """
+        folder = self.folder / "boards" / thing
+        path = folder / "settings.json"
+        wanted: dict[str, Any] = {}
+        if self.tls:
+            self.fleet("provision", thing, *(["--renew"] if folder.exists() else []))
+            wanted = json.loads(path.read_text())
+        else:
+            folder.mkdir(parents=True, exist_ok=True)
+            public = keys.public_pem(keys.read_public(self.config.public_key))
+            (folder / "trusted_keys.pem").write_bytes(public)
+            wanted["broker"] = {"host": self.advertise, "port": self.broker_port}
+            with contextlib.suppress(self._clients.iot.exceptions.ResourceAlreadyExistsException):
+                self._clients.iot.create_thing(thingName=thing)
+        wanted["broker"]["keepalive"] = 20
+        wanted |= {
+            "thing": thing,
+            "product": self.config.product,
+            "wifi": {"ssid": wifi[0], "password": wifi[1]},
+            "self_test_s": self.self_test_s,
+            **(settings or {}),
+        }
+        path.write_text(json.dumps(wanted))
+        return folder
 
 
 def _kill(process: subprocess.Popen[bytes] | None) -> None:
