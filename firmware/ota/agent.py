@@ -16,7 +16,7 @@ to run again.
 
 from . import channel, chip, jobs, package, recovery, slots, trust
 from . import journal as phases
-from .compat import const, sleep_ms, ticks_diff, ticks_ms
+from .compat import const, sleep_ms, ticks_ms
 from .download import Download, Readback
 from .errors import (
     AbortedError,
@@ -59,6 +59,7 @@ class Agent:
     client: anything with `publish(topic, msg, qos=)` and `subscribe(topic, qos)`; thing_name (str);
     callback(event, detail): the application's, None for the default one, which activates and
     accepts at once; settings: dict as `load_settings` returns it.
+    stepped: ticks_ms of the last step().
     Raises SettingsError.
     """
 
@@ -90,7 +91,7 @@ class Agent:
         self._named = False
         self._consent = False
         self._tested = False
-        self._stepped = ticks_ms()
+        self.stepped = ticks_ms()
         self._phase = self._ask
         self._recover()
         Agent.current = self
@@ -121,11 +122,6 @@ class Agent:
         """(blocks received, blocks in all) of the download in hand, None without one."""
         download = self._download
         return None if download is None else (download.received, download.blocks)
-
-    @property
-    def silent_ms(self):
-        """Milliseconds since the application called step()."""
-        return ticks_diff(ticks_ms(), self._stepped)
 
     @property
     def missing(self):
@@ -163,7 +159,7 @@ class Agent:
         Raises OSError when the client does, FlashError when the journal cannot be written.
         """
         chip.feed()
-        self._stepped = ticks_ms()
+        self.stepped = ticks_ms()
         if self._gate != READY or not self._online:
             return _IDLE_MS
         try:

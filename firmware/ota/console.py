@@ -7,6 +7,7 @@ agent: the live Agent, or None where main.py has not made one.
 
 from . import chip, slots, trust
 from . import journal as phases
+from .compat import ticks_diff, ticks_ms
 from .errors import OtaError
 from .package import parse_record
 from .settings import trusted_keys
@@ -142,7 +143,8 @@ def say_what_is_left(pair):
 
 def is_stopped(agent):
     """Say whether the application no longer steps its agent."""
-    return not 0 <= agent.silent_ms <= _SILENT_MS  # the milliseconds wrap after days
+    silent = ticks_diff(ticks_ms(), agent.stepped)
+    return not 0 <= silent <= _SILENT_MS  # below 0: it wraps after six days
 
 
 def _slot(pair, slot, buf):

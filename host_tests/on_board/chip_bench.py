@@ -11,14 +11,18 @@ DROM = 0x3F400020
 
 
 def image(name, load=DROM, **changes):
-    """Return a small valid image. changes: magic, chip, segments, hashed: header fields to set."""
+    """Return a small valid image that holds `name` (str or bytes).
+
+    changes: magic, chip, segments, hashed: header fields to set.
+    """
     header = bytearray(24)
     header[0] = changes.get("magic", 0xE9)
     header[1] = changes.get("segments", 1)
     header[12] = changes.get("chip", 0)
     header[17:19] = (399).to_bytes(2, "little")
     header[23] = changes.get("hashed", 1)
-    data = name.encode() + bytes(64 - len(name))
+    name = name if isinstance(name, bytes) else name.encode()
+    data = name + bytes(64 - len(name))
     body = load.to_bytes(4, "little") + len(data).to_bytes(4, "little") + data
     out = bytes(header) + body
     checksum = 0xEF
