@@ -214,4 +214,5 @@ def _write_board(
         click.echo(remark)
     with tempfile.TemporaryDirectory(prefix="flash-") as folder:
         writer.run(found, content.regions, Path(folder))
-    click.echo("Flashed and verified; the board starts.")
+    resets = not port.name.startswith("socket:")  # a TCP socket carries no reset line
+    click.echo(f"Flashed and verified; {'the board starts' if resets else 'now reset the board'}.")

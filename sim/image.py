@@ -8,8 +8,11 @@ from __future__ import annotations
 
 import hashlib
 import struct
+from collections.abc import Sequence
+from itertools import starmap
 
 from board import table
+from board.chips import CHIPS, Chip
 from sim.chip import layout
 
 CHIP_ESP32 = 0
@@ -19,7 +22,8 @@ _IRAM = 0x40080000
 _DRAM = 0x3FFB0000
 _MMU_PAGE = 0x10000
 _DESCRIPTOR_MAGIC = 0xABCD5432
-_BOOTLOADER_AT = 0x1000
+
+TABLE = tuple(starmap(table.Partition, layout.TABLE))
 
 _PANIC = "import machine\nprint('Guru Meditation Error')\nmachine.reset()\n"
 _CRASH = "raise RuntimeError('this image crashes on purpose')\n"
@@ -92,18 +96,28 @@ def image(segments: list[tuple[int, bytes]], chip: int = CHIP_ESP32) -> bytes:
     return out + hashlib.sha256(out).digest()
 
 
-def bootloader() -> bytes:
-    """Build a second-stage bootloader: an image that loads where only a bootloader may."""
+def bootloader(chip: int = CHIP_ESP32) -> bytes:
+    """Build a second-stage bootloader: an image that loads where only an ESP32's may."""
     code = _filler("bootloader", 64)
-    return image([(0x3FFF0030, code), (0x40078000, code), (0x40080400, code)])
+    return image([(0x3FFF0030, code), (0x40078000, code), (0x40080400, code)], chip)
 
 
-def merged(application: bytes) -> bytes:
-    """Build MicroPython's merged download: bootloader, partition table and application in one."""
-    rows = table.build([table.Partition(*row) for row in layout.TABLE])
-    out = bytearray(b"\xff" * (layout.SLOTS[0][3] - _BOOTLOADER_AT)) + application
-    for at, part in ((_BOOTLOADER_AT, bootloader()), (table.ADDRESS, rows)):
-        out[at - _BOOTLOADER_AT : at - _BOOTLOADER_AT + len(part)] = part
+def merged(
+    application: bytes,
+    chip: Chip = CHIPS["esp32"],
+    rows: Sequence[table.Partition] = TABLE,
+) -> bytes:
+    """Build MicroPython's merged download: bootloader, partition table and application in one.
+
+    application: for this chip; rows: of the table, whose first app partition it goes to.
+    """
+    start = next(row.offset for row in rows if row.type == table.APP)
+    out = bytearray(b"\xff" * (start - chip.bootloader)) + application
+    for at, part in (
+        (chip.bootloader, bootloader(chip.chip_id)),
+        (table.ADDRESS, table.build(rows)),
+    ):
+        out[at - chip.bootloader : at - chip.bootloader + len(part)] = part
     return bytes(out)
 
 

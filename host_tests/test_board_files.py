@@ -1,0 +1,130 @@
+"""What goes into a board's file system, and what must not."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from board import files, filesystem
+from fleet import keys
+from tools.paths import ROOT
+
+SIZE = 0x40000
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A settings folder without TLS."""
+    found = tmp_path / "settings"
+    found.mkdir()
+    (found / "settings.json").write_text('{"thing": "board-1", "product": "demo-board"}')
+    (found / "trusted_keys.pem").write_bytes(keys.public_pem(keys.generate().public_key()))
+    return found
+
+
+def test_the_application_is_boot_and_main_as_source_and_the_rest_compiled():
+    found = files.application()
+    assert found["/boot.py"] == (ROOT / "boot.py").read_bytes()
+    assert found["/main.py"] == (ROOT / "firmware/main.py").read_bytes()
+    modules = {path for path in found if path not in ("/boot.py", "/main.py")}
+    sources = (ROOT / "firmware").rglob("*.py")
+    expected = {"/" + file.relative_to(ROOT / "firmware").as_posix() for file in sources}
+    assert {path.replace(".mpy", ".py") for path in modules} == expected - {"/main.py"}
+    assert all(found[path][:2] == b"M\x06" for path in modules)  # .mpy, version 6: since 1.19
+
+
+def test_the_same_files_can_be_had_as_source():
+    found = files.application(compiled=False)
+    assert found["/ota/agent.py"] == (ROOT / "firmware/ota/agent.py").read_bytes()
+    assert not any(path.endswith(".mpy") for path in found)
+
+
+def test_a_module_that_does_not_compile_is_named(tmp_path):
+    source = tmp_path / "broken.py"
+    source.write_text("def f(:\n")
+    with pytest.raises(files.FilesError, match=r"(?s)broken\.py.*SyntaxError"):
+        files.compile_module(source)
+
+
+def test_a_settings_folder_becomes_etc(folder):
+    (folder / "more").mkdir()
+    (folder / "more/data.txt").write_text("mine")
+    assert sorted(files.settings(folder)) == [
+        "/etc/more/data.txt",
+        "/etc/settings.json",
+        "/etc/trusted_keys.pem",
+    ]
+
+
+@pytest.mark.parametrize("name", ["settings.json", "trusted_keys.pem"])
+def test_a_folder_that_lacks_a_file_is_refused(folder, name):
+    (folder / name).unlink()
+    with pytest.raises(files.FilesError, match=f"{name} is missing"):
+        files.settings(folder)
+
+
+@pytest.mark.parametrize("name", ["ca.pem", "client.pem", "client.key"])
+def test_with_tls_its_files_are_needed(folder, name):
+    (folder / "settings.json").write_text(json.dumps({"broker": {"tls": True}}))
+    for other in {"ca.pem", "client.pem", "client.key"} - {name}:
+        (folder / other).write_text("-----BEGIN")
+    with pytest.raises(files.FilesError, match=f"{name} is missing"):
+        files.settings(folder)
+    (folder / name).write_text("-----BEGIN")
+    assert len(files.settings(folder)) == 5
+
+
+@pytest.mark.parametrize(("text", "words"), [("{", "no JSON:"), ("[]", "no JSON object")])
+def test_settings_that_are_no_object_are_refused(folder, text, words):
+    (folder / "settings.json").write_text(text)
+    with pytest.raises(files.FilesError, match=words):
+        files.settings(folder)
+
+
+def test_no_private_key_but_the_boards_own_travels(folder):
+    pem = keys.private_pem(keys.generate())
+    (folder / "client.key").write_bytes(pem)
+    assert files.settings(folder)["/etc/client.key"] == pem
+    (folder / "signing.pem").write_bytes(pem)
+    with pytest.raises(files.FilesError, match=r"signing\.pem holds a private key"):
+        files.settings(folder)
+
+
+def test_a_folder_that_is_none_is_refused(tmp_path):
+    with pytest.raises(files.FilesError, match="no such folder"):
+        files.settings(tmp_path / "none")
+
+
+def test_a_file_system_reads_back_and_is_littlefs_2_1():
+    wanted = {"/a/b/c.txt": b"x" * 10_000, "/short": b"y" * 200, "/empty": b""}
+    data = filesystem.build(wanted, SIZE)
+    assert len(data) == SIZE
+    assert data[8:16] == b"littlefs"
+    fs = filesystem.mount(bytearray(data))
+    for path, content in wanted.items():
+        with fs.open(path, "rb") as file:
+            assert file.read() == content
+    assert fs.fs_stat().disk_version == 0x00020001
+
+
+def test_no_file_lies_inline_that_micropythons_cache_cannot_hold():
+    """lfs2 reads an inline file into its cache, which MicroPython gives 128 bytes."""
+    text = bytes(range(1, 130))
+    data = filesystem.build({"/inline": text[:128], "/outside": text}, SIZE)
+    blocks = [data[at : at + 4096] for at in range(0, SIZE, 4096)]
+    assert sum(block.startswith(text) for block in blocks) == 1
+
+
+def test_the_same_files_make_the_same_bytes():
+    wanted = {f"/ota/{n}.mpy": bytes([n]) * 3000 for n in range(20)}
+    assert filesystem.build(wanted, SIZE) == filesystem.build(wanted, SIZE)
+
+
+def test_files_that_do_not_fit_are_refused_with_the_numbers():
+    with pytest.raises(filesystem.FilesystemError, match=r"/big \(300000 bytes\).* 262144 bytes"):
+        filesystem.build({"/big": bytes(300_000)}, SIZE)
+
+
+def test_bytes_that_are_no_littlefs_are_refused():
+    with pytest.raises(filesystem.FilesystemError, match="no littlefs"):
+        filesystem.mount(bytearray(b"\x5a" * SIZE))
