@@ -6,8 +6,23 @@ JOBS ?= 2
 # `make play APP=dir` runs the application in dir on the simulated board.
 APP ?=
 
+# A real board: PORT is a serial device, socket://HOST:PORT or rfc2217://HOST:PORT; docs/flashing.md.
+PORT ?=
+FIRMWARE =
+CHIP =
+FLASH =
+SETTINGS =
+FLEET =
+VERSION =
+SEQUENCE =
+PACKAGE =
+IMAGE =
+# KEEP="files nvs" keeps either or both; DRY_RUN=1 prints what would be done.
+KEEP =
+DRY_RUN =
+
 .DEFAULT_GOAL := help
-.PHONY: help setup demo play test test-all lint format doctor lock clean
+.PHONY: help setup demo play flash test test-all lint format doctor lock clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 12
@@ -22,6 +37,15 @@ demo: ## six updates on a simulated board, a minute
 play: ## broker, service and one board, until Ctrl-C; APP=dir runs your application
 	@$(PYTHON) -m tools.setup venv umqtt natives
 	@$(VENV)/python -m demo.play $(if $(APP),--app "$(APP)")
+
+flash: ## PORT= FIRMWARE=esp32.bin [CHIP= FLASH=4MB SETTINGS= FLEET= ...]: flash a board; IMAGE=out.bin: a file
+	@$(PYTHON) -m tools.setup venv natives
+	@tools/flash.sh $(if $(CHIP),--chip "$(CHIP)") $(if $(FLASH),--flash "$(FLASH)") \
+		$(if $(SETTINGS),--settings "$(SETTINGS)") $(if $(PACKAGE),--package "$(PACKAGE)") \
+		$(if $(FLEET),--fleet "$(FLEET)") $(if $(VERSION),--version "$(VERSION)") \
+		$(if $(SEQUENCE),--sequence "$(SEQUENCE)") $(KEEP:%=--keep-%) \
+		$(if $(DRY_RUN),--dry-run) $(if $(IMAGE),--image-only "$(IMAGE)",$(if $(PORT),"$(PORT)")) \
+		$(if $(FIRMWARE),"$(FIRMWARE)")
 
 test: setup ## everything but the slow tests, five minutes at most
 	@$(VENV)/pytest -n $(JOBS) -m "not slow"
