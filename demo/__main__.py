@@ -139,7 +139,7 @@ class Demo:
     def journal_is_clean(self) -> bool:
         """Whether the board knows that its result was heard."""
         journal = self.board.nvs("ota", "journal") or b""
-        return b'"result": null' in journal
+        return b'"result":null' in journal
 
     def expect(self, what: str, found: Any, wanted: Any) -> None:
         """Check one thing and say so. Raises Wrong."""

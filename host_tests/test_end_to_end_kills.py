@@ -93,7 +93,7 @@ def test_a_killed_part_delays_an_update_but_never_spoils_it(
         execution = stack.execution(job)
         assert execution["status"] == "SUCCEEDED", execution["statusDetails"]
         assert execution["statusDetails"]["reason"] == "accepted v1.1.0"
-        wait_for(lambda: b'"result": null' in (board.nvs("ota", "journal") or b""), "the last note")
+        wait_for(lambda: b'"result":null' in (board.nvs("ota", "journal") or b""), "the last note")
         assert board.boots[-1][0] == 1
         assert stack.firmware("1.1.0") == board.slot_bytes(1, len(stack.firmware("1.1.0")))
         _, state = max(record for record in board.otadata() if record)
