@@ -35,7 +35,7 @@ class Device:
             found.append("The board's table has no otadata: as it is, it cannot be updated.")
         count = len(table.slots(self.table))
         if count < 2:
-            found.append(f"The board's table has {count or 'no'} OTA slot{'s' * (count != 1)}.")
+            found.append(f"The board's table has {'one OTA slot' if count else 'no OTA slots'}.")
         if table.find(self.table, "vfs") is None:
             found.append(
                 "The board's table has no vfs: its files lie behind the last partition, and only "

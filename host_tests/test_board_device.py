@@ -1,0 +1,181 @@
+"""On a connected board: what it is, is told before anything is written; then esptool writes it.
+
+The board is an ESP32 in its ROM loader behind a TCP port; esptool is the real one.
+"""
+
+import dataclasses
+
+import pytest
+from board_flashing import APPLICATION, SLOT, download, flash
+from rom_loader import RomLoader
+
+from board import device, files, plan, table
+from board.chips import CHIPS
+
+MB = 1 << 20
+PLAN = plan.plan(CHIPS["esp32"], 4 * MB, 1_672_976)
+PLAIN = (
+    table.Partition("nvs", 1, 2, 0x9000, 0x6000),
+    table.Partition("phy_init", 1, 1, 0xF000, 0x1000),
+    table.Partition("factory", 0, 0, 0x10000, 0x1F0000),
+)
+OURS = device.Device("esp32", 4 * MB, False, False, PLAN.table)
+
+
+def flash_with(rows=None, size=4 * MB) -> bytes:
+    """Flash that holds a table and otherwise bytes that a file system may have left."""
+    data = bytearray(b"\x5a" * size)
+    data[0x8000:0x9000] = (table.build(rows) if rows else b"").ljust(0x1000, b"\xff")
+    return bytes(data)
+
+
+@pytest.fixture(autouse=True)
+def compiled_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(files, "application", lambda **_: dict(APPLICATION))
+
+
+# -- judged, pure ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"chip": "esp32s3"}, "the board is an esp32s3, the plan is for esp32"),
+        ({"flash_size": 2 * MB}, "2 MB of flash, the plan is for 4 MB"),
+        ({"secure_boot": True}, "secure boot is on"),
+        ({"flash_encryption": True}, "flash encryption is on"),
+    ],
+)
+def test_a_board_that_must_not_be_flashed_is_refused(changes, words):
+    device.check(OURS, PLAN, [])
+    with pytest.raises(device.DeviceError, match=words):
+        device.check(dataclasses.replace(OURS, **changes), PLAN, [])
+
+
+@pytest.mark.parametrize("label", ["vfs", "nvs"])
+def test_what_lies_elsewhere_cannot_be_kept(label):
+    device.check(OURS, PLAN, ["vfs", "nvs"])
+    with pytest.raises(device.DeviceError, match=f"nothing to keep: .* has no {label}"):
+        device.check(dataclasses.replace(OURS, table=None), PLAN, [label])
+    moved = tuple(
+        dataclasses.replace(row, size=row.size - 0x1000) if row.label == label else row
+        for row in PLAN.table
+    )
+    there, planned = (table.find(rows, label) for rows in (moved, PLAN.table))
+    with pytest.raises(device.DeviceError) as caught:
+        device.check(dataclasses.replace(OURS, table=moved), PLAN, [label])
+    for number in (there.offset, there.size, planned.offset, planned.size):
+        assert f"{number:#x}" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("rows", "words"),
+    [
+        (None, ["no partition table"]),
+        (PLAIN, ["no otadata", "no OTA slots", "no vfs"]),
+        (PLAN.table[:3], ["one OTA slot.", "no vfs"]),
+        (PLAN.table, []),
+    ],
+)
+def test_what_a_board_lacked_is_said(rows, words):
+    said = dataclasses.replace(OURS, table=rows).remarks()
+    assert len(said) == len(words)
+    for sentence, word in zip(said, words, strict=True):
+        assert word in sentence
+
+
+# -- read and written through esptool --------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("rows", "options"),
+    [(PLAIN, {}), (None, {}), (PLAN.table, {"secure_boot": True}), (None, {"encrypted": True})],
+)
+def test_a_board_is_read_and_not_written(rows, options):
+    with RomLoader(flash_with(rows), **options) as chip:
+        found = device.read(chip.port, 460800)
+    assert chip.writes == []
+    assert found.chip == "esp32"
+    assert found.secure_boot == ("secure_boot" in options)
+    assert found.flash_encryption == ("encrypted" in options)
+    if not options:
+        assert found.flash_size == 4 * MB
+        assert found.table == rows
+
+
+@pytest.mark.parametrize(
+    ("chip", "arguments", "words"),
+    [
+        (RomLoader(flash_with(PLAIN), secure_boot=True), [], "secure boot is on"),
+        (RomLoader(flash_with(PLAIN), encrypted=True), [], "flash encryption is on"),
+        (RomLoader(flash_with(PLAIN)), ["--flash", "8MB"], "4 MB of flash, the plan is for 8 MB"),
+        (RomLoader(flash_with(PLAIN)), ["--keep-nvs"], "nvs cannot be kept"),
+        (RomLoader(flash_with(PLAIN)), ["--keep-files"], "has no vfs"),
+    ],
+)
+def test_a_refused_board_stays_as_it_was(chip, arguments, words, tmp_path):
+    with chip:
+        done = flash(*arguments, chip.port, download(tmp_path))
+    assert done.exit_code == 1
+    assert words in done.stderr
+    assert chip.writes == []
+
+
+def test_a_board_of_another_chip_is_refused_by_name(tmp_path):
+    with RomLoader(flash_with()) as chip:
+        done = flash(chip.port, download(tmp_path, CHIPS["esp32c3"]))
+    assert "the board is an esp32, the plan is for esp32c3" in done.stderr
+    assert chip.writes == []
+
+
+def test_a_flashed_board_holds_what_the_image_holds(tmp_path):
+    source = download(tmp_path)
+    out = tmp_path / "whole.bin"
+    assert flash("--image-only", out, source).exit_code == 0
+    whole = out.read_bytes()
+    with RomLoader(flash_with(PLAIN)) as chip:
+        done = flash(chip.port, source)
+    assert done.exit_code == 0, done.output
+    assert "The board's table has no otadata" in done.output
+    assert "now reset the board" in done.output
+    rows = table.parse(bytes(chip.flash[0x8000:0x8C00]))
+    first, second = table.slots(rows)
+    vfs = table.find(rows, "vfs")
+    for start, end in (
+        (0x1000, 0x2000),  # bootloader
+        (0x8000, 0x10000 + 100_000),  # table, nvs, otadata, application
+        (first.end - 4096, second.offset + 4096),  # trailer, and nothing old boots in ota_1
+        (second.end - 4096, vfs.end),
+    ):
+        assert chip.flash[start:end] == whole[start:end]
+    # The bootloader is erased first and written last.
+    assert chip.writes[0] == (0x1000, 0x2000)
+    assert chip.writes[-1][0] == 0x1000
+    assert all(start >= 0x8000 for start, _ in chip.writes[1:-1])
+
+
+def test_files_and_nvs_are_kept_on_request(tmp_path):
+    before = flash_with(PLAN.table)
+    with RomLoader(before) as chip:
+        keep = ("--keep-files", "--keep-nvs", "--slot-size", SLOT)
+        done = flash(*keep, chip.port, download(tmp_path))
+    assert done.exit_code == 0, done.output
+    for row in PLAN.table:
+        kept = chip.flash[row.offset : row.end] == before[row.offset : row.end]
+        assert kept == (row.label in ("vfs", "nvs"))
+
+
+def test_nothing_boots_while_it_is_half_written(tmp_path, monkeypatch):
+    """The cable is pulled in the middle: the ROM finds no bootloader, and the tool says so."""
+    monkeypatch.setenv("ESPTOOL_CFGFILE", str(tmp_path / "esptool.cfg"))
+    (tmp_path / "esptool.cfg").write_text("[esptool]\ntimeout = 0.3\nmax_timeout = 1\n")
+    with RomLoader(flash_with(PLAIN)) as chip:
+        chip.cut_after = 4
+        done = flash(chip.port, download(tmp_path))
+    assert done.exit_code == 1
+    assert "`esptool ... write-flash` ended with" in done.stderr
+    assert set(chip.flash[0x1000:0x2000]) == {0xFF}
+
+
+def test_slots_of_the_shared_plan_are_the_simulated_boards():
+    assert PLAN.slot_size == SLOT
