@@ -194,6 +194,20 @@ def test_a_job_that_waits_does_not_disturb_the_test(bench: Bench) -> None:
     assert bench.agent.running == ("1.2.0", 3)
 
 
+def test_a_stale_self_test_of_another_job_is_not_taken_for_it(bench: Bench) -> None:
+    rolled_back(bench)
+    bench.boot(lambda *_: None)
+    bench.service.add("job-2", packed("1.2.0", 3))
+    details = {"self_test": "active", "updatedBy": "0x3"}
+    bench.service.jobs["job-2"].update(status="IN_PROGRESS", statusDetails=details)
+    bench.service.notify()  # before the agent's first step
+    bench.client.deliver(8)
+    bench.step()
+    assert (bench.agent.journal.origin, bench.agent.journal.job) == ("person", "")
+    ask(bench, "accept")
+    assert bench.agent.journal.history()[0]["job"] == ""
+
+
 def test_accept_keeps_it_without_a_network(
     bench: Bench, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -305,6 +319,18 @@ def test_no_look_ends_a_test_and_each_names_the_seconds_left(
         assert all(len(line) < 80 for line in said.splitlines())
     assert (flash(bench), vars(bench.agent.journal)) == before
     assert fed == []
+
+
+def test_a_test_stopped_by_a_look_says_so_when_its_time_is_over(bench: Bench) -> None:
+    bench.service.add("job-2", packed("1.2.0", 3))
+    assert isinstance(bench.step(), hardware.Reset)
+    bench.boot(lambda *_: None)
+    bench.step()
+    ask(bench, "status")  # and nobody starts main.py again
+    assert isinstance(bench.board.run(hardware.hang), hardware.Reset)
+    bench.until_quiet()
+    assert bench.service.details("job-2")["cause"] == "stopped"
+    assert "stopped at the REPL" in bench.service.details("job-2")["detail"]
 
 
 def test_accept_at_the_prompt_waits_for_what_is_missing(
