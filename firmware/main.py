@@ -11,8 +11,9 @@ import sys
 import time
 
 # Collect often while modules load: what stays then lies close together, and the buffers that
-# follow find room.
-gc.threshold(4096)
+# follow find room. Not with PSRAM, where there is room and a collection takes long.
+if gc.mem_free() < 512 * 1024:
+    gc.threshold(4096)
 
 import machine
 import network
