@@ -72,9 +72,9 @@ def check(device: Device, plan: Plan, keep: Sequence[str]) -> None:
 
 
 def _check_kept(device: Device, plan: Plan, label: str) -> None:
-    planned = table.find(plan.table, label)
+    planned = table.need(plan.table, label)
     there = table.find(device.table or (), label)
-    if planned is None or there is None:
+    if there is None:
         raise DeviceError(f"nothing to keep: the partition table on the board has no {label}")
     if (there.offset, there.size) != (planned.offset, planned.size):
         raise DeviceError(

@@ -7,9 +7,10 @@ from pathlib import Path
 
 import click
 
-from board import device, download, files, filesystem, plan, trailer, whole, writer
+from board import device, download, files, filesystem, plan, table, trailer, whole, writer
 from board.chips import CHIPS, FLASH_SIZES
 from fleet import config, keys
+from fleet import files as disk
 from fleet.errors import FleetError
 
 _FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
@@ -47,7 +48,7 @@ class Content:
 
 def prepare(job: Job) -> Content:
     """Read, plan, sign and build everything; nothing is written. Raises FleetError."""
-    found = download.read(_read(job.firmware), job.chip)
+    found = download.read(disk.read(job.firmware, "the download"), job.chip)
     fleet = config.load(job.fleet / config.FILE_NAME) if job.fleet else None
     if fleet and fleet.chip != found.chip.name:
         raise FlashError(f"fleet.toml is for {fleet.chip}, the download for {found.chip.name}")
@@ -64,8 +65,8 @@ def prepare(job: Job) -> Content:
         trailer.check_settings(signed, settings)
     image = None
     if "vfs" not in job.keep:
-        vfs = next(row for row in layout.table if row.label == "vfs")
-        image = filesystem.build({**files.application(), **settings}, vfs.size)
+        size = table.need(layout.table, "vfs").size
+        image = filesystem.build({**files.application(), **settings}, size)
     regions = whole.regions(
         found, layout, trailer=signed.data if signed else None, filesystem=image
     )
@@ -77,7 +78,7 @@ def _sign(job: Job, found: download.Download, fleet: config.Config | None) -> tr
     if job.package and fleet:
         raise FlashError("--package brings its own signature; leave --fleet out")
     if job.package:
-        return trailer.of_package(_read(job.package), found)
+        return trailer.of_package(disk.read(job.package, "the package"), found)
     if fleet is None:
         return None
     return trailer.sign(
@@ -113,13 +114,6 @@ def _remarks(job: Job, signed: trailer.Signed | None) -> list[str]:
         "since 1.21."
     )
     return said
-
-
-def _read(path: Path) -> bytes:
-    try:
-        return path.read_bytes()
-    except OSError as error:
-        raise FlashError(f"cannot read {path}: {error.strerror}") from error
 
 
 @click.command("flash")
@@ -192,10 +186,7 @@ def command(
 
 def _write_image(content: Content, path: Path) -> None:
     data = whole.assemble(content.regions, content.plan.flash_size)
-    try:
-        path.write_bytes(data)
-    except OSError as error:
-        raise FlashError(f"cannot write {path}: {error.strerror}") from error
+    disk.replace(path, data, disk.SECRET)  # it may hold the board's own key
     click.echo(f"Wrote {path}: {len(data)} bytes, to be flashed at address 0.")
 
 

@@ -59,6 +59,14 @@ def find(table: Iterable[Partition], label: str) -> Partition | None:
     return next((row for row in table if row.label == label), None)
 
 
+def need(table: Iterable[Partition], label: str) -> Partition:
+    """Return the partition with this label. Raises TableError without one."""
+    row = find(table, label)
+    if row is None:
+        raise TableError(f"the partition table has no {label}")
+    return row
+
+
 def slots(table: Iterable[Partition]) -> Table:
     """Return the OTA slots, ota_0 first."""
     return tuple(sorted((row for row in table if row.is_slot), key=lambda row: row.subtype))

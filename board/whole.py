@@ -59,7 +59,7 @@ def regions(
     as valid. The first and the last sector of ota_1 are blank too, so that nothing old boots there
     or describes it.
     """
-    nvs, otadata = (_row(plan, label) for label in ("nvs", "otadata"))
+    nvs, otadata = (table.need(plan.table, label) for label in ("nvs", "otadata"))
     first, second = table.slots(plan.table)
     found = [
         _region(
@@ -74,9 +74,11 @@ def regions(
         _blank("ota_1-trailer", second.end - SECTOR, SECTOR),
     ]
     if download.phy_init is not None:
-        found.append(_region("phy_init", _row(plan, "phy_init").offset, download.phy_init))
+        found.append(
+            _region("phy_init", table.need(plan.table, "phy_init").offset, download.phy_init)
+        )
     if filesystem is not None:
-        found.append(_region("vfs", _row(plan, "vfs").offset, filesystem))
+        found.append(_region("vfs", table.need(plan.table, "vfs").offset, filesystem))
     found.sort(key=lambda region: region.address)
     return found
 
@@ -87,13 +89,6 @@ def assemble(found: Sequence[Region], flash_size: int) -> bytes:
     for region in found:
         out[region.address : region.end] = region.data
     return bytes(out)
-
-
-def _row(plan: Plan, label: str) -> table.Partition:
-    row = table.find(plan.table, label)
-    if row is None:
-        raise table.TableError(f"the plan has no partition {label}")
-    return row
 
 
 def _region(name: str, address: int, data: bytes) -> Region:

@@ -61,7 +61,7 @@ def test_what_lies_elsewhere_cannot_be_kept(label):
         dataclasses.replace(row, size=row.size - 0x1000) if row.label == label else row
         for row in PLAN.table
     )
-    there, planned = (table.find(rows, label) for rows in (moved, PLAN.table))
+    there, planned = (table.need(rows, label) for rows in (moved, PLAN.table))
     with pytest.raises(device.DeviceError) as caught:
         device.check(dataclasses.replace(OURS, table=moved), PLAN, [label])
     for number in (there.offset, there.size, planned.offset, planned.size):
@@ -140,7 +140,7 @@ def test_a_flashed_board_holds_what_the_image_holds(tmp_path):
     assert "now reset the board" in done.output
     rows = table.parse(bytes(chip.flash[0x8000:0x8C00]))
     first, second = table.slots(rows)
-    vfs = table.find(rows, "vfs")
+    vfs = table.need(rows, "vfs")
     for start, end in (
         (0x1000, 0x2000),  # bootloader
         (0x8000, 0x10000 + 100_000),  # table, nvs, otadata, application
