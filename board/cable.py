@@ -1,0 +1,380 @@
+"""A running board, over its console.
+
+One opening of the port serves for listening and for mpremote's raw REPL. The mpremote program opens
+it anew for every command, and sets DTR and RTS, which resets most development boards and so ends a
+test of a new image; here both stay off. Nothing is typed before a method that says so.
+
+with Cable("/dev/ttyUSB0") as cable:
+    print(cable.read_line(timeout=5))  # listens
+    print(cable.evaluate("1 + 1"))  # stops main.py by Ctrl-C, without a reset
+    cable.soft_reset()  # boot.py and main.py run again
+"""
+
+import ast
+import contextlib
+import errno
+import hashlib
+import os
+import time
+from collections.abc import Iterable, Iterator, Mapping
+from types import TracebackType
+from typing import Any
+
+import serial
+from mpremote.transport import TransportError
+from mpremote.transport_serial import SerialTransport
+from serial.tools import list_ports
+
+from fleet.errors import FleetError
+
+BAUD = 115200  # of MicroPython's console
+TEMPORARY = ".new"  # ends the name of a file until all of it is there
+
+_CTRL_A, _CTRL_B, _CTRL_C, _CTRL_D = b"\x01", b"\x02", b"\x03", b"\x04"
+_PROMPT = b">>> "
+_FRIENDLY = b"for more information.\r\n" + _PROMPT  # the end of the banner that Ctrl-B brings
+_RAW = b"raw REPL; CTRL-B to exit\r\n"
+_SOFT = b"soft reboot\r\n"
+_POLL_S = 0.005
+_CTRL_C_S = 0.1  # MicroPython's USB driver drops what comes in one packet with Ctrl-C
+_BANNER_S = 2.0
+_CHUNK = 1024  # bytes of a file per command: some 3 KB of the board's heap
+# MicroPython on the USB of an S2 or S3: sends nothing reliably without DTR, and no reset hangs on it.
+_OWN_USB = (0x303A, 0x4001)
+
+_HASHES = """
+import hashlib
+def _hash(path):
+    try:
+        file = open(path, "rb")
+    except OSError as error:
+        if error.errno == 2:
+            return None
+        raise
+    sha = hashlib.sha256()
+    buf = memoryview(bytearray(1024))
+    with file:
+        while True:
+            n = file.readinto(buf)
+            if not n:
+                return sha.digest()
+            sha.update(buf[:n])
+print({path: _hash(path) for path in %r})
+"""
+
+_FOLDERS = """
+import os
+for path in %r:
+    try:
+        os.mkdir(path)
+    except OSError as error:
+        if error.errno != 17:
+            raise
+"""
+
+_REPLACE = """
+import os
+for path in %r:
+    os.rename(path + %r, path)
+for path in %r:
+    os.remove(path)
+"""
+
+
+class CableError(FleetError):
+    """The board behind the port cannot be asked, or did not do what it was asked."""
+
+
+class PortError(CableError):
+    """The port cannot be opened, or the connection was lost."""
+
+
+class NoAnswer(CableError):
+    """The board is silent: no prompt after Ctrl-C, no end of an answer, not the awaited line."""
+
+
+class Raised(CableError):
+    """Code that was run on the board raised. `traceback`: what the board printed."""
+
+    def __init__(self, traceback: str) -> None:
+        self.traceback = traceback.strip().replace("\r\n", "\n")
+        super().__init__(f"the board raised {self.traceback.rpartition(chr(10))[2]}")
+
+
+class NotWritten(CableError):
+    """What the board read back of a file is not what was sent."""
+
+
+class Cable:
+    """The console of one board. port: serial device, socket://HOST:PORT or rfc2217://HOST:PORT.
+
+    Opens the port, with DTR and RTS off, and types nothing. Raises PortError. Every method raises
+    PortError when the connection is lost; a chip whose console is its own USB loses it with every
+    reset.
+    """
+
+    def __init__(self, port: str, baud: int = BAUD) -> None:
+        self.port = port
+        self._serial = _open(port, baud)
+        # mpremote's transport would open the port its own way; so it gets a loop first.
+        self._transport = SerialTransport("loop://")
+        self._transport.serial.close()
+        self._transport.serial = self._serial
+        self._heard = b""
+
+    def __enter__(self) -> "Cable":
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Give the port back; who comes next finds the friendly prompt, or the running program."""
+        with contextlib.suppress(OSError):
+            if self._transport.in_raw_repl:
+                self._transport.exit_raw_repl()
+            self._transport.close()
+
+    @property
+    def stream(self) -> Any:
+        """The open port, pyserial's object, for a terminal that takes it over."""
+        return self._serial
+
+    # -- listening: types nothing -----------------------------------------------------------------
+
+    def read(self, timeout: float) -> bytes:
+        """Return what the board sends next, b"" when it is silent for `timeout` seconds."""
+        if self._heard:
+            heard, self._heard = self._heard, b""
+            return heard
+        deadline = time.monotonic() + timeout
+        with self._connected():
+            while not self._serial.in_waiting:
+                if time.monotonic() >= deadline:
+                    return b""
+                time.sleep(_POLL_S)
+            return bytes(self._serial.read(self._serial.in_waiting))
+
+    def read_line(self, timeout: float) -> str | None:
+        """Return the next line, without its end; None when none is complete in `timeout` seconds.
+
+        A line that has begun is kept for the next call.
+        """
+        return self._line(time.monotonic() + timeout)
+
+    def wait_for(self, text: str, timeout: float) -> str:
+        """Return the next line that contains `text`. Raises NoAnswer after `timeout` seconds."""
+        deadline = time.monotonic() + timeout
+        while True:
+            line = self._line(deadline)
+            if line is None:
+                raise NoAnswer(f"{self.port}: {text!r} did not come within {timeout:g} s")
+            if text in line:
+                return line
+
+    # -- running code: stops the program that runs ------------------------------------------------
+
+    def interrupt(self, timeout: float = 10) -> bool:
+        """Stop the program by Ctrl-C, without any reset, and come to the friendly prompt.
+
+        Returns whether a program ran: `soft_reset` starts main.py again. Raises NoAnswer without a
+        prompt in `timeout` seconds.
+        """
+        self._transport.in_raw_repl = False
+        heard = b""
+        deadline = time.monotonic() + timeout
+        while time.monotonic() < deadline:
+            self._type(_CTRL_C)
+            heard += self._read_until(_PROMPT, _CTRL_C_S)
+            self._type(_CTRL_B)
+            heard += self._read_until(_FRIENDLY, _BANNER_S)
+            before, banner, _ = heard.partition(_FRIENDLY)
+            if banner:
+                said = before.rpartition(b"MicroPython ")[0].replace(_PROMPT, b"")
+                return bool(said.strip())
+        raise NoAnswer(
+            f"{self.port}: no MicroPython prompt within {timeout:g} s of Ctrl-C. Is this the board's "
+            "port, does MicroPython run on it, and does its program let Ctrl-C through?"
+        )
+
+    def execute(self, code: str, timeout: float = 10) -> str:
+        """Run code on the board and return what it prints, with plain line ends.
+
+        timeout: seconds of silence after which NoAnswer is raised. Raises Raised with the board's
+        traceback. Stops the program that runs, as `interrupt` does.
+        """
+        self._enter_raw()
+        with self._connected():
+            out, error = self._transport.exec_raw(code, timeout=timeout)
+        if error:
+            raise Raised(error.decode(errors="replace"))
+        return bytes(out).decode(errors="replace").replace("\r\n", "\n")
+
+    def evaluate(self, expression: str, timeout: float = 10) -> Any:
+        """Return the value of an expression on the board, a literal of Python. As `execute`."""
+        return ast.literal_eval(self.execute(f"print(repr({expression}))", timeout))
+
+    def soft_reset(self, timeout: float = 10) -> None:
+        """Restart MicroPython as Ctrl-D at the prompt does: boot.py and main.py run, no chip reset.
+
+        A test of a new image goes on with the rest of its time. Returns when the restart begins;
+        what follows can be read. Raises NoAnswer.
+        """
+        self.interrupt(timeout)
+        self._type(_CTRL_D)
+        heard = self._read_until(_SOFT, timeout)
+        _, said, self._heard = heard.partition(_SOFT)
+        if not said:
+            raise NoAnswer(f"{self.port}: no soft reset within {timeout:g} s")
+
+    def reset(self) -> None:
+        """Restart the chip by machine.reset(). This ends a test of a new image: it is rolled back.
+
+        What the board prints from then on can be read. Raises NoAnswer.
+        """
+        self._enter_raw()
+        with self._connected():
+            self._transport.exec_raw_no_follow("import machine\nmachine.reset()")
+        self._transport.in_raw_repl = False
+
+    # -- files: stops the program that runs -------------------------------------------------------
+
+    def hashes(self, paths: Iterable[str]) -> dict[str, bytes | None]:
+        """Return the SHA-256 (32 bytes) of files on the board, None for those that are missing."""
+        found: dict[str, bytes | None] = ast.literal_eval(self.execute(_HASHES % list(paths), 30))
+        return found
+
+    def put(self, path: str, data: bytes) -> None:
+        """Write a file, and the folders above it. `path` is either the old file or all of the new.
+
+        Raises NotWritten when the board reads back something else, Raised when it cannot write.
+        """
+        self.stage({path: data})
+        self.replace([path])
+
+    def stage(self, files: Mapping[str, bytes]) -> None:
+        """Write files (absolute path to bytes) under temporary names and verify them by SHA-256.
+
+        `replace` puts them in place. Raises NotWritten or Raised; then no file is changed, and the
+        temporary ones are removed.
+        """
+        self.execute(_FOLDERS % _folders(files))
+        try:
+            for path, data in files.items():
+                with self._connected():
+                    self._transport.fs_writefile(path + TEMPORARY, data, chunk_size=_CHUNK)
+            there = self.hashes([path + TEMPORARY for path in files])
+            for path, data in files.items():
+                if there[path + TEMPORARY] != hashlib.sha256(data).digest():
+                    raise NotWritten(f"{path}: the board does not hold what was sent; try again")
+        except (Raised, NotWritten):
+            left = [path + TEMPORARY for path in files]
+            self.replace([], [path for path, hash_ in self.hashes(left).items() if hash_])
+            raise
+
+    def replace(self, paths: Iterable[str], remove: Iterable[str] = ()) -> None:
+        """Give staged files their names, then remove the files in `remove`. Raises Raised."""
+        self.execute(_REPLACE % (list(paths), TEMPORARY, list(remove)), 30)
+
+    # -- inside -----------------------------------------------------------------------------------
+
+    def _line(self, deadline: float) -> str | None:
+        heard = b""
+        while b"\n" not in heard:
+            more = self.read(max(0.0, deadline - time.monotonic()))
+            if not more:
+                self._heard = heard
+                return None
+            heard += more
+        line, _, self._heard = heard.partition(b"\n")
+        return line.rstrip(b"\r").decode(errors="replace")
+
+    def _read_until(self, end: bytes, timeout: float) -> bytes:
+        """Return what comes up to and with `end`, or for `timeout` seconds."""
+        heard = b""
+        deadline = time.monotonic() + timeout
+        while end not in heard and time.monotonic() < deadline:
+            heard += self.read(max(0.0, deadline - time.monotonic()))
+        return heard
+
+    def _type(self, keys: bytes) -> None:
+        with self._connected():
+            self._serial.write(keys)
+
+    def _enter_raw(self) -> None:
+        if self._transport.in_raw_repl:
+            return
+        self.interrupt()
+        self._type(_CTRL_A)
+        with self._connected():
+            heard = self._transport.read_until(1, _RAW, timeout_overall=_BANNER_S)
+        if not heard.endswith(_RAW):
+            raise NoAnswer(f"{self.port}: the raw REPL that mpremote uses does not answer")
+        self._transport.in_raw_repl = True
+
+    @contextlib.contextmanager
+    def _connected(self) -> Iterator[None]:
+        try:
+            yield
+        except TransportError as error:
+            output = getattr(error, "error_output", None)
+            if output is not None:
+                raise Raised(output) from error
+            self._transport.in_raw_repl = False  # wherever the board is: from the start, next time
+            raise NoAnswer(f"{self.port}: the board stopped answering ({error})") from error
+        except OSError as error:
+            self._transport.in_raw_repl = False
+            raise PortError(f"{self.port}: connection lost: {error}") from error
+
+
+def _open(port: str, baud: int) -> Any:
+    """Open a port with DTR and RTS off. Raises PortError."""
+    try:
+        opened = serial.serial_for_url(
+            port, do_not_open=True, baudrate=baud, timeout=10, write_timeout=10, exclusive=True
+        )
+        opened.rts = False
+        opened.dtr = wants_dtr = _is_own_usb(port)
+        # Linux switches both on. Development boards reset while RTS is on and DTR off, so RTS must
+        # go first; pyserial begins with DTR, unless this option takes DTR out of its hands.
+        opened.dsrdtr = os.name == "posix"
+        opened.open()
+        opened.dtr = wants_dtr
+    except (OSError, ValueError) as error:
+        raise PortError(_complaint(port, error)) from error
+    return opened
+
+
+def _is_own_usb(port: str) -> bool:
+    return any(
+        (info.vid, info.pid) == _OWN_USB for info in list_ports.comports() if info.device == port
+    )
+
+
+def _complaint(port: str, error: Exception) -> str:
+    code = getattr(error, "errno", None)
+    if code == errno.EACCES:
+        return (
+            f"{port}: permission denied. Serial ports belong to a group, on Debian and Ubuntu "
+            "dialout: `sudo usermod -aG dialout $USER`, then log in again"
+        )
+    if code in (errno.EBUSY, errno.EAGAIN):
+        return f"{port} is in use; close the other program"
+    if code == errno.ENOENT:
+        names = ", ".join(info.device for info in list_ports.comports()) or "none"
+        return f"{port} does not exist. Serial ports here: {names}"
+    return f"cannot open {port}: {error}"
+
+
+def _folders(paths: Iterable[str]) -> list[str]:
+    """Return the folders that lie above files, the upper ones first."""
+    found = set()
+    for path in paths:
+        parts = path.split("/")[1:-1]
+        found.update("/" + "/".join(parts[: end + 1]) for end in range(len(parts)))
+    return sorted(found)
