@@ -20,6 +20,7 @@ from .errors import (
     SameVersionError,
     TooLargeError,
 )
+from .slices import finish
 
 HEAD_SIZE = const(4096)
 FIRMWARE = const(0)
@@ -87,30 +88,34 @@ def is_package(start):
 
 
 def parse_head(data, keys):
-    """Verify and read a package's head.
-
-    data: the first 4096 bytes; keys: from `trust.load_keys`. Returns a Manifest.
-    Raises PackageError, UnknownKeyError, SignatureError.
-    """
-    if len(data) < HEAD_SIZE:
-        raise PackageError("the package is shorter than its head of %d bytes" % HEAD_SIZE)
-    manifest = parse_record(data, keys)
-    for i in range(len(manifest.record), HEAD_SIZE):
-        if data[i] != 0xFF:
-            raise PackageError("the head is not padded with 0xFF")
-    return manifest
+    """Verify and read a package's head. As `parsing_head`, at once."""
+    return finish(parsing_head(data, keys))
 
 
 def parse_record(data, keys):
-    """Verify and read a record (magic, length, COSE) at the start of `data`. As `parse_head`."""
-    if len(data) < 8 or not is_package(data):
-        raise PackageError("the file is not a package: it does not begin with the magic")
-    length = int.from_bytes(data[4:8], "big")
-    if not 1 <= length <= _MAX_COSE or 8 + length > len(data):
-        raise PackageError("the COSE structure has an impossible length of %d bytes" % length)
-    record = bytes(data[: 8 + length])
+    """Verify and read a record. As `parsing_record`, at once."""
+    return finish(parsing_record(data, keys))
+
+
+def parsing_head(data, keys):
+    """Verify and read a package's head. A generator of slices.
+
+    data: the first 4096 bytes, which are not looked at after the first slice; keys: from
+    `trust.load_keys`. Returns a Manifest. Raises PackageError, UnknownKeyError, SignatureError.
+    """
+    if len(data) < HEAD_SIZE:
+        raise PackageError("the package is shorter than its head of %d bytes" % HEAD_SIZE)
+    for i in range(len(_record(data)), HEAD_SIZE):
+        if data[i] != 0xFF:
+            raise PackageError("the head is not padded with 0xFF")
+    return (yield from parsing_record(data, keys))
+
+
+def parsing_record(data, keys):
+    """Verify and read a record (magic, length, COSE) at the start of `data`. As `parsing_head`."""
+    record = _record(data)
     try:
-        payload = _verified_payload(record[8:], keys)
+        payload = yield from _verified_payload(record[8:], keys)
         fields = cbor.loads(payload)
     except ValueError as error:
         raise PackageError("the head cannot be read: %s" % error)
@@ -120,8 +125,21 @@ def parse_record(data, keys):
     return Manifest(fields, sha256(payload).digest(), record)
 
 
+def _record(data):
+    """Return a copy of the record at the start of `data`. Raises PackageError."""
+    if len(data) < 8 or not is_package(data):
+        raise PackageError("the file is not a package: it does not begin with the magic")
+    length = int.from_bytes(data[4:8], "big")
+    if not 1 <= length <= _MAX_COSE or 8 + length > len(data):
+        raise PackageError("the COSE structure has an impossible length of %d bytes" % length)
+    return bytes(data[: 8 + length])
+
+
 def _verified_payload(cose, keys):
-    """Return the payload of a COSE_Sign1 structure (RFC 9052, 4.2 and 4.4) once it is verified."""
+    """Return the payload of a COSE_Sign1 structure (RFC 9052, 4.2 and 4.4) once it is verified.
+
+    A generator of slices.
+    """
     tagged = cbor.loads(cose)
     parts = getattr(tagged, "value", None)
     if getattr(tagged, "tag", None) != _COSE_SIGN1 or not isinstance(parts, list):
@@ -138,7 +156,7 @@ def _verified_payload(cose, keys):
         raise ValueError("alg must be a number and kid a byte string")
     signed = bytearray()
     cbor.dump(signed, ["Signature1", protected, b"", payload])
-    trust.verify(keys, header[1], header[4], signed, signature)
+    yield from trust.verifying(keys, header[1], header[4], signed, signature)
     return payload
 
 

@@ -10,6 +10,7 @@ from hashlib import sha256
 from . import p256
 from .compat import const
 from .errors import SettingsError, SignatureError, UnknownKeyError
+from .slices import finish
 
 ES256 = const(-7)
 
@@ -43,15 +44,20 @@ def load_keys(pem):
 
 
 def verify(keys, algorithm, kid, signed, signature):
+    """Check that `signature` over the bytes `signed` was made by `kid`. As `verifying`, at once."""
+    finish(verifying(keys, algorithm, kid, signed, signature))
+
+
+def verifying(keys, algorithm, kid, signed, signature):
     """Check that `signature` over the bytes `signed` was made by the trusted key `kid`.
 
-    keys: what `load_keys` returned; algorithm: COSE number (RFC 9053). Raises UnknownKeyError,
-    SignatureError.
+    A generator of slices. keys: what `load_keys` returned; algorithm: COSE number (RFC 9053).
+    Raises UnknownKeyError, SignatureError.
     """
     key = keys.get(kid)
     if key is None:
         raise UnknownKeyError("signed by key %s, which this board does not trust" % kid.hex())
     if algorithm != ES256:
         raise SignatureError("signed with algorithm %d, but the trusted key is ES256" % algorithm)
-    if not p256.verify(key, sha256(signed).digest(), signature):
+    if not (yield from p256.verifying(key, sha256(signed).digest(), signature)):
         raise SignatureError("the signature does not belong to this package")

@@ -8,6 +8,7 @@ from hashlib import sha256
 
 import vectors
 from ota import cbor, p256
+from ota.slices import finish
 
 EXAMPLE = vectors.load("package-es256.json")
 KEY = int(EXAMPLE["private_key_hex"], 16)
@@ -69,10 +70,9 @@ def encode(value):
 
 def times_g(scalar):
     """Return scalar*G as x || y."""
-    x, y = p256._pair(p256._ODD_G[0])
-    x, y, z = p256._joint(scalar, 0, (x, y, 1))
-    inverse = pow(z, p256.P - 2, p256.P)
-    x, y = x * inverse**2 % p256.P, y * inverse**3 % p256.P
+    g = p256._pair(p256._ODD_G[:64])
+    ((x, y),) = p256._affine([finish(p256._joint(scalar, 0, g))])
+    y = y * (p256.P + 1) // 2 % p256.P  # it is kept doubled
     return x.to_bytes(32, "big") + y.to_bytes(32, "big")
 
 

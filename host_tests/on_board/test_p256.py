@@ -4,7 +4,9 @@ from binascii import unhexlify
 from hashlib import sha256
 
 import vectors
+from heads import times_g
 from ota import p256
+from ota.slices import finish
 
 EXAMPLE = vectors.load("package-es256.json")
 KEY = unhexlify(EXAMPLE["spki_hex"])[-64:]
@@ -42,15 +44,32 @@ def test_the_worked_examples_signature_holds():
     assert p256.verify(KEY, DIGEST, SIGNATURE)
 
 
+G = p256._pair(p256._ODD_G[:64])
+
+
+def affine(u1, u2, q=G):
+    """Return u1*G + u2*q as (x, 2y), None for the point at infinity."""
+    point = finish(p256._joint(u1, u2, q))
+    return p256._affine([point])[0] if point[2] else None
+
+
 def test_the_constants_are_a_curve_whose_odd_multiples_of_g_have_order_n():
-    assert len(p256._ODD_G) == 8
-    for i in range(8):
-        x, y = p256._pair(p256._ODD_G[i])
-        assert p256._on_curve(x, y)
-        assert p256._joint(p256.N, 0, (x, y, 1)) is None
-        times = p256._joint(2 * i + 1, 0, (x, y, 1))
-        assert (times[0] - x * times[2] ** 2) % p256.P == 0
-        assert (times[1] - y * times[2] ** 3) % p256.P == 0
+    assert len(p256._ODD_G) == 16 * 64
+    for i in range(16):
+        x, w = p256._pair(p256._ODD_G[64 * i : 64 * i + 64])
+        assert p256._on_curve(x, w * (p256.P + 1) // 2 % p256.P)
+        assert affine(2 * i + 1, 0) == affine(0, 2 * i + 1) == (x, w)
+        assert affine(0, p256.N, (x, w)) is None
+    assert affine(p256.N, 0) is None
+
+
+def test_both_scalars_reach_every_multiple_that_there_is_a_constant_for():
+    # Digits of both signs, doubling a point by adding it to itself, and ending at infinity.
+    assert affine(5, 7) == affine(12, 0) == affine(0, 12)
+    assert affine(1, 1) == affine(2, 0)
+    assert affine(1, p256.N - 1) is None
+    for k in range(1, 64):
+        assert affine(p256.N - k, 2 * k) == affine(k, 0) == affine(2 * k, p256.N - k), k
 
 
 def test_r_and_s_outside_1_to_n_minus_1_are_refused():
@@ -122,13 +141,11 @@ def test_coordinates_are_not_taken_modulo_p():
 def test_a_forged_signature_that_leads_to_the_point_at_infinity_is_refused():
     # Q = G, s = e = -r (mod N): u1*G + u2*Q = (e + r)/s * G, the point at infinity.
     digest = bytes32(p256.N - R)
-    x, y = p256._pair(p256._ODD_G[0])
-    assert p256._joint(p256.N - 1, 1, (x, y, 1)) is None
-    assert not p256.verify(p256._ODD_G[0], digest, bytes32(R) + bytes32(S))
+    assert affine(p256.N - 1, 1) is None
+    assert not p256.verify(times_g(1), digest, bytes32(R) + bytes32(S))
 
 
 def test_the_digest_zero_needs_no_multiple_of_g():
     # e = 0, Q = G, so r = x(r/s * G): with s = r that is x(G).
-    x, _ = p256._pair(p256._ODD_G[0])
-    r = bytes32(x % p256.N)
-    assert p256.verify(p256._ODD_G[0], bytes(32), r + r)
+    r = bytes32(G[0] % p256.N)
+    assert p256.verify(times_g(1), bytes(32), r + r)

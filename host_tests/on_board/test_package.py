@@ -113,9 +113,9 @@ def test_the_cose_structure_has_1_to_2000_bytes():
     for length in (0, 2001, 4088, 4089, 0x7FFFFFFF, 0xFFFFFFFF):
         data = EXAMPLE_HEAD[:4] + length.to_bytes(4, "big") + EXAMPLE_HEAD[8:]
         assert "impossible length" in refused(data)
-    for length in (1, 214, 216, 2000):
+    for length, why in ((1, "padded"), (214, "padded"), (216, "be read"), (2000, "be read")):
         data = EXAMPLE_HEAD[:4] + length.to_bytes(4, "big") + EXAMPLE_HEAD[8:]
-        assert "cannot be read" in refused(data)
+        assert why in refused(data)
 
 
 def test_a_cose_structure_of_2000_bytes_is_read_and_a_longer_one_is_not():
