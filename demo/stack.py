@@ -89,7 +89,8 @@ class Stack:
             lines.append(f"listener {self.broker_port} {_LOOPBACK}")  # for the service
         if os.geteuid() == 0:
             lines.append("user root")
-        settings.write_text("\n".join([*lines, "retain_available false"]) + "\n")
+        lines += ["retain_available false", "set_tcp_nodelay true"]
+        settings.write_text("\n".join(lines) + "\n")
         return settings
 
     def _tls_broker(self) -> Path:
@@ -105,7 +106,7 @@ class Stack:
         before = log.stat().st_size if log.exists() else 0
         self._service = children.start([str(VENV_BIN / "fleet"), "serve"], log, self.folder)
         children.wait_for(lambda: b"ready " in log.read_bytes()[before:], "the service's start")
-        self._clients = client.Clients(self.config)
+        self.clients = client.Clients(self.config)
 
     def kill_broker(self) -> None:
         """kill -9 the broker."""
@@ -164,7 +165,7 @@ class Stack:
 
     def execution(self, job: str, thing: str = THING) -> dict[str, Any]:
         """What the service has recorded: status, statusDetails (dict of str)."""
-        found = self._clients.iot.describe_job_execution(jobId=job, thingName=thing)
+        found = self.clients.iot.describe_job_execution(jobId=job, thingName=thing)
         execution: dict[str, Any] = found["execution"]
         execution["statusDetails"] = execution.get("statusDetails", {}).get("detailsMap", {})
         return execution
@@ -226,8 +227,8 @@ class Stack:
             public = keys.public_pem(keys.read_public(self.config.public_key))
             (folder / "trusted_keys.pem").write_bytes(public)
             wanted["broker"] = {"host": self.advertise, "port": self.broker_port}
-            with contextlib.suppress(self._clients.iot.exceptions.ResourceAlreadyExistsException):
-                self._clients.iot.create_thing(thingName=thing)
+            with contextlib.suppress(self.clients.iot.exceptions.ResourceAlreadyExistsException):
+                self.clients.iot.create_thing(thingName=thing)
         wanted["broker"]["keepalive"] = 20
         wanted |= {
             "thing": thing,

@@ -69,7 +69,12 @@ def client(
 
 
 def server(
-    ca: x509.Certificate, ca_key: PrivateKey, hosts: Sequence[str], key: PublicKey
+    ca: x509.Certificate,
+    ca_key: PrivateKey,
+    hosts: Sequence[str],
+    key: PublicKey,
+    end: dt.datetime = END,
+    begin: dt.datetime = BEGIN,
 ) -> x509.Certificate:
     """The broker's certificate for these names and addresses; the first is its common name.
 
@@ -84,7 +89,7 @@ def server(
             if not re.fullmatch(r"[A-Za-z0-9.-]{1,253}", host):
                 raise CertificateError(f"{host!r} is no host name and no address") from None
         names.append(x509.DNSName(host))
-    builder = _leaf(ca, hosts[0][:MAX_NAME], key, END, ExtendedKeyUsageOID.SERVER_AUTH)
+    builder = _leaf(ca, hosts[0][:MAX_NAME], key, end, ExtendedKeyUsageOID.SERVER_AUTH, begin)
     builder = builder.add_extension(x509.SubjectAlternativeName(names), critical=False)
     return builder.sign(ca_key, hashes.SHA256())
 
