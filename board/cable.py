@@ -12,22 +12,18 @@ with Cable("/dev/ttyUSB0") as cable:
 
 import ast
 import contextlib
-import errno
 import hashlib
-import os
 import time
+from base64 import b64encode
 from collections.abc import Iterable, Iterator, Mapping
 from types import TracebackType
 from typing import Any
 
-import serial
 from mpremote.transport import TransportError
 from mpremote.transport_serial import SerialTransport
-from serial.tools import list_ports
 
-from fleet.errors import FleetError
+from board.port import BAUD, CableError, PortError, open_quietly
 
-BAUD = 115200  # of MicroPython's console
 TEMPORARY = ".new"  # ends the name of a file until all of it is there
 
 _CTRL_A, _CTRL_B, _CTRL_C, _CTRL_D = b"\x01", b"\x02", b"\x03", b"\x04"
@@ -38,9 +34,7 @@ _SOFT = b"soft reboot\r\n"
 _POLL_S = 0.005
 _CTRL_C_S = 0.1  # MicroPython's USB driver drops what comes in one packet with Ctrl-C
 _BANNER_S = 2.0
-_CHUNK = 1024  # bytes of a file per command: some 3 KB of the board's heap
-# MicroPython on the USB of an S2 or S3: sends nothing reliably without DTR, and no reset hangs on it.
-_OWN_USB = (0x303A, 0x4001)
+_CHUNK = 1536  # bytes of a file per command: at most some 6 KB of the board's heap, a while
 
 _HASHES = """
 import hashlib
@@ -81,14 +75,6 @@ for path in %r:
 """
 
 
-class CableError(FleetError):
-    """The board behind the port cannot be asked, or did not do what it was asked."""
-
-
-class PortError(CableError):
-    """The port cannot be opened, or the connection was lost."""
-
-
 class NoAnswer(CableError):
     """The board is silent: no prompt after Ctrl-C, no end of an answer, not the awaited line."""
 
@@ -115,7 +101,7 @@ class Cable:
 
     def __init__(self, port: str, baud: int = BAUD) -> None:
         self.port = port
-        self._serial = _open(port, baud)
+        self._serial = open_quietly(port, baud)
         # mpremote's transport would open the port its own way; so it gets a loop first.
         self._transport = SerialTransport("loop://")
         self._transport.serial.close()
@@ -198,8 +184,8 @@ class Cable:
                 said = before.rpartition(b"MicroPython ")[0].replace(_PROMPT, b"")
                 return bool(said.strip())
         raise NoAnswer(
-            f"{self.port}: no MicroPython prompt within {timeout:g} s of Ctrl-C. Is this the board's "
-            "port, does MicroPython run on it, and does its program let Ctrl-C through?"
+            f"{self.port}: no MicroPython prompt within {timeout:g} s of Ctrl-C. Is this the "
+            "board's port, does MicroPython run there, and does its program let Ctrl-C through?"
         )
 
     def execute(self, code: str, timeout: float = 10) -> str:
@@ -266,8 +252,7 @@ class Cable:
         self.execute(_FOLDERS % _folders(files))
         try:
             for path, data in files.items():
-                with self._connected():
-                    self._transport.fs_writefile(path + TEMPORARY, data, chunk_size=_CHUNK)
+                self._send(path + TEMPORARY, data)
             there = self.hashes([path + TEMPORARY for path in files])
             for path, data in files.items():
                 if there[path + TEMPORARY] != hashlib.sha256(data).digest():
@@ -282,6 +267,13 @@ class Cable:
         self.execute(_REPLACE % (list(paths), TEMPORARY, list(remove)), 30)
 
     # -- inside -----------------------------------------------------------------------------------
+
+    def _send(self, path: str, data: bytes) -> None:
+        """Write a file by chunks. base64 is half as long as the literals that mpremote sends."""
+        self.execute(f"from binascii import a2b_base64 as _a2b\n_file = open({path!r}, 'wb')")
+        for at in range(0, len(data), _CHUNK):
+            self.execute(f"_file.write(_a2b({b64encode(data[at : at + _CHUNK])!r}))")
+        self.execute("_file.close()")
 
     def _line(self, deadline: float) -> str | None:
         heard = b""
@@ -332,48 +324,9 @@ class Cable:
             raise PortError(f"{self.port}: connection lost: {error}") from error
 
 
-def _open(port: str, baud: int) -> Any:
-    """Open a port with DTR and RTS off. Raises PortError."""
-    try:
-        opened = serial.serial_for_url(
-            port, do_not_open=True, baudrate=baud, timeout=10, write_timeout=10, exclusive=True
-        )
-        opened.rts = False
-        opened.dtr = wants_dtr = _is_own_usb(port)
-        # Linux switches both on. Development boards reset while RTS is on and DTR off, so RTS must
-        # go first; pyserial begins with DTR, unless this option takes DTR out of its hands.
-        opened.dsrdtr = os.name == "posix"
-        opened.open()
-        opened.dtr = wants_dtr
-    except (OSError, ValueError) as error:
-        raise PortError(_complaint(port, error)) from error
-    return opened
-
-
-def _is_own_usb(port: str) -> bool:
-    return any(
-        (info.vid, info.pid) == _OWN_USB for info in list_ports.comports() if info.device == port
-    )
-
-
-def _complaint(port: str, error: Exception) -> str:
-    code = getattr(error, "errno", None)
-    if code == errno.EACCES:
-        return (
-            f"{port}: permission denied. Serial ports belong to a group, on Debian and Ubuntu "
-            "dialout: `sudo usermod -aG dialout $USER`, then log in again"
-        )
-    if code in (errno.EBUSY, errno.EAGAIN):
-        return f"{port} is in use; close the other program"
-    if code == errno.ENOENT:
-        names = ", ".join(info.device for info in list_ports.comports()) or "none"
-        return f"{port} does not exist. Serial ports here: {names}"
-    return f"cannot open {port}: {error}"
-
-
 def _folders(paths: Iterable[str]) -> list[str]:
     """Return the folders that lie above files, the upper ones first."""
-    found = set()
+    found: set[str] = set()
     for path in paths:
         parts = path.split("/")[1:-1]
         found.update("/" + "/".join(parts[: end + 1]) for end in range(len(parts)))
