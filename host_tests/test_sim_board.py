@@ -478,7 +478,7 @@ def test_pasted_text_runs_as_a_whole(terminal: Terminal) -> None:
 def test_the_raw_repl_answers_as_tools_expect(terminal: Terminal) -> None:
     terminal.type(b"\x01")
     terminal.wait(b"raw REPL; CTRL-B to exit\r\n>")
-    terminal.type(b"\x05A\x01")
+    terminal.type(b"\x05B\x01")
     terminal.wait(b"R\x00")
     terminal.type(b"print('a')\nx = 1\x04")
     assert terminal.wait(b"\x04>") == b"OKa\r\n\x04"
@@ -491,6 +491,18 @@ def test_the_raw_repl_answers_as_tools_expect(terminal: Terminal) -> None:
     terminal.wait(b"raw REPL; CTRL-B to exit\r\n>")
     terminal.type(b"\x02")
     assert b"main ran" not in terminal.wait(b">>> ")
+
+
+def test_code_is_taken_in_windows_in_raw_paste_mode(terminal: Terminal) -> None:
+    terminal.type(b"\x01")
+    terminal.wait(b"raw REPL; CTRL-B to exit\r\n>")
+    code = b"x = '" + b"-" * 300 + b"'\nprint(len(x))"
+    terminal.type(b"\x05A\x01" + code[:256])
+    terminal.wait(b"R\x01\x80\x00\x01\x01\x01")
+    terminal.type(code[256:] + b"\x04")
+    assert terminal.wait(b"\x04>") == b"\x04300\r\n\x04"
+    terminal.type(b"\x05A\x01" + b"1 / 0\x04")
+    assert b"\x04\x04Traceback" in terminal.wait(b"\x04>")
 
 
 def test_mpremote_works_on_the_console(make: Callable[..., Board], tmp_path: Path) -> None:

@@ -2,8 +2,8 @@
 
 Friendly: a statement at a time, Ctrl-E pastes, Ctrl-D soft reset, Ctrl-A raw. Raw: code up to
 Ctrl-D, answered by `OK`, output, \\x04, traceback, \\x04, `>`; an empty Ctrl-D is a soft reset that
-stays raw; Ctrl-B friendly. Raw-paste mode is asked for by Ctrl-E A Ctrl-A and answered R\\x00:
-known, but not supported.
+stays raw; Ctrl-B friendly. Raw-paste mode, asked for by Ctrl-E A Ctrl-A: code up to Ctrl-D in
+windows of 128 bytes, two at first, then one for each \\x01; answered as in raw mode, without `OK`.
 """
 
 import sys
@@ -11,6 +11,7 @@ import sys
 _BANNER = (
     '\nMicroPython on a simulated ESP32 with 4 MiB flash\nType "help()" for more information.\n'
 )
+_WINDOW = 128  # bytes: half of the chip's input buffer (shared/runtime/pyexec.c)
 _BLOCKS = ("if ", "while ", "for ", "try:", "with ", "def ", "class ", "async ", "@")
 
 
@@ -64,8 +65,9 @@ class Repl:
             if byte == b"\x03":
                 code = bytearray()
             elif byte == b"\x05" and not code:
-                self._read()
-                self._read()
+                if self._read() + self._read() == b"A\x01":
+                    self._run_raw(self._raw_paste())
+                    return False
                 _write("R\x00")
             elif byte == b"\x04":
                 break
@@ -77,6 +79,20 @@ class Repl:
             return True
         self._run_raw(str(code, "utf-8"))
         return False
+
+    def _raw_paste(self):
+        """Return code that comes in windows."""
+        _write("R\x01")
+        sys.stdout.buffer.write(bytes((_WINDOW & 0xFF, _WINDOW >> 8, 1)))
+        code = bytearray()
+        while True:
+            byte = self._read()
+            if byte == b"\x04":
+                _write("\x04")
+                return str(code, "utf-8")
+            code.extend(byte)
+            if len(code) % _WINDOW == 0:
+                _write("\x01")
 
     def _run_raw(self, code):
         try:
