@@ -25,7 +25,7 @@ try:
 except ImportError:  # MicroPython 1.22
     import ssl as tls
 
-from ota.compat import ticks_add, ticks_diff, ticks_ms
+from ota.compat import const, ticks_add, ticks_diff, ticks_ms
 
 _CONNECT = 0x10
 _CONNACK = 0x20
@@ -36,6 +36,9 @@ _SUBACK = 0x90
 _UNSUBSCRIBE = 0xA2
 _UNSUBACK = 0xB0
 _PINGRESP = 0xD0
+
+# A payload of so many bytes is copied behind its head.
+_SMALL = const(512)
 
 # What a broker answers to CONNECT (MQTT 3.1.1, 3.2.2.3).
 _REFUSED = {
@@ -330,7 +333,13 @@ class Link(MQTTClient):
             packet.append(size & 0x7F | 0x80)
             size >>= 7
         packet.append(size)
-        self.sock.write(packet + head)
+        packet += head
+        if len(payload) <= _SMALL:
+            # In one piece: a second one may have to wait until the broker's TCP has acknowledged
+            # the first, which takes it up to 40 ms where TCP_NODELAY cannot be set.
+            packet += payload
+            payload = b""
+        self.sock.write(packet)
         self.sock.write(payload)
 
     def _check(self, wait_ms):
