@@ -221,6 +221,8 @@ def settings(paths: Paths, wanted: Wanted) -> str:
         "allow_anonymous false\n"
         f"acl_file {paths.acl}\n"
         "retain_available false\n"
+        # Else a small packet waits until the one before is acknowledged: 40 ms per request.
+        "set_tcp_nodelay true\n"
         "\n# Things.\n"
         f"listener {wanted.port} {wanted.bind}".rstrip()
         + f"\n{tls}"
