@@ -7,6 +7,7 @@ a forbidden one would have caused has happened when a later, allowed one is answ
 from __future__ import annotations
 
 import json
+import socket
 import sqlite3
 import ssl
 import threading
@@ -105,8 +106,8 @@ class Client:
             self._mqtt.disconnect()
         else:
             found = self._mqtt.socket()
-            if found is not None:
-                found.shutdown(2)
+            if isinstance(found, ssl.SSLSocket):
+                found.shutdown(socket.SHUT_RDWR)
         self._mqtt.loop_stop()
 
     def _connected(self, _c: Any, _d: Any, _f: Any, reason: Any, _p: Any) -> None:

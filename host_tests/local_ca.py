@@ -19,17 +19,20 @@ class LocalCA:
         folder.mkdir(parents=True, exist_ok=True)
         self.path.write_bytes(certificates.pem(self._certificate))
 
-    def issue(self, name: str, *hosts: str, **dates: dt.datetime) -> tuple[Path, Path]:
-        """Make a certificate, with hosts a server's. Returns paths of it and of its key.
-
-        dates: begin, end.
-        """
+    def issue(
+        self, name: str, *hosts: str, begin: dt.datetime = certificates.BEGIN
+    ) -> tuple[Path, Path]:
+        """Make a certificate, with hosts a server's. Returns paths of it and of its key."""
         key = keys.generate()
-        signer, public = (self._certificate, self._key), key.public_key()
+        public = key.public_key()
         if hosts:
-            certificate = certificates.server(*signer, hosts, public, **dates)
+            certificate = certificates.server(
+                self._certificate, self._key, hosts, public, begin=begin
+            )
         else:
-            certificate = certificates.client(*signer, name, public, **dates)
+            certificate = certificates.client(
+                self._certificate, self._key, name, public, begin=begin
+            )
         paths = self.folder / f"{name}.pem", self.folder / f"{name}.key"
         paths[0].write_bytes(certificates.pem(certificate))
         paths[1].write_bytes(certificates.private_pem(key))
