@@ -33,6 +33,7 @@ from .errors import (
 )
 from .inbox import Stats
 from .settings import agent_settings, require, trusted_keys
+from .slices import finish
 from .timer import Timer
 
 NOT_READY = "NotReady"
@@ -78,7 +79,10 @@ class Agent:
         self._buf = bytearray(slots.SECTOR)
         self._slots = slots.Slots()
         self.journal = phases.Journal()
-        self._running = None
+        # What runs is read now, as verifying its trailer takes a while; step() does so in slices.
+        manifest = finish(self._reading_trailer(self._slots.running))
+        self._running = (manifest.version, manifest.sequence) if manifest else ("0.0.0", 0)
+        self._slices = None
         self._online = False
         self._gate = READY
         self._job = None
@@ -265,18 +269,15 @@ class Agent:
     @property
     def running(self):
         """(version, sequence) of the running image, from its trailer; ("0.0.0", 0) without one."""
-        if self._running is None:
-            manifest = self._trailer_of(self._slots.running)
-            self._running = (manifest.version, manifest.sequence) if manifest else ("0.0.0", 0)
         return self._running
 
-    def _trailer_of(self, slot):
-        """Return the verified manifest in `slot`'s trailer, or None."""
+    def _reading_trailer(self, slot):
+        """Return the verified manifest in `slot`'s trailer, or None. A generator of slices."""
         trailer = slot.read_trailer(self._buf)
         if trailer is None:
             return None
         try:
-            return package.parse_record(trailer[0], self._keys())
+            return (yield from package.parsing_record(trailer[0], self._keys()))
         except OtaError:
             return None
 
@@ -370,7 +371,7 @@ class Agent:
         if self._phase == self._rest:
             self._phase = self._ask
         self._silent = False
-        if self._phase == self._receive:
+        if self._phase in (self._receive, self._verify):
             self._channel.ask()
         self._timer.now()
 
@@ -402,6 +403,22 @@ class Agent:
     def _request_blocks(self):
         self._timer.after(self._settings["request_ms"])
         self._channel.request(self._download)
+
+    def _verify(self):
+        """A signature is being verified, a slice per step; the last one sets the next phase."""
+        try:
+            next(self._slices)
+        except StopIteration:
+            self._slices = None
+            if self._phase == self._verify:
+                # Broken off earlier by an error that ends no job, as of memory: begin anew.
+                self._forget_job()
+                self._ask_anew()
+        return 0
+
+    def _in_slices(self, work):
+        self._slices = work
+        self._phase = self._verify
 
     def _check(self):
         """Read the image back and hash it, a sector per step."""
@@ -563,14 +580,26 @@ class Agent:
         self._refusal = "no answer"
         mine = job.job_id == journal.job
         if mine and journal.phase == phases.VERIFIED:
-            self._manifest = self._trailer_of(self._slots.other)
-            if self._manifest and self._manifest.identity.hex() == journal.identity:
-                firmware = self._manifest.component(package.FIRMWARE)
-                self._readback = Readback(self._slots.other, firmware, self._buf)
-                self._phase = self._check
-                return
+            self._in_slices(self._going_on(job))
+            return
         if not mine:
             journal.finish(job=job.job_id)
+        self._begin(job)
+
+    def _going_on(self, job):
+        """The other slot holds this job's image, says the journal. A generator of slices."""
+        manifest = yield from self._reading_trailer(self._slots.other)
+        if manifest and manifest.identity.hex() == self.journal.identity:
+            self._manifest = manifest
+            firmware = manifest.component(package.FIRMWARE)
+            self._readback = Readback(self._slots.other, firmware, self._buf)
+            self._phase = self._check
+        else:
+            self._begin(job)
+
+    def _begin(self, job):
+        """Start with the head of what `job` offers. Raises OtaError."""
+        journal = self.journal
         if job.in_self_test and journal.phase == phases.NONE:
             self._refuse_stale_test(job)
         if journal.no_rollback:
@@ -587,9 +616,9 @@ class Agent:
             self._settings["wide_writes"],
             self._buf,
         )
-        self._channel.open_stream(job.stream)
         self._phase = self._receive
         self._timer.now()
+        self._channel.open_stream(job.stream)
 
     def _refuse_stale_test(self, job):
         """The service believes in a test this board knows nothing of: journal lost, rolled back."""
@@ -637,14 +666,26 @@ class Agent:
         self._momentum = 0
         self._silent = False
         self._timer.after(self._settings["request_ms"])
-        received = download.received
-        if download.complete:
-            self._readback = download.readback()
-            self._phase = self._check
-        elif received:
-            self._on_progress(before, received)
+        if download.head_here:
+            self._in_slices(self._opening())
+        else:
+            self._on_progress(before)
 
-    def _on_progress(self, before, received):
+    def _opening(self):
+        """The head has come. A generator of slices."""
+        yield from self._download.open()
+        self._phase = self._receive
+        self._on_progress(0)
+
+    def _on_progress(self, before):
+        """Blocks have come, `before` were here already."""
+        received = self._download.received
+        if self._download.complete:
+            self._readback = self._download.readback()
+            self._phase = self._check
+            return
+        if not received:
+            return
         every = self._settings["checkpoint_blocks"]
         if before and received // every != before // every:
             self.journal.save(next=self._download.checkpoint)
@@ -698,6 +739,7 @@ class Agent:
         self._job = None
         self._download = None
         self._readback = None
+        self._slices = None
         self._manifest = None
         self._channel.close_stream()
 

@@ -44,9 +44,10 @@ class Channel:
 
     def open_stream(self, name):
         """Subscribe to the stream of a job, too. Raises OSError when the client does."""
-        self._unsubscribe()
+        earlier = self._stream
         self._stream = stream.Topics(self._topics.thing, name)
         self._stream_data = self._stream.data.encode()
+        self._unsubscribe(earlier)
         self._subscribe_stream()
 
     def close_stream(self):
@@ -101,11 +102,11 @@ class Channel:
         download.request(self._out)
         self._client.publish(self._stream.get, self._out, qos=0)
 
-    def _unsubscribe(self):
+    def _unsubscribe(self, earlier):
         """Leave the stream of an earlier job, where the client can: brokers count subscriptions."""
-        if self._stream and hasattr(self._client, "unsubscribe"):
-            self._client.unsubscribe(self._stream.data)
-            self._client.unsubscribe(self._stream.rejected)
+        if earlier and hasattr(self._client, "unsubscribe"):
+            self._client.unsubscribe(earlier.data)
+            self._client.unsubscribe(earlier.rejected)
 
     def _subscribe_stream(self):
         self._client.subscribe(self._stream.data, 0)

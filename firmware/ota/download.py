@@ -77,6 +77,11 @@ class Download:
         self.blocks = (job.file_size + block_size - 1) // block_size
 
     @property
+    def head_here(self):
+        """Whether the head has come, and waits for `open`."""
+        return self.manifest is None and self._window.complete
+
+    @property
     def received(self):
         """How many blocks of the file are here."""
         return self._window.received if self.manifest else 0
@@ -111,8 +116,7 @@ class Download:
         """Take a `data/cbor` message (memoryview).
 
         Returns True when it brought something new, False for a duplicate. Raises BlockError,
-        BlockRangeError, FlashError; with the head's last block everything `package.parse_head`
-        and `admit` raise.
+        BlockRangeError, FlashError.
         """
         file_id, index, start, end = stream.parse_data(payload)
         window = self._window
@@ -137,8 +141,6 @@ class Download:
             self._store(index * self._block_size, data)
         window.mark(index)
         self._asked = max(0, self._asked - 1)
-        if self.manifest is None and window.complete:
-            self._begin()
         return True
 
     def work(self):
@@ -154,15 +156,20 @@ class Download:
         self._fill.finish()
         return Readback(self._slot, self._firmware, self._buf)
 
-    def _begin(self):
-        """The head is here: verify it, ask for admission, and open the window."""
-        manifest = package.parse_head(memoryview(self._buf)[: self._head_size], self._keys)
+    def open(self):
+        """Verify the head, ask for admission, and open the window. A generator of slices.
+
+        Raises everything that `package.parsing_head` and `admit` raise, JobError, FlashError.
+        """
+        head = memoryview(self._buf)[: self._head_size]
+        manifest = yield from package.parsing_head(head, self._keys)
         if manifest.package_size != self._job.file_size:
             raise JobError(
                 "the job says %d bytes, the manifest %d"
                 % (self._job.file_size, manifest.package_size)
             )
         present = self._admit(manifest)
+        yield
         firmware = manifest.component(package.FIRMWARE)
         size = self._block_size
         filling = self._choose_fill(firmware.length)
