@@ -188,7 +188,7 @@ def test_every_target_and_command_that_is_named_exists(page: Path) -> None:
     makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
     for target in re.findall(r"^make ([a-z-]+)", shown, re.MULTILINE):
         assert re.search(rf"^{target}:", makefile, re.MULTILINE), target
-    for name, rest in re.findall(r"^fleet ([a-z]+)(.*)", shown, re.MULTILINE):
+    for name, rest in re.findall(r"^fleet ([a-z-]+)(.*)", shown, re.MULTILINE):
         command = fleet.commands[name]
         options = {o for p in command.params if isinstance(p, click.Option) for o in p.opts}
         assert set(re.findall(r"(?<=\s)--?[a-z][a-z-]*", rest.split("#")[0])) <= options, name
