@@ -4,7 +4,7 @@ import sys
 
 import click
 
-from board import flash
+from board import deploy, flash, look
 from fleet.errors import FleetError
 
 
@@ -25,7 +25,16 @@ def main() -> None:
     """Flash a board, and look after it. PORT: a serial device, socket:// or rfc2217://."""
 
 
-main.add_command(flash.command)
+for command in (
+    flash.command,
+    deploy.command,
+    look.status,
+    look.logs,
+    look.repl,
+    look.reset,
+    look.erase,
+):
+    main.add_command(command)
 
 if __name__ == "__main__":
     main(prog_name="python -m board")

@@ -203,7 +203,15 @@ class Cable:
 
     def evaluate(self, expression: str, timeout: float = 10) -> Any:
         """Return the value of an expression on the board, a literal of Python. As `execute`."""
-        return ast.literal_eval(self.execute(f"print(repr({expression}))", timeout))
+        return self.evaluate_output(f"print(repr({expression}))", timeout)
+
+    def evaluate_output(self, code: str, timeout: float = 10) -> Any:
+        """Return the literal of Python that code prints; NoAnswer if it does not."""
+        said = self.execute(code, timeout)
+        try:
+            return ast.literal_eval(said.strip())
+        except (ValueError, SyntaxError) as error:
+            raise NoAnswer(f"{self.port}: {said[:200]!r} came instead of an answer") from error
 
     def soft_reset(self, timeout: float = 10) -> None:
         """Restart MicroPython as Ctrl-D at the prompt does: boot.py and main.py run, no chip reset.
@@ -217,6 +225,16 @@ class Cable:
         _, said, self._heard = heard.partition(_SOFT)
         if not said:
             raise NoAnswer(f"{self.port}: no soft reset within {timeout:g} s")
+
+    def bare_reset(self, timeout: float = 60) -> None:
+        """Restart MicroPython as mpremote does before it runs code: boot.py runs, main.py does not.
+
+        Raises NoAnswer.
+        """
+        self.interrupt()
+        self._transport.in_raw_repl = False
+        with self._connected():
+            self._transport.enter_raw_repl(soft_reset=True, timeout_overall=timeout)
 
     def reset(self) -> None:
         """Restart the chip by machine.reset(). This ends a test of a new image: it is rolled back.
@@ -232,7 +250,7 @@ class Cable:
 
     def hashes(self, paths: Iterable[str]) -> dict[str, bytes | None]:
         """Return the SHA-256 (32 bytes) of files on the board, None for those that are missing."""
-        found: dict[str, bytes | None] = ast.literal_eval(self.execute(_HASHES % list(paths), 30))
+        found: dict[str, bytes | None] = self.evaluate_output(_HASHES % list(paths), 30)
         return found
 
     def put(self, path: str, data: bytes) -> None:

@@ -1,0 +1,147 @@
+"""`python -m board deploy`: the files that flashing puts on a board, onto a running one."""
+
+import hashlib
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import click
+
+from board import files, running
+from board.cable import TEMPORARY, Cable
+from fleet.errors import FleetError
+
+_BLOCK = 4096  # bytes: littlefs gives a file whole ones
+_FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
+
+
+class DeployError(FleetError):
+    """The files cannot be brought onto this board."""
+
+
+@dataclass(frozen=True)
+class Changes:
+    """What a board lacks. `write`: path to bytes; `remove`: what must go; `same`: files that stay.
+
+    `new`: those of `write` that were not there before.
+    """
+
+    write: dict[str, bytes]
+    new: frozenset[str]
+    remove: list[str]
+    same: int
+
+    @property
+    def room(self) -> int:
+        """Bytes of the file system that are needed while old and new files lie there."""
+        return sum(-(-len(data) // _BLOCK) * _BLOCK for data in self.write.values())
+
+    def __bool__(self) -> bool:
+        return bool(self.write or self.remove)
+
+
+def wanted(settings: Path | None, app: Path | None) -> dict[str, bytes]:
+    """Return what belongs on the board: absolute path to bytes. Raises FilesError.
+
+    settings: the board's settings folder, for /etc; app: folder of an application that takes the
+    place of the project's own. Without settings /etc is left alone.
+    """
+    found = files.application()
+    if app:
+        own = files.folder(app)
+        for path in own:
+            found.pop(other_form(path) or "", None)
+        found |= own
+    if settings:
+        found |= files.settings(settings)
+    return found
+
+
+def other_form(path: str) -> str | None:
+    """Return the path of the same module compiled, or as source; None for what is no module.
+
+    Of two in one folder MicroPython imports foo.py, never foo.mpy.
+    """
+    stem, dot, end = path.rpartition(".")
+    if end not in ("py", "mpy"):
+        return None
+    return stem + dot + ("mpy" if end == "py" else "py")
+
+
+def compare(wanted: Mapping[str, bytes], there: Mapping[str, bytes | None]) -> Changes:
+    """Return what has to be done. there: SHA-256 by path, None for what is missing. Pure."""
+    write = {
+        path: data
+        for path, data in wanted.items()
+        if there.get(path) != hashlib.sha256(data).digest()
+    }
+    remove = [path for path in doubtful(wanted) if there.get(path) is not None]
+    new = frozenset(path for path in write if there.get(path) is None)
+    return Changes(write, new, remove, len(wanted) - len(write))
+
+
+def doubtful(wanted: Collection[str]) -> list[str]:
+    """Return what must not lie on the board beside the wanted files, if it does.
+
+    The other form of a module, and what a deployment that broke off has left.
+    """
+    others = [other for path in wanted if (other := other_form(path)) and other not in wanted]
+    return [*others, *(path + TEMPORARY for path in wanted)]
+
+
+def deploy(cable: Cable, wanted: Mapping[str, bytes], say: Callable[[str], None]) -> Changes:
+    """Bring a board up to date: everything is sent and verified before the first file is replaced.
+
+    say: is told what is done, line by line. Returns the changes; after any the program is stopped,
+    and with nothing to do it runs again, if it ran. Raises UnfitError, PendingError, DeployError or
+    CableError; then, too, it runs again, and no file is changed, unless the connection was lost
+    while they were being replaced.
+    """
+    ran = cable.interrupt()
+    try:
+        board = running.look(cable)
+        running.check(board)
+        changes = compare(wanted, cable.hashes([*wanted, *doubtful(wanted)]))
+        if changes.room > board.free:
+            raise DeployError(
+                f"{changes.room >> 10} KB are needed beside the files on the board, "
+                f"{board.free >> 10} KB are free; remove some"
+            )
+        for path, data in changes.write.items():
+            say(f"  {'new    ' if path in changes.new else 'changed'}  {path}  {len(data)} bytes")
+        for path in changes.remove:
+            say(f"  removed  {path}")
+        if changes:
+            cable.stage(changes.write)
+            cable.replace(changes.write, changes.remove)
+            ran = False
+    finally:
+        if ran:
+            cable.soft_reset()
+    return changes
+
+
+@click.command("deploy")
+@click.argument("port")
+@click.option("--settings", type=_FOLDER, help="The board's settings folder, for its /etc.")
+@click.option("--app", type=_FOLDER, help="Folder of your application, instead of the demo's.")
+@click.option("--start", is_flag=True, help="Restart the board afterwards, by machine.reset().")
+def command(port: str, settings: Path | None, app: Path | None, start: bool) -> None:
+    """Bring boot.py, the application, the agent and settings onto the running board at PORT.
+
+    Only what differs is sent. Refused while a new image is under test, and on a board that cannot
+    be updated over the air.
+    """
+    found = wanted(settings, app)
+    with Cable(port) as cable:
+        changes = deploy(cable, found, click.echo)
+        written = sum(map(len, changes.write.values()))
+        click.echo(
+            f"{len(changes.write)} files written ({written} bytes), {changes.same} unchanged, "
+            f"{len(changes.remove)} removed; checked by SHA-256 on the board."
+        )
+        if start:
+            cable.reset()
+            click.echo("The board restarts.")
+        elif changes:
+            click.echo("main.py is stopped: `make reset` starts it, or Ctrl-D in `make repl`.")

@@ -1,0 +1,125 @@
+"""`python -m board status|logs|repl|reset|erase`: looking after a board that is connected."""
+
+import codecs
+import subprocess
+import sys
+import time
+
+import click
+from serial.tools.miniterm import Miniterm
+
+from board import running
+from board.cable import Cable, Raised
+from fleet.errors import FleetError
+
+_STATUS = "import ota\nota.status()"
+_LISTEN_S = 0.2
+_AGAIN = (
+    "main.py was stopped for this and has been started again by a soft reset; "
+    "a test that is under way goes on with the rest of its time."
+)
+
+
+class LookError(FleetError):
+    """The board has nothing to show, or the command cannot run here."""
+
+
+@click.command("status")
+@click.argument("port")
+def status(port: str) -> None:
+    """Print what `ota.status()` says on the board at PORT.
+
+    MicroPython can only be asked while no program runs: main.py is stopped by Ctrl-C, and started
+    again by a soft reset, without a reset of the chip. What was at its prompt is left there.
+    """
+    with Cable(port) as cable:
+        ran = cable.interrupt()
+        try:
+            click.echo(cable.execute(_STATUS), nl=False)
+        except Raised as error:
+            if "no module named 'ota'" in str(error):
+                raise LookError(
+                    "there is no agent on this board; `make deploy` brings it"
+                ) from error
+            raise
+        finally:
+            if ran:
+                cable.soft_reset()
+        if ran:
+            click.echo(_AGAIN)
+
+
+@click.command("logs")
+@click.argument("port")
+@click.option("--seconds", type=float, help="End after so long; else Ctrl-C ends it.")
+def logs(port: str, seconds: float | None) -> None:
+    """Show what the board at PORT prints. Types nothing, so that nothing is disturbed."""
+    ends = None if seconds is None else time.monotonic() + seconds
+    decoder = codecs.getincrementaldecoder("utf-8")("replace")
+    with Cable(port) as cable:
+        try:
+            while ends is None or time.monotonic() < ends:
+                said = decoder.decode(cable.read(_LISTEN_S))
+                if said:
+                    click.echo(said.replace("\r\n", "\n"), nl=False)
+        except KeyboardInterrupt:
+            click.echo()
+
+
+@click.command("repl")
+@click.argument("port")
+def repl(port: str) -> None:
+    """Be a terminal on the board at PORT: Ctrl-C stops main.py, Ctrl-D starts it, Ctrl-] leaves."""
+    if not sys.stdin.isatty():
+        raise LookError("`repl` needs a terminal; scripts use `mpremote connect PORT resume exec`")
+    with Cable(port) as cable:
+        cable.stream.timeout = _LISTEN_S  # how long the terminal's reader keeps it from ending
+        terminal = Miniterm(cable.stream, eol="cr", filters=["direct"])
+        terminal.raw = True
+        terminal.set_rx_encoding("utf-8")
+        terminal.set_tx_encoding("utf-8")
+        click.echo("Ctrl-C stops main.py, Ctrl-D starts it again, Ctrl-] leaves.")
+        terminal.start()
+        try:
+            terminal.join()
+        finally:
+            terminal.console.cleanup()
+    click.echo()
+
+
+@click.command("reset")
+@click.argument("port")
+@click.option("--yes", is_flag=True, help="Do not look whether a test would be ended by it.")
+def reset(port: str, yes: bool) -> None:
+    """Restart the board at PORT by machine.reset(): boot.py and main.py run.
+
+    Refused while a new image is under test, which the reset would end.
+    """
+    with Cable(port) as cable:
+        ran = cable.interrupt()
+        if not yes and (board := running.look(cable)).pending:
+            if ran:
+                cable.soft_reset()
+            raise running.PendingError(
+                f"a new image is under test on the board ({board.slot} runs): a reset would roll "
+                "it back. `--yes` resets in any case"
+            )
+        cable.reset()
+    click.echo("The board restarts.")
+
+
+@click.command("erase")
+@click.argument("port")
+@click.option("--yes", is_flag=True, help="Do not ask.")
+def erase(port: str, yes: bool) -> None:
+    """Erase the whole flash of the board at PORT, with esptool; `make flash` makes it one again."""
+    if not yes:
+        click.confirm(
+            f"Erase everything on the board at {port}: MicroPython, files, settings, certificates, "
+            "its private key, the agent's journal?",
+            abort=True,
+        )
+    command = [sys.executable, "-m", "esptool", "--port", port, "erase-flash"]
+    done = subprocess.run(command, check=False)
+    if done.returncode:
+        raise LookError(f"`esptool erase-flash` ended with {done.returncode}; see above")
