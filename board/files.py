@@ -51,6 +51,20 @@ def application(*, compiled: bool = True) -> dict[str, bytes]:
     return files
 
 
+def folder(path: Path) -> dict[str, bytes]:
+    """Return somebody's application, a folder that stands for `/`, as the board's files.
+
+    Absolute path on the board to bytes. Raises FilesError if there is no such folder.
+    """
+    if not path.is_dir():
+        raise FilesError(f"{path} is no folder")
+    return {
+        f"/{file.relative_to(path).as_posix()}": file.read_bytes()
+        for file in sorted(path.rglob("*"))
+        if file.is_file() and "__pycache__" not in file.parts
+    }
+
+
 def settings(folder: Path) -> dict[str, bytes]:
     """Return a board's settings folder as the files below /etc (docs/settings.md).
 

@@ -7,23 +7,13 @@ import sys
 import time
 from pathlib import Path
 
+from board import files
 from demo import children
 from demo.__main__ import say
 from demo.stack import THING, Stack
 from sim.board import Board
 from tools.natives import NativeMissing
 from tools.paths import CACHE, VENV_BIN
-
-
-def application(folder: Path) -> dict[str, bytes]:
-    """Return somebody's application as the board's files. Raises StartError if there is none."""
-    if not folder.is_dir():
-        raise children.StartError(f"{folder} is no folder")
-    return {
-        "/" + str(path.relative_to(folder)): path.read_bytes()
-        for path in sorted(folder.rglob("*"))
-        if path.is_file() and "__pycache__" not in path.parts
-    }
 
 
 def explain(stack: Stack, board: Board) -> None:
@@ -56,14 +46,14 @@ def main() -> int:
     parser.add_argument("--folder", type=Path, default=CACHE / "play", help="emptied first")
     arguments = parser.parse_args()
     try:
-        files = application(arguments.app) if arguments.app else None
+        own = files.folder(arguments.app) if arguments.app else None
         with Stack(arguments.folder, self_test_s=60) as stack:
-            board = stack.board(THING, application=files)
+            board = stack.board(THING, application=own)
             board.start()
             explain(stack, board)
             while True:
                 time.sleep(3600)
-    except (children.StartError, NativeMissing) as error:
+    except (children.StartError, files.FilesError, NativeMissing) as error:
         say(f"play: {error}")
         return 2
     except KeyboardInterrupt:
