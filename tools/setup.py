@@ -5,7 +5,7 @@ Each part leaves a stamp, a hash of what it was made from, so that a second run 
     venv     .venv with the locked packages and this project      (requirements.lock)
     umqtt    .cache/umqtt/umqtt/simple.py, frozen on a chip       (tools/umqtt.lock)
     natives  programs that PyPI does not have                     (tools/natives.py)
-    wasm     MicroPython as WebAssembly, two versions             (package-lock.json)
+    wasm     MicroPython as WebAssembly, two versions             (tools/wasm/package-lock.json)
     stubs    the chip's type stubs, for `make lint` only          (tools/stubs.lock)
 
 Packages come through pip, npm and apt as the machine has them configured; no host is named here.
@@ -181,12 +181,12 @@ def make_stubs() -> None:
 
 
 def make_wasm() -> None:
-    """Install the WebAssembly builds of MicroPython that package-lock.json names."""
+    """Install the WebAssembly builds of MicroPython that tools/wasm/package-lock.json names."""
     say("setup: MicroPython as WebAssembly")
     shutil.rmtree(WASM, ignore_errors=True)
     WASM.mkdir(parents=True)
     for name in ("package.json", "package-lock.json"):
-        shutil.copy(ROOT / name, WASM)
+        shutil.copy(ROOT / "tools/wasm" / name, WASM)
     run([*natives.npm(), "ci", "--no-audit", "--no-fund"], what="npm ci", cwd=WASM)
 
 
@@ -205,7 +205,7 @@ PARTS: dict[str, Part] = {
     "venv": (make_venv, ("requirements.lock", "pyproject.toml")),
     "umqtt": (make_umqtt, ("tools/umqtt.lock",)),
     "natives": (find_natives, ("tools/natives.py", "tools/apt.py")),
-    "wasm": (make_wasm, ("package-lock.json",)),
+    "wasm": (make_wasm, ("tools/wasm/package-lock.json",)),
     "stubs": (make_stubs, ("tools/stubs.lock",)),
 }
 DEFAULT = ("venv", "umqtt", "natives", "wasm")
