@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv/bin
 # Tests run in this many processes.
 JOBS ?= 2
-# `make play APP=dir` runs the application in dir on the simulated board.
+# `make play` and `make deploy` run the application in this folder instead of the demo's.
 APP ?=
 
 # A real board: PORT is a serial device, socket://HOST:PORT or rfc2217://HOST:PORT; docs/flashing.md.
@@ -20,9 +20,16 @@ IMAGE =
 # KEEP="files nvs" keeps either or both; DRY_RUN=1 prints what would be done.
 KEEP =
 DRY_RUN =
+# YES=1 answers what `make reset` and `make erase` would ask.
+YES =
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo play flash test test-all lint format doctor lock clean
+define need_port
+	@$(if $(PORT),true,echo "make $@: say PORT=, the board's serial device, socket:// or rfc2217://" >&2; exit 2)
+	@$(PYTHON) -m tools.setup venv natives
+endef
+
+.PHONY: help setup demo play flash deploy status logs repl reset erase mip test test-all lint format doctor lock clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 12
@@ -46,6 +53,31 @@ flash: ## PORT= FIRMWARE=esp32.bin [CHIP= FLASH=4MB SETTINGS= FLEET= ...]: flash
 		$(if $(SEQUENCE),--sequence "$(SEQUENCE)") $(KEEP:%=--keep-%) \
 		$(if $(DRY_RUN),--dry-run) $(if $(IMAGE),--image-only "$(IMAGE)",$(if $(PORT),"$(PORT)")) \
 		$(if $(FIRMWARE),"$(FIRMWARE)")
+
+deploy: ## PORT= [SETTINGS= APP=]: bring what changed onto a running board, and restart it
+	$(need_port)
+	@$(VENV)/python -m board deploy "$(PORT)" --start $(if $(SETTINGS),--settings "$(SETTINGS)") \
+		$(if $(APP),--app "$(APP)")
+
+status: ## PORT=: what runs on the board, and what its last update came to
+	$(need_port)
+	@$(VENV)/python -m board status "$(PORT)"
+
+logs: ## PORT=: what the board prints; types nothing
+	$(need_port)
+	@$(VENV)/python -m board logs "$(PORT)"
+
+repl: ## PORT=: a terminal on the board
+	$(need_port)
+	@$(VENV)/python -m board repl "$(PORT)"
+
+reset: ## PORT= [YES=1]: restart the board
+	$(need_port)
+	@$(VENV)/python -m board reset "$(PORT)" $(if $(YES),--yes)
+
+erase: ## PORT= [YES=1]: erase the board's whole flash
+	$(need_port)
+	@$(VENV)/python -m board erase "$(PORT)" $(if $(YES),--yes)
 
 test: setup ## everything but the slow tests, five minutes at most
 	@$(VENV)/pytest -n $(JOBS) -m "not slow"
