@@ -319,6 +319,26 @@ def test_the_access_list_names_things_by_pattern_and_no_thing_can_be_the_service
         certificates.check_thing(certificates.SERVICE)
 
 
+@pytest.mark.parametrize(
+    ("name", "data", "words"),
+    [
+        ("ca/ca.pem", None, "cannot trust"),
+        ("ca/ca.pem", "nothing", "cannot trust"),
+        ("keys/service.key", None, "cannot use"),
+        ("keys/service.pem", "nothing", "cannot use"),
+    ],
+)
+def test_a_service_that_cannot_use_its_certificates_names_the_file_and_does_not_start(
+    fleet: Fleet, name: str, data: str | None, words: str
+) -> None:
+    fleet("broker-config")
+    Path(name).unlink()
+    if data is not None:
+        Path(name).write_text(data)
+    shown = fleet("serve", code=1).output
+    assert words in shown and name in shown
+
+
 # -- doctor ---------------------------------------------------------------------------------------
 
 

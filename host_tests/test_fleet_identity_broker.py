@@ -27,7 +27,7 @@ from local_ca import LocalCA
 
 from demo import children
 from demo.stack import Stack
-from fleet import broker, certificates, keys
+from fleet import broker, certificates, config, keys
 from fleet.authority import Authority
 from tools import natives
 from tools.paths import VENV_BIN
@@ -263,6 +263,12 @@ def test_the_doctor_finds_a_running_fleet_well_and_notes_what_disagrees(site: Si
     assert f"the service refuses {B}, whose certificate is valid" in site.fleet("doctor", code=1)
     site.stack.clients.admit(B)
     site.fleet("revoke", "board-unknown", code=1)
+    noted = site.stack.config.broker.boards
+    assert noted is not None
+    toml = site.folder / "fleet.toml"
+    config.set_broker(toml, {"boards": f"127.1:{noted.port}"})  # the same machine by another name
+    assert f"127.1:{noted.port} has a wrong certificate: Hostname" in site.fleet("doctor", code=1)
+    config.set_broker(toml, {"boards": str(noted)})
     assert "WRONG" not in site.fleet("doctor")
     assert ask_next(site.thing(B), B) is None
 
