@@ -29,7 +29,7 @@ define need_port
 	@$(PYTHON) -m tools.setup venv natives
 endef
 
-.PHONY: help setup demo play flash deploy status logs repl reset erase mip test test-all lint format doctor lock clean
+.PHONY: help setup demo play flash deploy status logs repl reset erase mip bench test test-all lint format doctor lock clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 12
@@ -78,6 +78,14 @@ reset: ## PORT= [YES=1]: restart the board
 erase: ## PORT= [YES=1]: erase the board's whole flash
 	$(need_port)
 	@$(VENV)/python -m board erase "$(PORT)" $(if $(YES),--yes)
+
+bench: ## the agent's download beside plain ones; [PORT= HOST=this machine's address]
+	@$(PYTHON) -m tools.setup venv umqtt natives
+	@$(VENV)/python -m bench $(if $(PORT),--port "$(PORT)") $(if $(HOST),--host "$(HOST)")
+
+mip: ## the agent as mip packages: package.json, and compiled in build/mip
+	@$(PYTHON) -m tools.setup venv natives
+	@$(VENV)/python -m tools.mip
 
 test: setup ## everything but the slow tests, five minutes at most
 	@$(VENV)/pytest -n $(JOBS) -m "not slow"
