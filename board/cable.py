@@ -32,7 +32,7 @@ _FRIENDLY = b"for more information.\r\n" + _PROMPT  # the end of the banner that
 _RAW = b"raw REPL; CTRL-B to exit\r\n"
 _SOFT = b"soft reboot\r\n"
 _POLL_S = 0.005
-_CTRL_C_S = 0.1  # MicroPython's USB driver drops what comes in one packet with Ctrl-C
+_CTRL_C_S = 0.1  # what comes in one USB packet with Ctrl-C may be lost
 _BANNER_S = 2.0
 _CHUNK = 1536  # bytes of a file per command: at most some 6 KB of the board's heap, a while
 

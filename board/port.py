@@ -11,8 +11,9 @@ from fleet.errors import FleetError
 
 BAUD = 115200  # of MicroPython's console
 _TIMEOUT_S = 10  # of one read or write
-# MicroPython on the own USB of an S2 or S3 may drop output without DTR. No reset hangs on it there.
-_OWN_USB = (0x303A, 0x4001)
+# MicroPython on the USB of an S2 or S3 may drop output without DTR, and no reset hangs on it there.
+# Espressif's vendor id: from 0x4000 on programs, before it bridges, whose DTR and RTS do reset.
+_ESPRESSIF, _PROGRAMS = 0x303A, 0x4000
 
 
 class CableError(FleetError):
@@ -59,7 +60,9 @@ def _set_dtr(opened: Any, on: bool) -> None:
 
 def _is_own_usb(port: str) -> bool:
     return any(
-        (info.vid, info.pid) == _OWN_USB for info in list_ports.comports() if info.device == port
+        info.vid == _ESPRESSIF and info.pid >= _PROGRAMS
+        for info in list_ports.comports()
+        if info.device == port
     )
 
 
