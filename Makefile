@@ -56,7 +56,7 @@ flash: ## PORT= FIRMWARE=esp32.bin [CHIP= FLASH=4MB SETTINGS= FLEET= ...]: flash
 
 deploy: ## PORT= [SETTINGS= APP=]: bring what changed onto a running board, and restart it
 	$(need_port)
-	@$(VENV)/python -m board deploy "$(PORT)" --start $(if $(SETTINGS),--settings "$(SETTINGS)") \
+	@$(VENV)/python -m board deploy "$(PORT)" $(if $(SETTINGS),--settings "$(SETTINGS)") \
 		$(if $(APP),--app "$(APP)")
 
 status: ## PORT=: what runs on the board, and what its last update came to

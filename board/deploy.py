@@ -44,11 +44,11 @@ def wanted(settings: Path | None, app: Path | None) -> dict[str, bytes]:
     """Return what belongs on the board: absolute path to bytes. Raises FilesError.
 
     settings: the board's settings folder, for /etc; app: folder of an application that takes the
-    place of the project's own. Without settings /etc is left alone.
+    place of the project's own, module by module. Without settings /etc is left alone.
     """
     found = files.application()
     if app:
-        own = files.folder(app)
+        own = files.folder(app, compiled=True)
         for path in own:
             found.pop(other_form(path) or "", None)
         found |= own
@@ -102,10 +102,11 @@ def deploy(cable: Cable, wanted: Mapping[str, bytes], say: Callable[[str], None]
         board = running.look(cable)
         running.check(board)
         changes = compare(wanted, cable.hashes([*wanted, *doubtful(wanted)]))
-        if changes.room > board.free:
+        free = board.free or 0
+        if changes.room > free:
             raise DeployError(
                 f"{changes.room >> 10} KB are needed beside the files on the board, "
-                f"{board.free >> 10} KB are free; remove some"
+                f"{free >> 10} KB are free; remove some"
             )
         for path, data in changes.write.items():
             say(f"  {'new    ' if path in changes.new else 'changed'}  {path}  {len(data)} bytes")
@@ -125,12 +126,12 @@ def deploy(cable: Cable, wanted: Mapping[str, bytes], say: Callable[[str], None]
 @click.argument("port")
 @click.option("--settings", type=_FOLDER, help="The board's settings folder, for its /etc.")
 @click.option("--app", type=_FOLDER, help="Folder of your application, instead of the demo's.")
-@click.option("--start", is_flag=True, help="Restart the board afterwards, by machine.reset().")
-def command(port: str, settings: Path | None, app: Path | None, start: bool) -> None:
+@click.option("--no-start", is_flag=True, help="Leave main.py stopped when something changed.")
+def command(port: str, settings: Path | None, app: Path | None, no_start: bool) -> None:
     """Bring boot.py, the application, the agent and settings onto the running board at PORT.
 
-    Only what differs is sent. Refused while a new image is under test, and on a board that cannot
-    be updated over the air.
+    Only what differs is sent; after a change the board restarts by machine.reset(). Refused while a
+    new image is under test, and on a board that cannot be updated over the air.
     """
     found = wanted(settings, app)
     with Cable(port) as cable:
@@ -140,8 +141,10 @@ def command(port: str, settings: Path | None, app: Path | None, start: bool) -> 
             f"{len(changes.write)} files written ({written} bytes), {changes.same} unchanged, "
             f"{len(changes.remove)} removed; checked by SHA-256 on the board."
         )
-        if start:
+        if not changes:
+            click.echo("Nothing to do. What ran there runs again; the chip was not reset.")
+        elif no_start:
+            click.echo("main.py is stopped: `make reset` starts it, or Ctrl-D in `make repl`.")
+        else:
             cable.reset()
             click.echo("The board restarts.")
-        elif changes:
-            click.echo("main.py is stopped: `make reset` starts it, or Ctrl-D in `make repl`.")

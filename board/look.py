@@ -1,19 +1,21 @@
 """`python -m board status|logs|repl|reset|erase`: looking after a board that is connected."""
 
 import codecs
-import subprocess
+import math
 import sys
 import time
 
 import click
 from serial.tools.miniterm import Miniterm
 
-from board import running
+from board import running, writer
 from board.cable import Cable, Raised
+from board.port import PortError
 from fleet.errors import FleetError
 
 _STATUS = "import ota\nota.status()"
 _LISTEN_S = 0.2
+_REOPEN_S = 15
 _AGAIN = (
     "main.py was stopped for this and has been started again by a soft reset; "
     "a test that is under way goes on with the rest of its time."
@@ -53,17 +55,39 @@ def status(port: str) -> None:
 @click.argument("port")
 @click.option("--seconds", type=float, help="End after so long; else Ctrl-C ends it.")
 def logs(port: str, seconds: float | None) -> None:
-    """Show what the board at PORT prints. Types nothing, so that nothing is disturbed."""
-    ends = None if seconds is None else time.monotonic() + seconds
+    """Show what the board at PORT prints. Types nothing, so that nothing is disturbed.
+
+    A chip whose console is its own USB takes the port away at each reset: it is awaited.
+    """
+    ends = math.inf if seconds is None else time.monotonic() + seconds
     decoder = codecs.getincrementaldecoder("utf-8")("replace")
-    with Cable(port) as cable:
-        try:
-            while ends is None or time.monotonic() < ends:
+    cable = Cable(port)
+    try:
+        while time.monotonic() < ends:
+            try:
                 said = decoder.decode(cable.read(_LISTEN_S))
-                if said:
-                    click.echo(said.replace("\r\n", "\n"), nl=False)
-        except KeyboardInterrupt:
-            click.echo()
+            except PortError as error:
+                click.echo(f"\n{error}; waiting for it", err=True)
+                cable.close()
+                cable = _reopened(port)
+                continue
+            click.echo(said.replace("\r\n", "\n"), nl=False)
+    except KeyboardInterrupt:
+        click.echo()
+    finally:
+        cable.close()
+
+
+def _reopened(port: str) -> Cable:
+    """Open a port that comes back within some seconds. Raises PortError."""
+    ends = time.monotonic() + _REOPEN_S
+    while True:
+        try:
+            return Cable(port)
+        except PortError:
+            if time.monotonic() >= ends:
+                raise
+            time.sleep(_LISTEN_S)
 
 
 @click.command("repl")
@@ -96,16 +120,25 @@ def reset(port: str, yes: bool) -> None:
     Refused while a new image is under test, which the reset would end.
     """
     with Cable(port) as cable:
-        ran = cable.interrupt()
-        if not yes and (board := running.look(cable)).pending:
-            if ran:
-                cable.soft_reset()
-            raise running.PendingError(
-                f"a new image is under test on the board ({board.slot} runs): a reset would roll "
-                "it back. `--yes` resets in any case"
-            )
+        if not yes:
+            _refuse_if_pending(cable)
         cable.reset()
     click.echo("The board restarts.")
+
+
+def _refuse_if_pending(cable: Cable) -> None:
+    """Raise PendingError while an image is under test, which goes on."""
+    ran = cable.interrupt()
+    board = None
+    try:
+        board = running.look(cable)
+    finally:
+        if ran and (board is None or board.pending):
+            cable.soft_reset()
+    if board.pending:
+        raise running.PendingError(
+            f"{board.test}: a reset would roll it back. `--yes` (make: YES=1) resets in any case"
+        )
 
 
 @click.command("erase")
@@ -119,7 +152,6 @@ def erase(port: str, yes: bool) -> None:
             "its private key, the agent's journal?",
             abort=True,
         )
-    command = [sys.executable, "-m", "esptool", "--port", port, "erase-flash"]
-    done = subprocess.run(command, check=False)
-    if done.returncode:
-        raise LookError(f"`esptool erase-flash` ended with {done.returncode}; see above")
+    code = writer.esptool(["--port", port, "--baud", str(writer.BAUD), "erase-flash"])
+    if code:
+        raise LookError(f"`esptool erase-flash` ended with {code}; see above")

@@ -10,6 +10,7 @@ from fleet.errors import FleetError
 
 OLDEST = (1, 22)
 NEEDS_VFS_ENTRY = (1, 26)  # from this release on MicroPython finds its files without one
+FILE_SYSTEMS = ("vfs", "ffat")  # the labels MicroPython looks for (ports/esp32, _boot.py)
 
 # The note that boot.py and the agent leave of a test: OTA1 STAGE DEADLINE MOMENT, in ticks_ms.
 _LOOK = """
@@ -26,15 +27,21 @@ def _look():
     left = None
     note = bytes(RTC().memory()).split(b" ")
     if len(note) == 4 and note[0] == b"OTA1":
-        left = time.ticks_diff(int(note[2]), time.ticks_ms())
-    disk = os.statvfs("/")
+        try:
+            left = time.ticks_diff(int(note[2]), time.ticks_ms())
+        except ValueError:
+            pass
+    try:
+        disk = os.statvfs("/")
+    except OSError:
+        disk = None
     return {
         "version": tuple(sys.implementation[1][:3]),
         "table": [p.info() for t in (0, 1) for p in Partition.find(t)],
         "running": Partition(Partition.RUNNING).info()[4],
         "records": records,
         "left_ms": left,
-        "free": disk[0] * disk[3],
+        "free": disk and disk[0] * disk[3],
     }
 print(_look())
 """
@@ -54,7 +61,7 @@ class Running:
 
     `version`: of MicroPython; `table`: the partitions it sees, from 1.26 on with a vfs that may not
     stand in flash; `slot`: label of the one that runs; `records`: otadata; `left_s`: seconds until
-    the test ends, None where no test is noted; `free`: bytes of its file system.
+    the test ends, None where no test is noted; `free`: bytes of its file system, None without one.
     """
 
     version: tuple[int, ...]
@@ -62,13 +69,19 @@ class Running:
     slot: str
     records: tuple[otadata.Record | None, ...]
     left_s: int | None
-    free: int
+    free: int | None
 
     @property
     def pending(self) -> bool:
         """Say whether a new image is under test, or activated and not started yet."""
         record = otadata.active(self.records)
         return record is not None and record.state in (otadata.NEW, otadata.PENDING)
+
+    @property
+    def test(self) -> str:
+        """Say which test is pending, for people."""
+        left = "" if self.left_s is None else f", {max(0, self.left_s)} s left"
+        return f"a new image is under test on the board, or about to be ({self.slot} runs{left})"
 
 
 def look(cable: Cable) -> Running:
@@ -113,17 +126,19 @@ def check(board: Running) -> None:
     count = len(table.slots(board.table))
     if count < 2:
         lacks.append(f"{count or 'no'} OTA slot{'s' * (count != 1)} of two")
-    if board.version < NEEDS_VFS_ENTRY and table.find(board.table, "vfs") is None:
+    if board.version < NEEDS_VFS_ENTRY and not any(
+        table.find(board.table, label) for label in FILE_SYSTEMS
+    ):
         lacks.append(f"no vfs, which MicroPython {release} needs there")
     if lacks:
         raise UnfitError(
             f"the board's partition table has {', '.join(lacks)}: it cannot be updated over the "
             "air. `make flash` gives it one that can"
         )
+    if board.free is None:
+        raise UnfitError("the board has no file system mounted at /: its files have no place")
     if board.pending:
-        left = "" if board.left_s is None else f", {max(0, board.left_s)} s left"
         raise PendingError(
-            f"a new image is under test on the board, or about to be ({board.slot} runs{left}): "
-            "nothing may change until it is accepted or rolled back; "
+            f"{board.test}: nothing may change until it is accepted or rolled back; "
             "`make logs` shows how it goes, and disturbs nothing"
         )

@@ -61,13 +61,19 @@ def run(found: Sequence[Sequence[str]], regions: Sequence[Region], folder: Path)
     for region in regions:
         (folder / file_name(region)).write_bytes(region.data)
     for command in found:
-        done = subprocess.run([sys.executable, "-m", "esptool", *command], cwd=folder, check=False)
-        if done.returncode:
+        code = esptool(command, folder)
+        if code:
             raise WriteError(
-                f"`esptool ... {_verb(command)}` ended with {done.returncode}. Until a whole run "
+                f"`esptool ... {_verb(command)}` ended with {code}. Until a whole run "
                 "has passed the board does not start; nothing on it is half-new. Run it again; "
                 "docs/flashing.md answers common complaints"
             )
+
+
+def esptool(command: Sequence[str], folder: Path | None = None) -> int:
+    """Run one command of esptool in `folder`; it prints for itself. Returns its exit code."""
+    argv = [sys.executable, "-m", "esptool", *command]
+    return subprocess.run(argv, cwd=folder, check=False).returncode
 
 
 def file_name(region: Region) -> str:
