@@ -60,6 +60,7 @@ class Agent:
     client: anything with `publish(topic, msg, qos=)` and `subscribe(topic, qos)`; thing_name (str);
     callback(event, detail): the application's, None for the default one, which activates and
     accepts at once; settings: dict as `load_settings` returns it.
+    running: (version, sequence) of the running image, from its trailer; ("0.0.0", 0) without one.
     stepped: ticks_ms of the last step().
     Raises SettingsError.
     """
@@ -79,9 +80,9 @@ class Agent:
         self._buf = bytearray(slots.SECTOR)
         self._slots = slots.Slots()
         self.journal = phases.Journal()
-        # What runs is read now, as verifying its trailer takes a while; step() does so in slices.
+        # Verifying takes a while: what runs is read before the first step.
         manifest = finish(self._reading_trailer(self._slots.running))
-        self._running = (manifest.version, manifest.sequence) if manifest else ("0.0.0", 0)
+        self.running = (manifest.version, manifest.sequence) if manifest else ("0.0.0", 0)
         self._slices = None
         self._online = False
         self._gate = READY
@@ -266,11 +267,6 @@ class Agent:
 
     # -- what runs --------------------------------------------------------------------------
 
-    @property
-    def running(self):
-        """(version, sequence) of the running image, from its trailer; ("0.0.0", 0) without one."""
-        return self._running
-
     def _reading_trailer(self, slot):
         """Return the verified manifest in `slot`'s trailer, or None. A generator of slices."""
         trailer = slot.read_trailer(self._buf)
@@ -415,10 +411,6 @@ class Agent:
                 self._forget_job()
                 self._ask_anew()
         return 0
-
-    def _in_slices(self, work):
-        self._slices = work
-        self._phase = self._verify
 
     def _check(self):
         """Read the image back and hash it, a sector per step."""
@@ -580,7 +572,8 @@ class Agent:
         self._refusal = "no answer"
         mine = job.job_id == journal.job
         if mine and journal.phase == phases.VERIFIED:
-            self._in_slices(self._going_on(job))
+            self._slices = self._going_on(job)
+            self._phase = self._verify
             return
         if not mine:
             journal.finish(job=job.job_id)
@@ -667,7 +660,8 @@ class Agent:
         self._silent = False
         self._timer.after(self._settings["request_ms"])
         if download.head_here:
-            self._in_slices(self._opening())
+            self._slices = self._opening()
+            self._phase = self._verify
         else:
             self._on_progress(before)
 

@@ -85,7 +85,7 @@ def _joint(u1, u2, q):
         if digits_g[i]:
             x, w, z = _add(x, w, z, *_multiple_of_g(digits_g[i]))
         if digits_q[i]:
-            x, w, z = _add(x, w, z, *odd_q[digits_q[i] >> 1])
+            x, w, z = _add(x, w, z, *_multiple(odd_q, digits_q[i]))
     return x, w, z
 
 
@@ -118,9 +118,15 @@ def _multiple_of_g(digit):
     return x, w if digit < 32 else P - w
 
 
+def _multiple(odd_q, digit):
+    """Return digit*q, affine."""
+    x, w = odd_q[(digit if digit < 8 else 16 - digit) >> 1]
+    return x, w if digit < 8 else P - w
+
+
 def _odd_multiples(q):
-    """Return q, 3q, 5q, 7q, -7q, -5q, -3q and -q, affine: a digit's lies at digit >> 1."""
-    x2, w2, z2 = _double(q[0], q[1], 1)
+    """Return q, 3q, 5q and 7q, affine."""
+    x2, w2, z2 = _double(*q, 1)
     # On the isomorphic curve where 2q has z = 1, every addition of it is one of an affine point.
     zz = z2 * z2 % P
     x, w, z = q[0] * zz % P, q[1] * (zz * z2 % P) % P, 1
@@ -128,8 +134,7 @@ def _odd_multiples(q):
     for _ in range(3):
         x, w, z = _add(x, w, z, x2, w2)
         points.append((x, w, z * z2 % P))
-    points = [q] + _affine(points)
-    return points + [(x, P - w) for x, w in reversed(points)]
+    return [q] + _affine(points)
 
 
 def _affine(points):

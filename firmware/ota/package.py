@@ -115,7 +115,8 @@ def parsing_record(data, keys):
     """Verify and read a record (magic, length, COSE) at the start of `data`. As `parsing_head`."""
     record = _record(data)
     try:
-        payload = yield from _verified_payload(record[8:], keys)
+        payload, *signed = _signed(record[8:])
+        yield from trust.verifying(keys, *signed)
         fields = cbor.loads(payload)
     except ValueError as error:
         raise PackageError("the head cannot be read: %s" % error)
@@ -135,10 +136,10 @@ def _record(data):
     return bytes(data[: 8 + length])
 
 
-def _verified_payload(cose, keys):
-    """Return the payload of a COSE_Sign1 structure (RFC 9052, 4.2 and 4.4) once it is verified.
+def _signed(cose):
+    """Take a COSE_Sign1 structure apart (RFC 9052, 4.2 and 4.4).
 
-    A generator of slices.
+    Returns the payload, algorithm, key id, the bytes that were signed, and the signature.
     """
     tagged = cbor.loads(cose)
     parts = getattr(tagged, "value", None)
@@ -156,8 +157,7 @@ def _verified_payload(cose, keys):
         raise ValueError("alg must be a number and kid a byte string")
     signed = bytearray()
     cbor.dump(signed, ["Signature1", protected, b"", payload])
-    yield from trust.verifying(keys, header[1], header[4], signed, signature)
-    return payload
+    return payload, header[1], header[4], signed, signature
 
 
 def admit(manifest, *, product, chip, capacity, floor, now=None, retry_of=None):
