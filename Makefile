@@ -87,6 +87,10 @@ mip: ## the agent as mip packages: package.json, and compiled in build/mip
 	@$(PYTHON) -m tools.setup venv natives
 	@$(VENV)/python -m tools.mip
 
+mip: ## build/mip/: the agent alone, compiled, for `mpremote mip install`
+	@$(PYTHON) -m tools.setup venv natives
+	@$(VENV)/python -m board mip build/mip
+
 test: setup ## everything but the slow tests, five minutes at most
 	@$(VENV)/pytest -n $(JOBS) -m "not slow"
 

@@ -1,5 +1,5 @@
-"""Freezes the agent and its MQTT link into a firmware image: include() it, docs/freezing.md."""
+"""Freezes the agent into somebody's own MicroPython build: docs/freezing.md."""
 
-require("umqtt.simple")  # the port's own manifest has it, too; twice is once
+metadata(description="Signed over-the-air updates, with rollback", version="0.1.0")
 package("ota", base_path="firmware")
 module("link.py", base_path="firmware")

@@ -4,7 +4,7 @@ import sys
 
 import click
 
-from board import deploy, flash, look
+from board import deploy, flash, look, mip
 from fleet.errors import FleetError
 
 
@@ -33,6 +33,7 @@ for command in (
     look.repl,
     look.reset,
     look.erase,
+    mip.command,
 ):
     main.add_command(command)
 

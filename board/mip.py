@@ -1,0 +1,60 @@
+"""The agent alone, as a package for mip: for somebody's own project on a board.
+
+`firmware/package.json` lists its sources, for `mpremote mip install github:OWNER/REPO/firmware`;
+`python -m board mip` builds the same as .mpy. boot.py is not in it: mip installs below /lib, and
+what starts a board is replaced on purpose, not along with a library (docs/mip.md).
+"""
+
+import json
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import click
+
+from board.files import compile_module
+from tools.paths import ROOT
+
+FIRMWARE = ROOT / "firmware"
+SOURCES = FIRMWARE / "package.json"
+NAME = "package.json"
+
+
+def modules() -> list[str]:
+    """Return the agent's modules and link, paths below firmware/: all but the demo's main.py."""
+    return ["link.py", *sorted(f"ota/{source.name}" for source in (FIRMWARE / "ota").glob("*.py"))]
+
+
+def listing(paths: list[str]) -> dict[str, Any]:
+    """Return a package.json whose files lie beside it. (micropython.org, Package management)"""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    return {"urls": [[path, path] for path in paths], "deps": [], "version": project["version"]}
+
+
+def text(package: dict[str, Any]) -> str:
+    """Return a package.json as it is kept: a line per file."""
+    urls = ",\n".join(f"    {json.dumps(pair)}" for pair in package["urls"])
+    rest = json.dumps({key: package[key] for key in ("deps", "version")})[1:-1]
+    return f'{{\n  "urls": [\n{urls}\n  ],\n  {rest}\n}}\n'
+
+
+def build(folder: Path) -> list[str]:
+    """Write the compiled package into a folder. Returns its paths."""
+    paths = []
+    for source in modules():
+        path = source[:-3] + ".mpy"
+        (folder / path).parent.mkdir(parents=True, exist_ok=True)
+        (folder / path).write_bytes(compile_module(FIRMWARE / source))
+        paths.append(path)
+    (folder / NAME).write_text(text(listing(paths)), encoding="utf-8")
+    return paths
+
+
+@click.command("mip")
+@click.argument("folder", type=click.Path(file_okay=False, path_type=Path))
+def command(folder: Path) -> None:
+    """Build the agent's mip package: compiled into FOLDER, and the list of its sources anew."""
+    SOURCES.write_text(text(listing(modules())), encoding="utf-8")
+    paths = build(folder)
+    click.echo(f"{folder}: {len(paths)} modules as .mpy, {NAME}. Install it on a board:")
+    click.echo(f"mpremote connect PORT resume mip install {folder / NAME}")
