@@ -171,7 +171,7 @@ class Cable:
         Returns whether a program ran: `soft_reset` starts main.py again. Raises NoAnswer without a
         prompt in `timeout` seconds.
         """
-        self._transport.in_raw_repl = False
+        asked, self._transport.in_raw_repl = self._transport.in_raw_repl, False
         heard = b""
         deadline = time.monotonic() + timeout
         while time.monotonic() < deadline:
@@ -182,7 +182,7 @@ class Cable:
             before, banner, _ = heard.partition(_FRIENDLY)
             if banner:
                 said = before.rpartition(b"MicroPython ")[0].replace(_PROMPT, b"")
-                return bool(said.strip())
+                return bool(said.strip()) and not asked  # what was asked before has been answered
         raise NoAnswer(
             f"{self.port}: no MicroPython prompt within {timeout:g} s of Ctrl-C. Is this the "
             "board's port, does MicroPython run there, and does its program let Ctrl-C through?"
@@ -211,7 +211,9 @@ class Cable:
         try:
             return ast.literal_eval(said.strip())
         except (ValueError, SyntaxError) as error:
-            raise NoAnswer(f"{self.port}: {said[:200]!r} came instead of an answer") from error
+            raise NoAnswer(
+                f"{self.port}: {said.strip()[:200]!r} came instead of an answer"
+            ) from error
 
     def soft_reset(self, timeout: float = 10) -> None:
         """Restart MicroPython as Ctrl-D at the prompt does: boot.py and main.py run, no chip reset.
