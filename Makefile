@@ -85,10 +85,6 @@ bench: ## the agent's download beside plain ones; [PORT= HOST=this machine's add
 	@$(PYTHON) -m tools.setup venv umqtt natives
 	@$(VENV)/python -m bench $(if $(PORT),--port "$(PORT)") $(if $(HOST),--host "$(HOST)")
 
-mip: ## the agent as mip packages: package.json, and compiled in build/mip
-	@$(PYTHON) -m tools.setup venv natives
-	@$(VENV)/python -m tools.mip
-
 mip: ## build/mip/: the agent alone, compiled, for `mpremote mip install`
 	@$(PYTHON) -m tools.setup venv natives
 	@$(VENV)/python -m board mip build/mip

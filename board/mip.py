@@ -1,8 +1,9 @@
 """The agent alone, as a package for mip: for somebody's own project on a board.
 
-`firmware/package.json` lists its sources, for `mpremote mip install github:OWNER/REPO/firmware`;
-`python -m board mip` builds the same as .mpy. boot.py is not in it: mip installs below /lib, and
-what starts a board is replaced on purpose, not along with a library (docs/mip.md).
+The top level's `package.json` lists its sources as they lie here, for a checkout and for `mpremote
+mip install github:OWNER/REPO`; `python -m board mip` builds the same as .mpy. boot.py is not in it:
+mip installs below /lib, and what starts a board is replaced on purpose, not along with a library
+(docs/mip.md).
 """
 
 import json
@@ -16,8 +17,8 @@ from board.files import compile_module
 from tools.paths import ROOT
 
 FIRMWARE = ROOT / "firmware"
-SOURCES = FIRMWARE / "package.json"
 NAME = "package.json"
+SOURCES = ROOT / NAME
 
 
 def modules() -> list[str]:
@@ -25,10 +26,22 @@ def modules() -> list[str]:
     return ["link.py", *sorted(f"ota/{source.name}" for source in (FIRMWARE / "ota").glob("*.py"))]
 
 
-def listing(paths: list[str]) -> dict[str, Any]:
-    """Return a package.json whose files lie beside it. (micropython.org, Package management)"""
+def listing(paths: list[str], folder: str = "") -> dict[str, Any]:
+    """Return a package.json. (micropython.org, Package management)
+
+    paths: of the modules, below /lib on the board and below `folder` beside the package.json.
+    """
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-    return {"urls": [[path, path] for path in paths], "deps": [], "version": project["version"]}
+    return {
+        "urls": [[path, folder + path] for path in paths],
+        "deps": [],
+        "version": project["version"],
+    }
+
+
+def sources() -> dict[str, Any]:
+    """Return the top level's package.json, as it has to be."""
+    return listing(modules(), "firmware/")
 
 
 def text(package: dict[str, Any]) -> str:
@@ -54,7 +67,7 @@ def build(folder: Path) -> list[str]:
 @click.argument("folder", type=click.Path(file_okay=False, path_type=Path))
 def command(folder: Path) -> None:
     """Build the agent's mip package: compiled into FOLDER, and the list of its sources anew."""
-    SOURCES.write_text(text(listing(modules())), encoding="utf-8")
+    SOURCES.write_text(text(sources()), encoding="utf-8")
     paths = build(folder)
     click.echo(f"{folder}: {len(paths)} modules as .mpy, {NAME}. Install it on a board:")
-    click.echo(f"mpremote connect PORT resume mip install {folder / NAME}")
+    click.echo(f"  mpremote connect PORT resume mip install {folder / NAME}")

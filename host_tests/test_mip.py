@@ -44,9 +44,9 @@ class ATransport:
 
 def test_the_package_lists_every_module_of_the_agent_and_link() -> None:
     package = read(mip.SOURCES)
-    assert {source for source, _ in package["urls"]} == AGENT, "`make mip` lists them anew"
-    assert all(target == source for target, source in package["urls"])
-    assert mip.SOURCES.read_text(encoding="utf-8") == mip.text(mip.listing(mip.modules()))
+    assert {target for target, _ in package["urls"]} == AGENT, "`make mip` lists them anew"
+    assert all(source == f"firmware/{target}" for target, source in package["urls"])
+    assert mip.SOURCES.read_text(encoding="utf-8") == mip.text(mip.sources())
 
 
 def test_both_lists_bear_the_projects_version() -> None:
@@ -56,15 +56,15 @@ def test_both_lists_bear_the_projects_version() -> None:
 
 def test_the_package_resolves_from_a_repository_on_github(monkeypatch: pytest.MonkeyPatch) -> None:
     """mpremote's own code resolves the addresses; only the download is replaced."""
-    site = "https://raw.githubusercontent.com/owner/repo/v1/firmware/"
+    site = "https://raw.githubusercontent.com/owner/repo/v1/"
 
     def urlopen(url: str) -> io.BytesIO:
         assert url.startswith(site)
-        return io.BytesIO((ROOT / "firmware" / url.removeprefix(site)).read_bytes())
+        return io.BytesIO((ROOT / url.removeprefix(site)).read_bytes())
 
     monkeypatch.setattr(urllib.request, "urlopen", urlopen)
     transport = ATransport()
-    mpremote_mip._install_package(transport, "github:owner/repo/firmware", "", "/lib", "v1", True)
+    mpremote_mip._install_package(transport, "github:owner/repo", "", "/lib", "v1", True)
     wanted = {f"/lib/{path}": (ROOT / "firmware" / path).read_bytes() for path in AGENT}
     assert transport.files == wanted
 
@@ -134,7 +134,7 @@ def test_a_frozen_agent_runs_without_a_file_of_it(board: Board) -> None:
 def test_mpremote_installs_an_agent_that_can_be_imported(
     board: Board, tmp_path: Path, form: str
 ) -> None:
-    package = "./firmware/package.json"
+    package = "./package.json"
     if form == "mpy":
         mip.build(tmp_path / "mip")
         package = str(tmp_path / "mip/package.json")
