@@ -7,8 +7,10 @@ import socket
 import threading
 from pathlib import Path
 
+import pytest
+
 from sim import image
-from sim.board import Board
+from sim.board import Board, default_interpreter
 
 NEW, PENDING, VALID, INVALID, ABORTED = range(5)
 
@@ -48,6 +50,8 @@ def port(board: Board) -> str:
 
 def running_board(folder: Path, files: dict[str, bytes], *, slots: int = 1) -> Board:
     """Start a board with small images in its slots and these files."""
+    if default_interpreter() != "micropython":
+        pytest.skip("no MicroPython can be had here; `make doctor` says why")
     board = Board(folder / "board", interpreter="micropython")
     for slot in range(slots):
         board.flash_firmware(slot, image.firmware(version=f"1.{slot}.0", size=100_000))
