@@ -6,8 +6,8 @@ P takes as long as two or three multiplications, so the formulas were chosen for
 - Every y is kept doubled. A point is (x, w) with w = 2y, or Jacobian: (x, w, z) is the point
   (x / z**2, w / z**3). The point at infinity has z = 0.
 - u1*G + u2*Q runs in one pass over both scalars in non-adjacent form: 256 shared doublings, some
-  37 additions from sixteen odd multiples of G, which lie at the end of this file, and 51 from
-  four of Q, which are made on the fly.
+  37 additions from sixteen odd multiples of G, which lie at the end of this file, and 43 from
+  eight of Q, which are made on the fly.
 - All that takes some third of a second on a chip, so `verifying` is a generator: it yields between
   slices of a few hundred multiplications.
 """
@@ -19,9 +19,9 @@ P = 0xFFFFFFFF00000001000000000000000000000000FFFFFFFFFFFFFFFFFFFFFFFF
 N = 0xFFFFFFFF00000000FFFFFFFFFFFFFFFFBCE6FAADA7179E84F3B9CAC2FC632551
 B = 0x5AC635D8AA3A93E7B3EBBD55769886BC651D06B0CC53B0F63BCE3C3E27D2604B
 
-# Bits of a digit: odd multiples up to 31 of G, up to 7 of Q.
+# Bits of a digit: odd multiples up to 31 of G, up to 15 of Q.
 _WIDTH_G = const(6)
-_WIDTH_Q = const(4)
+_WIDTH_Q = const(5)
 # Doublings of a slice; at most seven additions come with them.
 _SLICE = const(16)
 
@@ -63,12 +63,15 @@ def _on_curve(x, y):
 
 def _inverse(number, prime):
     """Return 1 / number modulo `prime` (Euclid: a quarter of the time of a power)."""
-    a, b = number, prime
-    x, y = 1, 0
-    while a:
-        quotient, rest = divmod(b, a)
-        a, b, x, y = rest, a, y - quotient * x, x
-    return y % prime
+    a, b, x, y = number, prime, 1, 0
+    while a > 1:
+        quotient, b = divmod(b, a)
+        y -= quotient * x
+        if b == 1:
+            return y % prime
+        quotient, a = divmod(a, b)
+        x -= quotient * y
+    return x % prime
 
 
 def _joint(u1, u2, q):
@@ -78,14 +81,19 @@ def _joint(u1, u2, q):
     yield
     odd_q = _odd_multiples(q)
     x, w, z = 1, 1, 0
+    times = 0
     for i in range(256, -1, -1):
-        if i % _SLICE == _SLICE - 1:
-            yield
-        x, w, z = _double(x, w, z)
-        if digits_g[i]:
-            x, w, z = _add(x, w, z, *_multiple_of_g(digits_g[i]))
-        if digits_q[i]:
-            x, w, z = _add(x, w, z, *_multiple(odd_q, digits_q[i]))
+        times += 1
+        g, q = digits_g[i], digits_q[i]
+        if g or q or i % _SLICE == 0:
+            x, w, z = _double(x, w, z, times)
+            times = 0
+            if g:
+                x, w, z = _add(x, w, z, *_multiple_of_g(g))
+            if q:
+                x, w, z = _add(x, w, z, *_multiple_of_q(odd_q, q))
+            if i % _SLICE == 0:
+                yield
     return x, w, z
 
 
@@ -118,20 +126,20 @@ def _multiple_of_g(digit):
     return x, w if digit < 32 else P - w
 
 
-def _multiple(odd_q, digit):
+def _multiple_of_q(odd_q, digit):
     """Return digit*q, affine."""
-    x, w = odd_q[(digit if digit < 8 else 16 - digit) >> 1]
-    return x, w if digit < 8 else P - w
+    x, w = odd_q[(digit if digit < 16 else 32 - digit) >> 1]
+    return x, w if digit < 16 else P - w
 
 
 def _odd_multiples(q):
-    """Return q, 3q, 5q and 7q, affine."""
-    x2, w2, z2 = _double(*q, 1)
+    """Return q, 3q, 5q, ... 15q, affine."""
+    x2, w2, z2 = _double(*q, 1, 1)
     # On the isomorphic curve where 2q has z = 1, every addition of it is one of an affine point.
     zz = z2 * z2 % P
     x, w, z = q[0] * zz % P, q[1] * (zz * z2 % P) % P, 1
     points = []
-    for _ in range(3):
+    for _ in range(7):
         x, w, z = _add(x, w, z, x2, w2)
         points.append((x, w, z * z2 % P))
     return [q] + _affine(points)
@@ -154,30 +162,36 @@ def _affine(points):
     return points
 
 
-def _double(x, w, z):
-    """Return 2 * (x, w, z) (dbl-2001-b with a = -3, for a doubled y)."""
-    zz = z * z % P
-    ww = w * w % P
-    s = x * ww % P
-    m = (x - zz) * (x + zz) * 3 % P
-    x3 = (m * m - s - s) % P
-    return x3, (m * (s - x3) * 2 - ww * ww) % P, w * z % P
+def _double(x, w, z, times):
+    """Return 2**times * (x, w, z) (dbl-2001-b with a = -3, for a doubled y)."""
+    p = P  # a local is found faster
+    for _ in range(times):
+        zz = z * z % p
+        ww = w * w % p
+        s = x * ww % p
+        m = (x - zz) * (x + zz) * 3 % p
+        x = (m * m - s - s) % p
+        z = w * z % p
+        w = (m * (s - x) * 2 - ww * ww) % p
+    return x, w, z
 
 
 def _add(x, w, z, x2, w2):
     """Return (x, w, z) + (x2, w2), which is affine (madd-2007-bl, for a doubled y)."""
     if not z:
         return x2, w2, 1
-    zz = z * z % P
-    h = x2 * zz % P - x
-    r = w2 * (zz * z % P) % P - w
+    p = P
+    zz = z * z % p
+    h = x2 * zz % p - x
+    r = w2 * (zz * z % p) % p - w
     if not h and not r:
-        return _double(x, w, z)
-    i = h * h * 4 % P
-    j = h * i % P
-    v = x * i % P
-    x3 = (r * r - j - v - v) % P
-    return x3, (r * (v - x3) - w * j) * 2 % P, h * z * 2 % P
+        return _double(x, w, z, 1)
+    z = h * z * 2 % p
+    i = h * h * 4 % p
+    j = h * i % p
+    v = x * i % p
+    x = (r * r - j - v - v) % p
+    return x, (r * (v - x) - w * j) * 2 % p, z
 
 
 # G, 3G, 5G, ... 31G: x and w, 32 bytes each, big-endian.
