@@ -89,6 +89,18 @@ def test_the_next_window_is_erased_while_the_network_is_silent(bench: Bench, fla
     assert flash.of_image(flash.erased) == list(range(8))
 
 
+def test_erasing_begins_as_soon_as_the_blocks_are_asked_for(bench: Bench) -> None:
+    bench.service.add("job-1", packed("1.1.0", 2, size=SIZE))
+    bench.boot(request_ms=60_000)
+    receive(bench, 1)
+    assert bench.agent.step() == 0, "there is something to do before the network is waited for"
+    assert len(bench.service.stream_requests) == 2
+    bench.service.outgoing.clear()
+    waits = [bench.agent.step() for _ in range(9)]
+    assert waits[:8] == [0] * 8
+    assert waits[8] > 0
+
+
 def test_a_message_that_waits_goes_before_erasing(bench: Bench, flash: Flash) -> None:
     bench.service.add("job-1", packed("1.1.0", 2, size=SIZE))
     bench.boot()

@@ -388,7 +388,8 @@ class Agent:
         """Blocks are on their way: ask for more when all have come, or when it stays silent."""
         if self._download.idle or self._channel.inbox.lost_block:
             self._request_blocks()
-        elif self._timer.left == 0:
+            return 0  # while the blocks are on their way, the flash has work
+        if self._timer.left == 0:
             self._silent = True
             self._channel.ask()
             self._request_blocks()
