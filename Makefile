@@ -17,8 +17,12 @@ VERSION =
 SEQUENCE =
 PACKAGE =
 IMAGE =
-# This machine's address as a board sees it.
+# This machine's address as a board sees it, and the Wi-Fi from which it does.
 HOST =
+WIFI_SSID =
+WIFI_PASSWORD =
+# Seconds a new image has in `make board-test`.
+SELF_TEST_S =
 # KEEP="files nvs" keeps either or both; DRY_RUN=1 prints what would be done.
 KEEP =
 DRY_RUN =
@@ -31,7 +35,7 @@ define need_port
 	@$(PYTHON) -m tools.setup venv natives
 endef
 
-.PHONY: help setup demo play flash deploy status logs repl reset erase mip bench test test-all lint format doctor lock clean
+.PHONY: help setup demo play flash deploy status logs repl reset erase board-test mip bench test test-all lint format doctor lock clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 12
@@ -80,6 +84,12 @@ reset: ## PORT= [YES=1]: restart the board
 erase: ## PORT= [YES=1]: erase the board's whole flash
 	$(need_port)
 	@$(VENV)/python -m board erase "$(PORT)" $(if $(YES),--yes)
+
+board-test: ## PORT= [WIFI_SSID= WIFI_PASSWORD= HOST=]: every kind of update on one board, with a report
+	$(need_port)
+	@$(VENV)/pytest board_tests -p no:cacheprovider -o timeout=3600 --port "$(PORT)" \
+		--wifi-ssid "$(WIFI_SSID)" --wifi-password "$(WIFI_PASSWORD)" --host "$(HOST)" \
+		$(if $(SELF_TEST_S),--self-test-s "$(SELF_TEST_S)")
 
 bench: ## the agent's download beside plain ones; [PORT= HOST=this machine's address]
 	@$(PYTHON) -m tools.setup venv umqtt natives

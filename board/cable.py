@@ -178,7 +178,8 @@ class Cable:
             self._type(_CTRL_C)
             heard += self._read_until(_PROMPT, _CTRL_C_S)
             self._type(_CTRL_B)
-            heard += self._read_until(_FRIENDLY, _BANNER_S)
+            left = max(0.0, deadline - time.monotonic())
+            heard += self._read_until(_FRIENDLY, min(_BANNER_S, left))
             before, banner, _ = heard.partition(_FRIENDLY)
             if banner:
                 said = before.rpartition(b"MicroPython ")[0].replace(_PROMPT, b"")

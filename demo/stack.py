@@ -28,7 +28,8 @@ class Stack:
     interpreter: of the boards, "micropython" or "cpython"; None: the best there is.
     self_test_s: the boards' deadline for a new image, seconds. tls: boards and service need
     certificates at the broker, and are bound by its access list. host: address on which the broker
-    listens for boards; advertise: where boards reach it, host if not given.
+    listens for boards; advertise: where boards reach it, host if not given; init: further arguments
+    of `fleet init`.
     """
 
     def __init__(
@@ -40,6 +41,7 @@ class Stack:
         tls: bool = False,
         host: str = "127.0.0.1",
         advertise: str | None = None,
+        init: tuple[str, ...] = (),
     ):
         self.folder = folder
         self.interpreter = interpreter or boards.default_interpreter()
@@ -48,6 +50,7 @@ class Stack:
         self.host = host
         self.advertise = advertise or (_LOOPBACK if host == _EVERYWHERE else host)
         self.broker_port = children.free_port()
+        self._init = init
         self._broker: subprocess.Popen[bytes] | None = None
         self._service: subprocess.Popen[bytes] | None = None
         self._exit = contextlib.ExitStack()
@@ -58,7 +61,7 @@ class Stack:
         self.folder.mkdir(parents=True)
         self._exit.callback(self._stop_all)
         try:
-            self.fleet("init", "--broker", f"127.0.0.1:{self.broker_port}")
+            self.fleet("init", "--broker", f"127.0.0.1:{self.broker_port}", *self._init)
             self._broker_settings = self._tls_broker() if self.tls else self._plain_broker()
             self.start_broker()
             self.config = config.load(self.folder / config.FILE_NAME)

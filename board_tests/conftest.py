@@ -1,0 +1,137 @@
+"""Options and fixtures: one board, one broker and service per kind of connection, one report."""
+
+import json
+import os
+import socket
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from board_tests import world as worlds
+from board_tests.device import Device, opened
+from board_tests.report import Report
+from tools.paths import ROOT
+
+
+@dataclass(frozen=True)
+class Options:
+    """What the command line says. Empty texts: not given."""
+
+    port: str
+    ssid: str
+    password: str
+    host: str
+    self_test_s: int
+    folder: Path
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Add the options that `make board-test` sets."""
+    group = parser.getgroup("board")
+    group.addoption("--port", required=True, help="The board's console, as mpremote takes it.")
+    group.addoption("--wifi-ssid", default="", help="Wi-Fi to use; without it no updates.")
+    group.addoption("--wifi-password", default="", help="Its password, none for an open network.")
+    group.addoption("--host", default="", help="This machine's address, as the board sees it.")
+    group.addoption("--self-test-s", type=int, default=90, help="Deadline of a test, seconds.")
+    group.addoption("--report", default=str(ROOT / "build/board-test"), help="Folder to write to.")
+
+
+@pytest.fixture(scope="session")
+def options(pytestconfig: pytest.Config) -> Options:
+    """What the command line says; the host's address is guessed when it is not given."""
+    given = pytestconfig.getoption
+    folder = Path(given("--report"))
+    folder.mkdir(parents=True, exist_ok=True)
+    return Options(
+        given("--port"),
+        given("--wifi-ssid"),
+        given("--wifi-password"),
+        given("--host") or _own_address(),
+        given("--self-test-s"),
+        folder,
+    )
+
+
+def _own_address() -> str:
+    """Return the address this machine sends from; nothing is sent."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        try:
+            probe.connect(("10.255.255.255", 1))
+        except OSError:
+            return "127.0.0.1"
+        return str(probe.getsockname()[0])
+
+
+_report_key = pytest.StashKey[Report]()
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Begin the report."""
+    config.stash[_report_key] = Report()
+
+
+@pytest.hookimpl(hookwrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
+    """Note how each test ended, and why."""
+    result = yield
+    found: pytest.TestReport = result.get_result()  # type: ignore[attr-defined]
+    if found.when == "call" or found.outcome != "passed":
+        reason = ""
+        if found.skipped and isinstance(found.longrepr, tuple):
+            reason = str(found.longrepr[2]).removeprefix("Skipped: ")
+        elif found.failed:
+            reason = str(found.longrepr).strip().splitlines()[-1]
+        item.config.stash[_report_key].ended(item.name, found.outcome, found.duration, reason)
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Write the report."""
+    folder = Path(session.config.getoption("--report"))
+    folder.mkdir(parents=True, exist_ok=True)
+    session.config.stash[_report_key].write(folder)
+
+
+@pytest.fixture(scope="session")
+def report(pytestconfig: pytest.Config) -> Report:
+    """The report of this run."""
+    return pytestconfig.stash[_report_key]
+
+
+@pytest.fixture(scope="session")
+def device(options: Options, report: Report) -> Iterator[Device]:
+    """The board, put back as it was when all is over.
+
+    What it held before is written to a file first, so that an aborted run loses nothing.
+    """
+    with opened(options.port, options.folder / "console.log") as found:
+        report.facts = found.facts()
+        kept = found.save()
+        backup = options.folder / f"before-{int(time.time())}.json"
+        descriptor = os.open(backup, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with os.fdopen(descriptor, "w") as file:  # it may hold the board's private key
+            json.dump(kept, file, default=_as_hex)
+        try:
+            yield found
+        finally:
+            found.restore(kept)
+            backup.unlink()
+
+
+@pytest.fixture(scope="session")
+def own(device: Device, options: Options, report: Report) -> bytes:
+    """The board's own image, which all others are made of."""
+    if not options.ssid:
+        pytest.skip("no WIFI_SSID given: updates need the network")
+    data, per_second = worlds.own_image(device, options)
+    report.measured["raw TCP KB/s, flash read included"] = round(per_second / 1024, 1)
+    return data
+
+
+def _as_hex(value: Any) -> str:
+    if isinstance(value, bytes):
+        return value.hex()
+    raise TypeError(type(value).__name__)

@@ -1,0 +1,33 @@
+"""The same over TLS, with the board's own certificate at a broker that lets nobody else in."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from board_tests import world as worlds
+from board_tests.conftest import Options
+from board_tests.device import Device
+from board_tests.report import Report
+from board_tests.test_2_updates import measured
+from board_tests.world import World
+
+
+@pytest.fixture(scope="module")
+def world(device: Device, options: Options, own: bytes, report: Report) -> Iterator[World]:
+    running = report.facts["running"]
+    chip = int.from_bytes(own[12:14], "little")
+    folder = options.folder / "tls"
+    with worlds.started(folder, options, chip, running[3], tls=True) as stack:
+        yield World.of(device, stack, own, options)
+
+
+def test_a_good_update_is_accepted_over_tls_with_a_client_certificate(
+    world: World, report: Report
+) -> None:
+    ended = world.update("tls")
+    assert ended.status == "SUCCEEDED", ended.details
+    assert world.device.facts()["running"][4] != world.start
+    report.measured["MQTT over TLS"] = measured(ended, world)
+    heap = {f"{name}, TLS": value for name, value in ended.told["heap"].items()}
+    report.measured["heap"] = report.measured.get("heap", {}) | heap
+    world.go_back()
