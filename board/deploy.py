@@ -75,7 +75,10 @@ def compare(wanted: Mapping[str, bytes], there: Mapping[str, bytes | None]) -> C
         for path, data in wanted.items()
         if there.get(path) != hashlib.sha256(data).digest()
     }
-    remove = [path for path in doubtful(wanted) if there.get(path) is not None]
+    staged = {path + TEMPORARY for path in write}  # written anew, and then renamed
+    remove = [
+        path for path in doubtful(wanted) if path not in staged and there.get(path) is not None
+    ]
     new = frozenset(path for path in write if there.get(path) is None)
     return Changes(write, new, remove, len(wanted) - len(write))
 

@@ -16,7 +16,7 @@ from types import TracebackType
 SYNC, READ_REG, WRITE_REG = 0x08, 0x0A, 0x09
 MEM_BEGIN, MEM_END, MEM_DATA = 0x05, 0x06, 0x07
 DEFL_BEGIN, DEFL_DATA, DEFL_END = 0x10, 0x11, 0x12
-SECURITY_INFO, MD5, ERASE_REGION, READ_FLASH = 0x14, 0x13, 0xD1, 0xD2
+SECURITY_INFO, MD5, ERASE_FLASH, ERASE_REGION, READ_FLASH = 0x14, 0x13, 0xD0, 0xD1, 0xD2
 SECTOR = 4096
 
 _MAGIC_REG, _MAGIC = 0x40001000, 0x00F01D83
@@ -132,6 +132,8 @@ class _Session:
             self.address += len(plain)
         elif op == MD5:
             body = hashlib.md5(self.chip.flash[words[0] : words[0] + words[1]]).digest()
+        elif op == ERASE_FLASH:
+            self.chip.erase(0, len(self.chip.flash))
         elif op == ERASE_REGION:
             self.chip.erase(words[0], words[1])
         self.reply(op, value, body + status)

@@ -1,0 +1,319 @@
+"""`make deploy`: a running board gets what changed, and nothing while an image is under test."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import io
+from collections.abc import Iterator
+from pathlib import Path
+
+import bootloader
+import nor
+import pytest
+from board_flashing import APPLICATION
+from connected_board import (
+    ACTIVATE,
+    MAIN,
+    SETTINGS,
+    begin_test,
+    command,
+    port,
+    running_board,
+)
+from layout import FLASH_SIZE, OTADATA
+
+from board import deploy, files, otadata, running, table
+from board.cable import Cable, Raised
+from sim import image
+from sim.board import HARD, PWRON, SOFT, WDT, Board, firmware
+from tools.paths import ROOT
+
+NEW, PENDING, VALID, INVALID, ABORTED = range(5)
+RECORD = otadata.Record
+GOOD = running.Running((1, 26, 1), image.TABLE, "ota_0", (RECORD(1, VALID), None), None, 100_000)
+
+
+@pytest.fixture(autouse=True)
+def compiled_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(files, "application", lambda **_: dict(APPLICATION))
+
+
+@pytest.fixture
+def app(tmp_path: Path) -> Path:
+    """A folder with somebody's application: MAIN, which the board runs already."""
+    folder = tmp_path / "app"
+    folder.mkdir()
+    (folder / "main.py").write_bytes(MAIN)
+    return folder
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> Path:
+    folder = tmp_path / "settings"
+    folder.mkdir()
+    for name, data in SETTINGS.items():
+        (folder / name).write_bytes(data)
+    return folder
+
+
+@pytest.fixture
+def board(tmp_path: Path) -> Iterator[Board]:
+    with running_board(tmp_path / "board") as board:
+        yield board
+
+
+# -- what has to be done, pure ---------------------------------------------------------------------
+
+
+def sha(data: bytes) -> bytes:
+    return hashlib.sha256(data).digest()
+
+
+def test_what_differs_is_written_and_what_is_equal_stays() -> None:
+    wanted = {"/a.mpy": b"a", "/b.mpy": b"b", "/etc/c.json": b"c"}
+    there = {"/a.mpy": sha(b"a"), "/b.mpy": sha(b"older"), "/etc/c.json": None}
+    changes = deploy.compare(wanted, there)
+    assert changes.write == {"/b.mpy": b"b", "/etc/c.json": b"c"}
+    assert (changes.new, changes.remove, changes.same) == ({"/etc/c.json"}, [], 1)
+    assert not deploy.compare(wanted, {path: sha(data) for path, data in wanted.items()})
+
+
+@pytest.mark.parametrize(
+    ("ours", "theirs"), [("/ota/a.mpy", "/ota/a.py"), ("/ota/a.py", "/ota/a.mpy")]
+)
+def test_the_other_form_of_a_module_is_removed(ours: str, theirs: str) -> None:
+    assert theirs in deploy.doubtful([ours])
+    changes = deploy.compare({ours: b"x"}, {ours: sha(b"x"), theirs: sha(b"y")})
+    assert (changes.write, changes.remove) == ({}, [theirs])
+    assert changes
+
+
+def test_what_a_broken_deployment_left_is_removed_unless_it_is_written_anew() -> None:
+    there = {"/a.py": sha(b"a"), "/a.py.new": sha(b""), "/b.py": None, "/b.py.new": sha(b"")}
+    changes = deploy.compare({"/a.py": b"a", "/b.py": b"b"}, there)
+    assert (changes.write, changes.remove) == ({"/b.py": b"b"}, ["/a.py.new"])
+
+
+def test_nothing_else_is_ever_removed() -> None:
+    wanted = {"/main.py": b"m", "/etc/trusted_keys.pem": b"k", "/both.py": b"1", "/both.mpy": b"2"}
+    assert set(deploy.doubtful(wanted)) == {"/main.mpy", *(path + ".new" for path in wanted)}
+
+
+def test_an_application_takes_the_place_of_the_demos(app: Path, settings: Path) -> None:
+    (app / "lib").mkdir()
+    (app / "lib/pump.py").write_text("RATE = 7\n")
+    (app / "link.py").write_text("def connect():\n    pass\n")
+    (app / "logo.bin").write_bytes(b"\x00\x01")
+    (app / "__pycache__").mkdir()
+    (app / "__pycache__/pump.pyc").write_bytes(b"no")
+    (app / ".hidden").write_bytes(b"no")
+    found = deploy.wanted(settings, app)
+    own = {"/main.py", "/lib/pump.mpy", "/link.mpy", "/logo.bin"}
+    assert set(found) == set(APPLICATION) | own | {f"/etc/{name}" for name in SETTINGS}
+    assert found["/main.py"] == MAIN
+    assert found["/boot.py"] == APPLICATION["/boot.py"]
+    assert found["/lib/pump.mpy"] == files.compile_module(app / "lib/pump.py")
+    assert found["/link.mpy"] != APPLICATION["/link.mpy"]
+    (app / "lib/pump.mpy").write_bytes(b"M\x06")
+    with pytest.raises(files.FilesError, match=r"holds lib/pump.mpy and its source"):
+        deploy.wanted(None, app)
+
+
+# -- whether the board may be changed, pure --------------------------------------------------------
+
+
+def without(*labels: str) -> table.Table:
+    return tuple(row for row in image.TABLE if row.label not in labels)
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"version": (1, 21, 0)}, "the board runs MicroPython 1.21.0; the agent needs 1.22"),
+        ({"table": without("otadata")}, "has no otadata: it cannot"),
+        ({"table": without("ota_1")}, "has 1 OTA slot of two: it cannot"),
+        (
+            {"table": without("otadata", "ota_0", "ota_1")},
+            "has no otadata, no OTA slots of two: it cannot be updated over the air. `make flash`",
+        ),
+        ({"table": without("vfs"), "version": (1, 25, 0)}, "no vfs, which MicroPython 1.25.0"),
+        ({"free": None}, "no file system mounted"),
+    ],
+)
+def test_a_board_that_cannot_be_updated_is_refused(changes: dict, words: str) -> None:
+    with pytest.raises(running.UnfitError, match=words):
+        running.check(dataclasses.replace(GOOD, **changes))
+
+
+def test_a_board_that_can_be_updated_is_taken() -> None:
+    running.check(GOOD)
+    running.check(dataclasses.replace(GOOD, table=without("vfs")))  # 1.26 has one at run time
+    running.check(dataclasses.replace(GOOD, version=(1, 22, 0), records=(None, None)))
+
+
+@pytest.mark.parametrize("state", [NEW, PENDING])
+def test_a_pending_image_is_refused_with_the_seconds_left(state: int) -> None:
+    board = dataclasses.replace(GOOD, records=(RECORD(1, VALID), RECORD(2, state)), left_s=42)
+    with pytest.raises(running.PendingError, match=r"under test .*\(ota_0 runs, 42 s left\)"):
+        running.check(board)
+    with pytest.raises(running.PendingError, match=r"\(ota_0 runs\): nothing may change"):
+        running.check(dataclasses.replace(board, left_s=None))
+
+
+def test_another_micropython_is_no_fit() -> None:
+    class Elsewhere:
+        def evaluate_output(self, code: str) -> None:
+            raise Raised("Traceback:\r\nImportError: no module named 'esp32'\r\n")
+
+    with pytest.raises(running.UnfitError, match="not on an ESP32"):
+        running.look(Elsewhere())
+
+
+def test_otadata_is_read_as_the_bootloader_reads_it() -> None:
+    flash = nor.Nor(io.BytesIO(b"\xff" * FLASH_SIZE), FLASH_SIZE)
+    for first in (0, 1, 2, 7):
+        for second in (0, 1, 2, 7):
+            for states in [(a, b) for a in range(5) for b in range(5)]:
+                for sector, sequence in enumerate((first, second)):
+                    flash.erase(OTADATA[3] // 4096 + sector)
+                    if sequence:
+                        bootloader.write_record(flash, sector, sequence, states[sector])
+                expected = bootloader.records(flash)
+                raw = bytearray(32), bytearray(32)
+                for sector in (0, 1):
+                    flash.read(OTADATA[3] + sector * 4096, raw[sector])
+                found = [otadata.parse(bytes(record)) for record in raw]
+                assert [r and (r.sequence, r.state) for r in found] == expected
+                index = bootloader.active(expected)
+                active = otadata.active(found)
+                if index is None:
+                    assert active is None
+                else:
+                    assert (active.sequence, active.slot(2)) == (
+                        expected[index][0],
+                        bootloader.slot_of(expected[index]),
+                    )
+    raw[0][0] ^= 1
+    assert otadata.parse(bytes(raw[0])) is None
+
+
+# -- onto a board ----------------------------------------------------------------------------------
+
+
+def test_a_board_gets_what_changed_restarts_and_then_lacks_nothing(
+    tmp_path: Path, app: Path, settings: Path
+) -> None:
+    older = {
+        "/ota/timer.py": (ROOT / "firmware/ota/timer.py").read_bytes(),  # would hide timer.mpy
+        "/main.py": MAIN + b"# older\n",
+    }
+    with running_board(tmp_path / "board", older) as board:
+        done = command("deploy", port(board), "--app", app, "--settings", settings)
+        assert done.exit_code == 0
+        assert done.stdout.splitlines() == [
+            f"  changed  /main.py  {len(MAIN)} bytes",
+            "  removed  /ota/timer.py",
+            f"1 files written ({len(MAIN)} bytes), {len(APPLICATION) + 1} unchanged, 1 removed; "
+            "checked by SHA-256 on the board.",
+            "The board restarts.",
+        ]
+        assert board.wait_boots(2) == (0, HARD)
+        at = board.wait_console("main: runs", since=board.wait_console("main: runs"))
+        done = command("deploy", port(board), "--app", app, "--settings", settings)
+        assert done.exit_code == 0
+        assert done.stdout.startswith("0 files written (0 bytes)")
+        board.wait_console("main: runs", since=at)  # what was stopped for it runs again
+        assert board.boots == [(0, PWRON), (0, HARD), (0, SOFT)]
+        board.stop()
+        assert board.read_file("/main.py") == MAIN
+        assert "timer.py" not in board.list_files("/ota")
+
+
+def test_a_deploy_during_a_test_is_refused_and_the_test_goes_on(board: Board, app: Path) -> None:
+    at = begin_test(board)
+    (app / "more.py").write_text("x = 1\n")
+    done = command("deploy", port(board), "--app", app)
+    assert done.exit_code != 0
+    assert "a new image is under test on the board" in done.stderr
+    assert 0 < int(done.stderr.partition(" s left")[0].rpartition(" ")[2]) < 12
+    at = board.wait_console("boot: image under test, ", since=at)
+    board.wait_console("main: runs 1.0.0", since=at)  # the application is asked again, ...
+    with Cable(port(board)) as cable:
+        assert cable.execute("import ota\nota.accept()") == "Accepted: version 1.0.0 stays.\n"
+        assert cable.hashes(["/more.mpy"]) == {"/more.mpy": None}
+    assert board.otadata() == [(1, VALID), (2, VALID)]  # ... and can still accept
+    assert board.boots == [(0, PWRON), (1, HARD), (1, SOFT)]
+
+
+@pytest.mark.slow
+def test_a_refused_deploy_does_not_prolong_a_test(board: Board, app: Path) -> None:
+    at = begin_test(board)
+    for _ in range(3):
+        done = command("deploy", port(board), "--app", app)
+        assert "a new image is under test on the board" in done.stderr
+        at = board.wait_console("main: runs 1.0.0", since=at)
+    board.wait_console("Task watchdog got triggered", since=at)
+    board.wait_console("main: runs 1.1.0", since=at)
+    assert board.boots == [(0, PWRON), (1, HARD), *[(1, SOFT)] * 3, (0, WDT)]
+    assert board.otadata() == [(1, VALID), (2, ABORTED)]
+
+
+def test_an_activated_image_is_not_started_by_a_deploy(board: Board, app: Path) -> None:
+    with Cable(port(board)) as cable:
+        cable.execute(ACTIVATE)
+    (app / "more.py").write_text("x = 1\n")
+    done = command("deploy", port(board), "--app", app)
+    assert "about to be (ota_0 runs)" in done.stderr
+    assert board.boots == [(0, PWRON)]
+    assert board.otadata() == [(1, VALID), (2, NEW)]
+
+
+def test_files_that_find_no_room_change_nothing(board: Board, app: Path) -> None:
+    (app / "big.bin").write_bytes(bytes(600_000))
+    done = command("deploy", port(board), "--app", app)
+    assert done.exit_code != 0
+    assert "588 KB are needed beside the files on the board, " in done.stderr
+    board.wait_boots(2)
+    board.stop()
+    assert board.boots == [(0, PWRON), (0, SOFT)]
+    assert "big.bin" not in board.list_files("/")
+
+
+def test_a_lost_connection_leaves_the_old_files(
+    board: Board, app: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (app / "main.py").write_bytes(MAIN + b"# newer\n")
+    (app / "more.py").write_text("x = 1\n")
+    monkeypatch.setattr(Cable, "replace", lambda *_: board.stop())
+    command("deploy", port(board), "--app", app)
+    assert board.read_file("/main.py") == MAIN
+    assert "more.mpy" not in board.list_files("/")
+    monkeypatch.undo()
+    monkeypatch.setattr(files, "application", lambda **_: dict(APPLICATION))
+    board.start()
+    board.wait_boots(2)
+    done = command("deploy", port(board), "--app", app, "--no-start")
+    assert done.exit_code == 0, done.stderr
+    assert "main.py is stopped" in done.stdout
+    board.stop()
+    assert board.read_file("/main.py") == MAIN + b"# newer\n"
+    assert not [name for name in board.list_files("/") if name.endswith(".new")]
+
+
+@pytest.mark.slow
+def test_a_board_with_nothing_but_micropython_gets_everything(
+    tmp_path: Path, settings: Path
+) -> None:
+    with Board(tmp_path / "board", interpreter="micropython") as board:
+        board.flash_firmware(0, firmware(version="1.0.0"))
+        board.start()
+        board.wait_console(">>> ")
+        done = command("deploy", port(board), "--settings", settings)
+        assert done.exit_code == 0, done.stderr
+        count = len(APPLICATION) + len(SETTINGS)
+        assert f"\n{count} files written" in done.stdout
+        board.wait_console("main: setting wifi.ssid is missing")  # it runs
+        board.stop()
+        for path, data in APPLICATION.items():
+            assert board.read_file(path) == data
