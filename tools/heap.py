@@ -41,6 +41,19 @@ print("umqtt takes", gc.mem_alloc() - before, "bytes")
 """
 
 
+# As firmware/main.py begins.
+_IMPORT = b"""
+import gc
+gc.threshold(4096)
+import machine
+import network
+import ota
+from link import Link, tls_context
+from ota.settings import agent_settings, etc, read_etc, require
+print("imported")
+"""
+
+
 @dataclass(frozen=True)
 class Share:
     """What the simulation itself takes from the heap, in KiB of a 32-bit chip."""
@@ -65,6 +78,22 @@ def measure_share(stack: Stack) -> Share:
         return Share(board.heap_share / _BYTES_PER_WK, int(taken[1]) / _BYTES_PER_WK)
 
 
+def imports(stack: Stack, heap: int) -> bool:
+    """Let a new board with `heap` wk import what the application does, and do no more."""
+    thing = f"import-{heap}"
+    files = {"/boot.py": b"", "/main.py": _IMPORT}
+    with stack.board(thing, heapsize=f"{heap}wk", application=files) as board:
+        board.start()
+        return _says(board, b"imported")
+
+
+def idles(stack: Stack, heap: int) -> bool:
+    """Let a new board with `heap` wk come to rest: connected, no job."""
+    with stack.board(f"idle-{heap}", heapsize=f"{heap}wk") as board:
+        board.start()
+        return _says(board, b"State: Ready")
+
+
 def takes_update(stack: Stack, heap: int, package: Path) -> bool:
     """Let a new board with `heap` wk take the update; memory must never run out on the way."""
     thing = f"board-{heap}"
@@ -77,6 +106,16 @@ def takes_update(stack: Stack, heap: int, package: Path) -> bool:
                 return bool(stack.execution(job, thing)["status"] == "SUCCEEDED")
             time.sleep(0.1)
         return False
+
+
+def _says(board: Board, wanted: bytes) -> bool:
+    """Wait until the console says what is wanted; False when memory runs out before."""
+    deadline = time.monotonic() + PATIENCE_S
+    while time.monotonic() < deadline and not _out_of_memory(board):
+        if wanted in board.log_path.read_bytes():
+            return True
+        time.sleep(0.05)
+    return False
 
 
 def smallest(passes: Callable[[int], bool], least: int, most: int) -> int | None:
