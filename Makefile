@@ -35,7 +35,7 @@ define need_port
 	@$(PYTHON) -m tools.setup venv natives
 endef
 
-.PHONY: help setup demo play flash deploy status logs repl reset erase board-test mip bench test test-all lint format doctor lock clean
+.PHONY: help setup demo play flash deploy status logs repl reset erase board-test mip bench size test test-all lint format doctor lock clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 12
@@ -98,6 +98,10 @@ bench: ## the agent's download beside plain ones; [PORT= HOST=this machine's add
 mip: ## build/mip/: the agent alone, compiled, for `mpremote mip install`
 	@$(PYTHON) -m tools.setup venv natives
 	@$(VENV)/python -m board mip build/mip
+
+size: ## what the firmware weighs, in flash and heap, against its budgets; a minute or two
+	@$(PYTHON) -m tools.setup venv umqtt natives
+	@$(VENV)/python -m tools.size
 
 test: setup ## everything but the slow tests, five minutes at most
 	@$(VENV)/pytest -n $(JOBS) -m "not slow"
