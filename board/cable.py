@@ -32,6 +32,7 @@ _FRIENDLY = b"for more information.\r\n" + _PROMPT  # the end of the banner that
 _RAW = b"raw REPL; CTRL-B to exit\r\n"
 _SOFT = b"soft reboot\r\n"
 _POLL_S = 0.005
+_AT_ONCE = 4096  # bytes
 _CTRL_C_S = 0.1  # what comes in one USB packet with Ctrl-C may be lost
 _BANNER_S = 2.0
 _CHUNK = 1536  # bytes of a file per command: at most some 6 KB of the board's heap, a while
@@ -144,7 +145,10 @@ class Cable:
                 if time.monotonic() >= deadline:
                     return b""
                 time.sleep(_POLL_S)
-            return bytes(self._serial.read(self._serial.in_waiting))
+            said = b""
+            while len(said) < _AT_ONCE and (waiting := self._serial.in_waiting):
+                said += self._serial.read(waiting)  # of a socket pyserial sees one byte at a time
+            return said
 
     def read_line(self, timeout: float) -> str | None:
         """Return the next line, without its end; None when none is complete in `timeout` seconds.

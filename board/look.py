@@ -1,6 +1,7 @@
 """`python -m board status|logs|repl|reset|erase`: looking after a board that is connected."""
 
 import codecs
+import io
 import math
 import sys
 import time
@@ -60,7 +61,8 @@ def logs(port: str, seconds: float | None) -> None:
     A chip whose console is its own USB takes the port away at each reset: it is awaited.
     """
     ends = math.inf if seconds is None else time.monotonic() + seconds
-    decoder = codecs.getincrementaldecoder("utf-8")("replace")
+    text = codecs.getincrementaldecoder("utf-8")("replace")
+    decoder = io.IncrementalNewlineDecoder(text, translate=True)
     cable = Cable(port)
     try:
         while time.monotonic() < ends:
@@ -71,7 +73,7 @@ def logs(port: str, seconds: float | None) -> None:
                 cable.close()
                 cable = _reopened(port)
                 continue
-            click.echo(said.replace("\r\n", "\n"), nl=False)
+            click.echo(said, nl=False)
     except KeyboardInterrupt:
         click.echo()
     finally:
