@@ -64,14 +64,16 @@ def logs(port: str, seconds: float | None) -> None:
     text = codecs.getincrementaldecoder("utf-8")("replace")
     decoder = io.IncrementalNewlineDecoder(text, translate=True)
     cable = Cable(port)
+    click.echo(f"Listening to {port}; Ctrl-C ends it.", err=True)
     try:
         while time.monotonic() < ends:
             try:
                 said = decoder.decode(cable.read(_LISTEN_S))
             except PortError as error:
-                click.echo(f"\n{error}; waiting for it", err=True)
+                click.echo(f"{error}; waiting for it.", err=True)
                 cable.close()
                 cable = _reopened(port)
+                click.echo(f"Listening to {port} again.", err=True)
                 continue
             click.echo(said, nl=False)
     except KeyboardInterrupt:
@@ -95,7 +97,11 @@ def _reopened(port: str) -> Cable:
 @click.command("repl")
 @click.argument("port")
 def repl(port: str) -> None:
-    """Be a terminal on the board at PORT: Ctrl-C stops main.py, Ctrl-D starts it, Ctrl-] leaves."""
+    """Be a terminal on the board at PORT: Ctrl-C stops main.py, Ctrl-D starts it, Ctrl-] leaves.
+
+    As `mpremote resume repl`, but the port is opened without a reset of the board, and may be
+    a socket:// or rfc2217:// one.
+    """
     if not sys.stdin.isatty():
         raise LookError("`repl` needs a terminal; scripts use `mpremote connect PORT resume exec`")
     with Cable(port) as cable:
@@ -104,8 +110,8 @@ def repl(port: str) -> None:
         terminal.raw = True
         terminal.set_rx_encoding("utf-8")
         terminal.set_tx_encoding("utf-8")
+        terminal.start()  # from here on Ctrl-C is a key for the board
         click.echo("Ctrl-C stops main.py, Ctrl-D starts it again, Ctrl-] leaves.")
-        terminal.start()
         try:
             terminal.join()
         finally:

@@ -190,6 +190,7 @@ def test_otadata_is_read_as_the_bootloader_reads_it() -> None:
                 if index is None:
                     assert active is None
                 else:
+                    assert active is not None
                     assert (active.sequence, active.slot(2)) == (
                         expected[index][0],
                         bootloader.slot_of(expected[index]),
