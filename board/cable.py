@@ -54,7 +54,10 @@ def _hash(path):
             if not n:
                 return sha.digest()
             sha.update(buf[:n])
-print({path: _hash(path) for path in %r})
+print("{")  # item by item, so that a slow flash is not taken for silence
+for path in %r:
+    print(repr(path), ":", repr(_hash(path)), ",")
+print("}")
 """
 
 _FOLDERS = """
@@ -169,7 +172,7 @@ class Cable:
 
     # -- running code: stops the program that runs ------------------------------------------------
 
-    def interrupt(self, timeout: float = 10) -> bool:
+    def interrupt(self, timeout: float = 30) -> bool:
         """Stop the program by Ctrl-C, without any reset, and come to the friendly prompt.
 
         Returns whether a program ran: `soft_reset` starts main.py again. Raises NoAnswer without a

@@ -153,8 +153,8 @@ class Device:
         found: dict[str, Any] = ast.literal_eval(self.execute(_FACTS))
         return found
 
-    def execute(self, code: str, timeout: float = 60) -> str:
-        """Run statements; the program stops first."""
+    def execute(self, code: str, timeout: float = 180) -> str:
+        """Run statements; the program stops first. timeout: seconds of silence."""
         return self._cable.execute(code, timeout)
 
     def ask(self, prepare: str, expression: str) -> tuple[Any, int]:
@@ -199,7 +199,7 @@ class Device:
 
     def join(self, ssid: str, password: str) -> None:
         """Connect Wi-Fi at the REPL. Raises DeviceError."""
-        if "True" not in self.execute(_JOIN.format(ssid=ssid, password=password), timeout=60):
+        if "True" not in self.execute(_JOIN.format(ssid=ssid, password=password)):
             raise DeviceError(f"the board does not join Wi-Fi {ssid!r}")
 
     def fetch_slot(self, host: str) -> tuple[bytes, float]:
