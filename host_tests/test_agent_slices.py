@@ -41,7 +41,7 @@ def bench(tmp_path: Path) -> Bench:
 
 def until(bench: Bench, condition: Any, meter: Meter | None = None) -> list[int]:
     """Step until the condition holds; return what each step cost by the meter."""
-    costs = []
+    costs: list[int] = []
     for _ in range(3000):
         if condition():
             return costs

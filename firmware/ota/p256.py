@@ -134,7 +134,7 @@ def _multiple_of_q(odd_q, digit):
 
 def _odd_multiples(q):
     """Return q, 3q, 5q, ... 15q, affine."""
-    x2, w2, z2 = _double(*q, 1, 1)
+    x2, w2, z2 = _double(q[0], q[1], 1, 1)
     # On the isomorphic curve where 2q has z = 1, every addition of it is one of an affine point.
     zz = z2 * z2 % P
     x, w, z = q[0] * zz % P, q[1] * (zz * z2 % P) % P, 1

@@ -8,7 +8,7 @@ from ota import p256
 # The promise is for a chip and for the unix port. CPython and WebAssembly, to whom a reduction is
 # cheaper beside everything else, only have to be faster than the plain version.
 LIMIT = 0.75 if sys.implementation.name == "micropython" and sys.platform == "linux" else 0.95
-LEAST_ROUNDS = 3
+LEAST_ROUNDS = 8
 MOST_ROUNDS = 40
 
 
