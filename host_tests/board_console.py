@@ -1,18 +1,17 @@
-"""What tests of a board's console share: a board that runs, and a wire tap on its console."""
+"""What tests of a board's console share: a board that runs, a wire tap, `python -m board`."""
 
 from __future__ import annotations
 
-import json
 import socket
 import threading
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner, Result
 
+from board.__main__ import main
 from sim import image
 from sim.board import Board, default_interpreter
-
-NEW, PENDING, VALID, INVALID, ABORTED = range(5)
 
 # Prints a line every 50 ms, and what is typed on the console.
 CHATTY = b"""
@@ -28,45 +27,26 @@ while True:
     print("main: line", n)
 """
 
-# The first start activates the other slot; the image there then waits to be judged.
-PENDING_MAIN = b"""
-import machine, sys, time
-from esp32 import Partition
-print("main: up, cause", machine.reset_cause())
-here = Partition(Partition.RUNNING)
-if here.info()[4] == "ota_0" and machine.reset_cause() == machine.PWRON_RESET:
-    here.get_next_update().set_boot()
-    machine.reset()
-while True:
-    print("main: runs", here.info()[4])
-    time.sleep(0.05)
-"""
-
 
 def port(board: Board) -> str:
     """Return a board's console as tools take it."""
     return "socket://{}:{}".format(*board.console)
 
 
-def running_board(folder: Path, files: dict[str, bytes], *, slots: int = 1) -> Board:
-    """Start a board with small images in its slots and these files."""
+def board_command(*arguments: object, typed: str = "") -> Result:
+    """Run `python -m board ...`; its exit code, stdout and stderr."""
+    words = [str(word) for word in arguments]
+    return CliRunner().invoke(main, words, input=typed, catch_exceptions=False)
+
+
+def running_board(folder: Path, files: dict[str, bytes]) -> Board:
+    """Start a board with a small image and these files."""
     if default_interpreter() != "micropython":
         pytest.skip("no MicroPython can be had here; `make doctor` says why")
     board = Board(folder / "board", interpreter="micropython")
-    for slot in range(slots):
-        board.flash_firmware(slot, image.firmware(version=f"1.{slot}.0", size=100_000))
+    board.flash_firmware(0, image.firmware(version="1.0.0", size=100_000))
     board.install(files)
     board.start()
-    return board
-
-
-def board_under_test(folder: Path, files: dict[str, bytes], *, deadline_s: int) -> Board:
-    """Start a board whose ota_1 is under test by the project's boot.py; ota_0 is valid."""
-    settings = json.dumps({"self_test_s": deadline_s}).encode()
-    found = {**files, "/main.py": PENDING_MAIN, "/etc/settings.json": settings}
-    board = running_board(folder, found, slots=2)
-    board.wait_console("main: runs ota_1")
-    assert board.otadata() == [(1, VALID), (2, PENDING)]
     return board
 
 
@@ -99,3 +79,37 @@ class Tap:
                 client.sendall(data)
         except OSError:
             pass  # one of them hung up
+
+
+class Mute:
+    """Stands for a board that prints what it is told to, and never answers. `typed`: as a Tap's."""
+
+    def __init__(self) -> None:
+        self.typed = b""
+        self._server = socket.create_server(("127.0.0.1", 0))
+        self._server.settimeout(20)
+        self.port = "socket://{}:{}".format(*self._server.getsockname())
+        self._connection: socket.socket | None = None
+
+    def __enter__(self) -> Mute:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.drop()
+        self._server.close()
+
+    def say(self, text: bytes) -> None:
+        """Print, to whoever is connected, or connects next."""
+        if self._connection is None:
+            self._connection, _ = self._server.accept()
+            self._connection.settimeout(20)
+        self._connection.sendall(text)
+
+    def drop(self) -> None:
+        """Take the port away, as a chip's own USB does at a reset."""
+        if self._connection is not None:
+            self._connection.shutdown(socket.SHUT_WR)
+            while data := self._connection.recv(100):
+                self.typed += data
+            self._connection.close()
+            self._connection = None
