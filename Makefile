@@ -35,7 +35,7 @@ define need_port
 	@$(PYTHON) -m tools.setup venv natives
 endef
 
-.PHONY: help setup demo play flash deploy status logs repl reset erase board-test mip bench size test test-all lint format doctor lock clean
+.PHONY: help setup demo play flash broker deploy status logs repl reset erase board-test mip bench size test test-all lint format doctor lock clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 12
@@ -59,6 +59,11 @@ flash: ## PORT= FIRMWARE=esp32.bin [CHIP= FLASH=4MB SETTINGS= FLEET= ...]: flash
 		$(if $(SEQUENCE),--sequence "$(SEQUENCE)") $(KEEP:%=--keep-%) \
 		$(if $(DRY_RUN),--dry-run) $(if $(IMAGE),--image-only "$(IMAGE)",$(if $(PORT),"$(PORT)")) \
 		$(if $(FIRMWARE),"$(FIRMWARE)")
+
+broker: ## FLEET=: mosquitto as `fleet broker-config` set it up there, until Ctrl-C
+	@$(if $(FLEET),true,echo "make $@: say FLEET=, the folder of fleet.toml" >&2; exit 2)
+	@$(PYTHON) -m tools.setup venv natives
+	@$(VENV)/python -m tools.natives mosquitto -c "$(FLEET)/broker/mosquitto.conf"
 
 deploy: ## PORT= [SETTINGS= APP=]: bring what changed onto a running board, and restart it
 	$(need_port)

@@ -1,6 +1,7 @@
 """Programs the project runs but PyPI does not have. Standard library only.
 
     command("mosquitto") -> ["/usr/sbin/mosquitto"]
+    python -m tools.natives mosquitto -h    runs it
 
 Each is taken from PATH if it is new enough, else from the distribution's packages, downloaded and
 unpacked into .cache/ (tools/apt.py). An unpacked program runs through the loader and the C library
@@ -16,6 +17,7 @@ import platform
 import re
 import shutil
 import subprocess
+import sys
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
@@ -300,3 +302,11 @@ def _unpacked(name: str, program: Program, target: Path, release: str) -> Found:
     if program.version_argv and apt.numbers(seen) < program.minimum:
         raise apt.AptError(f"{release} does not run here")
     return Found(argv, seen or release.split()[1], f"package {release}, unpacked in .cache")
+
+
+if __name__ == "__main__":
+    try:
+        _argv = [*command(sys.argv[1]), *sys.argv[2:]]
+    except NativeMissing as _error:
+        sys.exit(str(_error))
+    os.execv(_argv[0], _argv)
