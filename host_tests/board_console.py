@@ -1,4 +1,4 @@
-"""What tests of a board's console share: a board that runs, a wire tap, `python -m board`."""
+"""What tests of a board's console share: a board that runs, and a wire tap on its console."""
 
 from __future__ import annotations
 
@@ -7,9 +7,7 @@ import threading
 from pathlib import Path
 
 import pytest
-from click.testing import CliRunner, Result
 
-from board.__main__ import main
 from sim import image
 from sim.board import Board, default_interpreter
 
@@ -31,12 +29,6 @@ while True:
 def port(board: Board) -> str:
     """Return a board's console as tools take it."""
     return "socket://{}:{}".format(*board.console)
-
-
-def board_command(*arguments: object, typed: str = "") -> Result:
-    """Run `python -m board ...`; its exit code, stdout and stderr."""
-    words = [str(word) for word in arguments]
-    return CliRunner().invoke(main, words, input=typed, catch_exceptions=False)
 
 
 def running_board(folder: Path, files: dict[str, bytes]) -> Board:
@@ -79,37 +71,3 @@ class Tap:
                 client.sendall(data)
         except OSError:
             pass  # one of them hung up
-
-
-class Mute:
-    """Stands for a board that prints what it is told to, and never answers. `typed`: as a Tap's."""
-
-    def __init__(self) -> None:
-        self.typed = b""
-        self._server = socket.create_server(("127.0.0.1", 0))
-        self._server.settimeout(20)
-        self.port = "socket://{}:{}".format(*self._server.getsockname())
-        self._connection: socket.socket | None = None
-
-    def __enter__(self) -> Mute:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.drop()
-        self._server.close()
-
-    def say(self, text: bytes) -> None:
-        """Print, to whoever is connected, or connects next."""
-        if self._connection is None:
-            self._connection, _ = self._server.accept()
-            self._connection.settimeout(20)
-        self._connection.sendall(text)
-
-    def drop(self) -> None:
-        """Take the port away, as a chip's own USB does at a reset."""
-        if self._connection is not None:
-            self._connection.shutdown(socket.SHUT_WR)
-            while data := self._connection.recv(100):
-                self.typed += data
-            self._connection.close()
-            self._connection = None

@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 from board_flashing import APPLICATION
 from click.testing import CliRunner, Result
-from test_looking_inside import DEADLINE_S, KEY, MAIN, PRODUCT, fall_back, flash
+from test_agent_update import KEY, PRODUCT
+from test_looking_inside import DEADLINE_S, MAIN, fall_back, flash
 
 from board.__main__ import main
 from fleet import keys

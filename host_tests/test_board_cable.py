@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 import socket
 import time
 from collections.abc import Iterator
@@ -46,17 +45,6 @@ def test_opening_listening_and_closing_type_nothing() -> None:
                 cable.wait_for("four", 0.05)
         board.drop()
     assert board.typed == b""
-
-
-def test_a_serial_device_without_modem_lines_will_do() -> None:
-    board, device = os.openpty()
-    try:
-        with Cable(os.ttyname(device)) as cable:
-            os.write(board, b"one\n")
-            assert cable.read_line(5) == "one"
-    finally:
-        os.close(board)
-        os.close(device)
 
 
 def test_a_port_that_cannot_be_opened_is_named() -> None:

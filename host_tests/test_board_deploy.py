@@ -7,6 +7,7 @@ import hashlib
 import io
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import bootloader
 import nor
@@ -14,14 +15,15 @@ import pytest
 from board_flashing import APPLICATION
 from connected_board import (
     ACTIVATE,
-    MAIN,
     SETTINGS,
+    Listener,
     begin_test,
     command,
     port,
     running_board,
 )
 from layout import FLASH_SIZE, OTADATA
+from test_looking_inside import MAIN
 
 from board import deploy, files, otadata, running, table
 from board.cable import Cable, Raised
@@ -75,7 +77,7 @@ def test_what_differs_is_written_and_what_is_equal_stays() -> None:
     there = {"/a.mpy": sha(b"a"), "/b.mpy": sha(b"older"), "/etc/c.json": None}
     changes = deploy.compare(wanted, there)
     assert changes.write == {"/b.mpy": b"b", "/etc/c.json": b"c"}
-    assert (changes.new, changes.remove, changes.same) == ({"/etc/c.json"}, [], 1)
+    assert (set(changes.new), changes.remove, changes.same) == ({"/etc/c.json"}, [], 1)
     assert not deploy.compare(wanted, {path: sha(data) for path, data in wanted.items()})
 
 
@@ -141,7 +143,7 @@ def without(*labels: str) -> table.Table:
         ({"free": None}, "no file system mounted"),
     ],
 )
-def test_a_board_that_cannot_be_updated_is_refused(changes: dict, words: str) -> None:
+def test_a_board_that_cannot_be_updated_is_refused(changes: dict[str, Any], words: str) -> None:
     with pytest.raises(running.UnfitError, match=words):
         running.check(dataclasses.replace(GOOD, **changes))
 
@@ -161,13 +163,14 @@ def test_a_pending_image_is_refused_with_the_seconds_left(state: int) -> None:
         running.check(dataclasses.replace(board, left_s=None))
 
 
-def test_another_micropython_is_no_fit() -> None:
-    class Elsewhere:
-        def evaluate_output(self, code: str) -> None:
-            raise Raised("Traceback:\r\nImportError: no module named 'esp32'\r\n")
+def test_another_micropython_is_no_fit(monkeypatch: pytest.MonkeyPatch) -> None:
+    def elsewhere(*_: object) -> None:
+        raise Raised("Traceback:\r\nImportError: no module named 'esp32'\r\n")
 
-    with pytest.raises(running.UnfitError, match="not on an ESP32"):
-        running.look(Elsewhere())
+    monkeypatch.setattr(Cable, "evaluate_output", elsewhere)
+    sentence = pytest.raises(running.UnfitError, match="not on an ESP32")
+    with Listener() as board, Cable(board.port) as cable, sentence:
+        running.look(cable)
 
 
 def test_otadata_is_read_as_the_bootloader_reads_it() -> None:
@@ -260,6 +263,7 @@ def test_a_refused_deploy_does_not_prolong_a_test(board: Board, app: Path) -> No
     assert board.otadata() == [(1, VALID), (2, ABORTED)]
 
 
+@pytest.mark.slow
 def test_an_activated_image_is_not_started_by_a_deploy(board: Board, app: Path) -> None:
     with Cable(port(board)) as cable:
         cable.execute(ACTIVATE)
@@ -281,6 +285,7 @@ def test_files_that_find_no_room_change_nothing(board: Board, app: Path) -> None
     assert "big.bin" not in board.list_files("/")
 
 
+@pytest.mark.slow
 def test_a_lost_connection_leaves_the_old_files(
     board: Board, app: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

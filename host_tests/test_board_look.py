@@ -8,6 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 from board_console import Tap, port, running_board
 from board_flashing import APPLICATION
 from test_board_commands import module, read_until, started
@@ -38,6 +39,7 @@ def make(target: str, board: Board, *arguments: str) -> str:
     return done.stdout
 
 
+@pytest.mark.slow
 def test_a_board_is_deployed_to_and_looked_at_with_make(tmp_path: Path) -> None:
     app, settings = tmp_path / "app", tmp_path / "board-1"
     for folder in (app, settings):

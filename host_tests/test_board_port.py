@@ -51,6 +51,7 @@ def test_the_same_tap_shows_what_running_code_types(board: Board) -> None:
     assert b"KeyboardInterrupt" in board.log_path.read_bytes()
 
 
+@pytest.mark.slow
 def test_a_program_that_takes_its_time_to_stop_is_waited_for(tmp_path: Path) -> None:
     stubborn = (
         b"import time\n"
