@@ -30,7 +30,7 @@ from bench.run import (
     bench,
     medians,
 )
-from sim.build import compile_module
+from sim.board import compile_module
 from tools.paths import ROOT
 
 DATA = bytes(range(256)) * 4096
