@@ -13,7 +13,7 @@ from demo.__main__ import say
 from demo.stack import THING, Stack
 from sim.board import Board
 from tools.natives import NativeMissing
-from tools.paths import CACHE, VENV_BIN
+from tools.paths import CACHE
 
 
 def explain(stack: Stack, board: Board) -> None:
@@ -29,11 +29,9 @@ def explain(stack: Stack, board: Board) -> None:
     say(f"  {fleet} publish 1.1.0-good.ota {THING}            # a good one")
     say(f"  {fleet} publish 1.2.0-selftest_fails.ota {THING}  # one that is rolled back")
     say(f"  {fleet} status")
-    say("Look inside; the REPL stops main.py, `reset` starts the board again:")
-    mpremote = f"{VENV_BIN}/mpremote connect socket://{host}:{port}"
-    say(f"  {mpremote} resume exec 'import ota; ota.status()'")
-    say(f"  {mpremote} resume repl    # Ctrl-] leaves")
-    say(f"  {mpremote} reset")
+    say("Look inside, as with a real board:")
+    for target in ("status", "logs", "repl", "reset"):
+        say(f"  make {target} PORT=socket://{host}:{port}")
     say(f"What the board prints: tail -f {board.log_path}")
     say("")
     say("Ctrl-C ends everything.")
