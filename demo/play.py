@@ -29,7 +29,7 @@ def explain(stack: Stack, board: Board) -> None:
     say(f"  {fleet} publish 1.1.0-good.ota {THING}            # a good one")
     say(f"  {fleet} publish 1.2.0-selftest_fails.ota {THING}  # one that is rolled back")
     say(f"  {fleet} status")
-    say("Look inside, as with a real board:")
+    say("Look inside, here, as with a real board:")
     for target in ("status", "logs", "repl", "reset"):
         say(f"  make {target} PORT=socket://{host}:{port}")
     say(f"What the board prints: tail -f {board.log_path}")

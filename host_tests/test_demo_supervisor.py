@@ -131,7 +131,7 @@ def test_a_second_run_beside_the_first_is_refused(play: Callable[..., Play]) -> 
 def test_ports_are_free_ones_and_printed_and_lines_are_plain(play: Callable[..., Play]) -> None:
     up = play()
     ports = re.findall(r"broker 127\.0\.0\.1:(\d+)", up.output)
-    ports += re.findall(r"socket://127\.0\.0\.1:(\d+) resume repl", up.output)
+    ports += re.findall(r"make repl PORT=socket://127\.0\.0\.1:(\d+)", up.output)
     assert len(set(ports)) == 2
     assert not {"1883", "8883"} & set(ports)
     assert all(children.listens(int(port)) for port in ports)
