@@ -116,17 +116,22 @@ def test_files_and_the_folders_above_them_arrive_whole(shared: Board, cable: Cab
     assert there == {**{p: hashlib.sha256(d).digest() for p, d in files.items()}, "/none": None}
 
 
+@pytest.mark.parametrize(
+    ("step", "number"),
+    [pytest.param("_file.write", 4, marks=pytest.mark.slow), ("os.rename", 1)],
+    ids=["in the middle", "at the end"],
+)
 def test_a_file_is_either_the_old_one_or_all_of_the_new(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: str, number: int
 ) -> None:
     with running_board(tmp_path / "board", {"/x.bin": OLD}) as board:
         with Cable(port(board)) as cable:
-            pieces = 0
+            seen = 0
 
             def execute(code: str, timeout: float = 10) -> str:
-                nonlocal pieces
-                pieces += "_file.write" in code
-                if pieces == 4:
+                nonlocal seen
+                seen += step in code
+                if seen == number:
                     board.stop()
                 return Cable.execute(cable, code, timeout)
 
