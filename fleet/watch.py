@@ -50,7 +50,7 @@ def phase(progress: report.Progress) -> str:
     """A state in words, with what the board says about it."""
     details = progress.details
     if progress.ended:
-        said = [details[name] for name in ("reason", "detail", "cause") if name in details]
+        said = [details[name] for name in ("reason", "cause", "detail") if name in details]
         return ": ".join([progress.status, *said])
     if progress.status == "QUEUED":
         return "waiting for the board"
