@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import NoReturn
+from typing import BinaryIO, NoReturn
 
 import pytest
 
@@ -89,14 +89,18 @@ def test_three_dots_stand_for_what_differs_and_for_nothing_else() -> None:
 
 
 class Shell:
-    """A person's shell: it keeps the current folder and PATH from one command to the next."""
+    """A person's shell: it keeps the current folder and PATH from one command to the next.
+
+    folder: where it begins, and keeps its logs. codes: exit codes of the commands that ended.
+    """
 
     PATIENCE_S = 90  # for each command
 
     def __init__(self, folder: Path) -> None:
         self.codes: dict[str, int] = {}
         self._state = folder / "shell-state"
-        self._logs = folder
+        self._folder = folder
+        self._started = 0
         self._cwd = str(folder)
         self._env = {k: v for k, v in os.environ.items() if not k.startswith(("MAKE", "MFLAGS"))}
 
@@ -123,36 +127,25 @@ class Shell:
     @contextmanager
     def started(self, command: Command) -> Iterator[None]:
         """Start a command that stays up, wait until it has printed what is shown; end it."""
-        log = self._logs / f"{command.line.split()[0]}-{len(list(self._logs.iterdir()))}.log"
+        self._started += 1
+        log = self._folder / f"{self._started}.log"
         with log.open("wb") as file:
-            process = subprocess.Popen(
-                ["bash", "-c", command.line],
-                cwd=self._cwd,
-                env=self._env,
-                stdin=subprocess.DEVNULL,
-                stdout=file,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,
-            )
+            process = self._popen(command, subprocess.DEVNULL, file)
         try:
             self._wait(command, command.shown, log.read_text)
             yield
         finally:
             os.killpg(process.pid, signal.SIGINT)
-            process.wait(20)
+            try:
+                process.wait(20)
+            except subprocess.TimeoutExpired:
+                os.killpg(process.pid, signal.SIGKILL)
+                raise
 
     def typed(self, command: Command) -> None:
         """Run a command on a terminal, and type what is shown behind `>>> ` and as `^C`."""
         ours, theirs = pty.openpty()
-        process = subprocess.Popen(
-            ["bash", "-c", command.line],
-            cwd=self._cwd,
-            env=self._env,
-            stdin=theirs,
-            stdout=theirs,
-            stderr=theirs,
-            start_new_session=True,
-        )
+        process = self._popen(command, theirs, theirs)
         os.close(theirs)
         heard = b""
 
@@ -175,8 +168,23 @@ class Shell:
                     before.append(prompt + "...")
             self.codes[command.line] = process.wait(20)
         finally:
-            process.kill()
+            if process.poll() is None:
+                os.killpg(process.pid, signal.SIGKILL)
+                process.wait()
             os.close(ours)
+
+    def _popen(
+        self, command: Command, stdin: int, output: int | BinaryIO
+    ) -> subprocess.Popen[bytes]:
+        return subprocess.Popen(
+            ["bash", "-c", command.line],
+            cwd=self._cwd,
+            env=self._env,
+            stdin=stdin,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
 
     def _wait(
         self, command: Command, shown: list[str], said: Callable[[], str], then: str = ""
@@ -190,9 +198,8 @@ class Shell:
 
     def _differs(self, command: Command, said: str) -> NoReturn:
         shown = "\n".join(command.shown)
-        pytest.fail(
-            f"$ {command.line}\n--- the page shows\n{shown}\n--- printed is\n{said}", pytrace=False
-        )
+        text = f"$ {command.line}\n--- the page shows\n{shown}\n--- printed is\n{said[-5000:]}"
+        pytest.fail(text, pytrace=False)
 
 
 def substitutions(folder: Path, console: int) -> dict[str, str]:
