@@ -25,9 +25,9 @@ _APPLICATION = Path(__file__).with_name("application")
 _SETTINGS = "/etc/settings.json"
 # Everything the tests put on a board or change there.
 TOUCHED = (
-    "/app.py",
-    "/selftest.py",
-    "/behaviour.py",
+    "/app.mpy",
+    "/selftest.mpy",
+    "/behaviour.mpy",
     "/etc/board_test.json",
     _SETTINGS,
     "/etc/trusted_keys.pem",
@@ -184,7 +184,8 @@ class Device:
     def install(self, settings: dict[str, bytes], images: list[tuple[int, str, str]]) -> None:
         """Put the test application on the board, and these settings (path to bytes)."""
         for source in sorted(_APPLICATION.glob("*.py")):
-            self.put(f"/{source.name}", source.read_bytes())
+            # Compiled: the compiler would leave the agent too little heap.
+            self.put(f"/{source.stem}.mpy", files.compile_module(source))
         self.put("/etc/board_test.json", json.dumps(images).encode())
         for path, data in settings.items():
             self.put(path, data)

@@ -17,6 +17,11 @@ if gc.mem_free() < 512 * 1024:
 
 import machine
 import network
+
+# The radio takes its 40 KB first: Python's heap would not give them back once it has grown into
+# them, and there would be no Wi-Fi until the next reset.
+network.WLAN(network.STA_IF).active(True)
+
 import ota
 from link import Link, tls_context
 from ota.settings import agent_settings, etc, read_etc, require
