@@ -19,16 +19,18 @@ def whole_flash(folder: Path) -> bytes:
     download = folder / "download.bin"
     download.write_bytes(image.merged(firmware(version="1.0.0", size=1_600_000)))
     out = folder / "whole.bin"
-    subprocess.run(
-        [
-            *[VENV_BIN / "python", "-m", "board", "flash", "--image-only", out],
-            *["--slot-size", str(layout.SLOT_SIZE), download],
-        ],
-        cwd=ROOT,
-        check=True,
-        capture_output=True,
-    )
+    command = [f"{VENV_BIN}/python", "-m", "board", "flash", "--image-only", f"{out}"]
+    command += ["--slot-size", str(layout.SLOT_SIZE), f"{download}"]
+    subprocess.run(command, cwd=ROOT, check=True, capture_output=True)
     return out.read_bytes()
+
+
+def board_tests(board: Board, report: Path, *options: str) -> "subprocess.CompletedProcess[str]":
+    """Run the board tests against a simulated board's console."""
+    host, port = board.console
+    command = [f"{VENV_BIN}/pytest", "board_tests", "-p", "no:cacheprovider", "-o", "timeout=500"]
+    command += ["--port", f"socket://{host}:{port}", "--report", f"{report}", *options]
+    return subprocess.run(command, cwd=ROOT, check=False, capture_output=True, text=True)
 
 
 @pytest.mark.slow
@@ -40,25 +42,8 @@ def test_every_board_test_passes_on_the_simulated_board_and_leaves_it_as_it_was(
     before = board_files(board)
     with board:
         board.start()
-        host, port = board.console
-        run = subprocess.run(
-            [
-                *[
-                    VENV_BIN / "pytest",
-                    "board_tests",
-                    "-p",
-                    "no:cacheprovider",
-                    "-o",
-                    "timeout=500",
-                ],
-                *["--port", f"socket://{host}:{port}", "--wifi-ssid", "sim"],
-                *["--host", "127.0.0.1", "--self-test-s", "12", "--report", tmp_path / "report"],
-            ],
-            cwd=ROOT,
-            check=False,
-            capture_output=True,
-            text=True,
-        )
+        network = ["--wifi-ssid", "sim", "--host", "127.0.0.1", "--self-test-s", "12"]
+        run = board_tests(board, tmp_path / "report", *network)
         boots_in = board.boots[-1][0]
     assert run.returncode == 0, run.stdout[-5000:]
     report = json.loads((tmp_path / "report/report.json").read_text())
@@ -75,17 +60,7 @@ def test_without_wifi_what_needs_it_is_skipped_with_the_reason(tmp_path: Path) -
     board.flash_path.write_bytes(whole_flash(tmp_path))
     with board:
         board.start()
-        host, port = board.console
-        run = subprocess.run(
-            [
-                *[VENV_BIN / "pytest", "board_tests", "-p", "no:cacheprovider"],
-                *["--port", f"socket://{host}:{port}", "--report", tmp_path / "report"],
-            ],
-            cwd=ROOT,
-            check=False,
-            capture_output=True,
-            text=True,
-        )
+        run = board_tests(board, tmp_path / "report")
     assert run.returncode == 0, run.stdout[-5000:]
     tests = json.loads((tmp_path / "report/report.json").read_text())["tests"]
     skipped = {test["test"]: test["reason"] for test in tests if test["outcome"] == "skipped"}
