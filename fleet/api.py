@@ -14,7 +14,7 @@ from urllib.parse import unquote
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
-from starlette.responses import Response
+from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route
 
 from fleet import sigv4
@@ -133,6 +133,8 @@ class Api:
                 body=bytes(body),
             )
             response = await run_in_threadpool(self.handle, asked)
-            return Response(response.body, response.status, response.headers)
+            if isinstance(response.body, bytes):
+                return Response(response.body, response.status, response.headers)
+            return StreamingResponse(response.body, response.status, response.headers)
 
         return Starlette(routes=[Route("/{path:path}", answer, methods=_METHODS)])

@@ -21,7 +21,7 @@ import paho.mqtt.client as mqtt
 from paho.mqtt.enums import CallbackAPIVersion, MQTTErrorCode
 
 from fleet import config as configuration
-from fleet import executions, jobs, states, streams
+from fleet import jobs, states, streams
 from fleet.errors import FleetError
 from fleet.store import Store
 
@@ -207,7 +207,7 @@ class Bus:
 
     def _tick(self) -> None:
         self._streams.flush()
-        executions.time_out_overdue(self._store, int(self._clock()))
+        self._jobs.time_out_overdue()
         self._forget_acknowledged()
         self._publish_outbox()
 

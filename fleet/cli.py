@@ -9,22 +9,26 @@ import click
 from rich.console import Console
 
 from fleet import config as configuration
-from fleet import image, keys, package, report
+from fleet import files, image, keys, report
 from fleet import publish as publishing
 from fleet import watch as watching
 from fleet.cli_identity import broker_config, doctor, provision, revoke
-from fleet.cli_parts import address, read_config, short, toml_path
+from fleet.cli_pack import diff, inspect, pack
+from fleet.cli_parts import PROTOCOLS, address, protocol_option, read_config, short, toml_path
+from fleet.cli_push import push
+from fleet.cli_send import send
 from fleet.client import Clients, translated
 from fleet.errors import FleetError
 
 _EPILOG = """\b
 Exit codes:
   0  done
-  1  refused or failed; for watch: not every board succeeded
-  2  wrong usage
+  1  refused or failed; for watch and push: not every board succeeded;
+     for diff: they differ
+  2  wrong usage; for diff: a file is no package
   3  fleet.toml, or a file that it names, is missing or wrong
   4  no service answers
-  5  watch: the time is over
+  5  watch and push: the time is over
 """
 
 
@@ -61,6 +65,10 @@ def main(ctx: click.Context, config_path: Path) -> None:
       fleet pack app.bin --version 1.1.0 --sequence 2 -o app.ota
       fleet publish app.ota board-1              new boards: --create-things
       fleet watch JOB                            until every board is done
+
+    \b
+    While you write an application:
+      fleet push DIR board-1                     pack, publish and watch in one
     """
     ctx.obj = config_path
 
@@ -72,7 +80,7 @@ def _number(_ctx: click.Context, _param: click.Parameter, value: str) -> int:
         raise click.BadParameter(f"{value!r} is no number, such as 65536 or 0x10000") from error
 
 
-for command in (provision, broker_config, revoke, doctor):
+for command in (provision, broker_config, revoke, doctor, pack, inspect, diff, push, send):
     main.add_command(command)
 
 
@@ -138,98 +146,6 @@ def keygen(path: Path | None) -> None:
 
 
 @main.command()
-@click.argument("image_path", metavar="IMAGE", type=click.Path(path_type=Path, dir_okay=False))
-@click.option("--version", required=True, help="For people; 1 to 32 bytes.")
-@click.option(
-    "--sequence",
-    required=True,
-    type=click.IntRange(1, package.MAX_SEQUENCE),
-    help="What stops downgrades: higher than everything these boards ran before.",
-)
-@click.option(
-    "-o",
-    "--output",
-    required=True,
-    type=click.Path(path_type=Path, dir_okay=False),
-    help="FILE.ota",
-)
-@click.option("--expires-days", type=click.IntRange(1), help="Boards refuse it after so many days.")
-@click.option(
-    "--key",
-    "key_path",
-    type=click.Path(path_type=Path, dir_okay=False),
-    help="Private key, instead of the one in fleet.toml.",
-)
-def pack(
-    image_path: Path,
-    version: str,
-    sequence: int,
-    output: Path,
-    expires_days: int | None,
-    key_path: Path | None,
-) -> None:
-    """Sign a firmware image into a package.
-
-    IMAGE is an ESP32 application image (.app-bin), or MicroPython's merged download, out of which
-    the application is taken.
-    """
-    config = read_config()
-    found = image.firmware(_read(image_path), chip=config.chip, slot_size=config.slot_size)
-    created = int(time.time())
-    data = package.build(
-        [package.firmware(found.data, found.image.chip_id)],
-        keys.read_private(key_path or config.signing_key),
-        product=config.product,
-        version=version,
-        sequence=sequence,
-        created=created,
-        expires=None if expires_days is None else created + expires_days * 86400,
-    )
-    _write(output, data)
-    room = config.slot_size - image.TRAILER_LENGTH
-    click.echo(f"{image_path}: {found.summary}")
-    click.echo(f"  {found.origin}; {found.image.length} of {room} bytes in a slot")
-    click.echo(f"wrote {output}: {len(data)} bytes, version {version}, sequence {sequence}")
-
-
-@main.command()
-@click.argument("file", type=click.Path(path_type=Path, dir_okay=False))
-def inspect(file: Path) -> None:
-    """Show what FILE is: a package, or a firmware image.
-
-    Exits with 1 unless a package is whole and signed by the key of fleet.toml.
-    """
-    data = _read(file)
-    if data[:4] != package.MAGIC:
-        found = image.application(data)
-        click.echo(f"{file}: {found.summary}")
-        click.echo(f"  {found.origin}")
-        return
-    head = package.inspect(data)
-    manifest = head.manifest
-    click.echo(f"{file}: package of {len(data)} bytes")
-    rows = [
-        ("product", manifest.product),
-        ("version", manifest.version),
-        ("sequence", str(manifest.sequence)),
-        ("created", _date(manifest.created)),
-        ("expires", "never" if manifest.expires is None else _date(manifest.expires)),
-        ("identity", head.identity.hex()),
-        ("signed by", f"key {head.kid.hex()}"),
-    ]
-    for component in manifest.components:
-        chip = "" if component.chip is None else f" for {image.chip_name(component.chip)}"
-        rows.append((package.KINDS[component.kind], f"{component.length} bytes{chip}"))
-        if component.kind == package.FIRMWARE:
-            end = component.offset + component.length
-            rows.append(("", image.application(data[component.offset : end]).summary))
-    for name, value in rows:
-        click.echo(f"  {name:<12}{value}")
-    head.verify(keys.read_public(read_config().public_key))
-    click.echo("  signature holds")
-
-
-@main.command()
 @click.option("--die-with-parent", is_flag=True, help="End when the process that started it ends.")
 @click.option("-v", "--verbose", is_flag=True, help="Log connections, not only problems.")
 def serve(die_with_parent: bool, verbose: bool) -> None:
@@ -251,6 +167,7 @@ def serve(die_with_parent: bool, verbose: bool) -> None:
 @click.argument("file", type=click.Path(path_type=Path, dir_okay=False))
 @click.argument("things", metavar="BOARD...", nargs=-1, required=True)
 @click.option("--job", "job_id", help="Name of the job; made up when not given.")
+@protocol_option
 @click.option("--create-things", is_flag=True, help="Make boards known that the service does not.")
 @click.option("--timeout-minutes", type=click.IntRange(1, 10080), help="Time limit of each board.")
 @click.option("--force", is_flag=True, help="Also what the boards of this fleet will refuse.")
@@ -259,6 +176,7 @@ def publish(
     file: Path,
     things: tuple[str, ...],
     job_id: str | None,
+    protocol: str,
     create_things: bool,
     timeout_minutes: int | None,
     force: bool,
@@ -269,7 +187,7 @@ def publish(
     A package of another product, chip, size or key is refused here already.
     """
     config = read_config()
-    data = _read(file)
+    data = files.read(file, "the package")
     if not force:
         publishing.check(data, config)
     published = publishing.publish(
@@ -278,6 +196,7 @@ def publish(
         file.name,
         things,
         job_id=job_id,
+        protocols=PROTOCOLS[protocol],
         create_things=create_things,
         timeout_minutes=timeout_minutes,
     )
@@ -336,24 +255,3 @@ def cancel(job: str, thing: str | None, force: bool) -> None:
     else:
         iot.cancel_job_execution(jobId=job, thingName=thing, force=force)
         click.echo(f"canceled {job} on {thing}")
-
-
-def _date(seconds: int) -> str:
-    try:
-        return time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime(seconds))
-    except (OverflowError, ValueError):
-        return f"{seconds} seconds after 1970"
-
-
-def _read(path: Path) -> bytes:
-    try:
-        return path.read_bytes()
-    except OSError as error:
-        raise FleetError(f"cannot read {path}: {error.strerror}") from error
-
-
-def _write(path: Path, data: bytes) -> None:
-    try:
-        path.write_bytes(data)
-    except OSError as error:
-        raise FleetError(f"cannot write {path}: {error.strerror}") from error

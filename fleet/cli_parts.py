@@ -5,6 +5,16 @@ from pathlib import Path
 import click
 
 from fleet import config as configuration
+from fleet.document import HTTP, MQTT
+
+PROTOCOLS = {"mqtt": [MQTT], "http": [HTTP], "both": [MQTT, HTTP]}
+protocol_option = click.option(
+    "--protocol",
+    type=click.Choice(list(PROTOCOLS)),
+    default="mqtt",
+    show_default=True,
+    help="How the boards get it; of both they choose.",
+)
 
 
 def read_config() -> configuration.Config:

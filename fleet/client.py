@@ -48,6 +48,7 @@ class Clients:
         self.endpoint = config.endpoint or configuration.find_endpoint(config).control
         if not self.endpoint.startswith(("http://", "https://")):
             raise ConfigError(f"service.endpoint: {self.endpoint!r} is no URL")
+        self.region = config.region
         credentials = configuration.read_credentials(config.credentials)
         core = botocore.session.Session(session_vars=_NOT_FROM_THE_MACHINE)
         self._session = boto3.session.Session(

@@ -10,7 +10,7 @@ import base64
 import binascii
 import json
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from email.utils import format_datetime
@@ -54,11 +54,11 @@ class HttpRequest:
 
 @dataclass
 class HttpResponse:
-    """A response to send."""
+    """A response to send; a body in pieces needs its Content-Length among the headers."""
 
     status: int
     headers: dict[str, str] = field(default_factory=dict)
-    body: bytes = b""
+    body: bytes | Iterator[bytes] = b""
 
 
 class ApiError(FleetError):
@@ -80,6 +80,12 @@ class ApiError(FleetError):
 def service_model(name: str) -> ServiceModel:
     """The model of a service by its botocore name, such as "iot"."""
     return botocore.session.get_session().get_service_model(name)
+
+
+def structure(service: str, name: str) -> StructureShape:
+    """A structure of a service's model, such as "OTAUpdateInfo" of "iot"."""
+    shape: StructureShape = service_model(service).shape_for(name)
+    return shape
 
 
 class Codec:
@@ -147,7 +153,7 @@ class Codec:
             else:
                 rest[name] = value
         if payload_member is None and not self.xml:
-            response.body = json.dumps(_to_json(shape, rest)).encode()
+            response.body = json.dumps(to_json(shape, rest)).encode()
             response.headers["content-type"] = "application/json"
         return response
 
@@ -200,7 +206,7 @@ class Codec:
             body = self._json(request.body)
             for name, member, wire_name in body_members:
                 if body.get(wire_name) is not None:
-                    found[name] = _from_json(member, body[wire_name], wire_name)
+                    found[name] = from_json(member, body[wire_name], wire_name)
         return found
 
     def _payload(self, member: Shape, body: bytes) -> Any:
@@ -208,7 +214,7 @@ class Codec:
             return body
         if member.type_name == "string":
             return body.decode()
-        return _from_json(member, self._json(body), "the body")
+        return from_json(member, self._json(body), "the body")
 
     def _json(self, body: bytes) -> dict[str, Any]:
         if self.xml:
@@ -263,19 +269,20 @@ class _Route:
         complete = present == len(self._required)
         return complete, len(self._fixed_query), present, self._literal
 
-    def path_parameters(self, path: str) -> Iterable[tuple[str, str]]:
-        """The labels of the URI template with their decoded values."""
+    def path_parameters(self, path: str) -> Iterable[tuple[str, Any]]:
+        """The labels of the URI template with their decoded values. Raises _DecodeError."""
         match = self._path.fullmatch(path)
         if match is None:
             return []
         by_wire_name = {}
         if self.operation.input_shape is not None:
             for name, member in self.operation.input_shape.members.items():
-                by_wire_name[member.serialization.get("name", name)] = name
-        values = (unquote(value) for value in match.groups())
-        return [
-            (by_wire_name[label], value) for label, value in zip(self._labels, values, strict=True)
-        ]
+                by_wire_name[member.serialization.get("name", name)] = (name, member)
+        found = []
+        for label, value in zip(self._labels, match.groups(), strict=True):
+            name, member = by_wire_name[label]
+            found.append((name, _from_text(member, unquote(value), label)))
+        return found
 
 
 def _from_query(shape: Shape, name: str, query: Sequence[tuple[str, str]]) -> Any:
@@ -303,19 +310,19 @@ def _from_text(shape: Shape, text: str, name: str) -> Any:
     return text
 
 
-def _from_json(shape: Shape, value: Any, name: str) -> Any:
+def from_json(shape: Shape, value: Any, name: str) -> Any:
     """The value as botocore's parameters have it; wrong types are left to its validation."""
     if shape.type_name == "structure" and isinstance(value, dict):
         found = {}
         for key, member in shape.members.items():
             wire_name = member.serialization.get("name", key)
             if value.get(wire_name) is not None:
-                found[key] = _from_json(member, value[wire_name], wire_name)
+                found[key] = from_json(member, value[wire_name], wire_name)
         return found
     if shape.type_name == "list" and isinstance(value, list):
-        return [_from_json(shape.member, item, name) for item in value]
+        return [from_json(shape.member, item, name) for item in value]
     if shape.type_name == "map" and isinstance(value, dict):
-        return {key: _from_json(shape.value, item, name) for key, item in value.items()}
+        return {key: from_json(shape.value, item, name) for key, item in value.items()}
     if shape.type_name == "blob" and isinstance(value, str):
         try:
             return base64.b64decode(value, validate=True)
@@ -326,17 +333,18 @@ def _from_json(shape: Shape, value: Any, name: str) -> Any:
     return value
 
 
-def _to_json(shape: Shape, value: Any) -> Any:
+def to_json(shape: Shape, value: Any) -> Any:
+    """The value of a response as rest-json has it: wire names, blobs in base64."""
     if shape.type_name == "structure":
         return {
-            shape.members[key].serialization.get("name", key): _to_json(shape.members[key], item)
+            shape.members[key].serialization.get("name", key): to_json(shape.members[key], item)
             for key, item in value.items()
             if item is not None
         }
     if shape.type_name == "list":
-        return [_to_json(shape.member, item) for item in value]
+        return [to_json(shape.member, item) for item in value]
     if shape.type_name == "map":
-        return {key: _to_json(shape.value, item) for key, item in value.items()}
+        return {key: to_json(shape.value, item) for key, item in value.items()}
     if shape.type_name == "blob":
         return base64.b64encode(value).decode()
     return value  # timestamps are kept as Unix seconds, which is rest-json's form

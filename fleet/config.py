@@ -19,6 +19,7 @@ from fleet.errors import ConfigError, UnreachableError
 
 FILE_NAME = "fleet.toml"
 _SECTOR = 4096
+_BASE_URL = re.compile(r"https?://[^/?#@\s]+")
 _WHOLE = re.MULTILINE | re.DOTALL
 _TOML_VALUE = r'"(?:[^"\\]|\\.)*"|\'[^\']*\'|[^\s#]+'
 
@@ -53,7 +54,11 @@ class Broker:
 
 @dataclass(frozen=True)
 class Config:
-    """Everything in fleet.toml, which lies in `folder`, checked. `slot_size` in bytes."""
+    """Everything in fleet.toml, which lies in `folder`, checked. `slot_size` in bytes.
+
+    data_url: of the data listener as boards reach it, "" where it is as it listens; certificate,
+    key: files with which it talks TLS, None for plain HTTP.
+    """
 
     folder: Path
     product: str
@@ -68,6 +73,9 @@ class Config:
     data: Address
     state: Path
     broker: Broker
+    data_url: str = ""
+    certificate: Path | None = None
+    key: Path | None = None
 
     @property
     def authority(self) -> Path:
@@ -120,6 +128,9 @@ endpoint = ""  # URL of the service's control API; empty: the `fleet serve` of t
 region = "local"  # region that requests are signed for
 control = "127.0.0.1:0"  # where `fleet serve` listens for commands; port 0: any free one
 data = "127.0.0.1:0"  # where `fleet serve` hands out images; may face the boards' network
+data_url = ""  # where boards reach `data`, such as "https://192.168.1.10:8443"; empty: as above
+certificate = ""  # PEM file: `data` talks TLS as this server; empty: plain HTTP
+key = ""  # PEM file of its private key
 state = "state"  # folder of the service's database and images
 
 [broker]
@@ -197,6 +208,9 @@ def parse(text: str, folder: Path) -> Config:
         control=service.address("control"),
         data=service.address("data"),
         state=folder / service.text("state", 1),
+        data_url=service.text("data_url", default=""),
+        certificate=service.optional_path("certificate", folder, ""),
+        key=service.optional_path("key", folder, ""),
         broker=Broker(
             address=Address(broker.text("host", 1), broker.number("port", 1, 65535)),
             tls=broker.flag("tls"),
@@ -214,6 +228,13 @@ def parse(text: str, folder: Path) -> Config:
         raise ConfigError(f"slot_size: {config.slot_size} is not a multiple of {_SECTOR}")
     if (config.broker.certificate is None) != (config.broker.key is None):
         raise ConfigError("broker.certificate and broker.key: both or neither")
+    if (config.certificate is None) != (config.key is None):
+        raise ConfigError("service.certificate and service.key: both or neither")
+    if config.data_url and not _BASE_URL.fullmatch(config.data_url):
+        raise ConfigError(
+            f"service.data_url: {config.data_url!r} is not http://HOST[:PORT] or "
+            "https://HOST[:PORT], with nothing behind it"
+        )
     for section in (top, key_files, service, broker):
         section.refuse_unknown()
     return config

@@ -1,20 +1,22 @@
 """The operations of AWS IoT's control plane that updates need: things, streams, jobs."""
 
 import json
-import uuid
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import ExitStack
 from dataclasses import replace
 from typing import Any
 
-from fleet import executions, states, streams
+from fleet import document, executions, states, streams
 from fleet.api import Operation, Result
 from fleet.codec import ApiError
+from fleet.document import DocumentError
+from fleet.executions import Executions
+from fleet.names import Names, invalid, not_found, page, place
 from fleet.s3 import MAX_OBJECT
 from fleet.states import JobError
 from fleet.store import Job, Store, Stream, StreamFile, Thing, Transaction
 
-ACCOUNT = "000000000000"
 DEFAULT_PAGE = 50  # entries
 
 _STATUS_COUNTS = {
@@ -37,33 +39,44 @@ _ERRORS = {
 class Control:
     """Things, streams and jobs. `clock` returns Unix seconds."""
 
-    def __init__(self, store: Store, region: str, clock: Callable[[], float]) -> None:
+    def __init__(
+        self, store: Store, names: Names, telling: Executions, clock: Callable[[], float]
+    ) -> None:
         self._store = store
-        self._region = region
+        self._names = names
+        self._executions = telling
         self._clock = clock
-        page = {"maxResults", "nextToken"}
+        paging = {"maxResults", "nextToken"}
         self.operations = {
             "CreateThing": Operation(self._create_thing, {"thingName", "attributePayload"}),
             "DescribeThing": Operation(self._describe_thing, {"thingName"}),
-            "ListThings": Operation(self._list_things, page),
+            "ListThings": Operation(self._list_things, paging),
             "CreateStream": Operation(
                 self._create_stream, {"streamId", "description", "files", "roleArn"}
             ),
             "DescribeStream": Operation(self._describe_stream, {"streamId"}),
+            "DeleteStream": Operation(self._delete_stream, {"streamId"}),
             "CreateJob": Operation(
                 self._create_job,
-                {"jobId", "targets", "document", "description", "targetSelection", "timeoutConfig"},
+                {"jobId", "targets", "document", "description", "targetSelection", "timeoutConfig"}
+                | {"presignedUrlConfig"},
             ),
             "DescribeJob": Operation(self._describe_job, {"jobId"}),
-            "ListJobs": Operation(self._list_jobs, {"status", *page}),
+            "ListJobs": Operation(self._list_jobs, {"status", *paging}),
             "CancelJob": Operation(self._cancel_job, {"jobId", "force", "comment", "reasonCode"}),
-            "ListJobExecutionsForJob": Operation(self._list_executions, {"jobId", "status", *page}),
+            "DeleteJob": Operation(self._delete_job, {"jobId", "force"}),
+            "ListJobExecutionsForJob": Operation(
+                self._list_executions, {"jobId", "status", *paging}
+            ),
             "DescribeJobExecution": Operation(
                 self._describe_execution, {"jobId", "thingName", "executionNumber"}
             ),
             "CancelJobExecution": Operation(
                 self._cancel_execution,
                 {"jobId", "thingName", "force", "expectedVersion", "statusDetails"},
+            ),
+            "DeleteJobExecution": Operation(
+                self._delete_execution, {"jobId", "thingName", "executionNumber", "force"}
             ),
         }
 
@@ -113,9 +126,13 @@ class Control:
             if existing is None:
                 transaction.add_thing(Thing(name, attributes, int(self._clock())))
             elif existing.attributes != attributes:
-                raise self._exists("thing", name)
+                raise self._names.exists("thing", name)
         return Result(
-            {"thingName": name, "thingArn": self._arn("thing", name), "thingId": self._uuid(name)}
+            {
+                "thingName": name,
+                "thingArn": self._names.arn("thing", name),
+                "thingId": self._names.uuid(name),
+            }
         )
 
     def _describe_thing(self, parameters: Mapping[str, Any]) -> Result:
@@ -125,8 +142,8 @@ class Control:
             {
                 "defaultClientId": thing.name,
                 "thingName": thing.name,
-                "thingId": self._uuid(thing.name),
-                "thingArn": self._arn("thing", thing.name),
+                "thingId": self._names.uuid(thing.name),
+                "thingArn": self._names.arn("thing", thing.name),
                 "attributes": thing.attributes,
                 "version": 1,
             }
@@ -136,17 +153,17 @@ class Control:
         limit = parameters.get("maxResults", DEFAULT_PAGE)
         with self._store.read() as transaction:
             found = transaction.things(after=parameters.get("nextToken", ""), limit=limit + 1)
+        shown, token = page(found, limit, lambda thing: thing.name)
         things = [
             {
                 "thingName": thing.name,
-                "thingArn": self._arn("thing", thing.name),
+                "thingArn": self._names.arn("thing", thing.name),
                 "attributes": thing.attributes,
                 "version": 1,
             }
-            for thing in found[:limit]
+            for thing in shown
         ]
-        more = len(found) > limit
-        return Result({"things": things, "nextToken": found[limit - 1].name if more else None})
+        return Result({"things": things, "nextToken": token})
 
     # Streams
 
@@ -155,13 +172,13 @@ class Control:
         now = int(self._clock())
         with self._store.write() as transaction:
             if transaction.stream(stream_id) is not None:
-                raise self._exists("stream", stream_id)
+                raise self._names.exists("stream", stream_id)
             files = tuple(
-                _stream_file(transaction, file, number)
+                stream_file(transaction, file, number)
                 for number, file in enumerate(parameters["files"])
             )
             if len({file.file_id for file in files}) != len(files):
-                raise ApiError("InvalidRequestException", "two files have the same fileId")
+                raise invalid("two files have the same fileId")
             description = parameters.get("description")
             transaction.add_stream(
                 Stream(stream_id, description, parameters["roleArn"], now, files)
@@ -169,7 +186,7 @@ class Control:
         return Result(
             {
                 "streamId": stream_id,
-                "streamArn": self._arn("stream", stream_id),
+                "streamArn": self._names.arn("stream", stream_id),
                 "description": description,
                 "streamVersion": streams.VERSION,
             }
@@ -180,12 +197,12 @@ class Control:
         with self._store.read() as transaction:
             stream = transaction.stream(stream_id)
         if stream is None:
-            raise _not_found(f"no stream {stream_id}")
+            raise not_found(f"no stream {stream_id}")
         return Result(
             {
                 "streamInfo": {
                     "streamId": stream_id,
-                    "streamArn": self._arn("stream", stream_id),
+                    "streamArn": self._names.arn("stream", stream_id),
                     "streamVersion": streams.VERSION,
                     "description": stream.description,
                     "files": [
@@ -202,37 +219,72 @@ class Control:
             }
         )
 
+    def _delete_stream(self, parameters: Mapping[str, Any]) -> Result:
+        stream_id = parameters["streamId"]
+        with self._store.write() as transaction:
+            if transaction.stream(stream_id) is None:
+                raise not_found(f"no stream {stream_id}")
+            if jobs := transaction.open_jobs_of(stream_id):
+                raise ApiError(
+                    "DeleteConflictException",
+                    f"stream {stream_id} is needed by {', '.join(jobs)}: cancel or delete that",
+                    409,
+                )
+            transaction.delete_stream(stream_id)
+        return Result({})
+
     # Jobs
 
     def _create_job(self, parameters: Mapping[str, Any]) -> Result:
         job_id = parameters["jobId"]
         now = int(self._clock())
         if parameters.get("targetSelection", "SNAPSHOT") != "SNAPSHOT":
-            raise ApiError("InvalidRequestException", "only SNAPSHOT jobs are implemented here")
-        things = list(dict.fromkeys(self._target(arn) for arn in parameters["targets"]))
-        document = parameters.get("document", "")
+            raise invalid("only SNAPSHOT jobs are implemented here")
+        text = parameters.get("document", "")
+        urls = parameters.get("presignedUrlConfig", {})
+        if _placeholders(text) and "roleArn" not in urls:
+            raise invalid("document has URLs to be signed: presignedUrlConfig.roleArn is required")
         job = Job(
             job_id=job_id,
-            document=document,
-            stream_id=_stream_of(document),
+            document=text,
+            stream_id=_stream_of(text),
             targets=parameters["targets"],
             description=parameters.get("description"),
-            progress_minutes=_progress_minutes(parameters),
+            progress_minutes=progress_minutes(parameters.get("timeoutConfig", {})),
             status=executions.JOB_RUNNING,
             created_at=now,
             updated_at=now,
+            url_seconds=urls.get("expiresInSec"),
         )
         with self._store.write() as transaction:
-            if transaction.job(job_id) is not None:
-                raise self._exists("job", job_id)
-            transaction.add_job(job)
-            for thing in things:
-                _thing(transaction, thing)
-                if transaction.is_revoked(thing):
-                    raise ApiError("InvalidRequestException", f"thing {thing} is revoked")
-                with executions.notifying(transaction, thing, now):
-                    transaction.add_execution(job_id, thing, now)
+            self.add_job(transaction, job)
         return Result(self._job_names(job))
+
+    def add_job(self, transaction: Transaction, job: Job) -> None:
+        """Add a job and queue it on its targets, which are told. Raises ApiError."""
+        if transaction.job(job.job_id) is not None:
+            raise self._names.exists("job", job.job_id)
+        for location in _placeholders(job.document):
+            if transaction.object(location.bucket, location.key) is None:
+                raise invalid(f"document: no object {location.bucket}/{location.key}")
+        transaction.add_job(job)
+        for thing in dict.fromkeys(self._names.thing(arn) for arn in job.targets):
+            _thing(transaction, thing)
+            if transaction.is_revoked(thing):
+                raise invalid(f"thing {thing} is revoked")
+            with self._executions.notifying(transaction, thing, job.created_at):
+                transaction.add_execution(job.job_id, thing, job.created_at)
+
+    def delete_job(self, transaction: Transaction, job: Job) -> None:
+        """Forget a job with its executions; a thing on which one was open is told."""
+        now = int(self._clock())
+        with ExitStack() as told:
+            for execution in transaction.executions_of(job.job_id):
+                if not execution.terminal:
+                    told.enter_context(
+                        self._executions.notifying(transaction, execution.thing, now)
+                    )
+            transaction.delete_job(job.job_id)
 
     def _describe_job(self, parameters: Mapping[str, Any]) -> Result:
         with self._store.read() as transaction:
@@ -250,26 +302,19 @@ class Control:
         }
         if job.progress_minutes is not None:
             described["timeoutConfig"] = {"inProgressTimeoutInMinutes": job.progress_minutes}
+        if job.url_seconds is not None:
+            described["presignedUrlConfig"] = {"expiresInSec": job.url_seconds}
         return Result({"job": described})
 
     def _list_jobs(self, parameters: Mapping[str, Any]) -> Result:
         limit = parameters.get("maxResults", DEFAULT_PAGE)
-        token = parameters.get("nextToken")
-        if token is not None and not (token.isascii() and token.isdecimal() and len(token) < 19):
-            raise ApiError("InvalidRequestException", "nextToken is not one of ours")
+        before = place(parameters.get("nextToken"))
         with self._store.read() as transaction:
             found = transaction.jobs(
-                status=parameters.get("status"),
-                before=None if token is None else int(token),
-                limit=limit + 1,
+                status=parameters.get("status"), before=before, limit=limit + 1
             )
-        more = len(found) > limit
-        return Result(
-            {
-                "jobs": [self._job_summary(job) for _, job in found[:limit]],
-                "nextToken": str(found[limit - 1][0]) if more else None,
-            }
-        )
+        shown, token = page(found, limit, lambda placed: str(placed[0]))
+        return Result({"jobs": [self._job_summary(job) for _, job in shown], "nextToken": token})
 
     def _cancel_job(self, parameters: Mapping[str, Any]) -> Result:
         now = int(self._clock())
@@ -277,7 +322,7 @@ class Control:
         with self._store.write() as transaction:
             job = _job(transaction, parameters["jobId"])
             if job.status == executions.JOB_COMPLETED:
-                raise ApiError("InvalidRequestException", f"job {job.job_id} has ended already")
+                raise invalid(f"job {job.job_id} has ended already")
             job = replace(
                 job,
                 status=executions.JOB_CANCELED,
@@ -290,10 +335,22 @@ class Control:
             transaction.save_job(job)
             for execution in transaction.executions_of(job.job_id):
                 if execution.status == states.QUEUED or (force and not execution.terminal):
-                    with executions.notifying(transaction, execution.thing, now):
+                    with self._executions.notifying(transaction, execution.thing, now):
                         canceled = states.cancel(execution, now, force=force)
                         executions.save(transaction, execution, canceled, now)
         return Result(self._job_names(job))
+
+    def _delete_job(self, parameters: Mapping[str, Any]) -> Result:
+        with self._store.write() as transaction:
+            job = _job(transaction, parameters["jobId"])
+            if job.status == executions.JOB_RUNNING and not parameters.get("force", False):
+                raise ApiError(
+                    "InvalidStateTransitionException",
+                    f"job {job.job_id} is IN_PROGRESS: cancel it, or delete it with force",
+                    409,
+                )
+            self.delete_job(transaction, job)
+        return Result({})
 
     # Executions
 
@@ -307,9 +364,10 @@ class Control:
                 after=parameters.get("nextToken", ""),
                 limit=limit + 1,
             )
+        shown, token = page(found, limit, lambda execution: execution.thing)
         summaries = [
             {
-                "thingArn": self._arn("thing", execution.thing),
+                "thingArn": self._names.arn("thing", execution.thing),
                 "jobExecutionSummary": {
                     "status": execution.status,
                     "queuedAt": execution.queued_at,
@@ -318,15 +376,9 @@ class Control:
                     "executionNumber": execution.number,
                 },
             }
-            for execution in found[:limit]
+            for execution in shown
         ]
-        more = len(found) > limit
-        return Result(
-            {
-                "executionSummaries": summaries,
-                "nextToken": found[limit - 1].thing if more else None,
-            }
-        )
+        return Result({"executionSummaries": summaries, "nextToken": token})
 
     def _describe_execution(self, parameters: Mapping[str, Any]) -> Result:
         with self._store.read() as transaction:
@@ -337,7 +389,7 @@ class Control:
             "status": execution.status,
             "forceCanceled": execution.forced,
             "statusDetails": {"detailsMap": execution.details},
-            "thingArn": self._arn("thing", execution.thing),
+            "thingArn": self._names.arn("thing", execution.thing),
             "queuedAt": execution.queued_at,
             "startedAt": execution.started_at,
             "lastUpdatedAt": execution.updated_at,
@@ -353,7 +405,7 @@ class Control:
         now = int(self._clock())
         with self._store.write() as transaction:
             execution = _execution(transaction, parameters)
-            with executions.notifying(transaction, execution.thing, now):
+            with self._executions.notifying(transaction, execution.thing, now):
                 try:
                     details = parameters.get("statusDetails")
                     canceled = states.cancel(
@@ -368,33 +420,30 @@ class Control:
                 executions.save(transaction, execution, canceled, now)
         return Result({})
 
+    def _delete_execution(self, parameters: Mapping[str, Any]) -> Result:
+        now = int(self._clock())
+        with self._store.write() as transaction:
+            execution = _execution(transaction, parameters)
+            if not execution.terminal and not parameters.get("force", False):
+                raise ApiError(
+                    "InvalidStateTransitionException",
+                    f"the execution is {execution.status}: cancel it, or delete it with force",
+                    409,
+                )
+            with self._executions.notifying(transaction, execution.thing, now):
+                transaction.delete_execution(execution)
+                executions.complete(transaction, execution.job_id, now)
+        return Result({})
+
     # Names
 
-    def _arn(self, kind: str, name: str) -> str:
-        return f"arn:aws:iot:{self._region}:{ACCOUNT}:{kind}/{name}"
-
-    def _uuid(self, name: str) -> str:
-        return str(uuid.uuid5(uuid.NAMESPACE_URL, self._arn("thing", name)))
-
-    def _target(self, arn: str) -> str:
-        """The thing that a job's target names."""
-        prefix = self._arn("thing", "")
-        if not arn.startswith(prefix):
-            raise ApiError("InvalidRequestException", f"target {arn}: only {prefix}NAME is known")
-        return arn.removeprefix(prefix)
-
-    def _exists(self, kind: str, name: str) -> ApiError:
-        members = {"resourceId": name, "resourceArn": self._arn(kind, name)}
-        message = f"{kind} {name} exists already"
-        return ApiError("ResourceAlreadyExistsException", message, 409, members)
-
     def _job_names(self, job: Job) -> dict[str, Any]:
-        arn = self._arn("job", job.job_id)
+        arn = self._names.arn("job", job.job_id)
         return {"jobArn": arn, "jobId": job.job_id, "description": job.description}
 
     def _job_summary(self, job: Job) -> dict[str, Any]:
         return {
-            "jobArn": self._arn("job", job.job_id),
+            "jobArn": self._names.arn("job", job.job_id),
             "jobId": job.job_id,
             "targetSelection": "SNAPSHOT",
             "status": job.status,
@@ -407,14 +456,14 @@ class Control:
 def _thing(transaction: Transaction, name: str) -> Thing:
     thing = transaction.thing(name)
     if thing is None:
-        raise _not_found(f"no thing {name}")
+        raise not_found(f"no thing {name}")
     return thing
 
 
 def _job(transaction: Transaction, job_id: str) -> Job:
     job = transaction.job(job_id)
     if job is None:
-        raise _not_found(f"no job {job_id}")
+        raise not_found(f"no job {job_id}")
     return job
 
 
@@ -422,46 +471,50 @@ def _execution(transaction: Transaction, parameters: Mapping[str, Any]) -> state
     thing, job_id = parameters["thingName"], parameters["jobId"]
     execution = transaction.execution(thing, job_id, parameters.get("executionNumber"))
     if execution is None:
-        raise _not_found(f"no job {job_id} on {thing}")
+        raise not_found(f"no job {job_id} on {thing}")
     return execution
 
 
-def _not_found(message: str) -> ApiError:
-    return ApiError("ResourceNotFoundException", message, 404)
-
-
-def _stream_file(transaction: Transaction, file: Mapping[str, Any], number: int) -> StreamFile:
+def stream_file(transaction: Transaction, file: Mapping[str, Any], number: int) -> StreamFile:
+    """The file of a stream that CreateStream's parameters describe. Raises ApiError."""
     location = file.get("s3Location", {})
     bucket, key = location.get("bucket", ""), location.get("key", "")
     item = transaction.object(bucket, key)
     if item is None:
-        raise ApiError("InvalidRequestException", f"file {number}: no object {bucket}/{key}")
+        raise invalid(f"file {number}: no object {bucket}/{key}")
     if not 1 <= item.size <= MAX_OBJECT:
-        raise ApiError(
-            "InvalidRequestException",
+        raise invalid(
             f"file {number}: {item.size} bytes; allowed are 1 to {MAX_OBJECT}",
         )
     return StreamFile(file.get("fileId", number), bucket, key, item.etag, item.size)
 
 
-def _stream_of(document: str) -> str | None:
+def _placeholders(text: str) -> Iterable[document.Location]:
+    """The objects whose URLs a job document asks for. Raises ApiError."""
+    try:
+        return document.locations(text)
+    except DocumentError as error:
+        raise invalid(f"document: {error}") from error
+
+
+def _stream_of(text: str) -> str | None:
     """The stream that a job document names, if it is one of an update."""
     try:
-        value = json.loads(document)
+        value = json.loads(text)
     except (ValueError, RecursionError) as error:
-        raise ApiError("InvalidRequestException", "document is not JSON") from error
+        raise invalid("document is not JSON") from error
     if not isinstance(value, dict):
-        raise ApiError("InvalidRequestException", "document is not a JSON object")
+        raise invalid("document is not a JSON object")
     update = value.get("afr_ota")
     name = update.get("streamname") if isinstance(update, dict) else None
     return name if isinstance(name, str) else None
 
 
-def _progress_minutes(parameters: Mapping[str, Any]) -> int | None:
-    minutes: int | None = parameters.get("timeoutConfig", {}).get("inProgressTimeoutInMinutes")
+def progress_minutes(timeout: Mapping[str, Any]) -> int | None:
+    """The time limit of a timeoutConfig, None without one. Raises ApiError."""
+    minutes: int | None = timeout.get("inProgressTimeoutInMinutes")
     if minutes is not None and not 1 <= minutes <= states.MAX_TIMEOUT:
-        raise ApiError(
-            "InvalidRequestException",
+        raise invalid(
             f"inProgressTimeoutInMinutes: {minutes} is not within 1 to {states.MAX_TIMEOUT}",
         )
     return minutes

@@ -37,6 +37,7 @@ def examine(config: Config, now: dt.datetime, days: int) -> Iterator[Finding]:
     yield from _guarded(_identities, config, now, soon)
     yield from _guarded(_broker_folder, config, now, soon)
     yield from _guarded(_service_identity, config)
+    yield from _guarded(_images, config, now, soon)
     reached = {config.broker.address, config.broker.boards or config.broker.address}
     for address in sorted(reached, key=str):
         yield from _guarded(_answers, config, address)
@@ -60,6 +61,7 @@ def _secrets(config: Config) -> Iterator[Path]:
         broker.Paths(config.broker_folder).key,
         config.broker.key,
         config.broker.password,
+        config.key,
         *sorted((config.boards).glob("*/client.key")),
         *sorted((config.boards).glob("*/settings.json")),
     ]
@@ -147,6 +149,22 @@ def _service_identity(config: Config) -> Iterator[Finding]:
     same = read_certificate(path).public_key() == keys.read_private(key_path).public_key()
     said = "belong together" if same else "do not belong together"
     yield Finding(same, f"{path} and {key_path} {said}")
+
+
+def _images(config: Config, now: dt.datetime, soon: dt.datetime) -> Iterator[Finding]:
+    """What boards meet where they get images by HTTP."""
+    if config.data.host == "0.0.0.0" and not config.data_url:  # noqa: S104 - compared
+        yield Finding(
+            False, "boards are told 127.0.0.1 in URLs of images: set service.data_url to yours"
+        )
+    path, key_path = config.certificate, config.key
+    if path is None or key_path is None:
+        return
+    yield _end(str(path), read_certificate(path).not_valid_after_utc, now, soon, "")
+    try:
+        ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(path, key_path)
+    except OSError as error:  # also ssl.SSLError
+        yield Finding(False, f"images cannot be served as {path} with {key_path}: {error}")
 
 
 def _answers(config: Config, address: Address) -> Iterator[Finding]:

@@ -10,7 +10,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from fleet import executions, states
+from fleet import states
+from fleet.executions import Executions, save, state, summary
 from fleet.states import JobError
 from fleet.store import Store, Transaction
 
@@ -64,14 +65,15 @@ def parse_topic(topic: str) -> Request:
 class Jobs:
     """Answers the requests of devices. `clock` returns Unix seconds."""
 
-    def __init__(self, store: Store, clock: Callable[[], float]) -> None:
+    def __init__(self, store: Store, executions: Executions, clock: Callable[[], float]) -> None:
         self._store = store
+        self._executions = executions
         self._clock = clock
         self._operations = {
-            "get": _get_pending,
-            "start-next": _start_next,
-            "describe": _describe,
-            "update": _update,
+            "get": self._get_pending,
+            "start-next": self._start_next,
+            "describe": self._describe,
+            "update": self._update,
         }
 
     def handle(self, topic: str, payload: bytes) -> None:
@@ -85,93 +87,95 @@ class Jobs:
             with self._store.write() as transaction:
                 if transaction.thing(request.thing) is None:
                     raise JobError(states.NOT_FOUND, f"no thing {request.thing}")
-                with executions.notifying(transaction, request.thing, now):
+                with self._executions.notifying(transaction, request.thing, now):
                     answer = self._operations[request.operation](transaction, request, body, now)
                     transaction.send(f"{topic}/accepted", {**token, "timestamp": now, **answer})
         except JobError as error:
             rejection = {**token, "timestamp": now, "code": error.code, "message": str(error)}
             if error.execution is not None:
-                rejection["executionState"] = executions.state(error.execution)
+                rejection["executionState"] = state(error.execution)
             with self._store.write() as transaction:
                 transaction.send(f"{topic}/rejected", rejection)
 
+    def time_out_overdue(self) -> None:
+        """Executions whose timers have run out become TIMED_OUT."""
+        self._executions.time_out_overdue(self._store, int(self._clock()))
 
-def _get_pending(
-    transaction: Transaction, request: Request, _body: "_Body", _now: int
-) -> dict[str, Any]:
-    waiting = states.pending(transaction.open_executions(request.thing))
-    return {
-        "inProgressJobs": [
-            executions.summary(e) for e in waiting if e.status == states.IN_PROGRESS
-        ],
-        "queuedJobs": [executions.summary(e) for e in waiting if e.status == states.QUEUED],
-    }
+    def _get_pending(
+        self, transaction: Transaction, request: Request, _body: "_Body", _now: int
+    ) -> dict[str, Any]:
+        waiting = states.pending(transaction.open_executions(request.thing))
+        return {
+            "inProgressJobs": [summary(e) for e in waiting if e.status == states.IN_PROGRESS],
+            "queuedJobs": [summary(e) for e in waiting if e.status == states.QUEUED],
+        }
 
-
-def _start_next(
-    transaction: Transaction, request: Request, body: "_Body", now: int
-) -> dict[str, Any]:
-    details, step_minutes = body.details(), body.step_minutes()
-    waiting = states.pending(transaction.open_executions(request.thing))
-    if not waiting:
-        return {}
-    started = states.start(
-        waiting[0],
-        now,
-        details=details,
-        step_minutes=step_minutes,
-        progress_minutes=_progress_minutes(transaction, waiting[0]),
-    )
-    executions.save(transaction, waiting[0], started, now)
-    return executions.next_job(transaction, [started], now)
-
-
-def _describe(
-    transaction: Transaction, request: Request, body: "_Body", now: int
-) -> dict[str, Any]:
-    number = body.number("executionNumber", 1, _MAX_NUMBER)
-    document = body.flag("includeJobDocument", default=True)
-    if request.job_id == NEXT:
+    def _start_next(
+        self, transaction: Transaction, request: Request, body: "_Body", now: int
+    ) -> dict[str, Any]:
+        details, step_minutes = body.details(), body.step_minutes()
         waiting = states.pending(transaction.open_executions(request.thing))
         if not waiting:
             return {}
-        execution = waiting[0]
-    else:
-        execution = _find(transaction, request, number)
-        if execution.terminal:
-            raise JobError(
-                states.TERMINAL_REACHED, f"job {request.job_id} has ended: {execution.status}"
-            )
-    return {"execution": executions.described(transaction, execution, now, document=document)}
-
-
-def _update(transaction: Transaction, request: Request, body: "_Body", now: int) -> dict[str, Any]:
-    status = body.text("status", 32)
-    if status not in states.REPORTABLE:
-        raise JobError(
-            states.INVALID_REQUEST, f"status is none of {', '.join(sorted(states.REPORTABLE))}"
+        started = states.start(
+            waiting[0],
+            now,
+            details=details,
+            step_minutes=step_minutes,
+            progress_minutes=_progress_minutes(transaction, waiting[0]),
         )
-    details, step_minutes = body.details(), body.step_minutes()
-    expected_version = body.expected_version()
-    with_state = body.flag("includeJobExecutionState", default=False)
-    with_document = body.flag("includeJobDocument", default=False)
-    before = _find(transaction, request, body.number("executionNumber", 1, _MAX_NUMBER))
-    after = states.update(
-        before,
-        status,
-        now,
-        details=details,
-        expected_version=expected_version,
-        step_minutes=step_minutes,
-        progress_minutes=_progress_minutes(transaction, before),
-    )
-    executions.save(transaction, before, after, now)
-    answer: dict[str, Any] = {}
-    if with_state:
-        answer["executionState"] = executions.state(after)
-    if with_document:
-        answer["jobDocument"] = executions.job_document(transaction, after)
-    return answer
+        save(transaction, waiting[0], started, now)
+        return self._executions.next_job(transaction, [started], now)
+
+    def _describe(
+        self, transaction: Transaction, request: Request, body: "_Body", now: int
+    ) -> dict[str, Any]:
+        number = body.number("executionNumber", 1, _MAX_NUMBER)
+        document = body.flag("includeJobDocument", default=True)
+        if request.job_id == NEXT:
+            waiting = states.pending(transaction.open_executions(request.thing))
+            if not waiting:
+                return {}
+            execution = waiting[0]
+        else:
+            execution = _find(transaction, request, number)
+            if execution.terminal:
+                raise JobError(
+                    states.TERMINAL_REACHED, f"job {request.job_id} has ended: {execution.status}"
+                )
+        return {
+            "execution": self._executions.described(transaction, execution, now, document=document)
+        }
+
+    def _update(
+        self, transaction: Transaction, request: Request, body: "_Body", now: int
+    ) -> dict[str, Any]:
+        status = body.text("status", 32)
+        if status not in states.REPORTABLE:
+            raise JobError(
+                states.INVALID_REQUEST, f"status is none of {', '.join(sorted(states.REPORTABLE))}"
+            )
+        details, step_minutes = body.details(), body.step_minutes()
+        expected_version = body.expected_version()
+        with_state = body.flag("includeJobExecutionState", default=False)
+        with_document = body.flag("includeJobDocument", default=False)
+        before = _find(transaction, request, body.number("executionNumber", 1, _MAX_NUMBER))
+        after = states.update(
+            before,
+            status,
+            now,
+            details=details,
+            expected_version=expected_version,
+            step_minutes=step_minutes,
+            progress_minutes=_progress_minutes(transaction, before),
+        )
+        save(transaction, before, after, now)
+        answer: dict[str, Any] = {}
+        if with_state:
+            answer["executionState"] = state(after)
+        if with_document:
+            answer["jobDocument"] = self._executions.job_document(transaction, after, now)
+        return answer
 
 
 def _find(transaction: Transaction, request: Request, number: int | None) -> states.Execution:

@@ -3,7 +3,10 @@
 import hashlib
 import os
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
+
+PIECE = 65536  # bytes
 
 
 class ObjectFolder:
@@ -25,6 +28,15 @@ class ObjectFolder:
             os.fsync(file.fileno())
         Path(file.name).replace(path)
         return name
+
+    def read(self, sha256: str, start: int, end: int) -> Iterator[bytes]:
+        """Bytes `start` to before `end`, in pieces: a slow reader costs no more memory than one."""
+        with self.path(sha256).open("rb") as file:
+            file.seek(start)
+            while start < end:
+                piece = file.read(min(PIECE, end - start))
+                start += len(piece)
+                yield piece
 
     def path(self, sha256: str) -> Path:
         """The file of these bytes."""

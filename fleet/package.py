@@ -6,7 +6,7 @@ sector of an OTA slot says about the slot.
 """
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -27,6 +27,8 @@ RAW = 0
 _FIRST_IGNORED_KEY = 64
 _RECORDS_LENGTH = 4056
 _DIRECTORY_LENGTH = 8
+_FROZEN = 64  # key of a component that older boards ignore
+_FROZEN_LENGTH = 700  # bytes of names
 
 
 class PackageError(FleetError):
@@ -35,16 +37,28 @@ class PackageError(FleetError):
 
 @dataclass(frozen=True)
 class Content:
-    """What goes into a package: `kind` FIRMWARE or APPLICATION, its bytes, a firmware's chip_id."""
+    """What goes into a package: `kind` FIRMWARE or APPLICATION, its bytes, a firmware's chip_id.
+
+    `frozen`: names of the modules frozen into a firmware, by which a board warns of files that hide
+    them; nothing else depends on them.
+    """
 
     kind: int
     data: bytes
     chip: int | None = None
+    frozen: tuple[str, ...] = ()
 
 
-def firmware(image: bytes, chip: int = 0) -> Content:
-    """An ESP32 application image for the chip with this chip_id (0 is the ESP32)."""
-    return Content(FIRMWARE, image, chip)
+def firmware(image: bytes, chip: int = 0, frozen: Iterable[str] = ()) -> Content:
+    """An ESP32 application image for the chip with this chip_id (0 is the ESP32).
+
+    `frozen`: names of its modules; of very many, as many as the head has room for.
+    """
+    names: list[str] = []
+    for name in sorted(frozen):
+        if sum(map(len, names)) + len(name) <= _FROZEN_LENGTH:
+            names.append(name)
+    return Content(FIRMWARE, image, chip, tuple(names))
 
 
 def application(archive: bytes) -> Content:
@@ -73,6 +87,10 @@ class Component:
         """Offset of the first byte after the component's padding."""
         return self.offset + _padded(self.length)
 
+    def of(self, data: bytes) -> bytes:
+        """The component's bytes in a whole package."""
+        return data[self.offset : self.offset + self.length]
+
 
 @dataclass(frozen=True)
 class Manifest:
@@ -89,6 +107,10 @@ class Manifest:
     def package_size(self) -> int:
         """Bytes of the whole package."""
         return self.components[-1].end
+
+    def component(self, kind: int) -> Component | None:
+        """The component of this kind, None where the package has none."""
+        return next((found for found in self.components if found.kind == kind), None)
 
 
 @dataclass(frozen=True)
@@ -210,10 +232,9 @@ def inspect(data: bytes) -> Head:
         )
     for component in manifest.components:
         name = KINDS[component.kind]
-        end = component.offset + component.length
-        if data[end : component.end].strip(b"\xff"):
+        if data[component.offset + component.length : component.end].strip(b"\xff"):
             raise PackageError(f"the {name} component is not padded with 0xFF")
-        if hashlib.sha256(data[component.offset : end]).digest() != component.sha256:
+        if hashlib.sha256(component.of(data)).digest() != component.sha256:
             raise PackageError(f"the {name} component does not have the SHA-256 of the manifest")
     return head
 
@@ -264,6 +285,8 @@ def _describe(content: Content) -> dict[int, Any]:
     }
     if content.chip is not None:
         described[6] = content.chip
+    if content.frozen:
+        described[_FROZEN] = list(content.frozen)
     return described
 
 

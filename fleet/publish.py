@@ -1,20 +1,26 @@
-"""From a package file to a job: put_object, create_stream, create_job, as on AWS."""
+"""From a package file to a job: put_object, create_stream, create_job, as on AWS.
+
+By HTTP alone there is no stream: boards get a URL with the job.
+"""
 
 import hashlib
-import json
+import re
 import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from fleet import image, keys, package
+from fleet import archive, document, image, keys, package
 from fleet.client import Clients
 from fleet.config import Config
+from fleet.document import HTTP, MQTT
 from fleet.errors import FleetError
 
 BUCKET = "packages"
 ROLE = "arn:aws:iam::000000000000:role/fleet"
-"""CreateStream demands a role; the service has no use for one."""
+"""CreateStream and signed URLs demand a role; the service has no use for one."""
+
+_SEQUENCE = re.compile(r", sequence (\d{1,10})$")
 
 
 class PublishError(FleetError):
@@ -23,7 +29,7 @@ class PublishError(FleetError):
 
 @dataclass(frozen=True)
 class Published:
-    """What was made: job and stream have the same name."""
+    """What was made: job and stream, if there is one, have the same name."""
 
     job: str
     things: list[str]
@@ -36,7 +42,8 @@ class Published:
 def check(data: bytes, config: Config) -> package.Head:
     """The head of a package that the boards of this fleet would take, as far as can be known here.
 
-    Raises PackageError, SignatureError or PublishError with what they would say.
+    Raises PackageError, ImageError, ArchiveError, SignatureError or PublishError with what they
+    would say.
     """
     head = package.inspect(data)
     manifest = head.manifest
@@ -46,17 +53,22 @@ def check(data: bytes, config: Config) -> package.Head:
         )
     for component in manifest.components:
         if component.kind == package.FIRMWARE:
-            content = data[component.offset : component.offset + component.length]
-            image.firmware(content, chip=config.chip, slot_size=config.slot_size)
+            image.firmware(component.of(data), chip=config.chip, slot_size=config.slot_size)
+        else:
+            archive.read(component.of(data))
     head.verify(keys.read_public(config.public_key))
     return head
 
 
-def job_document(stream_id: str, name: str, size: int) -> str:
-    """The job document of a package: `name` for people, `size` in bytes."""
-    file = {"filepath": name, "filesize": size, "fileid": 0}
-    update = {"protocols": ["MQTT"], "streamname": stream_id, "files": [file]}
-    return json.dumps({"afr_ota": update}, separators=(",", ":"))
+def description(manifest: package.Manifest) -> str:
+    """What the job and the stream of a package are described as."""
+    return f"{manifest.product} {manifest.version}, sequence {manifest.sequence}"
+
+
+def described_sequence(text: str, product: str) -> int:
+    """The sequence in such a description of this product's package; 0 where there is none."""
+    match = _SEQUENCE.search(text)
+    return int(match[1]) if match and text.startswith(f"{product} ") else 0
 
 
 def publish(
@@ -66,11 +78,13 @@ def publish(
     things: Sequence[str],
     *,
     job_id: str | None = None,
+    protocols: Sequence[str] = (MQTT,),
     create_things: bool = False,
     timeout_minutes: int | None = None,
 ) -> Published:
     """Upload a package, called `name` for people, and make one job of it for these things.
 
+    Boards may choose among `protocols`, MQTT and HTTP.
     Raises PackageError for what is no package, PublishError for an unknown thing, RefusedError.
     """
     head = package.inspect(data)
@@ -78,23 +92,31 @@ def publish(
     targets = [_thing_arn(clients, thing, create=create_things) for thing in things]
     job_id = job_id or f"ota-{manifest.sequence}-{secrets.token_hex(4)}"
     key = hashlib.sha256(data).hexdigest() + ".ota"
-    description = f"{manifest.product} {manifest.version}, sequence {manifest.sequence}"
+    described = description(manifest)
     clients.s3.put_object(Bucket=BUCKET, Key=key, Body=data)
-    clients.iot.create_stream(
-        streamId=job_id,
-        description=description,
-        files=[{"fileId": 0, "s3Location": {"bucket": BUCKET, "key": key}}],
-        roleArn=ROLE,
-    )
     options: dict[str, Any] = {}
+    if MQTT in protocols:
+        clients.iot.create_stream(
+            streamId=job_id,
+            description=described,
+            files=[{"fileId": 0, "s3Location": {"bucket": BUCKET, "key": key}}],
+            roleArn=ROLE,
+        )
+    if HTTP in protocols:
+        options["presignedUrlConfig"] = {"roleArn": ROLE}
     if timeout_minutes is not None:
         options["timeoutConfig"] = {"inProgressTimeoutInMinutes": timeout_minutes}
     clients.iot.create_job(
         jobId=job_id,
         targets=targets,
         targetSelection="SNAPSHOT",
-        document=job_document(job_id, name, len(data)),
-        description=description,
+        document=document.of_update(
+            [document.File(name, len(data), location=document.Location(BUCKET, key))],
+            protocols,
+            job_id if MQTT in protocols else None,
+            clients.region,
+        ),
+        description=described,
         **options,
     )
     return Published(

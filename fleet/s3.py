@@ -64,9 +64,7 @@ class S3:
 
     def _get(self, parameters: Mapping[str, Any]) -> Result:
         item, start, end, result = self._describe(parameters)
-        with self._objects.path(item.sha256).open("rb") as file:
-            file.seek(start)
-            body = file.read(end - start)
+        body = self._objects.read(item.sha256, start, end)
         return Result({**result.members, "Body": body}, result.status)
 
     def _describe(self, parameters: Mapping[str, Any]) -> tuple[Object, int, int, Result]:

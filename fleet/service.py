@@ -21,12 +21,17 @@ from fleet.bus import Bus
 from fleet.config import Address, Config, Endpoint
 from fleet.control import Control
 from fleet.errors import FleetError
+from fleet.executions import Executions
 from fleet.jobs import Jobs
+from fleet.names import Names
 from fleet.objects import ObjectFolder
+from fleet.presign import Presigner
 from fleet.s3 import S3
 from fleet.store import Store
 from fleet.streams import Streams
+from fleet.updates import Updates
 
+_KEEP_ALIVE = 60  # seconds; a board that erases flash between two ranges keeps its connection
 _POLL = 0.2  # seconds between two looks at what cannot be waited for
 
 
@@ -46,18 +51,35 @@ def run(config: Config, *, die_with_parent: bool, announce: Callable[[str], None
         store = Store(f"sqlite:///{config.state / 'fleet.db'}")
         cleanup.callback(store.close)
         objects = ObjectFolder(config.state / "objects")
+        sockets = [
+            cleanup.enter_context(_listen(address)) for address in (config.control, config.data)
+        ]
+        endpoint = Endpoint(
+            control=_url("http", config.control, sockets[0]),
+            data=_url("https" if config.certificate else "http", config.data, sockets[1]),
+            broker=str(config.broker.address),
+            pid=os.getpid(),
+        )
+        presigner = Presigner(config.data_url or endpoint.data, credentials, config.region)
+        executions = Executions(presigner)
         bus = Bus(
             config.broker,
             f"fleet-{config.product}",
             store,
-            Jobs(store, time.time),
+            Jobs(store, executions, time.time),
             Streams(store, objects),
         )
-        control = Control(store, config.region, time.time)
+        names = Names(config.region)
+        control = Control(store, names, executions, time.time)
+        updates = Updates(store, names, control, time.time)
         s3 = S3(store, objects, time.time)
         apis = [
             Api(
-                {"iot": control.operations, "iot-jobs-data": {}, "s3": s3.operations},
+                {
+                    "iot": control.operations | updates.operations,
+                    "iot-jobs-data": {},
+                    "s3": s3.operations,
+                },
                 {
                     "GET served": control.served,
                     "GET revoked": control.revoked,
@@ -76,16 +98,7 @@ def run(config: Config, *, die_with_parent: bool, announce: Callable[[str], None
                 clock=time.time,
             ),
         ]
-        sockets = [
-            cleanup.enter_context(_listen(address)) for address in (config.control, config.data)
-        ]
-        endpoint = Endpoint(
-            control=_url(config.control, sockets[0]),
-            data=_url(config.data, sockets[1]),
-            broker=str(config.broker.address),
-            pid=os.getpid(),
-        )
-        servers = [_server(api) for api in apis]
+        servers = [_server(apis[0]), _server(apis[1], config.certificate, config.key)]
         _write_endpoint(configuration.endpoint_file(config), endpoint)
         cleanup.callback(configuration.endpoint_file(config).unlink, missing_ok=True)
         bus.start()
@@ -132,17 +145,24 @@ class _Server(uvicorn.Server):
         yield
 
 
-def _server(api: Api) -> uvicorn.Server:
-    return _Server(
-        uvicorn.Config(
-            api.application(),
-            log_config=None,
-            access_log=False,
-            lifespan="off",
-            server_header=False,
-            timeout_graceful_shutdown=3,
-        )
+def _server(api: Api, certificate: Path | None = None, key: Path | None = None) -> uvicorn.Server:
+    """A listener's server; with certificate and key it talks TLS. Raises ServiceError."""
+    settings = uvicorn.Config(
+        api.application(),
+        log_config=None,
+        access_log=False,
+        lifespan="off",
+        server_header=False,
+        timeout_keep_alive=_KEEP_ALIVE,
+        timeout_graceful_shutdown=3,
+        ssl_certfile=certificate,
+        ssl_keyfile=key,
     )
+    try:
+        settings.load()
+    except OSError as error:  # also ssl.SSLError
+        raise ServiceError(f"cannot use {certificate} with {key}: {error}") from error
+    return _Server(settings)
 
 
 def _listen(address: Address) -> socket.socket:
@@ -152,9 +172,9 @@ def _listen(address: Address) -> socket.socket:
         raise ServiceError(f"cannot listen on {address}: {error.strerror}") from error
 
 
-def _url(address: Address, listener: socket.socket) -> str:
+def _url(scheme: str, address: Address, listener: socket.socket) -> str:
     host = "127.0.0.1" if address.host == "0.0.0.0" else address.host  # noqa: S104 - compared
-    return f"http://{host}:{listener.getsockname()[1]}"
+    return f"{scheme}://{host}:{listener.getsockname()[1]}"
 
 
 @contextmanager

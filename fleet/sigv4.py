@@ -1,4 +1,4 @@
-"""AWS Signature Version 4 from the server's side: signed headers and pre-signed URLs.
+"""AWS Signature Version 4 from the server's side: signed headers, and URLs signed or checked.
 
 Written after the algorithm's description, not over botocore's signer, so that each of the two is
 the other's witness in the tests.
@@ -9,10 +9,11 @@ import hmac
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from datetime import datetime
-from urllib.parse import quote, unquote
+from datetime import UTC, datetime
+from urllib.parse import quote, unquote, urlencode, urlsplit
 
 from fleet.codec import ApiError, HttpRequest
+from fleet.config import Credentials
 
 ALGORITHM = "AWS4-HMAC-SHA256"
 MAX_SKEW = 15 * 60  # seconds between the signer's clock and ours
@@ -99,6 +100,31 @@ def verify(request: HttpRequest, signed: Signed, secret_key: str, region: str, n
     _check_time(signed, signed_at, now)
     if not signed.presigned:
         _check_payload(request)
+
+
+def presign(
+    base: str, path: str, credentials: Credentials, region: str, expires: int, now: float
+) -> str:
+    """The URL of a GET from S3, good for `expires` seconds from `now` (Unix seconds).
+
+    `base` is the server's URL without a path, `path` the object's, percent-encoded. The server's
+    name, the method and the object are signed: nothing else can be asked for with it.
+    """
+    timestamp = datetime.fromtimestamp(now, UTC).strftime("%Y%m%dT%H%M%SZ")
+    scope = Scope(credentials.access_key, timestamp[:8], region, "s3")
+    query = urlencode(
+        {
+            "X-Amz-Algorithm": ALGORITHM,
+            "X-Amz-Credential": f"{scope.access_key}/{scope.text}",
+            "X-Amz-Date": timestamp,
+            "X-Amz-Expires": str(expires),
+            "X-Amz-SignedHeaders": "host",
+        }
+    )
+    request = HttpRequest("GET", path, query, {"host": urlsplit(base).netloc}, b"")
+    signed = Signed(scope, ("host",), "", timestamp, expires)
+    signature = _signature(request, signed, credentials.secret_key)
+    return f"{base}{path}?{query}&X-Amz-Signature={signature}"
 
 
 def _read_query(query: Mapping[str, str]) -> Signed:

@@ -16,8 +16,12 @@ import sqlalchemy as sa
 from fleet.errors import FleetError
 from fleet.states import OPEN, Execution
 
-SCHEMA = 1
-"""Version of the tables; a database of another version is refused."""
+SCHEMA = 2
+"""Version of the tables; an older database is brought up to it, a newer one is refused."""
+
+_MIGRATIONS = {1: "ALTER TABLE jobs ADD COLUMN url_seconds INTEGER"}
+"""What makes the next version of one, beside tables that are missing."""
+
 
 _BUSY_TIMEOUT_MS = 10_000
 _metadata = sa.MetaData()
@@ -91,6 +95,18 @@ _jobs = sa.Table(
     sa.Column("reason_code", sa.Text),
     sa.Column("comment", sa.Text),
     sa.Column("forced", sa.Boolean, nullable=False),
+    sa.Column("url_seconds", sa.Integer),
+)
+
+_updates = sa.Table(
+    "updates",
+    _metadata,
+    sa.Column("id", _Id, primary_key=True),
+    sa.Column("update_id", sa.String(128), nullable=False, unique=True),
+    sa.Column("job_id", sa.String(64), nullable=False),
+    sa.Column("stream_id", sa.String(128)),
+    sa.Column("request", sa.JSON, nullable=False),
+    sa.Column("created_at", sa.BigInteger, nullable=False),
 )
 
 _executions = sa.Table(
@@ -179,7 +195,10 @@ class Stream:
 
 @dataclass(frozen=True)
 class Job:
-    """A job. `document` is JSON text; `stream_id` is the stream that it names, if any."""
+    """A job. `document` is JSON text; `stream_id` is the stream that it names, if any.
+
+    url_seconds: how long the URLs in its document are good for, None where nothing was said.
+    """
 
     job_id: str
     document: str
@@ -194,6 +213,21 @@ class Job:
     reason_code: str | None = None
     comment: str | None = None
     forced: bool = False
+    url_seconds: int | None = None
+
+
+@dataclass(frozen=True)
+class Update:
+    """An OTA update: the job that was made of it, and the stream that was made for it, if any.
+
+    `request` is what was asked for, as JSON.
+    """
+
+    update_id: str
+    job_id: str
+    stream_id: str | None
+    request: Mapping[str, Any]
+    created_at: int
 
 
 @dataclass(frozen=True)
@@ -225,9 +259,9 @@ class Store:
     """The database. Thread-safe: every transaction has its own connection."""
 
     def __init__(self, url: str) -> None:
-        """Open the database at a SQLAlchemy URL, and make its tables if there are none.
+        """Open the database at a SQLAlchemy URL, and make or extend its tables where need be.
 
-        Raises StoreError when the tables are of another version.
+        Raises StoreError when the tables are of a version that this program does not know.
         """
         self._engine = sa.create_engine(url)
         self._on_messages: Callable[[], None] = lambda: None
@@ -239,8 +273,14 @@ class Store:
             found = connection.scalar(sa.select(_schema.c.version))
             if found is None:
                 connection.execute(_schema.insert().values(version=SCHEMA))
-            elif found != SCHEMA:
+                return
+            version = found
+            while version in _MIGRATIONS:
+                connection.execute(sa.text(_MIGRATIONS[version]))
+                version += 1
+            if version != SCHEMA:
                 raise StoreError(f"the database has schema {found}, this program {SCHEMA}")
+            connection.execute(_schema.update().values(version=SCHEMA))
 
     def on_messages(self, callback: Callable[[], None]) -> None:
         """Call this after every commit that left messages in the outbox."""
@@ -347,6 +387,22 @@ class Transaction:
         files = self._all(query.order_by(_stream_files.c.file_id))
         return Stream(**row, files=tuple(StreamFile(**file) for file in files))
 
+    def delete_stream(self, stream_id: str) -> None:
+        """Forget a stream; its objects stay."""
+        for table in (_stream_files, _streams):
+            self._connection.execute(table.delete().where(table.c.stream_id == stream_id))
+
+    def open_jobs_of(self, stream_id: str) -> list[str]:
+        """The jobs that name the stream and have open executions."""
+        query = (
+            sa.select(_jobs.c.job_id)
+            .join(_executions, _jobs.c.job_id == _executions.c.job_id)
+            .where(_jobs.c.stream_id == stream_id, _executions.c.status.in_(OPEN))
+            .distinct()
+            .order_by(_jobs.c.job_id)
+        )
+        return list(self._connection.scalars(query))
+
     def grant(self, thing: str, stream_id: str) -> Grant | None:
         """The stream, if the thing has an open execution of a job that names it."""
         order = self._connection.scalar(
@@ -371,27 +427,25 @@ class Transaction:
 
     def job(self, job_id: str) -> Job | None:
         """The job of this id."""
-        row = self._one(_job_query().where(_jobs.c.job_id == job_id))
+        row = self._one(_without_id(_jobs).where(_jobs.c.job_id == job_id))
         return None if row is None else Job(**row)
 
     def jobs(self, *, status: str | None, before: int | None, limit: int) -> list[tuple[int, Job]]:
         """Newest first, each with its place; those whose place is lower than `before`."""
-        query = sa.select(_jobs).order_by(_jobs.c.id.desc()).limit(limit)
-        if status is not None:
-            query = query.where(_jobs.c.status == status)
-        if before is not None:
-            query = query.where(_jobs.c.id < before)
-        found = []
-        for row in self._all(query):
-            values = dict(row)
-            found.append((values.pop("id"), Job(**values)))
-        return found
+        conditions = [] if status is None else [_jobs.c.status == status]
+        rows = self._newest(_jobs, *conditions, before=before, limit=limit)
+        return [(place, Job(**values)) for place, values in rows]
 
     def save_job(self, job: Job) -> None:
         """Write a changed job."""
         self._connection.execute(
             _jobs.update().where(_jobs.c.job_id == job.job_id).values(**vars(job))
         )
+
+    def delete_job(self, job_id: str) -> None:
+        """Forget a job and all its executions."""
+        for table in (_executions, _jobs):
+            self._connection.execute(table.delete().where(table.c.job_id == job_id))
 
     def add_execution(self, job_id: str, thing: str, now: int) -> None:
         """Queue the job on the thing, behind everything that is queued there."""
@@ -450,6 +504,30 @@ class Transaction:
         if result.rowcount != 1:
             raise StoreError(f"execution {before.identity} of {before.thing} changed meanwhile")
 
+    def delete_execution(self, execution: Execution) -> None:
+        """Forget one execution."""
+        self._connection.execute(_executions.delete().where(_executions.c.order == execution.order))
+
+    # OTA updates
+
+    def add_update(self, update: Update) -> None:
+        """Add an OTA update whose id is new."""
+        self._insert(_updates, **vars(update))
+
+    def update(self, update_id: str) -> Update | None:
+        """The OTA update of this id."""
+        row = self._one(_without_id(_updates).where(_updates.c.update_id == update_id))
+        return None if row is None else Update(**row)
+
+    def updates(self, *, before: int | None, limit: int) -> list[tuple[int, Update]]:
+        """Newest first, each with its place; those whose place is lower than `before`."""
+        rows = self._newest(_updates, before=before, limit=limit)
+        return [(place, Update(**values)) for place, values in rows]
+
+    def delete_update(self, update_id: str) -> None:
+        """Forget an OTA update; its job and its stream stay."""
+        self._connection.execute(_updates.delete().where(_updates.c.update_id == update_id))
+
     # Served blocks
 
     def add_served(self, order: int, served: Served) -> None:
@@ -497,6 +575,20 @@ class Transaction:
         query = sa.select(*_EXECUTION_COLUMNS).where(*conditions).order_by(_executions.c.thing)
         return [Execution(**row) for row in self._all(query.limit(limit))]
 
+    def _newest(
+        self,
+        table: sa.Table,
+        *conditions: sa.ColumnElement[bool],
+        before: int | None,
+        limit: int,
+    ) -> list[tuple[int, dict[str, Any]]]:
+        """Rows, newest first, each apart from its place, which is lower than `before`."""
+        query = sa.select(table).where(*conditions).order_by(table.c.id.desc()).limit(limit)
+        if before is not None:
+            query = query.where(table.c.id < before)
+        rows = [dict(row) for row in self._all(query)]
+        return [(row.pop("id"), row) for row in rows]
+
     def _insert(self, table: sa.Table, **values: Any) -> None:
         self._connection.execute(table.insert().values(**values))
 
@@ -507,8 +599,8 @@ class Transaction:
         return self._connection.execute(query).mappings().all()
 
 
-def _job_query() -> sa.Select[Any]:
-    return sa.select(*(column for column in _jobs.columns if column.name != "id"))
+def _without_id(table: sa.Table) -> sa.Select[Any]:
+    return sa.select(*(column for column in table.columns if column.name != "id"))
 
 
 def _prepare_sqlite(connection: Any, _record: Any) -> None:
