@@ -11,7 +11,9 @@ image under test, woken from sleep      reset: the bootloader would never see th
 image under test, no rollback in the    journal told, the other slot booted
   bootloader (record still NEW)
 anything else                           nothing
-Then the application's directory, named in the running slot's trailer, becomes the current one.
+The application's directory, named in the running slot's trailer, becomes the current one before
+anything of the application runs. Where it is gone, an image under test has failed its self-test;
+else the other slot is tried, as an update is, and after that there is a REPL with a sentence.
 """
 
 import gc
@@ -25,9 +27,15 @@ from hashlib import sha256
 import machine
 from esp32 import NVS, Partition
 
+_kept = set(globals())
+
 ROOT = "/"
 SETTINGS = ROOT + "etc/settings.json"
 DEADLINE_S = 300
+DIRECTORIES = ("app_0", "app_1")
+MAX_TRIES = 2
+# Phases of the journal in which the other slot holds a whole update.
+IN_FLIGHT = ("VERIFIED", "ACTIVATED", "TESTING")
 
 NEW, PENDING, VALID, INVALID, ABORTED = range(5)
 
@@ -177,6 +185,7 @@ def test(journal):
     attempt("the note in the journal", note_test, journal)
     note("selftest", deadline)
     try:
+        enter_application()
         built_in_test()
         application_test()
     except (Exception, SystemExit) as error:
@@ -206,15 +215,66 @@ def without_rollback(journal):
     machine.reset()
 
 
-def application_directory():
-    """Return the directory in the running slot's trailer, "" for none (package-format, trailer)."""
-    partition = Partition(Partition.RUNNING)
+def directory_of(partition):
+    """Return the directory in a slot's trailer, "" for none (package-format, trailer).
+
+    None without a trailer: the slot was flashed by cable, or is not complete.
+    """
     trailer = bytearray(4096)
     partition.readblocks(partition.info()[3] // 4096 - 1, trailer)
     view = memoryview(trailer)
     if sha256(view[:4064]).digest() != bytes(view[4064:]):
-        return ""
+        return None
     return bytes(view[4056:4064]).rstrip(b"\x00").decode()
+
+
+def find_application(directory):
+    """Return the path of an application's directory. Raises OSError when none can start there."""
+    if directory and directory not in DIRECTORIES:
+        raise OSError("the slot's trailer names directory %r" % directory)
+    path = ROOT + directory
+    try:
+        os.stat(path + "/main.py")
+    except OSError:
+        raise OSError("%s holds no application" % path)
+    return path
+
+
+def enter_application():
+    """Change into the running slot's application directory. Raises OSError when it is gone."""
+    directory = directory_of(Partition(Partition.RUNNING))
+    if directory:
+        os.chdir(find_application(directory))
+        if "lib" not in sys.path:  # the application's own, before what lies in /lib
+            sys.path.insert(max(0, len(sys.path) - 1), "lib")
+
+
+def leave_application(error, journal, state):
+    """What runs has no application left: boot the other slot, at most twice, else only say so."""
+    print("boot: %s" % error)
+    os.chdir(ROOT + "etc")  # no main.py there, so what follows is the REPL
+    if state == PENDING:
+        return  # the deadline ends the test
+    other = Partition(Partition.RUNNING).get_next_update()
+    directory = directory_of(other)
+    label = other.info()[4]
+    fields = journal.fields
+    tries = 0
+    if fields.get("slot") == label and fields.get("phase") in IN_FLIGHT:
+        tries = fields.get("tries", 0)
+    else:
+        kept = ("floor", "result", "no_rollback")
+        fields = {key: fields[key] for key in kept if key in fields}
+        fields["origin"] = "local"
+    if directory is None or tries >= MAX_TRIES:
+        print("boot: there is nothing else to start; deploy the application by cable")
+        return
+    find_application(directory)
+    print("boot: going back to %s" % label)
+    journal.fields = fields
+    journal.save(phase="ACTIVATED", slot=label, tries=tries + 1, detail=str(error))
+    other.set_boot()
+    machine.reset()
 
 
 def attempt(name, action, *arguments):
@@ -239,7 +299,16 @@ def start():
             machine.reset()
 
 
+def enter_or_leave():
+    """Go to the application, or away from what is left of it."""
+    try:
+        enter_application()
+    except OSError as error:
+        leave_application(error, Journal(), read_state())
+
+
 attempt("the look at the slots", start)
-directory = attempt("the slot's trailer", application_directory)
-if directory:
-    attempt("directory " + directory, os.chdir, ROOT + directory)
+attempt("the application's directory", enter_or_leave)
+# main.py runs in this namespace, too, and needs the heap more.
+for _name in set(globals()) - _kept:
+    del globals()[_name]

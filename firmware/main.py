@@ -3,20 +3,22 @@
     create the client -> connect -> start the agent -> print State: Ready Received: 12 ...
 
 When the agent stops or the link drops it waits a second and connects again. `app.py`, or a module
-`app` frozen into the firmware, is started beside it when there is one.
+`app` frozen into the firmware, is started beside it when there is one. A raw image carries its
+version in a frozen module `release`: VERSION = "0.9.1".
 """
 
 import gc
 import sys
 import time
 
-# Collect often while modules load: what stays then lies close together, and the buffers that
-# follow find room. Not with PSRAM, where there is room and a collection takes long.
-if gc.mem_free() < 512 * 1024:
-    gc.threshold(4096)
-
 import machine
 import network
+import reserve
+
+# Collect often while modules load: what stays then lies close together, and the buffers that
+# follow find room. Not where there is room, and a collection takes long.
+if reserve.is_scarce():
+    gc.threshold(4096)
 
 # The radio takes its 40 KB first: Python's heap would not give them back once it has grown into
 # them, and there would be no Wi-Fi until the next reset.
@@ -24,13 +26,15 @@ network.WLAN(network.STA_IF).active(True)
 
 import ota
 from link import Link, tls_context
-from ota.settings import agent_settings, etc, read_etc, require
+from ota.settings import etc, read_etc, require
 
 WIFI_TRIES_S = 30
 
 
 def make_link(settings):
     """Return the MQTT client that the settings describe. Raises SettingsError."""
+    from ota.defaults import agent_settings  # which the agent forgets when it is made
+
     broker = settings.get("broker")
     host = require(settings, "broker", "host")
     port = broker.get("port", 8883 if broker.get("tls") else 1883)
@@ -47,15 +51,24 @@ def make_link(settings):
             )
         except ValueError as error:
             raise ota.SettingsError("a certificate in %s cannot be used: %s" % (etc(""), error))
-    block_size = agent_settings(settings)["block_size"]
+    message_size = agent_settings(settings)["message_size"]
     return Link(
         require(settings, "thing"),
         host,
         port,
         keepalive=keepalive,
         tls_context=context,
-        max_payload=max(block_size, 4096) + 512,
+        max_payload=max(message_size, 4096) + 512,
     )
+
+
+def set_aside(size):
+    """Keep memory for the link while modules load. Returns what gives it back."""
+    try:
+        return reserve.keep(size)
+    except OSError as error:
+        print("main: %d bytes for the network are not there: %s" % (size, error))
+        return lambda: None
 
 
 def wifi_of(settings):
@@ -91,6 +104,15 @@ def serve(link, agent):
         link.check_msg(min(wait, 200))
 
 
+def own_version():
+    """Return VERSION of the module `release`, which a raw image is frozen with; None without it."""
+    try:
+        import release
+    except ImportError:
+        return None
+    return release.VERSION
+
+
 def start_application():
     """Import the application's own module, if there is one, and call its start()."""
     try:
@@ -109,12 +131,19 @@ def main():
         settings = ota.load_settings()
         wifi = wifi_of(settings)
         link = make_link(settings)
-        agent = ota.Agent(link, require(settings, "thing"), settings=settings)
+        give_back = set_aside(
+            reserve.FOR_TLS if settings["broker"].get("tls") else reserve.FOR_LINK
+        )
+        # Late: the rest of the heap is the agent's and the application's.
+        from ota.agent import Agent
+
+        agent = Agent(link, require(settings, "thing"), settings=settings, version=own_version())
     except ota.SettingsError as error:
         print("main: %s" % error)
         return
     link.set_callback(agent.on_message)
     start_application()
+    give_back()
     print("main: running version %s from %s" % (agent.running[0], agent.slot))
     while True:
         try:

@@ -1,51 +1,62 @@
 """Over-the-air updates for MicroPython on ESP32: the counterpart of the FreeRTOS OTA agent.
 
-    agent = ota.Agent(client, "board-1", settings=ota.load_settings())
+    from ota.agent import Agent
+
+    agent = Agent(client, "board-1", settings=ota.load_settings())
 
 `client` is the application's own MQTT client. Feed `agent.on_message` from its callback, call
 `agent.start()` after every connect and `agent.step()` in the loop.
+
+Importing `ota` alone takes little, so that an application may first open what needs memory.
 """
 
-from .agent import (
-    ACTIVE,
-    EVENT_ACTIVATE,
-    EVENT_FAIL,
-    EVENT_START_TEST,
-    NOT_READY,
-    READY,
-    SHUTTING_DOWN,
-    SUSPENDED,
-    Agent,
-)
+import sys
+
 from .chip import note
 from .errors import OtaError, SettingsError, StateError
 from .settings import load_settings
 
 __version__ = "0.1.0"
 
+# States and events, as they are printed.
+NOT_READY = "NotReady"
+READY = "Ready"
+ACTIVE = "Active"
+SHUTTING_DOWN = "ShuttingDown"
+SUSPENDED = "Suspended"
+
+EVENT_ACTIVATE = "Activate"
+EVENT_FAIL = "Fail"
+EVENT_START_TEST = "StartTest"
+EVENT_RECEIVED_JOB = "ReceivedJob"
+EVENT_PROCESSED = "Processed"
+EVENT_UPDATE_COMPLETE = "UpdateComplete"
+EVENT_SELF_TEST_FAILED = "SelfTestFailed"
+EVENT_PARSE_CUSTOM_JOB = "ParseCustomJob"
+
 
 def status():
     """Print what runs, what is in hand and what happened last, for a person at the REPL."""
     from . import console
 
-    console.show(Agent.current)
+    console.show(_live())
 
 
 def history():
     """Print the last eight results with their causes, newest first."""
     from . import console
 
-    console.history(Agent.current)
+    console.history(_live())
 
 
 def check_for_update():
     """Let the live agent ask the job service for work."""
-    _commands().check_for_update(Agent.current)
+    _commands().check_for_update(_live())
 
 
 def accept():
     """Accept the image under test through the live agent."""
-    _commands().accept(Agent.current)
+    _commands().accept(_live())
 
 
 def verify():
@@ -53,12 +64,32 @@ def verify():
     _commands().verify()
 
 
+def install(source):
+    """Install a package: its path ("/sd/x.ota"), its address, or an object as in `pulling`."""
+    from . import local
+
+    local.install(_live(), source)
+
+
+def receive(size):
+    """Install a package of `size` bytes that `fleet send` sends through this console."""
+    from . import local
+
+    local.receive(_live(), size)
+
+
 def rollback(yes=False):
     """Ask, then return to the image in the other slot, which must prove itself like a new one.
 
     yes (bool): do not ask.
     """
-    _commands().rollback(Agent.current, yes)
+    _commands().rollback(_live(), yes)
+
+
+def _live():
+    """Return the agent that runs, or None."""
+    agent = sys.modules.get("ota.agent")
+    return agent and agent.Agent.current
 
 
 def _commands():

@@ -1,8 +1,7 @@
 """CBOR (RFC 8949), as little as an update needs.
 
-`loads` reads signed data and takes only the deterministic encoding (RFC 8949, 4.2.1): what has one
-meaning has one spelling. `head` walks data that others encode as they like. `dump` writes into
-a bytearray. Floats, simple values and bignums do not occur and are refused.
+`head` walks data that others encode as they like; `package.loads` reads signed data. `dump` writes
+into a bytearray. Floats, simple values and bignums do not occur.
 """
 
 from .compat import const
@@ -17,16 +16,8 @@ TAG = const(6)
 OTHER = const(7)
 
 INDEFINITE = const(-1)
-_DEPTH = const(6)  # arrays, maps and tags inside one another
+DEPTH = const(6)  # arrays, maps and tags inside one another
 _BREAK = const(0xFF)
-
-
-class Tagged:
-    """A tagged item: `tag` (int) and `value`."""
-
-    def __init__(self, tag, value):
-        self.tag = tag
-        self.value = value
 
 
 def head(data, pos):
@@ -57,10 +48,10 @@ def head(data, pos):
     return major, value, pos + size
 
 
-def skip(data, pos, depth=_DEPTH):
+def skip(data, pos, depth=DEPTH):
     """Return the position after the item at `pos`. Raises ValueError."""
     major, value, pos = head(data, pos)
-    _check_size(data, major, value)
+    check_size(data, major, value)
     if major in (BYTES, TEXT) and value != INDEFINITE:
         if pos + value > len(data):
             raise ValueError("CBOR ends too early")
@@ -89,74 +80,10 @@ def at_break(data, pos):
     return data[pos] == _BREAK
 
 
-def loads(data):
-    """Decode one deterministically encoded item that fills `data`. Raises ValueError."""
-    value, end = _load(data, 0, _DEPTH)
-    if end != len(data):
-        raise ValueError("CBOR is followed by other bytes")
-    return value
-
-
-def _load(data, start, depth):
-    major, value, pos = head(data, start)
-    if major == OTHER or value == INDEFINITE:
-        raise ValueError("CBOR holds a float, a simple value or an indefinite length")
-    if pos - start > 1 and value < _shortest(pos - start):
-        raise ValueError("CBOR spells a number longer than needed")
-    _check_size(data, major, value)
-    if major == UINT:
-        return value, pos
-    if major == NEGATIVE:
-        return -1 - value, pos
-    if major in (BYTES, TEXT):
-        end = pos + value
-        if end > len(data):
-            raise ValueError("CBOR ends too early")
-        raw = bytes(data[pos:end])
-        return (raw if major == BYTES else str(raw, "utf-8")), end
-    if depth == 0:
-        raise ValueError("CBOR nests too deep")
-    if major == TAG:
-        inner, pos = _load(data, pos, depth - 1)
-        return Tagged(value, inner), pos
-    if major == ARRAY:
-        return _load_array(data, value, pos, depth)
-    return _load_map(data, value, pos, depth)
-
-
-def _check_size(data, major, value):
+def check_size(data, major, value):
     """Refuse a count or length that the data cannot hold, before anything loops over it."""
     if BYTES <= major <= MAP and value > len(data):
         raise ValueError("CBOR ends too early")
-
-
-def _shortest(head_size):
-    """Return the smallest value that needs a head of `head_size` bytes (2, 3, 5 or 9)."""
-    return 24 if head_size == 2 else 1 << 8 * (head_size // 2)
-
-
-def _load_array(data, count, pos, depth):
-    items = []
-    for _ in range(count):
-        item, pos = _load(data, pos, depth - 1)
-        items.append(item)
-    return items, pos
-
-
-def _load_map(data, count, pos, depth):
-    items = {}
-    before = b""
-    for _ in range(count):
-        start = pos
-        key, pos = _load(data, pos, depth - 1)
-        if not isinstance(key, (int, str)):
-            raise ValueError("CBOR map key is neither a number nor a text")
-        encoded = bytes(data[start:pos])
-        if encoded <= before:
-            raise ValueError("CBOR map keys are not sorted, or occur twice")
-        before = encoded
-        items[key], pos = _load(data, pos, depth - 1)
-    return items, pos
 
 
 def dump(out, value):

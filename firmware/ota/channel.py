@@ -4,7 +4,7 @@ Messages that come are queued by the callback and taken by `step()`; messages th
 published here. What they mean is decided in agent.py.
 """
 
-from . import jobs, stream
+from . import jobs
 from .inbox import Inbox
 
 # Tokens of the two reports whose answers the agent waits for.
@@ -19,45 +19,55 @@ OTHER = "other"
 
 
 class Channel:
-    """The topics of one thing. client: the application's; block_size: bytes; stats: inbox.Stats."""
+    """The topics of one thing. client: the application's; stats: inbox.Stats.
 
-    def __init__(self, client, thing_name, block_size, stats):
+    message_size: bytes of a stream's block as it is sent.
+    things: what all of them begin with (str).
+    """
+
+    def __init__(self, client, thing_name, message_size, stats):
         self._client = client
         self._thing = thing_name
         self._topics = jobs.Topics(thing_name)
-        self._prefix = self._topics.thing.encode()
+        self.things = self._topics.thing
+        self._prefix = self.things.encode()
         self._requests = 0
-        self._out = bytearray()
-        self._stream = None
-        self._stream_data = b""
-        self.inbox = Inbox(block_size, stats)
+        self._stream = b""
+        self._streamed = ("", "")
+        self.inbox = Inbox(message_size, stats)
 
     def open(self):
         """Subscribe to everything, on a fresh connection. Raises OSError when the client does."""
         self.inbox.clear()
         for topic in self._topics.subscriptions:
             self._client.subscribe(topic, 1)
-        if self._stream_data:
+        if self._stream:
             self._subscribe_stream()
         else:
-            self._stream = None
+            self._streamed = ("", "")
 
-    def open_stream(self, name):
-        """Subscribe to the stream of a job, too. Raises OSError when the client does."""
-        earlier = self._stream
-        self._stream = stream.Topics(self._topics.thing, name)
-        self._stream_data = self._stream.data.encode()
+    def close(self):
+        """Leave every topic, where the client can. Raises OSError when it does."""
+        self.close_stream()
+        streamed, self._streamed = self._streamed, ("", "")
+        self._unsubscribe(streamed)
+        self._unsubscribe(self._topics.subscriptions)
+
+    def open_stream(self, data, refusals):
+        """Subscribe to these topics of a stream, too. Raises OSError when the client does."""
+        earlier, self._streamed = self._streamed, (data, refusals)
+        self._stream = data.encode()
         self._unsubscribe(earlier)
         self._subscribe_stream()
 
     def close_stream(self):
         """Forget the stream and what of it is queued."""
-        self._stream_data = b""
+        self._stream = b""
         self.inbox.clear()
 
     def put(self, topic, payload):
         """Queue a copy of a message from the callback. False: the topic is not the agent's."""
-        if topic == self._stream_data:
+        if topic == self._stream:
             self.inbox.put_block(payload)
         elif topic.startswith(self._prefix):
             self.inbox.put_control(topic, payload)
@@ -69,7 +79,7 @@ class Channel:
         """Return what the oldest control message says, None when there is none.
 
         (JOB, job or None, Unix seconds); (ANSWER, job id, token, accepted, whether a refusal is
-        final); (REFUSAL, code of the stream); (OTHER,). Raises JobError for a document.
+        final); (REFUSAL, payload of the stream's); (OTHER,). Raises JobError for a document.
         """
         control = self.inbox.take_control()
         if control is None:
@@ -78,8 +88,8 @@ class Channel:
         if topic in (self._topics.get + "/accepted", self._topics.notify):
             job, timestamp = jobs.parse(payload)
             return JOB, job, timestamp
-        if self._stream_data and topic == self._stream.rejected:
-            return REFUSAL, stream.parse_rejected(payload)
+        if self._stream and topic == self._streamed[1]:
+            return REFUSAL, payload
         answer = self._topics.answered_update(topic)
         if answer:
             return ANSWER, answer[0], jobs.token_of(payload), answer[1], jobs.is_final(payload)
@@ -96,18 +106,17 @@ class Channel:
         request = jobs.update_request(status, details, token)
         self._client.publish(self._topics.update(job_id), request, qos=qos)
 
-    def request(self, download):
-        """Ask for what `download` misses."""
-        self.inbox.lost_block = False
-        download.request(self._out)
-        self._client.publish(self._stream.get, self._out, qos=0)
+    def request(self, topic, payload):
+        """Ask for blocks of the stream. What was dropped of those before is dealt with."""
+        self.inbox.lost = 0
+        self._client.publish(topic, payload, qos=0)
 
-    def _unsubscribe(self, earlier):
-        """Leave the stream of an earlier job, where the client can: brokers count subscriptions."""
-        if earlier and hasattr(self._client, "unsubscribe"):
-            self._client.unsubscribe(earlier.data)
-            self._client.unsubscribe(earlier.rejected)
+    def _unsubscribe(self, topics):
+        """Leave these topics, where the client can: brokers count subscriptions."""
+        if topics[0] and hasattr(self._client, "unsubscribe"):
+            for topic in topics:
+                self._client.unsubscribe(topic)
 
     def _subscribe_stream(self):
-        self._client.subscribe(self._stream.data, 0)
-        self._client.subscribe(self._stream.rejected, 0)
+        for topic in self._streamed:
+            self._client.subscribe(topic, 0)

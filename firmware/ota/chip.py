@@ -24,6 +24,10 @@ _EPOCH = 946684800 if time.gmtime(0)[0] == 2000 else 0
 # Before this the clock was never set (2024-01-01, Unix seconds).
 _CLOCK_SET = const(1704067200)
 
+# What a TLS connection takes in its handshake, and its largest piece: a record (bytes).
+_TLS = const(45056)
+_TLS_RECORD = const(17408)
+
 _watchdog = None
 _noted_at = None
 
@@ -93,6 +97,19 @@ def feed():
     """Feed the watchdog if `end_test` left it armed."""
     if _watchdog is not None:
         _watchdog.feed()
+
+
+def fits_tls():
+    """Say whether the memory beside Python's heap takes one more TLS connection.
+
+    Judged by what ESP-IDF has free for data; True where the port does not tell.
+    """
+    try:
+        from esp32 import HEAP_DATA, idf_heap_info
+    except ImportError:
+        return True
+    regions = idf_heap_info(HEAP_DATA)
+    return sum([r[1] for r in regions]) >= _TLS and max([r[2] for r in regions]) >= _TLS_RECORD
 
 
 def unix_time():

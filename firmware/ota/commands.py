@@ -1,20 +1,30 @@
 """What a person at the REPL may ask of the board; `console` has the rules.
 
+Each ends by saying how long a test that is under way still takes, whatever came before.
 agent: the live Agent, or None where main.py has not made one.
 """
 
-from . import slots, trust
+from . import errors, slots, trust
 from .console import START_AGAIN, is_stopped, journal_of, look, put, say, say_what_is_left, told
-from .errors import OtaError, StateError
-from .rehash import manifest_of, rehash
+from .rehash import pair_of, rehash
 from .settings import trusted_keys
 
 
-@told
+def _told(action):
+    """Let `action` be told, and the seconds left of a test after it."""
+
+    def call(*arguments):
+        told(action)(*arguments)
+        say_what_is_left(look())
+
+    return told(call)
+
+
+@_told
 def check_for_update(agent):
     """Let the agent ask the job service for work."""
     if _live(agent).state == "NotReady":
-        raise StateError("The agent is not connected; it asks by itself when it is.")
+        raise errors.StateError("The agent is not connected; it asks by itself when it is.")
     agent.check_for_update()
     if is_stopped(agent):
         say(START_AGAIN + ", and it asks.")
@@ -22,15 +32,13 @@ def check_for_update(agent):
         say("The agent is suspended; it asks after agent.resume().")
     else:
         say("The agent asks the job service at its next step.")
-    say_what_is_left(look())
 
 
-@told
+@_told
 def accept(agent):
     """Accept the image under test."""
-    pair = look()
-    if not pair.pending:
-        raise StateError("There is no image under test to accept.")
+    if not look().pending:
+        raise errors.StateError("There is no image under test to accept.")
     missing = _live(agent).missing
     if missing == "self-test":
         say("It cannot be accepted: boot.py's self-test was broken off.")
@@ -43,10 +51,9 @@ def accept(agent):
             )
         else:
             say("Accepted: version %s stays." % agent.running[0])
-    say_what_is_left(pair)
 
 
-@told
+@_told
 def verify():
     """Hash both slots again and compare them with their trailers."""
     pair = look()
@@ -55,10 +62,9 @@ def verify():
     keys = trust.load_keys(trusted_keys())
     for slot in (pair.running, pair.other):
         _compare(slot, keys, buf)
-    say_what_is_left(pair)
 
 
-@told
+@_told
 def rollback(agent, yes):
     """Return to the image in the other slot. yes (bool): do not ask."""
     from . import fallback
@@ -69,13 +75,13 @@ def rollback(agent, yes):
     keys = trust.load_keys(trusted_keys())
     running = _running(pair.running, keys, buf)
     try:
-        manifest = fallback.find(pair, journal, running[1], keys, buf)
-    except OtaError as error:
+        made = fallback.find(pair, journal, running[1], keys, buf)
+    except errors.OtaError as error:
         say("No rollback: %s." % error)
-        say_what_is_left(pair)
         return
     here, there = pair.running.label, pair.other.label
-    say("%s runs version %s; %s holds version %s." % (here, running[0], there, manifest.version))
+    version = made.newest.version
+    say("%s runs version %s; %s holds version %s." % (here, running[0], there, version))
     if not yes and input("Type yes to boot %s: " % there).strip() != "yes":
         say("Nothing was changed.")
         return
@@ -84,7 +90,7 @@ def rollback(agent, yes):
     if busy:
         agent.suspend()
     try:
-        fallback.begin(pair, journal, manifest, running, buf, _dot)
+        fallback.begin(pair, journal, made, running, buf, _dot)
     finally:
         put("\n")
         if busy:
@@ -93,36 +99,36 @@ def rollback(agent, yes):
 
 def _live(agent):
     if agent is None:
-        raise StateError("No agent is alive: main.py has not made one since the last start.")
+        raise errors.StateError("No agent is alive: main.py has not made one since the last start.")
     return agent
 
 
 def _compare(slot, keys, buf):
     """Print how the slot compares with its trailer."""
     try:
-        manifest = manifest_of(slot, keys, buf)
-    except OtaError as error:
+        made = pair_of(slot, keys, buf)
+    except errors.OtaError as error:
         say("%s  trailer not believed: %s" % (slot.label, error), "  ")
         return
     put(slot.label + "  ")
-    if manifest is None:
+    if made is None:
         empty = slot.chip_id() is None
-        say("empty" if empty else "no trailer: flashed by cable, or not complete yet")
+        say("empty" if empty else "no trailer: a raw image, by cable or a job, or not complete yet")
         return
     try:
-        rehash(slot, manifest, buf, _dot)
-        say(" matches version " + manifest.version)
-    except OtaError as error:
+        rehash(made, buf, _dot)
+        say(" matches version " + made.newest.version)
+    except errors.OtaError as error:
         say(" differs: %s" % error)
 
 
 def _running(slot, keys, buf):
     """Return (version, sequence) of the running image, ("0.0.0", 0) without a trailer."""
     try:
-        manifest = manifest_of(slot, keys, buf)
-    except OtaError:
-        manifest = None
-    return (manifest.version, manifest.sequence) if manifest else ("0.0.0", 0)
+        made = pair_of(slot, keys, buf)
+    except errors.OtaError:
+        made = None
+    return (made.newest.version, made.newest.sequence) if made else ("0.0.0", 0)
 
 
 def _dot():

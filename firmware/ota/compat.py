@@ -1,4 +1,9 @@
-"""What CPython lacks of MicroPython, so that one source runs on the chip and on a laptop."""
+"""What CPython lacks of MicroPython, so that one source runs on the chip and on a laptop.
+
+Also what every module may need: modules unloaded, a generator run to its end.
+"""
+
+import sys
 
 try:
     from micropython import const
@@ -38,3 +43,76 @@ except ImportError:
     def sleep_ms(milliseconds):
         """Do nothing for so long."""
         sleep(milliseconds / 1000)
+
+
+try:
+    from _thread import allocate_lock, get_ident
+except ImportError:  # a port without threads: whoever comes holds it already
+
+    def get_ident():
+        """Return which thread this is."""
+        return 0
+
+    class allocate_lock:  # noqa: N801
+        """What nobody ever waits for."""
+
+        def release(self):
+            """Give it back."""
+
+
+class Lock:
+    """A lock that its holder may take again, as a callback does that calls back.
+
+    depth: how often it is held.
+    """
+
+    def __init__(self):
+        self._lock = allocate_lock()
+        self._holder = 0
+        self.depth = 0
+
+    def acquire(self, wait):
+        """Take it; wait (bool): for who holds it. Returns whether it is taken."""
+        me = get_ident()
+        if self._holder != me:
+            if not self._lock.acquire(wait):
+                return False
+            self._holder = me
+        self.depth += 1
+        return True
+
+    def release(self):
+        """Give it back."""
+        self.depth -= 1
+        if self.depth == 0:
+            self._holder = 0
+            self._lock.release()
+
+    def __enter__(self):
+        self.acquire(True)
+
+    def __exit__(self, *_):
+        self.release()
+
+
+# Modules that read and verify what is offered; nobody needs them while it comes.
+VERIFYING = ("package", "fields", "trust", "p256", "raw", "x509", "rsa")
+
+
+def forget(*names):
+    """Unload these modules of the agent, if loaded: their work is done, and the heap is needed.
+
+    They are imported again, within functions, by who needs them next.
+    """
+    for name in names:
+        if sys.modules.pop("ota." + name, None):
+            delattr(sys.modules["ota"], name)
+
+
+def finish(work):
+    """Run the generator `work` to its end at once; returns what it returns."""
+    try:
+        while True:
+            next(work)
+    except StopIteration as end:
+        return end.value

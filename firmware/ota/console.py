@@ -5,11 +5,9 @@ reset, by feeding the watchdog or by booting another slot: the seconds left are 
 agent: the live Agent, or None where main.py has not made one.
 """
 
-from . import chip, slots, trust
+from . import chip, errors, slots
 from . import journal as phases
 from .compat import ticks_diff, ticks_ms
-from .errors import OtaError
-from .package import parse_record
 from .settings import trusted_keys
 
 _STATES = {
@@ -29,6 +27,9 @@ _PHASES = {
     phases.TESTING: "under test",
 }
 
+# Who asked for what no job brought.
+_WHO = {phases.PERSON: "by a person", phases.LOCAL: "installed here"}
+_IN_HAND = {phases.PERSON: "a rollback by a person", phases.LOCAL: "an update installed here"}
 _COLUMNS = 79
 _INDENT = " " * 10
 # An agent that was not stepped for so long was stopped (ms).
@@ -58,7 +59,7 @@ def told(action):
     def call(*arguments):
         try:
             action(*arguments)
-        except OtaError as error:
+        except errors.OtaError as error:
             say(str(error))
 
     return call
@@ -92,6 +93,9 @@ def lines(agent):
     if journal.result:
         out.append("Unsent    %(status)s for job %(job)s" % journal.result)
     out.append("Floor     sequence %d and lower are refused" % floor)
+    hidden = _hidden(pair.running, buf)
+    if hidden:
+        out.append("Warning   %s in the application hide what the firmware has frozen" % hidden)
     if journal.no_rollback:
         out.append("Warning   the bootloader has no rollback: firmware updates are refused")
     if chip.unix_time() is None:
@@ -112,6 +116,13 @@ def history(agent):
         for line in _result(result, ""):
             say(line, _INDENT)
     say_what_is_left(look())
+
+
+def last(agent):
+    """Print how the last update ended."""
+    for result in journal_of(agent).history()[:1]:
+        for line in _result(result, ""):
+            say(line, _INDENT)
 
 
 def look():
@@ -149,24 +160,40 @@ def is_stopped(agent):
 
 def _slot(pair, slot, buf):
     """Return (what the slot holds, its sequence)."""
+    from . import trust
+    from .pair import parse_record
+
     trailer = slot.read_trailer(buf)
-    text, sequence = "flashed by cable, version 0.0.0", 0
+    text, sequence = "no package, version 0.0.0", 0
     if trailer:
         try:
             manifest = parse_record(trailer[0], trust.load_keys(trusted_keys()))
             sequence = manifest.sequence
-            text = "version %s  sequence %d" % (manifest.version, sequence)
-        except OtaError as error:
+            text = "version %s  sequence %d  %s" % (manifest.version, sequence, trailer[1])
+        except errors.OtaError as error:
             text = "trailer not believed: %s" % error
     elif slot.chip_id() is None:
         text = "empty"
-    return "%s  %s  %s" % (slot.label, _STATES.get(pair.state(slot), "?"), text), sequence
+    text = "%s  %s  %s" % (slot.label, _STATES.get(pair.state(slot), "?"), text)
+    return text.rstrip(), sequence
+
+
+def _hidden(slot, buf):
+    """Return the names of frozen modules that the application's files hide, as text."""
+    from . import shadows
+
+    trailer = slot.read_trailer(buf)
+    try:
+        return ", ".join(shadows.find(*trailer)) if trailer else ""
+    except (OSError, errors.OtaError, ValueError, KeyError):
+        return ""  # a trailer that is not believed is told in its own line
 
 
 def _job(agent, journal):
-    if journal.phase not in _PHASES or not (journal.job or journal.origin == phases.PERSON):
+    who = journal.job or _IN_HAND.get(journal.origin)
+    if journal.phase not in _PHASES or not who:
         return journal.job or "none"
-    text = "%s  %s" % (journal.job or "a rollback by a person", _PHASES[journal.phase])
+    text = "%s  %s" % (who, _PHASES[journal.phase])
     progress = agent.progress if agent else None
     if progress:
         text += "  %d/%d blocks" % progress
@@ -177,7 +204,7 @@ def _job(agent, journal):
 
 def _result(result, head):
     """Return one entry of the history as lines; `head` begins the first."""
-    who = "by a person" if result.get("origin") == phases.PERSON else "job " + result["job"]
+    who = _WHO.get(result.get("origin")) or "job " + result["job"]
     words = [result["status"], who, "sequence %d" % result["sequence"], result["cause"]]
     out = [(head + "  ".join(words)).rstrip()]
     if result["detail"]:

@@ -9,10 +9,9 @@ Rules
 - The floor stays the highest sequence ever accepted: what was left behind is not installed again.
 """
 
-from . import chip, slots
+from . import chip, errors, slots
 from . import journal as phases
-from .errors import ActivateError, ImageError, StateError
-from .rehash import manifest_of, rehash
+from .rehash import pair_of, rehash
 
 
 def floor_of(pair, journal, sequence):
@@ -24,46 +23,54 @@ def floor_of(pair, journal, sequence):
 
 
 def find(pair, journal, sequence, keys, buf):
-    """Return the manifest of the image in the other slot, which may be booted.
+    """Return the pair.Pair of the other slot, which may be booted.
 
     pair: slots.Slots; sequence: of the running image. Raises StateError that says why not, and
-    what `rehash.manifest_of` raises.
+    what `rehash.pair_of` raises.
     """
     here, label = pair.running.label, pair.other.label
     if pair.pending:
-        raise StateError(
+        raise errors.StateError(
             "%s is under test and not accepted yet; a reset, or the deadline, brings %s back"
             % (here, label)
         )
     if pair.active not in (None, pair.running.index):
-        raise StateError("otadata names a slot that does not run; machine.reset() comes first")
+        raise errors.StateError(
+            "otadata names a slot that does not run; machine.reset() comes first"
+        )
     if journal.no_rollback:
-        raise StateError(
+        raise errors.StateError(
             "this board's bootloader has no rollback, so %s could not be tested; flash the "
             "bootloader of MicroPython 1.21 or later by cable" % label
         )
-    manifest = manifest_of(pair.other, keys, buf)
-    if manifest is None:
+    made = pair_of(pair.other, keys, buf)
+    if made is None:
         if journal.phase == phases.RECEIVING:
-            raise StateError("%s is being filled by an update; there is nothing else" % label)
-        raise StateError("%s holds no verified image: it has no trailer" % label)
+            raise errors.StateError(
+                "%s is being filled by an update; there is nothing else" % label
+            )
+        raise errors.StateError("%s holds no verified image: it has no trailer" % label)
+    manifest = made.newest
     if pair.state(pair.other) in (slots.ABORTED, slots.INVALID):
-        raise StateError(
+        raise errors.StateError(
             "version %s in %s did not prove itself here and was rolled back"
             % (manifest.version, label)
         )
     if manifest.sequence > floor_of(pair, journal, sequence):
-        raise StateError("version %s in %s was never accepted here" % (manifest.version, label))
-    return manifest
+        raise errors.StateError(
+            "version %s in %s was never accepted here" % (manifest.version, label)
+        )
+    return made
 
 
-def begin(pair, journal, manifest, running, buf, tick):
-    """Boot the image `find` returned. Does not return.
+def begin(pair, journal, made, running, buf, tick):
+    """Boot what `find` returned. Does not return.
 
     running: (version, sequence) of the running image; buf, tick: as `rehash` takes them. Raises
     ImageError, FlashError, ActivateError: then everything is as before.
     """
-    rehash(pair.other, manifest, buf, tick)
+    rehash(made, buf, tick)
+    manifest = made.newest
     floor = floor_of(pair, journal, running[1])
     journal.finish(
         phase=phases.ACTIVATED,
@@ -77,17 +84,17 @@ def begin(pair, journal, manifest, running, buf, tick):
     )
     try:
         _boot(pair.other)
-    except ActivateError:
+    except errors.ActivateError:
         journal.finish()
         raise
 
 
 def again(pair, journal, keys, buf):
     """Repeat what a power cut broke off. Does not return. Raises OtaError when it cannot be."""
-    manifest = manifest_of(pair.other, keys, buf)
-    if manifest is None or manifest.identity.hex() != journal.identity:
-        raise ImageError("%s no longer holds what was to be booted" % pair.other.label)
-    rehash(pair.other, manifest, buf, chip.feed)
+    made = pair_of(pair.other, keys, buf)
+    if made is None or made.newest.identity.hex() != journal.identity:
+        raise errors.ImageError("%s no longer holds what was to be booted" % pair.other.label)
+    rehash(made, buf, chip.feed)
     journal.save(phase=phases.ACTIVATED, tries=journal.tries + 1)
     _boot(pair.other)
 

@@ -12,10 +12,12 @@ class Fill:
     """An image of `length` bytes, each of its sectors written as soon as it comes.
 
     slot: slots.Slot; window: bytes of a request; buf: scratch, 4096 bytes.
-    group: a request must not reach over a multiple of so many bytes, 0 for any.
+    group: a request must not reach over a multiple of so many bytes, 0 for any; in_order: whether
+    bytes must come in their order.
     """
 
     group = 0
+    in_order = False
 
     def __init__(self, slot, length, window, buf):
         self._slot = slot
@@ -66,6 +68,9 @@ class Fill:
 
     def finish(self):
         """Write what is left, when everything has come. Raises FlashError."""
+
+    def abandon(self):
+        """Let go, in the middle."""
 
     def _erase(self):
         self._slot.erase(self._erased)

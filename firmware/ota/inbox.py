@@ -1,15 +1,18 @@
-"""What the MQTT callback leaves for `step()`: two blocks and a few control messages.
+"""What the MQTT callback leaves for `step()`: a block or two and a few control messages.
 
 The callback only copies. What does not fit is dropped and counted, as in FreeRTOS's agent; a
-dropped block is asked for again at once.
+dropped block is asked for again when the others of its window have come. The callback may run in
+another thread than `step()` without a lock: one counts in, the other counts out, where a global
+interpreter lock keeps each operation whole.
 """
 
-from .compat import const
+from .compat import const, mem_free
 
-_BLOCKS = const(2)
+# With less free heap (bytes) there is one buffer, enough for who steps after each message.
+_SCARCE = const(131072)
 _CONTROLS = const(4)
 _CONTROL_SIZE = const(4096)
-# What CBOR and MQTT add to a block at most (bytes).
+# What CBOR or JSON add to a block at most (bytes).
 _OVERHEAD = const(64)
 
 
@@ -35,29 +38,34 @@ class Stats:
 
 
 class Inbox:
-    """A bounded queue with buffers of its own. block_size: bytes of a stream block."""
+    """A bounded queue with buffers of its own. message_size: bytes of a stream's block as sent.
 
-    def __init__(self, block_size, stats):
-        self._buffers = [bytearray(block_size + _OVERHEAD) for _ in range(_BLOCKS)]
+    lost: how many blocks were dropped since blocks were asked for.
+    """
+
+    def __init__(self, message_size, stats):
+        count = 1 if 0 < mem_free() < _SCARCE else 2
+        self._buffers = [bytearray(message_size + _OVERHEAD) for _ in range(count)]
         self._views = [memoryview(buffer) for buffer in self._buffers]
-        self._lengths = [0] * _BLOCKS
-        self._oldest = 0
-        self._waiting = 0
+        self._lengths = [0] * count
+        self._put = 0  # blocks ever; only put_block() changes it
+        self._done = 0  # only block_done() does
         self._controls = []
         self._stats = stats
-        self.lost_block = False
+        self.lost = 0
 
     def put_block(self, payload):
         """Queue a copy of a stream message, or drop it."""
         self._stats.received += 1
-        if self._waiting == _BLOCKS or len(payload) > len(self._buffers[0]):
+        count = len(self._buffers)
+        if self._put - self._done == count or len(payload) > len(self._buffers[0]):
             self._stats.dropped += 1
-            self.lost_block = True
+            self.lost += 1
             return
-        slot = (self._oldest + self._waiting) % _BLOCKS
+        slot = self._put % count
         self._buffers[slot][: len(payload)] = payload
         self._lengths[slot] = len(payload)
-        self._waiting += 1
+        self._put += 1
         self._stats.queued += 1
 
     def put_control(self, topic, payload):
@@ -78,20 +86,24 @@ class Inbox:
 
     def block(self):
         """Return a view of the oldest block's message, or None; it stays until `block_done`."""
-        if not self._waiting:
+        if self._put == self._done:
             return None
-        return self._views[self._oldest][: self._lengths[self._oldest]]
+        slot = self._done % len(self._buffers)
+        return self._views[slot][: self._lengths[slot]]
 
     def block_done(self):
         """Give the oldest block's buffer back."""
-        self._oldest = (self._oldest + 1) % _BLOCKS
-        self._waiting -= 1
+        self._done += 1
         self._stats.processed += 1
+
+    def lend(self):
+        """Return the first buffer, for who needs one of a block while no stream does."""
+        return self._views[0]
 
     def clear(self):
         """Forget everything queued, as after a lost connection."""
-        while self._waiting:
+        while self._put != self._done:
             self.block_done()
         while self._controls:
             self.take_control()
-        self.lost_block = False
+        self.lost = 0

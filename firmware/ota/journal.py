@@ -12,21 +12,23 @@ version counts as lost. otadata decides what runs; the journal only explains.
     sequence  of the package
     tries     how often the slot was activated for this job
     agreed    True once the application agreed to the reboot
-    next      bytes of the package that are safely in the slot (checkpoint)
+    next      bytes of the package that are safe from a power cut (checkpoint)
+    source    where a local update is found again, "" when the job says it
     floor     highest sequence ever accepted
     cause     why the test failed, with `detail`, one sentence; written by boot.py or the agent
     result    {"job", "status", "details"}: not yet acknowledged by the service
     no_rollback  True once the bootloader turned out to have no rollback
 A second blob keeps the last eight results, newest first: status, origin, job, sequence of the
-package, version that ran afterwards, cause and detail of each.
+package, version that ran afterwards, cause and detail of each. Where eight do not fit, the older
+details are shortened.
 """
 
 import json
 
 from esp32 import NVS
 
+from . import errors
 from .compat import const
-from .errors import FlashError
 
 NONE = "NONE"
 RECEIVING = "RECEIVING"
@@ -36,7 +38,9 @@ TESTING = "TESTING"
 ACCEPTED = "ACCEPTED"
 FAILED = "FAILED"
 
-# An origin: ota.rollback() at the REPL.
+# Origins: a job of the service; `install()` by the application or a person; `ota.rollback()`.
+JOB = "job"
+LOCAL = "local"
 PERSON = "person"
 
 _VERSION = const(1)
@@ -57,6 +61,7 @@ _OF_ONE_UPDATE = (
     "tries",
     "agreed",
     "next",
+    "source",
     "cause",
     "detail",
 )
@@ -67,7 +72,7 @@ class Journal:
     """The journal as read at start; its keys are attributes. `lost`: there was none to read."""
 
     phase = NONE
-    origin = "job"
+    origin = JOB
     job = ""
     slot = ""
     identity = ""
@@ -75,6 +80,7 @@ class Journal:
     tries = 0
     agreed = False
     next = 0
+    source = ""
     cause = ""
     detail = ""
     floor = 0
@@ -128,8 +134,14 @@ class Journal:
         self.finish(phase=phase, result=result, **changes)
         entries = ([entry] + self.history())[:_KEEP]
         data = _encode(entries)
+        length = _MAX_DETAIL
         while len(data) > _MAX_BLOB:
-            entries.pop()
+            if length:
+                length -= 8
+                for older in entries[1:]:
+                    older["detail"] = older["detail"][:length]
+            else:
+                entries.pop()
             data = _encode(entries)
         _write(self._nvs, "history", data)
 
@@ -161,4 +173,4 @@ def _write(nvs, key, data):
         nvs.set_blob(key, data)
         nvs.commit()
     except OSError as error:
-        raise FlashError("NVS would not take the %s: %s" % (key, error))
+        raise errors.FlashError("NVS would not take the %s: %s" % (key, error))

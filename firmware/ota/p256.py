@@ -6,21 +6,20 @@ P takes as long as two or three multiplications, so the formulas were chosen for
 - Every y is kept doubled. A point is (x, w) with w = 2y, or Jacobian: (x, w, z) is the point
   (x / z**2, w / z**3). The point at infinity has z = 0.
 - u1*G + u2*Q runs in one pass over both scalars in non-adjacent form: 256 shared doublings, some
-  37 additions from sixteen odd multiples of G, which lie at the end of this file, and 43 from
-  eight of Q, which are made on the fly.
+  32 additions from 32 odd multiples of G, which lie at the end of this file, and 43 from eight of
+  Q, which are made on the fly.
 - All that takes some third of a second on a chip, so `verifying` is a generator: it yields between
   slices of a few hundred multiplications.
 """
 
-from .compat import const
-from .slices import finish
+from .compat import const, finish
 
 P = 0xFFFFFFFF00000001000000000000000000000000FFFFFFFFFFFFFFFFFFFFFFFF
 N = 0xFFFFFFFF00000000FFFFFFFFFFFFFFFFBCE6FAADA7179E84F3B9CAC2FC632551
 B = 0x5AC635D8AA3A93E7B3EBBD55769886BC651D06B0CC53B0F63BCE3C3E27D2604B
 
-# Bits of a digit: odd multiples up to 31 of G, up to 15 of Q.
-_WIDTH_G = const(6)
+# Bits of a digit: odd multiples up to 63 of G, up to 15 of Q.
+_WIDTH_G = const(7)
 _WIDTH_Q = const(5)
 # Doublings of a slice; at most seven additions come with them.
 _SLICE = const(16)
@@ -75,25 +74,66 @@ def _inverse(number, prime):
 
 
 def _joint(u1, u2, q):
-    """Compute u1*G + u2*q, q affine, the sum Jacobian. A generator of slices."""
+    """Compute u1*G + u2*q, q affine, the sum Jacobian. A generator of slices.
+
+    Doublings and additions in one function, as a call takes as long as a multiplication.
+    """
     digits_g = _non_adjacent(u1, _WIDTH_G)
     digits_q = _non_adjacent(u2, _WIDTH_Q)
     yield
     odd_q = _odd_multiples(q)
+    yield
+    p = P
     x, w, z = 1, 1, 0
-    times = 0
+    times = 0  # to be doubled
     for i in range(256, -1, -1):
         times += 1
-        g, q = digits_g[i], digits_q[i]
-        if g or q or i % _SLICE == 0:
-            x, w, z = _double(x, w, z, times)
+        g = digits_g[i]
+        q = digits_q[i]
+        if not (g or q) and i % _SLICE:
+            continue
+        while True:
+            # dbl-2001-b with a = -3, for a doubled y
+            xx = x + x
+            for _ in range(times):
+                zz = z * z % p
+                ww = w * w % p
+                s = xx * ww % p
+                m = (x - zz) * (x + zz) * 3 % p
+                x = (m * m - s) % p
+                xx = x + x
+                z = w * z % p
+                w = (m * (s - xx) - ww * ww) % p
             times = 0
             if g:
-                x, w, z = _add(x, w, z, *_multiple_of_g(g))
-            if q:
-                x, w, z = _add(x, w, z, *_multiple_of_q(odd_q, q))
-            if i % _SLICE == 0:
-                yield
+                x2, w2 = _multiple_of_g(g)
+                g = 0
+            elif q:
+                x2, w2 = odd_q[(q if q < 16 else 32 - q) >> 1]
+                if q > 16:
+                    w2 = p - w2
+                q = 0
+            else:
+                break
+            if not z:
+                x, w, z = x2, w2, 1
+                continue
+            # madd-2007-bl, for a doubled y
+            zz = z * z % p
+            h = x2 * zz % p - x
+            r = w2 * (zz * z % p) % p - w
+            if not h and not r:
+                times = 1  # they are equal
+                continue
+            hh = h + h
+            z = hh * z % p
+            hh = hh * hh % p
+            v = x * hh % p
+            j = h * hh % p
+            x = (r * r - j - v - v) % p
+            w = (r * (v - x) - w * j) * 2 % p
+        if i % _SLICE == 0:
+            yield
     return x, w, z
 
 
@@ -121,77 +161,48 @@ def _non_adjacent(scalar, width):
 
 def _multiple_of_g(digit):
     """Return digit*G, affine."""
-    at = (digit if digit < 32 else 64 - digit) >> 1 << 6
+    at = (digit if digit < 64 else 128 - digit) >> 1 << 6
     x, w = _pair(_ODD_G[at : at + 64])
-    return x, w if digit < 32 else P - w
-
-
-def _multiple_of_q(odd_q, digit):
-    """Return digit*q, affine."""
-    x, w = odd_q[(digit if digit < 16 else 32 - digit) >> 1]
-    return x, w if digit < 16 else P - w
+    return x, w if digit < 64 else P - w
 
 
 def _odd_multiples(q):
-    """Return q, 3q, 5q, ... 15q, affine."""
-    x2, w2, z2 = _double(q[0], q[1], 1, 1)
-    # On the isomorphic curve where 2q has z = 1, every addition of it is one of an affine point.
-    zz = z2 * z2 % P
-    x, w, z = q[0] * zz % P, q[1] * (zz * z2 % P) % P, 1
-    points = []
-    for _ in range(7):
-        x, w, z = _add(x, w, z, x2, w2)
-        points.append((x, w, z * z2 % P))
-    return [q] + _affine(points)
+    """Return q, 3q, 5q, ... 15q, affine.
 
-
-def _affine(points):
-    """Return Jacobian points in affine coordinates, with one inversion (Montgomery's trick)."""
-    products = []
-    product = 1
-    for _, _, z in points:
-        products.append(product)
-        product = product * z % P
-    inverse = _inverse(product, P)
-    for i in range(len(points) - 1, -1, -1):
-        x, w, z = points[i]
-        by_z = inverse * products[i] % P
-        inverse = inverse * z % P
-        zz = by_z * by_z % P
-        points[i] = x * zz % P, w * (zz * by_z % P) % P
-    return points
-
-
-def _double(x, w, z, times):
-    """Return 2**times * (x, w, z) (dbl-2001-b with a = -3, for a doubled y)."""
-    p = P  # a local is found faster
-    for _ in range(times):
-        zz = z * z % p
-        ww = w * w % p
-        s = x * ww % p
-        m = (x - zz) * (x + zz) * 3 % p
-        x = (m * m - s - s) % p
-        z = w * z % p
-        w = (m * (s - x) * 2 - ww * ww) % p
-    return x, w, z
-
-
-def _add(x, w, z, x2, w2):
-    """Return (x, w, z) + (x2, w2), which is affine (madd-2007-bl, for a doubled y)."""
-    if not z:
-        return x2, w2, 1
+    2q (xd, wd) is added again and again. It is written with the same z as the sum, which makes the
+    next addition a cheap one (Meloni, New Point Addition Formulae for ECC Applications, 2007; for a
+    doubled y). No sum is of equals or opposites, as q has a large prime order.
+    """
     p = P
-    zz = z * z % p
-    h = x2 * zz % p - x
-    r = w2 * (zz * z % p) % p - w
-    if not h and not r:
-        return _double(x, w, z, 1)
-    z = h * z * 2 % p
-    i = h * h * 4 % p
-    j = h * i % p
-    v = x * i % p
-    x = (r * r - j - v - v) % p
-    return x, (r * (v - x) - w * j) * 2 % p, z
+    x, z = q  # 2q has the z that is q's w
+    ww = z * z % p
+    w = ww * ww % p
+    m = (x - 1) * (x + 1) * 3 % p
+    x = x * ww % p
+    xd = (m * m - x - x) % p
+    wd = (m * (x - xd) * 2 - w) % p
+    sums = []
+    for _ in range(7):
+        h = x - xd
+        r = w - wd
+        hh = h + h
+        i = hh * hh % p
+        j = h * i % p
+        xd = xd * i % p
+        wd = wd * j * 2 % p
+        x = (r * r - j - xd - xd) % p
+        w = (r * (xd - x) * 2 - wd) % p
+        z = hh * z % p
+        sums.append((x, w, hh))
+    # Each z is the one before times hh: one inverse serves all.
+    by_z = _inverse(z, p)
+    multiples = [q] * 8
+    for i in range(7, 0, -1):
+        x, w, hh = sums[i - 1]
+        zz = by_z * by_z % p
+        multiples[i] = x * zz % p, w * (zz * by_z % p) % p
+        by_z = by_z * hh % p
+    return multiples
 
 
 # G, 3G, 5G, ... 31G: x and w, 32 bytes each, big-endian.
@@ -260,4 +271,68 @@ _ODD_G = (
     b"\xfa\xc9\xdb\x7d\x52\xa9\x5b\x3e\x3e\x3f\x9a\xa0\xa1\xb4\x5b\x8b"
     b"\xca\xa3\x6d\xed\x66\x0c\x24\x47\xc1\xa4\x78\x04\xd6\x02\xfa\xe4"
     b"\x53\x1b\x35\xc8\xd1\x0f\x94\xc3\xab\x1b\x6d\x5d\x42\xfd\xc4\xce"
+    b"\x98\x07\xd6\x99\xfc\xd8\x13\x56\xfa\x9a\xa2\x5b\x89\xd9\xd3\x4e"
+    b"\xa0\x3b\x0a\x53\x3a\xa8\x72\xfd\x65\xc1\x00\xf3\xcb\x2c\xd7\x93"
+    b"\x85\x4b\x39\xba\x95\x62\x37\xe4\x0d\x40\x34\x9a\x3a\x12\x36\x5f"
+    b"\xff\xcc\x61\x71\xd8\xb0\xf0\xa6\x5e\xd7\xf2\x48\xf2\xc6\x95\xe9"
+    b"\xd5\x8d\x4a\x58\x9e\xd2\x7d\x16\x8f\xfa\x3a\xd7\x32\x6c\x48\xca"
+    b"\x94\xe8\xe1\xfe\x92\xaf\x97\x00\xa1\x2d\x38\x90\x33\xbb\x29\x1a"
+    b"\xa8\xaa\x29\xa3\x04\xe4\xd7\x09\xed\xd5\x24\xc6\x5b\x8f\xfd\xec"
+    b"\xce\x4e\x38\x2b\x76\x06\x92\xf3\x4b\x61\x93\x8d\xeb\x0d\x73\xab"
+    b"\x41\x9a\x6a\x64\x6d\xdb\x81\x7d\xd6\xb0\x97\x86\x11\xa8\x26\xaa"
+    b"\xe0\xd2\x13\x79\x24\x6b\xfd\x44\x73\xa9\x28\x94\x50\x2b\x33\x48"
+    b"\x66\x4a\x89\x9e\x22\x05\xeb\x08\xa8\xb9\x3f\x63\x2a\x98\x5f\xaa"
+    b"\x27\x8d\xa0\xe5\xe7\xbd\xc3\xc5\xb6\x3a\xd9\x03\x61\x24\x29\x64"
+    b"\x22\xa6\x82\xf7\xc3\x99\x6d\x4d\x42\x01\x49\x76\xa1\x79\x04\x6e"
+    b"\x54\x7b\x94\x2d\xd2\xd1\x38\xd4\xa0\xc1\x99\xdd\xfb\x27\x76\xc4"
+    b"\x9e\x8c\x0d\x60\x20\x44\x47\xdd\x72\x31\x93\x06\xb4\xa8\x6a\xd9"
+    b"\x2f\x3b\x98\x62\x04\xcb\x60\xd0\xa6\x8f\xec\x93\x97\x54\x50\xba"
+    b"\x67\xa6\xbe\xc2\x40\xde\xe0\x65\x1c\xf2\x58\xd2\xe6\xcf\xe8\xaa"
+    b"\x60\x67\xc5\xc3\xd4\x17\x5a\x59\x3a\x7d\xe6\x94\x99\x5d\x2f\xa2"
+    b"\xbc\xd2\x56\xe1\x45\xa2\x62\xaf\xd8\x49\x36\x92\x8c\x9a\x89\x32"
+    b"\x2a\x85\x8f\xdb\x41\x35\x94\xd8\x93\x84\x99\xc2\x88\x3f\xdd\xab"
+    b"\x98\x6a\xe2\x50\x6f\x1f\xf1\x04\xd0\x42\x30\x86\x1d\x8f\x4b\x49"
+    b"\x8f\x4b\xc4\xc6\xd0\x09\xb3\x0f\x75\x44\xdc\x12\x9b\x82\xd2\x8d"
+    b"\x00\x79\x99\x81\x4c\x8c\x1c\x15\xc6\x51\x49\xb2\xfa\x78\xf6\xc3"
+    b"\xb0\xdf\x8c\x51\x38\x31\x3e\x4a\x4a\x22\x18\x88\x37\x60\xfd\x2e"
+    b"\xa8\x91\xd0\x66\x70\xbd\xe9\x9b\x3e\xcd\x0f\x5d\xdf\xf0\x67\x2e"
+    b"\x0f\x5f\x60\x9e\xdd\x29\xd6\xd9\x79\xc7\x80\x80\xfa\xe0\xba\x03"
+    b"\x6b\x2d\x9b\x25\x59\x7f\x43\x81\x83\x35\x11\x88\x06\x78\x39\xce"
+    b"\x38\xd6\x71\xe0\xfd\x61\xe5\x99\xdf\x87\xdb\x90\x2c\xd2\x69\x5d"
+    b"\x42\xc3\x15\xcc\x48\x95\x87\x08\x59\x53\x61\xea\x83\x07\x1b\xbc"
+    b"\xdd\x5b\x31\x58\x3e\x19\x06\x6d\x51\xd6\x89\x22\x7b\x1c\x0d\x7c"
+    b"\xc9\x34\xc3\x9c\xae\x37\x2b\x0a\x52\x29\xa3\xbf\x76\xf4\xf3\x20"
+    b"\xe9\xe3\x43\xc3\xd7\x0f\xe2\xc9\xad\x89\x4e\x57\x65\xf3\x63\x72"
+    b"\xf7\x85\xb0\xe0\x98\x06\x88\x75\xbb\x22\xb1\x46\x86\x6e\x6c\x05"
+    b"\x28\xfb\x7e\xa9\x75\x8f\xd4\xfd\x7d\x22\x8c\xe6\xa5\x67\x44\x55"
+    b"\xe7\xfb\x61\x7e\xc1\x01\xb4\xdd\xc2\xb8\xec\xfe\x1b\x3e\xb6\x82"
+    b"\x96\x09\x6d\xfa\xbe\x75\x4c\x15\xcf\x78\x92\x18\x21\xac\x48\x10"
+    b"\x67\x2c\x4a\x51\x4d\x9d\xe4\x3e\xaa\xde\xe6\x86\x3c\x1d\x68\xbc"
+    b"\x95\xf7\xeb\x56\xe8\x10\x08\xff\x04\x43\x60\xf0\x01\x8e\x22\xb1"
+    b"\xa9\x18\xfd\x23\x2d\x44\xb7\xfc\xc2\x3b\xcb\x49\x59\xc4\x07\xee"
+    b"\x26\xc4\x8c\xb1\x2e\x09\xb2\x83\x32\x6a\x73\x23\x23\xe6\xe2\x08"
+    b"\x6f\x01\xbd\x49\xc9\xd9\x52\x45\x5a\x47\x80\x22\x54\xb8\x80\x39"
+    b"\x98\x2b\x1c\xa7\x8d\xe9\xb9\x83\xf1\x26\xec\x9f\x74\x49\xd0\x36"
+    b"\x2a\xc4\x10\x1f\xe3\xab\xbd\x56\x23\x41\xe4\x34\xc1\x0e\xed\x9d"
+    b"\x4f\x0a\xa3\x7f\x86\xe9\x36\x10\x6c\x04\x67\xbb\x31\x3c\x2f\xb6"
+    b"\x07\x9d\xba\x7b\xa0\x68\xc9\x26\x75\x71\xa1\x09\xfe\x7f\xea\x2c"
+    b"\xc2\xa5\x95\xb7\x62\xc1\xea\xda\xde\xc1\xdf\xf7\xdf\x6e\x60\xa0"
+    b"\xb8\x3c\x33\x6f\x87\xa9\xa3\x01\x3a\x44\x7f\x3a\x55\x2b\x11\x57"
+    b"\x07\xd6\x5b\xe5\xae\xa3\x47\x2f\xf6\x1b\x4b\x5d\x69\x04\x9b\xd5"
+    b"\xc1\x16\xe3\x0e\xbb\x4d\x28\x65\x12\x6d\x45\xa8\xea\x90\x7f\x86"
+    b"\x28\x9d\x40\x6e\x2d\x6c\x6b\xd8\x8a\xbd\x97\xb1\xd0\xf5\x60\x77"
+    b"\xd2\x8f\x10\x48\x86\xb6\x61\x84\x71\x62\xdb\x37\x62\x77\x0e\xca"
+    b"\xfa\xb7\xab\xd0\x3c\xb3\x91\x8a\x62\x7f\xaf\xfb\x48\x21\x84\x0d"
+    b"\x66\x5f\x1a\x6f\xfe\x0c\x64\x37\x76\x5b\x27\x84\xfc\xa9\xbd\xf7"
+    b"\xe5\x09\x41\x11\x9e\x8d\xc8\xec\xa2\xb6\xea\x0e\x0f\xaa\x4b\x45"
+    b"\x92\x1c\x59\x49\x3f\xfa\x31\x84\xdd\x19\x94\x53\xef\xd5\x86\xfe"
+    b"\xfb\xdb\xcb\x7f\x03\xc4\x2b\x78\xdc\x4b\x4c\xc0\x56\xfe\x99\x9e"
+    b"\x05\x9c\xcb\x19\xed\xd3\xda\x9a\x2d\x3a\x6b\x3d\x8d\x99\x00\x01"
+    b"\x3e\x79\x10\xa0\x8b\x72\x4f\xd5\x59\x39\xac\x38\x0d\x32\xaf\x0e"
+    b"\x76\xd5\xaf\xda\x95\xa9\x22\xb2\xb4\xca\x50\x37\x26\x8a\xc7\x1c"
+    b"\x2c\x43\xef\x45\x72\xad\x9d\x9b\x25\x1c\x3c\x79\x2f\xfd\x23\xa3"
+    b"\x6a\x95\x01\xd8\x5b\xf5\xdc\x80\x2a\x1f\x28\xa0\x8a\xcc\x7d\x8f"
+    b"\xdf\x53\xc8\xaf\x01\xa7\xcd\x38\x32\xa2\x90\x82\x5d\x8b\xda\xc1"
+    b"\x94\xc8\x15\xa4\x26\x8e\x6e\x86\x03\x8d\x8d\xc8\x94\x78\xad\x47"
+    b"\xf0\x8c\x36\xb7\xd2\xf4\xde\x6a\x61\x5f\xea\x7a\xbe\x3d\xe3\x47"
 )

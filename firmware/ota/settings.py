@@ -1,28 +1,30 @@
-"""The board's settings: read from `/etc/settings.json`, completed by defaults, checked."""
+"""The board's settings folder, and what is read from it."""
 
 import json
+import os
 
-from .errors import SettingsError
-from .stream import MAX_REQUEST
+from . import errors
 
 ROOT = "/"
 
-# name: (default, lowest, highest, meaning)
-AGENT = {
-    "block_size": (4096, 256, 16384, "bytes of a stream block, a power of two"),
-    "window": (8, 1, 32, "blocks asked for at once"),
-    "request_ms": (2500, 100, 60000, "silence before a request is repeated"),
-    "retry_max_ms": (60000, 1000, 3600000, "longest pause between repeated requests"),
-    "momentum": (32, 1, 1000, "silent stream requests, while jobs are answered, before giving up"),
-    "status_blocks": (64, 1, 65536, "blocks between progress reports"),
-    "checkpoint_blocks": (32, 1, 65536, "blocks between checkpoints in NVS"),
-    "wide_writes": (1, 0, 1, "1: flash is written 64 KB at a time where memory allows"),
-}
+
+def absolute(name):
+    """Return the absolute path of what is called `name` at the top of the file system."""
+    return ROOT + name
+
+
+def is_there(name):
+    """Say whether there is such a file or directory, a path from the top without its slash."""
+    try:
+        os.stat(absolute(name))
+        return True
+    except OSError:
+        return False
 
 
 def etc(name):
     """Return the path of a file in the board's settings folder."""
-    return ROOT + "etc/" + name
+    return absolute("etc/" + name)
 
 
 def read_etc(name, what):
@@ -31,7 +33,7 @@ def read_etc(name, what):
         with open(etc(name), "rb") as file:
             return file.read()
     except OSError:
-        raise SettingsError("%s is missing: it must hold %s" % (etc(name), what))
+        raise errors.SettingsError("%s is missing: it must hold %s" % (etc(name), what))
 
 
 def load_settings():
@@ -39,9 +41,9 @@ def load_settings():
     try:
         settings = json.loads(read_etc("settings.json", "the board's settings"))
     except ValueError:
-        raise SettingsError("%s is not JSON" % etc("settings.json"))
+        raise errors.SettingsError("%s is not JSON" % etc("settings.json"))
     if not isinstance(settings, dict):
-        raise SettingsError("%s does not hold a JSON object" % etc("settings.json"))
+        raise errors.SettingsError("%s does not hold a JSON object" % etc("settings.json"))
     return settings
 
 
@@ -51,26 +53,8 @@ def require(settings, *names):
     for name in names:
         value = value.get(name) if isinstance(value, dict) else None
     if not isinstance(value, str) or not value:
-        raise SettingsError("setting %s is missing or not a text" % ".".join(names))
+        raise errors.SettingsError("setting %s is missing or not a text" % ".".join(names))
     return value
-
-
-def agent_settings(settings):
-    """Return every setting of AGENT as given or by default. Raises SettingsError."""
-    chosen = {}
-    for name in AGENT:
-        default, lowest, highest, meaning = AGENT[name]
-        value = settings.get(name, default)
-        if not isinstance(value, int) or isinstance(value, bool) or not lowest <= value <= highest:
-            raise SettingsError(
-                "setting %s (%s) must be a number from %d to %d" % (name, meaning, lowest, highest)
-            )
-        chosen[name] = value
-    if chosen["block_size"] & (chosen["block_size"] - 1):
-        raise SettingsError("setting block_size must be a power of two")
-    if chosen["window"] * chosen["block_size"] > MAX_REQUEST:
-        raise SettingsError("settings window times block_size must be at most %d" % MAX_REQUEST)
-    return chosen
 
 
 def trusted_keys():

@@ -13,8 +13,8 @@ from hashlib import sha256
 
 from esp32 import Partition
 
+from . import errors
 from .compat import const
-from .errors import ActivateError, FlashError, ImageError, SettingsError, StateError
 
 SECTOR = const(4096)
 
@@ -25,6 +25,12 @@ VALID = const(2)
 INVALID = const(3)
 ABORTED = const(4)
 
+# The application directories; a slot's trailer names one of them, or none.
+DIRECTORIES = ("app_0", "app_1")
+
+# First byte of an application image.
+IMAGE_MAGIC = const(0xE9)
+
 _OTADATA = const(0)
 _FIRST_OTA = const(0x10)
 _LAST_OTA = const(0x1F)
@@ -32,7 +38,6 @@ _LAST_OTA = const(0x1F)
 _RECORDS = const(4056)
 _DIRECTORY = const(4064)
 
-_IMAGE_MAGIC = const(0xE9)
 _DESCRIPTOR = b"\x32\x54\xcd\xab"
 
 
@@ -58,27 +63,39 @@ class Slot:
             self.program(self.capacity, record)
         return same
 
+    def void(self, buf):
+        """Take the trailer's word away, without erasing: from here on the slot has none.
+
+        buf: scratch, 4096 bytes. Raises FlashError.
+        """
+        if self.read_trailer(buf) is not None:
+            self.program(self.capacity + _DIRECTORY, bytes(SECTOR - _DIRECTORY))
+
     def read(self, offset, buf):
         """Fill `buf` with the bytes at `offset`. Raises FlashError."""
         try:
             self._partition.readblocks(offset // SECTOR, buf, offset % SECTOR)
         except OSError as error:
-            raise FlashError("%s cannot be read at %d: %s" % (self.label, offset, error))
+            raise errors.FlashError("%s cannot be read at %d: %s" % (self.label, offset, error))
 
     def chip_id(self):
         """Return the chip id in the image's header (int); None when there is no image."""
         header = bytearray(24)
         self.read(0, header)
-        return header[12] | header[13] << 8 if header[0] == _IMAGE_MAGIC else None
+        return header[12] | header[13] << 8 if header[0] == IMAGE_MAGIC else None
 
-    def write_trailer(self, record, directory, buf):
-        """Say what the slot now is. record: bytes of a signed head; directory: str, "" for none.
+    def write_trailer(self, records, directory, buf):
+        """Say what the slot now is. directory: str, "" for none.
 
-        buf: scratch, 4096 bytes. Read back and compared; raises FlashError.
+        records: of signed heads, one or two (bytes), newest first; buf: scratch, 4096 bytes. Read
+        back and compared; raises FlashError.
         """
         for i in range(SECTOR):
             buf[i] = 0xFF
-        buf[: len(record)] = record
+        at = 0
+        for record in records:
+            buf[at : at + len(record)] = record
+            at += len(record)
         name = directory.encode()
         for i in range(_RECORDS, _DIRECTORY):
             buf[i] = name[i - _RECORDS] if i - _RECORDS < len(name) else 0
@@ -87,7 +104,7 @@ class Slot:
         self.erase(self.size // SECTOR - 1)
         self.program(self.capacity, view[:SECTOR])
         if self.read_trailer(buf) is None:
-            raise FlashError("the trailer of %s does not read back" % self.label)
+            raise errors.FlashError("the trailer of %s does not read back" % self.label)
 
     def read_trailer(self, buf):
         """Return (records, directory) of the slot: a view into `buf` and a str; None if none.
@@ -109,7 +126,7 @@ class Slot:
         try:
             self._partition.set_boot()
         except OSError as error:
-            raise ActivateError("the chip refuses to boot %s: %s" % (self.label, error))
+            raise errors.ActivateError("the chip refuses to boot %s: %s" % (self.label, error))
 
     def program(self, offset, data):
         """Program `data` at `offset` (bytes), where flash is erased. Raises FlashError."""
@@ -127,15 +144,21 @@ class Slot:
         try:
             status = self._partition.ioctl(6, sector)
         except OSError as error:
-            raise FlashError("%s would not erase sector %d: %s" % (self.label, sector, error))
+            raise errors.FlashError(
+                "%s would not erase sector %d: %s" % (self.label, sector, error)
+            )
         if status:
-            raise FlashError("%s would not erase sector %d: %d" % (self.label, sector, status))
+            raise errors.FlashError(
+                "%s would not erase sector %d: %d" % (self.label, sector, status)
+            )
 
     def _write(self, offset, data, *within):
         try:
             self._partition.writeblocks(offset // SECTOR, data, *within)
         except OSError as error:
-            raise FlashError("%s would not take bytes at %d: %s" % (self.label, offset, error))
+            raise errors.FlashError(
+                "%s would not take bytes at %d: %s" % (self.label, offset, error)
+            )
 
 
 class Slots:
@@ -152,7 +175,7 @@ class Slots:
             if _FIRST_OTA <= partition.info()[1] <= _LAST_OTA:
                 self._count += 1
         if not otadata or self._count < 2:
-            raise SettingsError("this board's partition table has no two OTA slots")
+            raise errors.SettingsError("this board's partition table has no two OTA slots")
         self._otadata = otadata[0]
         self.running = Slot(here)
         self.other = Slot(here.get_next_update())
@@ -187,11 +210,11 @@ class Slots:
     def mark_valid(self):
         """Accept the running image: no rollback from here on. Raises StateError, ActivateError."""
         if not self.active_is_running:
-            raise StateError("otadata names another slot than the running one; reset first")
+            raise errors.StateError("otadata names another slot than the running one; reset first")
         try:
             Partition.mark_app_valid_cancel_rollback()
         except OSError as error:
-            raise ActivateError("the chip would not accept the image: %s" % error)
+            raise errors.ActivateError("the chip would not accept the image: %s" % error)
 
     def _records(self):
         """Return the (sequence, state) of every otadata record whose CRC holds."""
@@ -207,12 +230,12 @@ class Slots:
 
 
 def check_image(start, chip):
-    """Check the first bytes (at least 36) of an application image for `chip` (chip id).
+    """Check the first bytes, 36 of them at least, of an application image for `chip` (chip id).
 
     `set_boot` would also take a bootloader, which the bootloader then refuses to start; the
     application descriptor's magic at 32 tells them apart. Raises ImageError.
     """
-    if start[0] != _IMAGE_MAGIC or bytes(start[32:36]) != _DESCRIPTOR:
-        raise ImageError("the firmware is not an ESP32 application image")
+    if len(start) < 36 or start[0] != IMAGE_MAGIC or bytes(start[32:36]) != _DESCRIPTOR:
+        raise errors.ImageError("the firmware is not an ESP32 application image")
     if start[12] | start[13] << 8 != chip:
-        raise ImageError("the image's header names chip %d" % (start[12] | start[13] << 8))
+        raise errors.ImageError("the image's header names chip %d" % (start[12] | start[13] << 8))

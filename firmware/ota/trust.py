@@ -7,17 +7,13 @@ file, several keys. A key is named by its kid: the first 8 bytes of SHA-256 over
 from binascii import a2b_base64
 from hashlib import sha256
 
-from . import p256
-from .compat import const
-from .errors import SettingsError, SignatureError, UnknownKeyError
-from .slices import finish
+from . import errors
+from .compat import const, finish, forget
 
 ES256 = const(-7)
 
-_BEGIN = "-----BEGIN PUBLIC KEY-----"
-_END = "-----END PUBLIC KEY-----"
 # Everything of a P-256 SubjectPublicKeyInfo before x || y: algorithm, curve, uncompressed point.
-_P256_PREFIX = bytes.fromhex("3059301306072a8648ce3d020106082a8648ce3d030107034200" + "04")
+P256_SPKI = bytes.fromhex("3059301306072a8648ce3d020106082a8648ce3d030107034200" + "04")
 
 
 def load_keys(pem):
@@ -27,20 +23,32 @@ def load_keys(pem):
     Raises SettingsError when there is none, or one is not a P-256 key.
     """
     keys = {}
-    for block in pem.split(_BEGIN)[1:]:
-        if _END not in block:
-            raise SettingsError("a trusted key has no END line")
-        try:
-            base64 = block.split(_END)[0].replace("\r", "").replace("\n", "")
-            der = a2b_base64(base64.encode())
-        except ValueError:
-            raise SettingsError("a trusted key is not base64")
-        if len(der) != len(_P256_PREFIX) + 64 or not der.startswith(_P256_PREFIX):
-            raise SettingsError("a trusted key is not an uncompressed P-256 public key")
-        keys[sha256(der).digest()[:8]] = der[len(_P256_PREFIX) :]
+    try:
+        found = unwrapped(pem, "PUBLIC KEY")
+    except ValueError as error:
+        raise errors.SettingsError("a trusted key cannot be read: %s" % error)
+    for der in found:
+        if len(der) != len(P256_SPKI) + 64 or not der.startswith(P256_SPKI):
+            raise errors.SettingsError("a trusted key is not an uncompressed P-256 public key")
+        keys[sha256(der).digest()[:8]] = der[len(P256_SPKI) :]
     if not keys:
-        raise SettingsError("there is no trusted key")
+        raise errors.SettingsError("there is no trusted key")
     return keys
+
+
+def unwrapped(pem, label):
+    """Return the DER (bytes) of every PEM block `label` in the text `pem`, as a list.
+
+    Raises ValueError.
+    """
+    end = "-----END %s-----" % label
+    found = []
+    for block in pem.split("-----BEGIN %s-----" % label)[1:]:
+        if end not in block:
+            raise ValueError("it has no END line")
+        base64 = block.split(end)[0].replace("\r", "").replace("\n", "")
+        found.append(a2b_base64(base64.encode()))
+    return found
 
 
 def verify(keys, algorithm, kid, signed, signature):
@@ -56,8 +64,16 @@ def verifying(keys, algorithm, kid, signed, signature):
     """
     key = keys.get(kid)
     if key is None:
-        raise UnknownKeyError("signed by key %s, which this board does not trust" % kid.hex())
+        raise errors.UnknownKeyError(
+            "signed by key %s, which this board does not trust" % kid.hex()
+        )
     if algorithm != ES256:
-        raise SignatureError("signed with algorithm %d, but the trusted key is ES256" % algorithm)
-    if not (yield from p256.verifying(key, sha256(signed).digest(), signature)):
-        raise SignatureError("the signature does not belong to this package")
+        raise errors.SignatureError(
+            "signed with algorithm %d, but the trusted key is ES256" % algorithm
+        )
+    from . import p256
+
+    good = yield from p256.verifying(key, sha256(signed).digest(), signature)
+    forget("p256")
+    if not good:
+        raise errors.SignatureError("the signature does not belong to this package")

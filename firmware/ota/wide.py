@@ -29,6 +29,7 @@ class WideFill:
     """Collects 64 KB, then writes them. Methods as those of `fill.Fill`. Raises MemoryError."""
 
     group = _BLOCK
+    in_order = False
 
     def __init__(self, slot, length, buf):
         self._slot = slot
@@ -65,6 +66,9 @@ class WideFill:
     def finish(self):
         """Write what is left, when everything has come. Raises FlashError."""
         self.work(self._length)
+
+    def abandon(self):
+        """Let go, in the middle."""
 
     @property
     def _size(self):

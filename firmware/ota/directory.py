@@ -1,0 +1,143 @@
+"""The application's directories, `/app_0` and `/app_1`: room, removal, reading back.
+
+Rules
+- The directory that runs is never touched: what is filled or removed is the other one.
+- A directory is filled (`unpack`) when it is empty, and while no slot's trailer names it.
+- `.files` in it lists what the archive brought, in its order. It need not be trusted: the files it
+  lists give the archive's signed SHA-256, or they do not. What else lies there does no harm.
+"""
+
+import os
+from hashlib import sha256
+
+from . import errors, ustar
+from .compat import const
+from .settings import absolute
+
+_BLOCK = const(4096)  # of littlefs (bytes)
+_FOLDER = const(0x4000)
+_NOT_FOUND = const(2)
+
+
+def exists(name):
+    """Say whether there is such a directory."""
+    try:
+        return bool(os.stat(absolute(name))[0] & _FOLDER)
+    except OSError:
+        return False
+
+
+def free():
+    """Return the bytes that are free in the file system."""
+    found = os.statvfs(absolute(""))
+    # littlefs may count a block twice, and so find more in use than there are.
+    return found[1] * found[3] if 0 <= found[3] <= found[2] else 0
+
+
+def checking_room(name, size, more):
+    """Find room for an archive of `size` bytes in `name`, once that is empty. A generator.
+
+    more: bytes that will be freed elsewhere. Raises TooLargeError with the numbers.
+    """
+    room = free() + more
+    if exists(name):
+        room += yield from _measuring(absolute(name))
+    if size > room:
+        raise errors.TooLargeError(
+            "the application has %d bytes, the file system has room for %d" % (size, room)
+        )
+
+
+def clearing(name):
+    """Remove a directory and everything in it. A generator, a slice per file.
+
+    Raises FilesystemError.
+    """
+    path = absolute(name)
+    try:
+        if exists(name):
+            yield from _removing(path)
+    except OSError as error:
+        raise errors.FilesystemError("%s cannot be removed: %s" % (path, error))
+
+
+def reading_back(name, component, buf):
+    """Compare the files of a directory with the archive they came in. A generator of slices.
+
+    component: of the manifest; buf: scratch, 4096 bytes. Raises ImageError, FilesystemError.
+    """
+    base = absolute(name) + "/"
+    digest = sha256()
+    length = 2 * ustar.BLOCK
+    try:
+        with open(base + ustar.LISTING) as listing:
+            for line in listing:
+                path = line.rstrip("\n")
+                size = 0 if path.endswith("/") else os.stat(base + path)[6]
+                header = memoryview(buf)[: ustar.BLOCK]
+                ustar.write_header(header, path, size)
+                digest.update(header)
+                yield
+                if size:
+                    yield from _hashing(base + path, digest, buf)
+                    digest.update(ustar.ZEROS[: -size % ustar.BLOCK])
+                length += ustar.BLOCK + size + -size % ustar.BLOCK
+    except OSError as error:
+        if error.args[0] == _NOT_FOUND:
+            raise errors.ImageError("%s is not complete" % base)
+        raise errors.FilesystemError("%s cannot be read: %s" % (base, error))
+    except UnicodeError:
+        length = 0  # a listing that no archive has
+    digest.update(ustar.ZEROS)
+    digest.update(ustar.ZEROS)
+    if length != component.length or digest.digest() != component.sha256:
+        raise errors.ImageError("%s does not hold what the manifest says" % base)
+
+
+# Below, directories lie as deep as an archive of a hundred bytes a path has them: no recursion.
+
+
+def _measuring(path):
+    """Return the bytes that a directory's blocks give back. A generator, a slice per file."""
+    total = 0
+    folders = [path]
+    while folders:
+        path = folders.pop()
+        total += 2 * _BLOCK
+        for name in os.listdir(path):
+            below = path + "/" + name
+            found = os.stat(below)
+            if found[0] & _FOLDER:
+                folders.append(below)
+            else:
+                total += (found[6] + _BLOCK - 1) // _BLOCK * _BLOCK
+            yield
+    return total
+
+
+def _removing(path):
+    folders = [path]
+    while folders:
+        path = folders[-1]
+        for name in os.listdir(path):
+            below = path + "/" + name
+            if os.stat(below)[0] & _FOLDER:
+                folders.append(below)
+                break
+            os.remove(below)
+            yield
+        else:
+            os.rmdir(path)
+            folders.pop()
+            yield
+
+
+def _hashing(path, digest, buf):
+    """Add a file's bytes to a digest, a buffer per slice."""
+    view = memoryview(buf)
+    with open(path, "rb") as file:
+        size = file.readinto(buf)
+        while size:
+            digest.update(view[:size])
+            yield
+            size = file.readinto(buf)

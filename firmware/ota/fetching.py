@@ -1,0 +1,59 @@
+"""The data path over HTTP: the file of a job at an address that is good for a while.
+
+An address that no longer works is asked for again: the service signs it afresh whenever it names
+the job (AWS IoT Jobs, pre-signed URLs of S3). The blocks that came stay.
+"""
+
+from . import errors
+from .http import Http
+from .pulling import Pulling
+
+
+class Fetching(Pulling):
+    """The file of a jobs.Job. channel: channel.Channel; settings: of the agent."""
+
+    def __init__(self, channel, job, settings):
+        super().__init__(job.file_size, None, channel.inbox.lend(), settings)
+        self._channel = channel
+        self._url = job.url
+        self._refused = False
+
+    def step(self, taking):
+        """As `Pulling.step`; after a failure the service is asked for the job again.
+
+        Raises OSError when the client does.
+        """
+        if self._refused:
+            self._refused = False
+            self._channel.ask()
+        return super().step(taking)
+
+    def __str__(self):
+        return self._url.split("?", 1)[0]  # the rest is a signature
+
+    def named(self, job):
+        """The service names the job again: its address may be a new one."""
+        if job.url and job.url != self._url:
+            self._url = job.url
+            self._timer.now()
+
+    def close(self):
+        """No more is wanted."""
+        if self._source:
+            self._source.close()
+
+    def _read(self, offset, piece):
+        source = self._source
+        if source is None:
+            source = self._source = Http(self._url)
+        try:
+            count = source.read(offset, piece)
+        except OSError:
+            self._source = None
+            self._refused = True
+            raise
+        if source.size not in (0, self.size):
+            raise errors.SourceError(
+                "%s has %d bytes, the job says %d" % (self, source.size, self.size)
+            )
+        return count

@@ -1,0 +1,126 @@
+"""What a package's manifest says, and whether that may be installed here. Pure.
+
+Unknown keys below 64 are refused, from 64 on ignored. Whether a genuine package may be installed on
+this board now is decided by `admit` alone.
+"""
+
+from . import errors
+from .compat import const
+from .pair import APPLICATION, FIRMWARE, Component, Manifest
+
+_MAX_SEQUENCE = const(0x7FFFFFFF)
+
+_KINDS = {FIRMWARE: "firmware", APPLICATION: "application"}
+
+
+def manifest_of(fields, identity, record):
+    """Return the Manifest that the verified map `fields` describes. Raises PackageError.
+
+    identity: SHA-256 of the map; record: bytes of the head without its padding.
+    """
+    _check_keys(fields, 7, "manifest")
+    if fields.get(1) != 1:
+        raise errors.PackageError(
+            "the package has format %r, this agent reads 1" % (fields.get(1),)
+        )
+    created = _uint(fields, 5, "created", 0)
+    return Manifest(
+        _text(fields, 2, "product"),
+        _text(fields, 3, "version"),
+        _uint(fields, 4, "sequence", 1, _MAX_SEQUENCE),
+        created,
+        _uint(fields, 6, "expires", created + 1) if 6 in fields else None,
+        _components(fields.get(7)),
+        identity,
+        record,
+    )
+
+
+def admit(manifest, *, product, chip, capacity, floor, now=None, retry_of=None):
+    """Decide whether a genuine package may be installed on this board now.
+
+    product (str), chip (chip_id of the ESP image header): the board's own; capacity: bytes a
+    firmware image may have; floor: highest sequence accepted so far; now: Unix seconds, None when
+    the clock is not set; retry_of: identity that may have the floor's sequence again.
+    Raises MismatchError, TooLargeError, DowngradeError, SameVersionError, ExpiredError.
+    """
+    if manifest.product != product:
+        raise errors.MismatchError(
+            "the package is for product %s, this board is %s" % (manifest.product, product)
+        )
+    firmware = manifest.component(FIRMWARE)
+    if firmware and firmware.chip != chip:
+        raise errors.MismatchError(
+            "the image is for chip %d, this board has chip %d" % (firmware.chip, chip)
+        )
+    if firmware and firmware.size > capacity:
+        raise errors.TooLargeError(
+            "the image has %d bytes, the slot takes %d" % (firmware.size, capacity)
+        )
+    if manifest.sequence < floor:
+        raise errors.DowngradeError(
+            "sequence %d is below %d, which this board already accepted"
+            % (manifest.sequence, floor)
+        )
+    if manifest.sequence == floor and manifest.identity != retry_of:
+        raise errors.SameVersionError("sequence %d already runs here" % floor)
+    if manifest.expires is not None and now is not None and now > manifest.created:
+        if now >= manifest.expires:
+            raise errors.ExpiredError("the package expired %d s ago" % (now - manifest.expires))
+
+
+def _components(items):
+    if not isinstance(items, list) or not 1 <= len(items) <= 4:
+        raise errors.PackageError("the manifest needs 1 to 4 components")
+    components = [_component(item) for item in items]
+    kinds = [component.kind for component in components]
+    for kind in kinds:
+        if kinds.count(kind) > 1:
+            raise errors.PackageError("the manifest has two components of kind " + _KINDS[kind])
+    return components
+
+
+def _component(fields):
+    _check_keys(fields, 6, "component")
+    kind = _uint(fields, 1, "kind", 0)
+    if kind not in _KINDS:
+        raise errors.PackageError("a component has the unknown kind %d" % kind)
+    if _uint(fields, 2, "encoding", 0) != 0:
+        raise errors.PackageError("a component is encoded; this agent reads raw ones")
+    length = _uint(fields, 3, "length", 1)
+    size = _uint(fields, 4, "size", 1)
+    if size != length:
+        raise errors.PackageError("a raw component's size differs from its length")
+    digest = fields.get(5)
+    if not isinstance(digest, bytes) or len(digest) != 32:
+        raise errors.PackageError("a component's sha256 is not 32 bytes")
+    chip = None
+    if kind == FIRMWARE:
+        chip = _uint(fields, 6, "chip", 0, 0xFFFF)
+    elif 6 in fields:
+        raise errors.PackageError("chip belongs to firmware components only")
+    return Component(kind, length, size, digest, chip)
+
+
+def _check_keys(fields, highest, name):
+    if not isinstance(fields, dict):
+        raise errors.PackageError("the %s is not a map" % name)
+    for key in fields:
+        if not isinstance(key, int) or key < 1 or highest < key < 64:
+            raise errors.PackageError("the %s has the unknown key %s" % (name, key))
+
+
+def _text(fields, key, name):
+    value = fields.get(key)
+    if not isinstance(value, str) or not 1 <= len(value.encode()) <= 32:
+        raise errors.PackageError("%s is not a text of 1 to 32 bytes" % name)
+    return value
+
+
+def _uint(fields, key, name, lowest, highest=None):
+    value = fields.get(key)
+    if not isinstance(value, int) or value < lowest:
+        raise errors.PackageError("%s is not a number of at least %d" % (name, lowest))
+    if highest is not None and value > highest:
+        raise errors.PackageError("%s is above %d" % (name, highest))
+    return value

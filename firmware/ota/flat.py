@@ -1,0 +1,60 @@
+"""What a flat board keeps in `/` when its application has moved into a directory.
+
+Once no slot goes with the flat files, modules there that the running application has brought anew
+are imported by nobody, and take the room of a whole application. Only such modules are removed: not
+`boot.py`, no data, nothing in `/lib`. Loaded when an application comes.
+"""
+
+import os
+
+from . import errors, ustar
+from .compat import const
+from .settings import absolute, is_there
+
+_BLOCK = const(4096)  # of littlefs (bytes)
+
+
+def room(running):
+    """Return the bytes that `removing` gives back. A generator of slices.
+
+    running: name of the directory that runs, "" for none: then the flat files run.
+    """
+    total = 0
+    for path in _left(running):
+        if path:
+            total += (os.stat(path)[6] + _BLOCK - 1) // _BLOCK * _BLOCK
+        yield
+    return total
+
+
+def removing(running):
+    """Remove what is left. A generator of slices; raises FilesystemError.
+
+    To be called when the other slot is no longer a way back to the flat files.
+    """
+    path = None
+    try:
+        for path in _left(running):
+            if path:
+                os.remove(path)
+            yield
+    except OSError as error:
+        raise errors.FilesystemError("%s cannot be removed: %s" % (path, error))
+
+
+def _left(running):
+    """Yield path after path, None where a file of the application has nothing to match."""
+    try:
+        listing = open(absolute(running + "/" + ustar.LISTING), "rb") if running else ()
+    except OSError:
+        return
+    for line in listing:
+        try:
+            path = str(line, "utf-8").rstrip("\n")
+            ustar.check_path(path)
+        except (UnicodeError, errors.ArchiveError):
+            continue  # written by the application itself
+        stem, _, form = path.rpartition(".")
+        if form in ("py", "mpy") and not path.startswith("lib/"):
+            for form in (".py", ".mpy"):
+                yield absolute(stem + form) if is_there(stem + form) else None

@@ -1,0 +1,232 @@
+"""A package on a web server: one connection, read on; Range where something is missing.
+
+RFC 9110 (14, Range), RFC 9112. Plain GET; redirects are followed up to four times. A server without
+Range is read from its start again when a connection breaks. Over https the server's certificate is
+verified against `/etc/http_ca.pem`; nothing falls back to http.
+No call waits for the server. What may take its time is looking up a name (lwIP), and what TLS
+reckons in its handshake.
+"""
+
+import select
+import socket
+from errno import EINPROGRESS
+
+try:
+    import tls
+except ImportError:  # before MicroPython 1.23
+    import ssl as tls
+
+from .compat import const
+from .settings import etc
+from .timer import Timer
+
+_PATIENCE_MS = const(10000)
+_REDIRECTS = const(4)
+_LINE = const(1024)
+
+
+class Http:
+    """A file at an address.
+
+    url: "http://host[:port]/path" or https. size: bytes of the file, 0 until the server has said.
+    """
+
+    def __init__(self, url):
+        self._url = url
+        self._stream = None
+        self._opening = None  # a generator, until the server has answered
+        self._wanted = 0  # the byte that is read next
+        self._at = self._end = 0  # what is left of the answer
+        self._patience = Timer(0, 0)
+        self.size = 0
+
+    def __str__(self):
+        return self._url
+
+    def read(self, offset, view):
+        """Read what is there of the bytes at `offset`. Returns how many, 0 when none are yet.
+
+        With an empty `view` it comes as far as the size. Raises OSError, whose text says what the
+        server did, also when it has done nothing for 10 s.
+        """
+        try:
+            return self._read(offset, view)
+        except OSError:
+            self.close()
+            raise
+        except ValueError as error:
+            self.close()
+            raise OSError("what the server sent cannot be used: %s" % error)
+
+    def close(self):
+        """End the connection."""
+        self._opening = None
+        self._hang_up()
+
+    def _read(self, offset, view):
+        ended = self._at == self._end and len(view)
+        idle = self._opening is None and (self._stream is None or ended)
+        if idle or offset != self._wanted:
+            self._wanted = offset
+            self._opening = self._open(offset)
+        if self._opening:
+            for _ in self._opening:
+                return self._none_yet()
+            self._opening = None
+        # A server without Range has begun before what is wanted.
+        missed = self._wanted - self._at
+        view = view[: min(missed or len(view), self._end - self._at)]
+        if not len(view):
+            return 0
+        count = self._stream.readinto(view)
+        if count is None:
+            return self._none_yet()
+        if not count:
+            raise OSError("the server ended the file at byte %d" % self._at)
+        self._patience.after(_PATIENCE_MS)
+        self._at += count
+        if missed:
+            return 0
+        self._wanted += count
+        return count
+
+    def _none_yet(self):
+        if self._patience.left == 0:
+            raise OSError("the server is silent for %d s" % (_PATIENCE_MS // 1000))
+        return 0
+
+    def _hang_up(self):
+        if self._stream:
+            self._stream.close()
+            self._stream = None
+
+    def _open(self, offset):
+        """Ask for the file from `offset` on. A generator that yields while it waits."""
+        url = self._url
+        for _ in range(_REDIRECTS + 1):
+            self._patience.after(_PATIENCE_MS)
+            status, length, given, place = yield from self._get(url, offset)
+            if status not in (301, 302, 303, 307, 308):
+                break
+            if "://" not in place:
+                place = "/".join(url.split("/", 3)[:3]) + "/" + place.lstrip("/")
+            scheme = place.split("://")[0]
+            if scheme != "https" and (scheme != "http" or url.startswith("https://")):
+                raise OSError("the server redirects to " + place)
+            url = place
+        if status not in (200, 206):
+            raise OSError("the server answers %d" % status)
+        if not length:
+            raise OSError("the server does not say how long the file is")
+        start, size = 0, length
+        if status == 206:
+            start, end, size = _range(given)
+            if start != offset or end - start != length:
+                raise OSError("the server sends %d bytes as '%s'" % (length, given))
+        if self.size not in (0, size):
+            raise OSError("the file has %d bytes now, it had %d" % (size, self.size))
+        self.size = size
+        self._at = start
+        self._end = start + length
+
+    def _get(self, url, offset):
+        """Send a GET. Returns (status, Content-Length, Content-Range, Location). A generator."""
+        self._hang_up()
+        scheme, _, rest = url.partition("://")
+        host, _, path = rest.partition("/")
+        name, _, port = host.partition(":")
+        port = int(port[:6] or (443 if scheme == "https" else 80))  # of more it would overflow
+        address = socket.getaddrinfo(name, port, 0, socket.SOCK_STREAM)[0][-1]
+        self._stream = socket.socket()
+        yield from _connecting(self._stream, address)
+        if scheme == "https":
+            self._stream = _over_tls(self._stream, name)
+        request = "GET /%s HTTP/1.1\r\nHost: %s\r\nConnection: close\r\n" % (path, host)
+        if offset:
+            request += "Range: bytes=%d-\r\n" % offset
+        left = memoryview((request + "\r\n").encode())
+        while len(left):
+            count = self._stream.write(left)
+            if count:
+                left = left[count:]
+            else:
+                yield
+        line = yield from self._line()
+        protocol, status = line.split(" ", 2)[:2]
+        if not protocol.startswith("HTTP/1."):
+            raise ValueError(protocol)
+        length, given, place = None, "", ""
+        while True:
+            line = yield from self._line()
+            if not line:
+                return int(status), length, given, place
+            key, _, value = line.partition(":")
+            key, value = key.lower(), value.strip()
+            if key == "content-length":
+                length = _natural(value)
+            elif key == "content-range":
+                given = value
+            elif key == "transfer-encoding":
+                raise OSError("the server sends the file in chunks, without its length")
+            elif key == "location":
+                place = value
+
+    def _line(self):
+        """Read a line of the head. Returns it as str. A generator."""
+        line = bytearray()
+        byte = bytearray(1)
+        yield
+        while len(line) < _LINE:
+            count = self._stream.readinto(byte)
+            if count is None:
+                yield
+                continue
+            if not count:
+                break
+            if byte == b"\n":
+                return str(line, "utf-8").strip()
+            line += byte
+        raise OSError("the server's answer breaks off")
+
+
+def _range(text):
+    """Return (first byte, behind the last, bytes of the file) of "bytes A-B/SIZE"."""
+    first, _, size = text.partition("/")
+    first, _, last = first[len("bytes ") :].partition("-")
+    first, last, size = _natural(first), _natural(last), _natural(size)
+    if not text.startswith("bytes ") or not first <= last < size:
+        raise ValueError(text)
+    return first, last + 1, size
+
+
+def _natural(text):
+    if not text.isdigit():
+        raise ValueError(text)
+    return int(text)
+
+
+def _connecting(stream, address):
+    """Connect without waiting. A generator that yields until it is done, or has failed."""
+    stream.setblocking(False)
+    try:
+        stream.connect(address)
+    except OSError as error:
+        if error.errno != EINPROGRESS:
+            raise
+    poll = select.poll()
+    poll.register(stream, select.POLLOUT)
+    while not poll.poll(0):
+        yield
+
+
+def _over_tls(stream, host):
+    """Return the TLS stream over a connected one; its first write does the handshake."""
+    try:
+        with open(etc("http_ca.pem"), "rb") as file:
+            ca = file.read()
+    except OSError:
+        raise OSError("%s is missing: it must hold whom https trusts" % etc("http_ca.pem"))
+    context = tls.SSLContext(tls.PROTOCOL_TLS_CLIENT)
+    context.verify_mode = tls.CERT_REQUIRED
+    context.load_verify_locations(ca)
+    return context.wrap_socket(stream, server_hostname=host, do_handshake_on_connect=False)

@@ -1,0 +1,145 @@
+"""A raw image: an ESP32 application image without a package, with a signature in the job document.
+
+AWS IoT's form (CreateOTAUpdate): `sig-sha256-ecdsa` or `sig-sha256-rsa` over the whole file, in
+base64, and in `certfile` the name of a certificate, which lies on the board. All that can be wrong
+with them is found before anything is erased; whether the signature is the image's, when that has
+been read back.
+"""
+
+from binascii import a2b_base64, b2a_base64
+from hashlib import sha256
+
+from . import chip, errors, x509
+from .compat import const, forget
+from .pair import FIRMWARE, Component, Manifest
+from .settings import etc
+from .slots import SECTOR, check_image
+
+_ECDSA = "sig-sha256-ecdsa"
+_RSA = "sig-sha256-rsa"
+_MAX_NAME = const(64)
+_MAX_CERTIFICATE = const(4096)
+
+
+def manifest_of(job, board):
+    """Return the pair.Manifest of a raw image that may be installed here, as far as is known.
+
+    job: jobs.Job, None where none brings it; board: board.Board, whose `buf` begins with the first
+    4096 bytes of the image. Raises PackageError, SettingsError, MismatchError, JobError,
+    UnknownKeyError, SignatureError, ImageError, TooLargeError.
+    """
+    if not board.settings["raw_images"]:
+        raise errors.PackageError(
+            "the file is a raw image; this board takes packages only, as setting raw_images is 0"
+        )
+    if job is None:
+        raise errors.PackageError("a raw image comes by a job only, which brings its signature")
+    if board.word is None:
+        raise errors.SettingsError(
+            "a raw image needs an application that says its version: Agent(..., version=)"
+        )
+    if board.directory:
+        raise errors.MismatchError(
+            "a raw image would run without the application in /%s; send a package" % board.directory
+        )
+    key, signature, note = _proof(job.file or {})
+    size, slot = job.file_size, board.slots.other
+    if size > slot.capacity:
+        raise errors.TooLargeError(
+            "the image has %d bytes, the slot takes %d" % (size, slot.capacity)
+        )
+    chip_id = board.slots.running.chip_id()
+    check_image(memoryview(board.buf)[: min(size, SECTOR)], chip_id)
+    firmware = Component(FIRMWARE, size, size, None, chip_id)
+    identity = sha256(signature).digest()
+    manifest = Manifest(board.product, "0.0.0", 0, 0, None, [firmware], identity, identity)
+    firmware.offset, manifest.package_size = 0, size
+    manifest.proof, manifest.note = (key, signature), note
+    return manifest
+
+
+def proving(proof, digest):
+    """Check the signature of a raw image. A generator of slices.
+
+    proof: of its Manifest; digest: SHA-256 of the image as read back. Raises SignatureError.
+    """
+    key, signature = proof
+    if isinstance(key, bytes):
+        from .p256 import verifying
+    else:
+        from .rsa import verifying
+    good = yield from verifying(key, digest, signature)
+    forget("p256", "rsa")
+    if not good:
+        raise errors.SignatureError("the signature in the job does not belong to this image")
+
+
+def _proof(file):
+    """Return (key, signature, what the result should say of the dates) for files[0] of a job."""
+    if not file.get("filepath"):  # of no use here, demanded by FreeRTOS
+        raise errors.JobError("the job names no filepath, as a raw image's must")
+    name, signature = _signature(file)
+    certificate = _name(file)
+    path = etc("certs/" + certificate)
+    try:
+        with open(path, "rb") as opened:
+            data = opened.read(_MAX_CERTIFICATE + 1)
+        if len(data) > _MAX_CERTIFICATE:
+            raise ValueError("it has more than %d bytes" % _MAX_CERTIFICATE)
+        key, before, after = x509.parse(data)
+    except OSError:
+        raise errors.UnknownKeyError("%s is missing: the job names this certificate" % path)
+    except ValueError as error:
+        raise errors.UnknownKeyError("%s is no certificate to trust: %s" % (path, error))
+    now = chip.unix_time()
+    if now is not None and not before <= now <= after:
+        raise errors.UnknownKeyError(
+            "%s expired %d s ago" % (path, now - after)
+            if now > after
+            else "%s is not valid for another %d s" % (path, before - now)
+        )
+    try:
+        if isinstance(key, bytes) != (name == _ECDSA):
+            raise ValueError("the key in %s is of another kind" % path)
+        if name == _ECDSA:
+            signature = x509.ecdsa_signature(signature)
+        elif len(signature) != len(key[0]):
+            raise ValueError("it has %d bytes, the key %d" % (len(signature), len(key[0])))
+    except ValueError as error:
+        raise errors.SignatureError("%s of the job cannot be right: %s" % (name, error))
+    note = "the clock is not set: the dates of %s were not judged" % certificate
+    return key, signature, note if now is None else ""
+
+
+def _signature(file):
+    """Return the name of the one signature in files[0] of a job, and its bytes."""
+    names = [name for name in file if name.startswith("sig-")]
+    if len(names) != 1:
+        raise errors.JobError(
+            "the job has %d signatures; a raw image needs one, %s or %s"
+            % (len(names), _ECDSA, _RSA)
+        )
+    name = names[0]
+    if name.startswith("sig-sha1-"):
+        raise errors.JobError("%s is refused: SHA-1 can be forged; sign with SHA-256" % name)
+    if name not in (_ECDSA, _RSA):
+        raise errors.JobError("%s is not a signature that this board can verify" % name)
+    text = file[name]
+    try:
+        signature = a2b_base64(text.encode())
+        if signature and b2a_base64(signature).strip() == text.encode():
+            return name, signature
+    except (AttributeError, ValueError):
+        pass
+    raise errors.JobError("%s is not base64" % name)
+
+
+def _name(file):
+    """Return the last part of `certfile` in files[0] of a job: a name that stays in its folder."""
+    path = file.get("certfile")
+    name = path.split("/")[-1] if isinstance(path, str) else ""
+    if not 1 <= len(name) <= _MAX_NAME or name in (".", ".."):
+        raise errors.JobError("certfile does not name a certificate")
+    if not all(" " < c <= "~" and c != "\\" for c in name):
+        raise errors.JobError("certfile holds what no name of a certificate may hold")
+    return name

@@ -1,0 +1,42 @@
+"""Files of the application that hide modules frozen into the firmware beside it.
+
+MicroPython looks into the application's directory first, so a module left over there is used in
+place of a newer frozen one. `fleet pack` says it where it can be seen, and signs the names of the
+frozen modules into the package (manifest, component key 64), for what only shows on a board.
+"""
+
+import os
+
+from . import package
+from .pair import FIRMWARE
+from .settings import absolute
+
+_COMPONENTS = 7
+_KIND = 1
+_FROZEN = 64
+
+
+def find(records, directory):
+    """Return the names of modules (list of str) that lie in `directory` and in the firmware.
+
+    records: of a slot's trailer, verified; directory: "" for a flat board.
+    """
+    frozen = []
+    for record in package.split(records):
+        manifest = package.loads(package.loads(record[8:]).value[2])
+        for component in manifest[_COMPONENTS]:
+            if component[_KIND] == FIRMWARE:
+                frozen = component.get(_FROZEN, [])
+                break
+        else:
+            continue
+        break
+    if not isinstance(frozen, list):
+        return []
+    found = []
+    for name in os.listdir(absolute(directory)):
+        stem, _, form = name.rpartition(".")
+        module = stem if form in ("py", "mpy") else name
+        if module in frozen:
+            found.append(module)
+    return sorted(found)

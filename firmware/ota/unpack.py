@@ -1,0 +1,129 @@
+"""A directory filled from an archive while it streams. Loaded when needed, then forgotten."""
+
+import os
+from hashlib import sha256
+
+from . import archive, errors, ustar
+from .compat import const
+from .directory import free
+from .settings import absolute
+
+_EXISTS = const(17)
+_NO_SPACE = const(28)
+
+
+class Unpacking:
+    """A directory that is filled, to be used as a `fill.Fill`: its bytes must come in order.
+
+    name: of a directory that does not exist; component: of the manifest; buf: scratch, 4096 bytes.
+    """
+
+    group = 0
+    in_order = True
+
+    def __init__(self, name, component, buf):
+        self._base = absolute(name) + "/"
+        self._component = component
+        self._reader = archive.Reader(component.length, self, memoryview(buf)[: ustar.BLOCK])
+        self._hash = sha256()
+        self._listing = None
+        self._file = None
+        self._at = 0
+
+    def begin(self, written, _same):
+        """Start. written: bytes that are here: all of them, or none count. Raises FilesystemError.
+
+        An archive is begun anew after a power cut: a SHA-256 in the middle cannot be kept.
+        """
+        if written >= self._component.length:
+            self._at = self._component.length
+            return
+        try:
+            os.mkdir(self._base[:-1])
+            self._listing = open(self._base + ustar.LISTING, "w")
+        except OSError as error:
+            raise self._refused(error)
+
+    def write(self, offset, data):
+        """Take the bytes at `offset`, the first that have not come. Raises as `archive.Reader`.
+
+        Also FilesystemError, and ImageError when the whole archive is another than the manifest's.
+        """
+        if offset < self._at:
+            data = data[self._at - offset :]
+        if not len(data):
+            return
+        self._hash.update(data)
+        self._at += len(data)
+        try:
+            self._reader.feed(data)
+            if self._at == self._component.length:
+                self._end()
+        except OSError as error:
+            raise self._refused(error)
+
+    def work(self, _here):
+        """Nothing is done ahead."""
+        return False
+
+    def safe(self, here):
+        """Return how many of the first `here` bytes would survive a power cut: all, or none."""
+        return here if self._listing is None else 0
+
+    def finish(self):
+        """Nothing is left to write."""
+
+    def abandon(self):
+        """Close what is open; what lies there is removed before the directory is used again."""
+        for file in (self._file, self._listing):
+            if file is not None:
+                try:
+                    file.close()
+                except OSError:
+                    pass  # nothing of it is wanted
+
+    # -- what archive.Reader finds ----------------------------------------------------------
+
+    def folder(self, path):
+        """Make a directory. The archive's order alone does not tell a file of the same name."""
+        try:
+            os.mkdir(self._base + path[:-1])
+        except OSError as error:
+            if error.args[0] != _EXISTS:
+                raise
+            raise errors.ArchiveError("%s is a file, too" % path)
+        self._list(path)
+
+    def file(self, path, _size):
+        """Begin a file."""
+        self._file = open(self._base + path, "wb")
+        self._list(path)
+
+    def content(self, data):
+        """Go on with it."""
+        if self._file.write(data) != len(data):
+            raise OSError(_NO_SPACE)
+
+    def close(self):
+        """End it."""
+        self._file.close()
+        self._file = None
+
+    def _list(self, path):
+        self._listing.write(path + "\n")
+
+    def _end(self):
+        self._reader.finish()
+        if self._hash.digest() != self._component.sha256:
+            raise errors.ImageError("the archive is not the one that the manifest names")
+        self._listing.close()
+        self._listing = None
+
+    def _refused(self, error):
+        if error.args[0] == _NO_SPACE:
+            error = "it is full"
+        return errors.FilesystemError(
+            "the file system would not take %s: %s; %d of %d bytes of the archive were written, "
+            "%d bytes are free"
+            % (self._base + self._reader.path, error, self._at, self._component.length, free())
+        )

@@ -1,0 +1,47 @@
+"""What a header of an application archive is, and which paths there may be. Pure.
+
+Rules
+- A header says path and size; all else is fixed, zero or blank (POSIX ustar).
+- A path has 1 to 100 characters of printable ASCII, no backslash; it is relative, without empty,
+  "." or ".." parts. A directory's ends with "/".
+"""
+
+from . import errors
+from .compat import const
+
+BLOCK = const(512)
+PATH = const(100)
+FILE = const(0x30)
+FOLDER = const(0x35)
+# The directory's own list of its files; no archive brings it.
+LISTING = ".files"
+
+ZEROS = bytes(BLOCK)
+# Never in an application: what starts the board, and whose it is.
+_RESERVED = ("boot.py", "boot.mpy", "etc", LISTING)
+
+
+def check_path(path):
+    """Raise ArchiveError unless `path` may be in an archive."""
+    parts = (path[:-1] if path.endswith("/") else path).split("/")
+    for part in parts:
+        if part in ("", ".", ".."):
+            raise errors.ArchiveError("the path %r leads out of its directory" % path)
+    if parts[0].lower() in _RESERVED:
+        raise errors.ArchiveError("%s must not be in an application" % path)
+
+
+def write_header(out, path, size):
+    """Write the header of a file or directory into `out` (512 bytes). size: bytes."""
+    name = path.encode()
+    out[:] = ZEROS
+    out[: len(name)] = name
+    for at in (100, 108, 116):  # mode, owner, group
+        out[at : at + 7] = b"0000000"
+    out[124:135] = b"%011o" % size
+    out[136:147] = b"00000000000"
+    out[148:156] = b"        "
+    out[156] = FOLDER if path.endswith("/") else FILE
+    out[257:262] = b"ustar"
+    out[263:265] = b"00"
+    out[148:155] = b"%06o\x00" % sum(out)

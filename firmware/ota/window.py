@@ -1,0 +1,112 @@
+"""Which blocks of a file are here, and which to ask for next. Pure."""
+
+from . import errors
+
+# AWS sends at most this much data for one request (bytes).
+MAX_REQUEST = 131072
+_BLOCK_SIZES = (256, 512, 1024, 2048, 4096, 8192, 16384)
+
+
+class Window:
+    """The blocks of one file.
+
+    file_size, block_size in bytes; size: blocks per request; first: the first block wanted
+    (everything before it is here already); group: no request reaches over a multiple of so many
+    blocks, counted from block `origin`; 0 for any. Raises SettingsError for an unusable size.
+    """
+
+    def __init__(self, file_size, block_size, size, first=0, group=0, origin=0):
+        if block_size not in _BLOCK_SIZES:
+            raise errors.SettingsError("block_size must be a power of two from 256 to 16384")
+        if not 1 <= size <= 32 or size * block_size > MAX_REQUEST:
+            raise errors.SettingsError("window must be 1 to 32 blocks and at most 128 KB")
+        self.block_size = block_size
+        self.blocks = (file_size + block_size - 1) // block_size
+        self._last_size = file_size - (self.blocks - 1) * block_size
+        self._size = size
+        self._group = group
+        self._origin = origin
+        self.first = first
+        self._asked = 0
+        self._here = 0  # bit i: block first + i is here
+
+    @property
+    def complete(self):
+        """Whether no block is missing."""
+        return self.first >= self.blocks
+
+    @property
+    def received(self):
+        """How many blocks are here."""
+        count = self.first
+        here = self._here
+        while here:
+            count += here & 1
+            here >>= 1
+        return count
+
+    def missing(self):
+        """Return the window's bitmap: bit i set when block `first + i` is wanted."""
+        width = min(self._size, self.blocks - self.first)
+        if self._group:
+            width = min(width, self._group - (self.first - self._origin) % self._group)
+        return ~self._here & ((1 << width) - 1)
+
+    def bitmap(self):
+        """Return `missing` as streams want it, low bits first (bytearray), and how many are set."""
+        missing = self.missing()
+        count = bin(missing).count("1")
+        bits = bytearray()
+        while missing:
+            bits.append(missing & 0xFF)
+            missing >>= 8
+        return bits, count
+
+    def ask(self):
+        """Count all that is missing as asked for now. Returns the window."""
+        self._asked = bin(self.missing()).count("1")
+        return self
+
+    def idle(self, lost):
+        """Whether everything asked for has come, or was dropped, so that more can be asked for.
+
+        lost: how many blocks were dropped. What is still on its way is not asked for again, or a
+        queue that is too short would be filled with ever more of the same.
+        """
+        return self._asked <= lost
+
+    def length_of(self, index):
+        """Return how many bytes block `index` has. Raises BlockRangeError."""
+        if not 0 <= index < self.blocks:
+            raise errors.BlockRangeError(
+                "block %d is not in a file of %d blocks" % (index, self.blocks)
+            )
+        return self.block_size if index < self.blocks - 1 else self._last_size
+
+    def takes(self, index, size):
+        """Say whether block `index` is wanted. Raises BlockRangeError if it is not of this file.
+
+        size: bytes of it.
+        """
+        expected = self.length_of(index)
+        if not self.wants(index):
+            return False
+        if size != expected:
+            raise errors.BlockRangeError(
+                "block %d has %d bytes instead of %d" % (index, size, expected)
+            )
+        return True
+
+    def wants(self, index):
+        """Say whether block `index` is missing and within the window."""
+        if not self.first <= index < self.first + self._size:
+            return False
+        return bool(self.missing() >> (index - self.first) & 1)
+
+    def mark(self, index):
+        """Note that block `index`, which the window wants, is here; moves the window on."""
+        self._asked = max(0, self._asked - 1)
+        self._here |= 1 << (index - self.first)
+        while self._here & 1:
+            self._here >>= 1
+            self.first += 1
