@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 import sys
+from dataclasses import asdict
 from pathlib import Path
 
 import click
 from rich.console import Console
 
-from bench import report
+from bench import p256, report
 from bench.run import TYPICAL, FlashTimes, Measurement, bench, medians, to_json
 from demo.children import StartError
 from fleet.errors import FleetError
@@ -29,7 +30,8 @@ def main(
 ) -> None:
     """Compare the agent's download with plain ones, on one board, in one run.
 
-    A real board's idle slot is overwritten, once per download; what runs stays.
+    Without a real board also the verification of a signature, on each MicroPython here. A real
+    board's idle slot is overwritten, once per download; what runs stays.
     """
     try:
         wanted = [int(delay) for delay in delays.split(",")]
@@ -38,7 +40,10 @@ def main(
     console = Console()
     parts: dict[FlashTimes, list[Measurement]] = {}
     saved = []
+    verifications: list[p256.Verification] = []
     try:
+        if port is None:
+            verifications = p256.measure_all(console.print)
         for flash in [FlashTimes()] if port else [FlashTimes(), TYPICAL]:
             found: list[Measurement] = []
             with bench(CACHE / "bench", size=size, port=port, host=host, flash=flash) as running:
@@ -54,8 +59,11 @@ def main(
         sys.exit(2)
     for flash, some in parts.items():
         console.print(report.table(some, flash))
+    if verifications:
+        console.print(p256.table(verifications))
     out.mkdir(parents=True, exist_ok=True)
-    (out / "results.json").write_text(json.dumps(saved, indent=1) + "\n")
+    results = {"downloads": saved, "verifications": [asdict(one) for one in verifications]}
+    (out / "results.json").write_text(json.dumps(results, indent=1) + "\n")
     report.plot(parts, out / "performance.svg")
     console.print(f"{out / 'results.json'}, {out / 'performance.svg'}")
 

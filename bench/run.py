@@ -12,14 +12,18 @@ from typing import Any
 
 from bench import servers
 from bench.delay import DelayedPort
+from board import running
 from board.cable import Cable
+from board.files import compile_module
 from demo.stack import Stack
+from fleet import image as images
 from fleet.errors import FleetError
 from sim import image
 
 THING = "bench"
 _LOOPBACK = "127.0.0.1"
 SOURCE = Path(__file__).parent / "on_board" / "downloads.py"
+MODULE = "bench_downloads"  # its name on the board
 RAW, HTTP, ONE = "bare socket", "HTTP updater", "agent, one block per request"
 DEFAULT, WIDE = "agent", "agent, 64 KB writes"
 KINDS = (RAW, HTTP, ONE, DEFAULT, WIDE)
@@ -98,12 +102,12 @@ class Bench:
         self._listen = _LOOPBACK if host == _LOOPBACK else "0.0.0.0"  # noqa: S104
         self._packages = 0
         self.size = size
-        cable.execute(SOURCE.read_text(encoding="utf-8"))
+        capacity = self._call("slot")["capacity"]
+        if size > capacity:
+            raise BenchError(f"{size} bytes do not fit a slot of {capacity}")
         if flash != FlashTimes():
             self._call("slow_flash", flash.erase, flash.erase_64k, flash.program)
         self.board = Board(**self._call("prepare", stack.config.public_key.read_text()))
-        if size > self.board.capacity:
-            raise BenchError(f"{size} bytes do not fit a slot of {self.board.capacity}")
 
     @property
     def kinds(self) -> list[str]:
@@ -127,10 +131,7 @@ class Bench:
         self._call("clean_up")
 
     def _call(self, function: str, *arguments: object) -> dict[str, Any]:
-        """Call a function of on_board/downloads.py; returns what it tells."""
-        said = self._cable.execute(f"{function}({', '.join(map(repr, arguments))})", PATIENCE_S)
-        result: dict[str, Any] = json.loads(said.strip().splitlines()[-1])
-        return result
+        return _call(self._cable, function, *arguments)
 
     def _plain(
         self,
@@ -186,26 +187,51 @@ def bench(
 
     folder: emptied first; size: bytes of the image, a multiple of 16; host: this machine's address
     as a real board sees it; flash: times of the simulated board's.
-    Raises BenchError, StartError, NativeMissing, PortError, CableError.
+    A real board must be able to take updates; what ran there is stopped, and started again by a
+    soft reset. Raises BenchError, UnfitError, PendingError, StartError, NativeMissing, CableError.
     """
     if port and not host:
         raise BenchError("say where the board reaches this machine: HOST=address")
     if size % 16:
         raise BenchError("the size must be a multiple of 16 bytes")
-    with Stack(folder) as stack:
-        if port is None:
+    if port is None:
+        with Stack(folder) as stack:
             board = stack.board(THING, application={"/main.py": b""})
             board.start()
             board.wait_console(">>> ")
-            port = "socket://{}:{}".format(*board.console)
-        else:
-            flash = FlashTimes()
-        with Cable(port) as cable:
-            found = Bench(stack, cable, size, host or _LOOPBACK, flash)
-            try:
-                yield found
-            finally:
-                found.clean_up()
+            with Cable("socket://{}:{}".format(*board.console)) as cable, _module(cable):
+                yield from _prepared(Bench(stack, cable, size, _LOOPBACK, flash))
+        return
+    with Cable(port) as cable:
+        ran = cable.interrupt()
+        try:
+            running.check(running.look(cable))
+            cable.bare_reset()  # which frees the memory of a stopped main.py
+            with _module(cable):
+                chip = images.chip_name(_call(cable, "slot")["chip"])
+                with Stack(folder, init=("--chip", chip)) as stack:
+                    yield from _prepared(Bench(stack, cable, size, host or "", FlashTimes()))
+        finally:
+            if ran:
+                cable.soft_reset()
+
+
+def _prepared(found: Bench) -> Iterator[Bench]:
+    try:
+        yield found
+    finally:
+        found.clean_up()
+
+
+def _module(cable: Cable) -> contextlib.AbstractContextManager[None]:
+    return cable.module(MODULE, compile_module(SOURCE))
+
+
+def _call(cable: Cable, function: str, *arguments: object) -> dict[str, Any]:
+    """Call a function of on_board/downloads.py; returns what it tells."""
+    call = f"{MODULE}.{function}({', '.join(map(repr, arguments))})"
+    result: dict[str, Any] = json.loads(cable.execute(call, PATIENCE_S).strip().splitlines()[-1])
+    return result
 
 
 def medians(found: list[Measurement]) -> list[Measurement]:

@@ -4,7 +4,7 @@ import sys
 
 import click
 
-from board import deploy, flash, look, mip
+from board import deploy, flash, look, mip, own_key
 from fleet.errors import FleetError
 
 
@@ -28,6 +28,7 @@ def main() -> None:
 for command in (
     flash.command,
     deploy.command,
+    own_key.command,
     look.status,
     look.logs,
     look.repl,

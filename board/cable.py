@@ -13,9 +13,10 @@ with Cable("/dev/ttyUSB0") as cable:
 import ast
 import contextlib
 import hashlib
+import re
 import time
 from base64 import b64encode
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from types import TracebackType
 from typing import Any
 
@@ -27,6 +28,7 @@ from board.port import BAUD, CableError, PortError, open_quietly
 TEMPORARY = ".new"  # ends the name of a file until all of it is there
 
 _CTRL_A, _CTRL_B, _CTRL_C, _CTRL_D = b"\x01", b"\x02", b"\x03", b"\x04"
+_END_OF_LINE = re.compile(rb"\r?\n|\x04")  # Ctrl-D ends what code prints (raw REPL)
 _PROMPT = b">>> "
 _FRIENDLY = b"for more information.\r\n" + _PROMPT  # the end of the banner that Ctrl-B brings
 _RAW = b"raw REPL; CTRL-B to exit\r\n"
@@ -78,6 +80,21 @@ for path in %r:
     os.remove(path)
 """
 
+_IMPORT = """
+import sys
+sys.path.insert(0, "/")
+try:
+    import %s
+finally:
+    sys.path.pop(0)
+"""
+
+_FORGET = """
+import os, sys
+os.remove("/%s.mpy")
+sys.modules.pop(%r, None)
+"""
+
 
 class NoAnswer(CableError):
     """The board is silent: no prompt after Ctrl-C, no end of an answer, not the awaited line."""
@@ -96,7 +113,7 @@ class NotWritten(CableError):
 
 
 class Cable:
-    """The console of one board. port: serial device, socket://HOST:PORT or rfc2217://HOST:PORT.
+    """The console of one board. port: as `board.port.open_quietly` takes it.
 
     Opens the port, with DTR and RTS off, and types nothing. Raises PortError. Every method raises
     PortError when the connection is lost; a chip whose console is its own USB loses it with every
@@ -143,15 +160,15 @@ class Cable:
             heard, self._heard = self._heard, b""
             return heard
         deadline = time.monotonic() + timeout
+        said = b""
         with self._connected():
-            while not self._serial.in_waiting:
-                if time.monotonic() >= deadline:
-                    return b""
+            while True:
+                # Of a socket pyserial sees one byte at a time.
+                while len(said) < _AT_ONCE and (waiting := self._serial.in_waiting):
+                    said += self._serial.read(waiting)
+                if said or time.monotonic() >= deadline:
+                    return said
                 time.sleep(_POLL_S)
-            said = b""
-            while len(said) < _AT_ONCE and (waiting := self._serial.in_waiting):
-                said += self._serial.read(waiting)  # of a socket pyserial sees one byte at a time
-            return said
 
     def read_line(self, timeout: float) -> str | None:
         """Return the next line, without its end; None when none is complete in `timeout` seconds.
@@ -209,6 +226,36 @@ class Cable:
             raise Raised(error.decode(errors="replace"))
         return bytes(out).decode(errors="replace").replace("\r\n", "\n")
 
+    def serve(self, code: str, answer: Callable[[str], bytes | None], timeout: float = 60) -> None:
+        """Run code on the board that asks for bytes on the way.
+
+        answer(line): called with every line that the board prints; the bytes it returns are sent,
+        None ends the conversation, wherever the board is then. timeout: seconds of silence after
+        which NoAnswer is raised. Raises Raised with the board's traceback.
+        """
+        self._enter_raw()
+        with self._connected():
+            self._transport.exec_raw_no_follow(code)
+        self._transport.in_raw_repl = False
+        heard = b""
+        while more := self.read(timeout):
+            heard += more
+            while at := _END_OF_LINE.search(heard):
+                line, heard = heard[: at.start()], heard[at.end() :]
+                reply = answer(line.decode(errors="replace"))
+                if at[0] == _CTRL_D:
+                    error = heard
+                    if _CTRL_D not in error:
+                        error += self._read_until(_CTRL_D, timeout)
+                    if error.strip(_CTRL_D + b">\r\n"):
+                        raise Raised(error.partition(_CTRL_D)[0].decode(errors="replace"))
+                    return
+                if reply is None:
+                    self._heard = heard
+                    return
+                self._type(reply)
+        raise NoAnswer(f"{self.port}: the board was silent for {timeout:g} s")
+
     def evaluate(self, expression: str, timeout: float = 10) -> Any:
         """Return the value of an expression on the board, a literal of Python. As `execute`."""
         return self.evaluate_output(f"print(repr({expression}))", timeout)
@@ -222,6 +269,21 @@ class Cable:
             raise NoAnswer(
                 f"{self.port}: {said.strip()[:200]!r} came instead of an answer"
             ) from error
+
+    @contextlib.contextmanager
+    def module(self, name: str, compiled: bytes) -> Iterator[None]:
+        """Let code use the module `name` for a while; compiled: its .mpy.
+
+        A chip hardly has the memory to compile more than a few lines beside a program. So it lies
+        in / as a file, which is removed at the end. Raises NotWritten, Raised.
+        """
+        self.put(f"/{name}.mpy", compiled)
+        try:
+            self.execute(_IMPORT % name)
+            yield
+        finally:
+            with contextlib.suppress(CableError):  # of a lost board nothing can be removed
+                self.execute(_FORGET % (name, name))
 
     def soft_reset(self, timeout: float = 10) -> None:
         """Restart MicroPython as Ctrl-D at the prompt does: boot.py and main.py run, no chip reset.

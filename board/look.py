@@ -11,7 +11,7 @@ from serial.tools.miniterm import Miniterm
 
 from board import running, writer
 from board.cable import Cable, Raised
-from board.port import PortError
+from board.port import PortError, resolve
 from fleet.errors import FleetError
 
 _STATUS = "import ota\nota.status()"
@@ -154,6 +154,7 @@ def _refuse_if_pending(cable: Cable) -> None:
 @click.option("--yes", is_flag=True, help="Do not ask.")
 def erase(port: str, yes: bool) -> None:
     """Erase the whole flash of the board at PORT, with esptool; `make flash` makes it one again."""
+    port = resolve(port)
     if not yes:
         click.confirm(
             f"Erase everything on the board at {port}: MicroPython, files, settings, certificates, "

@@ -22,8 +22,9 @@ SOURCES = ROOT / NAME
 
 
 def modules() -> list[str]:
-    """Return the agent's modules and link, paths below firmware/: all but the demo's main.py."""
-    return ["link.py", *sorted(f"ota/{source.name}" for source in (FIRMWARE / "ota").glob("*.py"))]
+    """Return the agent's modules, link and reserve: paths below firmware/, all but main.py."""
+    agent = sorted(f"ota/{source.name}" for source in (FIRMWARE / "ota").glob("*.py"))
+    return ["link.py", "reserve.py", *agent]
 
 
 def listing(paths: list[str], folder: str = "") -> dict[str, Any]:
@@ -57,7 +58,7 @@ def build(folder: Path) -> list[str]:
     for source in modules():
         path = source[:-3] + ".mpy"
         (folder / path).parent.mkdir(parents=True, exist_ok=True)
-        (folder / path).write_bytes(compile_module(FIRMWARE / source))
+        (folder / path).write_bytes(compile_module(FIRMWARE / source, smallest=True))
         paths.append(path)
     (folder / NAME).write_text(text(listing(paths)), encoding="utf-8")
     return paths

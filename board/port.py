@@ -2,9 +2,11 @@
 
 import errno
 import os
+import re
 from typing import Any
 
 import serial
+from serial import rfc2217
 from serial.tools import list_ports
 
 from fleet.errors import FleetError
@@ -14,6 +16,8 @@ _TIMEOUT_S = 10  # of one read or write
 # MicroPython on the USB of an S2 or S3 may drop output without DTR, and no reset hangs on it there.
 # Espressif's vendor id: from 0x4000 on programs, before it bridges, whose DTR and RTS do reset.
 _ESPRESSIF, _PROGRAMS = 0x303A, 0x4000
+# mpremote's short names: u0 is /dev/ttyUSB0.
+_SHORT = {"a": "/dev/ttyACM", "u": "/dev/ttyUSB", "c": "COM"}
 
 
 class CableError(FleetError):
@@ -24,12 +28,62 @@ class PortError(CableError):
     """The port cannot be opened, or the connection was lost."""
 
 
+class _Remote(rfc2217.Serial):  # type: ignore[misc]
+    """A port of an RFC 2217 server, which has DTR and RTS in hand.
+
+    Nothing is said of the two: esptool's server takes "RTS off" for the wish to reset the board.
+    """
+
+    @property
+    def in_waiting(self) -> int:
+        """Return how many bytes can be read. Raises SerialException when the connection is lost."""
+        waiting: int = super().in_waiting
+        if not waiting and not (self._thread and self._thread.is_alive()):
+            raise serial.SerialException("the server hung up")
+        return waiting
+
+    def _update_dtr_state(self) -> None:
+        pass
+
+    def _update_rts_state(self) -> None:
+        pass
+
+
+def resolve(port: str) -> str:
+    """Return the port that one of mpremote's short names stands for; any other name as it is.
+
+    a0, u0, c0 and so on, id:SERIAL_NUMBER, and auto: the one USB serial port, never the first of
+    several, since some commands erase what they find. Raises PortError.
+    """
+    short = re.fullmatch(r"([auc])(\d+)", port)
+    if short:
+        return _SHORT[short[1]] + short[2]
+    if port == "auto":
+        found = sorted(info.device for info in list_ports.comports() if info.vid is not None)
+    elif port.startswith("id:"):
+        infos = list_ports.comports()
+        found = sorted(info.device for info in infos if info.serial_number == port[3:])
+    else:
+        return port
+    if len(found) != 1:
+        there = ", ".join(found) or f"no such port. Serial ports here: {_serial_ports()}"
+        raise PortError(f"{port} must stand for one USB serial port, and there is {there}")
+    return str(found[0])
+
+
 def open_quietly(port: str, baud: int = BAUD) -> Any:
     """Return a port, pyserial's object, open with DTR and RTS off, which resets no board.
 
-    port: serial device, socket://HOST:PORT or rfc2217://HOST:PORT. Raises PortError.
+    port: serial device, socket://HOST:PORT, rfc2217://HOST:PORT, or a short name (`resolve`).
+    Raises PortError.
     """
+    port = resolve(port)
     try:
+        if port.lower().startswith("rfc2217://"):
+            opened = _Remote(baudrate=baud, timeout=_TIMEOUT_S)  # a write waits 5 s
+            opened.port = port
+            opened.open()
+            return opened
         opened = serial.serial_for_url(
             port,
             do_not_open=True,
@@ -76,6 +130,11 @@ def _complaint(port: str, error: Exception) -> str:
     if code in (errno.EBUSY, errno.EAGAIN):
         return f"{port} is in use; close the other program"
     if code == errno.ENOENT:
-        names = ", ".join(info.device for info in list_ports.comports()) or "none"
-        return f"{port} does not exist. Serial ports here: {names}"
+        return f"{port} does not exist. Serial ports here: {_serial_ports()}"
+    if "does not seem to support RFC2217" in str(error):
+        return f"{port}: what answers there is no RFC 2217 server; is it socket://?"
     return f"cannot open {port}: {error}"
+
+
+def _serial_ports() -> str:
+    return ", ".join(info.device for info in list_ports.comports()) or "none"

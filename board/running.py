@@ -14,7 +14,7 @@ FILE_SYSTEMS = ("vfs", "ffat")  # the labels MicroPython looks for (ports/esp32,
 
 # The note that boot.py and the agent leave of a test: OTA1 STAGE DEADLINE MOMENT, in ticks_ms.
 _LOOK = """
-import sys, time, os
+import hashlib, sys, time, os
 from esp32 import Partition
 from machine import RTC
 def _look():
@@ -24,6 +24,10 @@ def _look():
             record = bytearray(32)
             part.readblocks(sector, record)
             records.append(bytes(record))
+    running = Partition(Partition.RUNNING)
+    trailer = bytearray(4096)
+    running.readblocks(running.info()[3] // 4096 - 1, trailer)
+    whole = hashlib.sha256(memoryview(trailer)[:4064]).digest() == trailer[4064:]
     left = None
     note = bytes(RTC().memory()).split(b" ")
     if len(note) == 4 and note[0] == b"OTA1":
@@ -38,7 +42,8 @@ def _look():
     return {
         "version": tuple(sys.implementation[1][:3]),
         "table": [p.info() for t in (0, 1) for p in Partition.find(t)],
-        "running": Partition(Partition.RUNNING).info()[4],
+        "running": running.info()[4],
+        "directory": bytes(trailer[4056:4064]).rstrip(b"\0") if whole else b"",
         "records": records,
         "left_ms": left,
         "free": disk and disk[0] * disk[3],
@@ -61,7 +66,8 @@ class Running:
 
     `version`: of MicroPython; `table`: the partitions it sees, from 1.26 on with a vfs that may not
     stand in flash; `slot`: label of the one that runs; `records`: otadata; `left_s`: seconds until
-    the test ends, None where no test is noted; `free`: bytes of its file system, None without one.
+    the test ends, None where no test is noted; `free`: bytes of its file system, None without one;
+    `encrypted`: flash encryption is on; `directory`: the application's, "" where it lies flat.
     """
 
     version: tuple[int, ...]
@@ -70,6 +76,8 @@ class Running:
     records: tuple[otadata.Record | None, ...]
     left_s: int | None
     free: int | None
+    encrypted: bool = False
+    directory: str = ""
 
     @property
     def pending(self) -> bool:
@@ -108,18 +116,25 @@ def parse(said: dict[str, Any]) -> Running:
         tuple(otadata.parse(record) for record in said["records"]),
         None if said["left_ms"] is None else said["left_ms"] // 1000,
         said["free"],
+        any(row[5] for row in said["table"]),
+        said["directory"].decode("ascii", "replace"),
     )
 
 
 def check(board: Running) -> None:
     """Judge whether the board's files may be changed now. Pure.
 
-    Raises UnfitError without otadata, two OTA slots or a file system, or with MicroPython before
-    1.22; PendingError while an image is under test or about to be.
+    Raises UnfitError without otadata, two OTA slots or a file system, with MicroPython before 1.22,
+    or with flash encryption; PendingError while an image is under test or about to be.
     """
     release = ".".join(map(str, board.version))
     if board.version < OLDEST:
         raise UnfitError(f"the board runs MicroPython {release}; the agent needs 1.22 or newer")
+    if board.encrypted:
+        raise UnfitError(
+            "flash encryption is on: what an update writes in plain would not start, and "
+            "MicroPython's builds do not support it; update such a board with its own tools"
+        )
     lacks = []
     if not table.has_otadata(board.table):
         lacks.append("no otadata")

@@ -13,7 +13,7 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from board.download import Download
-from fleet import keys, package
+from fleet import frozen, keys, package
 from fleet.errors import FleetError
 
 _PEM_END = b"-----END PUBLIC KEY-----"
@@ -70,7 +70,9 @@ def sign(
     created: int,
 ) -> Signed:
     """Sign a record for the download's application. created: Unix seconds. Raises PackageError."""
-    content = package.firmware(download.application.data, download.chip.chip_id)
+    data = download.application.data
+    names = frozen.modules(frozen.names(data))
+    content = package.firmware(data, download.chip.chip_id, names)
     head = package.read_head(package.build([content], key, product, version, sequence, created))
     return Signed(package.trailer([head.record]), head)
 

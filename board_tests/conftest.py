@@ -1,16 +1,15 @@
 """Options and fixtures: one board, one broker and service per kind of connection, one report."""
 
-import json
-import os
+import contextlib
 import socket
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import pytest
 
+from board_tests import kept
 from board_tests import world as worlds
 from board_tests.device import Device, opened
 from board_tests.report import Report
@@ -105,20 +104,24 @@ def report(pytestconfig: pytest.Config) -> Report:
 def device(options: Options, report: Report) -> Iterator[Device]:
     """The board, put back as it was when all is over.
 
-    What it held before is written to a file first, so that an aborted run loses nothing.
+    What it held before is written to a file first, so that a run that is killed loses nothing. That
+    file lies apart from the report, which is made to be handed on.
     """
     with opened(options.port, options.folder / "console.log") as found:
+        kept.check(found)
         report.facts = found.facts()
-        kept = found.save()
-        backup = options.folder / f"before-{int(time.time())}.json"
-        descriptor = os.open(backup, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        with os.fdopen(descriptor, "w") as file:  # it may hold the board's private key
-            json.dump(kept, file, default=_as_hex)
+        before = kept.save(found)
+        folder = options.folder.with_name(options.folder.name + "-before")
+        folder.mkdir(mode=0o700, exist_ok=True)
+        backup = folder / f"{int(time.time())}.json"
+        before.write(backup)
         try:
             yield found
         finally:
-            found.restore(kept)
+            kept.restore(found, before)
             backup.unlink()
+            with contextlib.suppress(OSError):  # of another board whose run was killed
+                folder.rmdir()
 
 
 @pytest.fixture(scope="session")
@@ -129,9 +132,3 @@ def own(device: Device, options: Options, report: Report) -> bytes:
     data, per_second = worlds.own_image(device, options)
     report.measured["raw TCP KB/s, flash read included"] = round(per_second / 1024, 1)
     return data
-
-
-def _as_hex(value: Any) -> str:
-    if isinstance(value, bytes):
-        return value.hex()
-    raise TypeError(type(value).__name__)

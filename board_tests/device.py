@@ -1,7 +1,7 @@
-"""The board under test: what is on it, how it is prepared, how it is put back.
+"""The board under test: what it says, what it is asked, and what its flash holds.
 
-Nothing here knows what is behind the port. The port is opened once; while an image is pending the
-board is only listened to, for interrupting it could end the test.
+Nothing here knows what is behind the port. The port is opened once; while an image is under test
+the board is only listened to, for interrupting it could end the test.
 """
 
 import ast
@@ -14,29 +14,22 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from board import files
+from board import files, otadata
 from board.cable import Cable
+from fleet.errors import FleetError
 
-_APPLICATION = Path(__file__).with_name("application")
-_SETTINGS = "/etc/settings.json"
-# Everything the tests put on a board or change there.
-TOUCHED = (
-    "/app.mpy",
-    "/selftest.mpy",
-    "/behaviour.mpy",
-    "/etc/board_test.json",
-    _SETTINGS,
-    "/etc/trusted_keys.pem",
-    "/etc/ca.pem",
-    "/etc/client.pem",
-    "/etc/client.key",
-)
-_BLOBS = ("journal", "history")
+READY = "State: Ready"  # main.py's, once a second: no update, no test
 _MARK = "board-test "
+# boot.py's, at every start of an image that is not accepted yet.
+_UNDER_TEST = re.compile(r"boot: image under test\D*(\d+) s")
+# From the watchdog's bite until nothing of the image under test runs any more.
+_AFTER_DEADLINE_S = 10
+# Before its first write after a start littlefs looks for free blocks, through everything it holds:
+# nothing on most boards, three quarters of a minute where each read of flash takes 30 ms.
+_SILENCE_S = 180
 
 _FACTS = """
 import sys, machine, binascii
@@ -86,21 +79,16 @@ print(_w.isconnected())
 """
 
 
-class DeviceError(Exception):
+class DeviceError(FleetError):
     """The board cannot be tested, or did not do in time what it should."""
 
 
-@dataclass(frozen=True)
-class Record:
-    """An otadata record: sequence number and state (esp_ota_img_states_t)."""
+class _PatientCable(Cable):
+    """A cable that bears long silence."""
 
-    sequence: int
-    state: int
-
-    @property
-    def slot(self) -> int:
-        """Index of the slot it names, of two."""
-        return (self.sequence - 1) % 2
+    def execute(self, code: str, timeout: float = _SILENCE_S) -> str:
+        """As the Cable's, but never less patient than `_SILENCE_S`."""
+        return super().execute(code, max(timeout, _SILENCE_S))
 
 
 class Device:
@@ -109,6 +97,8 @@ class Device:
     def __init__(self, cable: Cable, log: Path) -> None:
         self._cable = cable
         self._log = log.open("w", encoding="utf-8")
+        self._under_test_until = 0.0
+        self._stopped = False  # by `execute`: a prompt waits for what comes next, nothing is said
         self.said: list[str] = []
 
     def close(self) -> None:
@@ -124,7 +114,23 @@ class Device:
             self.said.append(line)
             self._log.write(line + "\n")
             self._log.flush()
+            begun = _UNDER_TEST.search(line)
+            if begun:
+                self._under_test_until = time.monotonic() + int(begun[1]) + _AFTER_DEADLINE_S
+            elif READY in line:
+                self._under_test_until = 0.0
             line = self._cable.read_line(0)
+
+    def _before_typing(self) -> None:
+        """Listen until no image is under test: it is accepted, or its deadline is over.
+
+        By what the board has printed; so nothing is typed into a test, whatever has gone wrong.
+        """
+        if not self._stopped:
+            self.listen(0)
+        while time.monotonic() < self._under_test_until:
+            self.listen()
+        self._stopped = True
 
     def wait_for(self, what: str, timeout: float, *, since: int = 0) -> int:
         """Listen until a line holds the pattern `what`. Returns its number. Raises DeviceError."""
@@ -153,8 +159,12 @@ class Device:
         found: dict[str, Any] = ast.literal_eval(self.execute(_FACTS))
         return found
 
-    def execute(self, code: str, timeout: float = 180) -> str:
-        """Run statements; the program stops first. timeout: seconds of silence."""
+    def execute(self, code: str, timeout: float = _SILENCE_S) -> str:
+        """Run statements; the program stops first. timeout: seconds of silence.
+
+        An image under test is heard out before.
+        """
+        self._before_typing()
         return self._cable.execute(code, timeout)
 
     def ask(self, prepare: str, expression: str) -> tuple[Any, int]:
@@ -168,32 +178,53 @@ class Device:
 
     def free_heap_of_a_bare_start(self) -> int:
         """Return the free heap (bytes) at a prompt before which only boot.py ran."""
+        self._before_typing()
         self._cable.bare_reset()
         return int(self.execute("import gc\ngc.collect()\nprint(gc.mem_free())"))
 
     def differing(self) -> list[str]:
         """Return the files of this checkout that the board has not, or has otherwise."""
-        wanted = {path: hashlib.sha256(data).digest() for path, data in _ours().items()}
+        wanted = {path: hashlib.sha256(data).digest() for path, data in files.application().items()}
+        self._before_typing()
         there = self._cable.hashes(list(wanted))
         return [path for path in wanted if there[path] != wanted[path]]
 
+    def records(self) -> list[otadata.Record | None]:
+        """Return otadata's two records, None for one that is blank or torn."""
+        return [otadata.parse(bytes.fromhex(text)) for text in self.facts()["otadata"]]
+
+    def read(self, path: str) -> bytes | None:
+        """Return a file's bytes, None when there is none."""
+        text = self.execute(
+            "import binascii\n"
+            f"try: _f = open({path!r}, 'rb')\nexcept OSError: _f = None\n"
+            "while _f:\n    _b = _f.read(384)\n    if not _b: break\n"
+            "    print(binascii.b2a_base64(_b).decode(), end='')\n"
+            "print(_f is None)"
+        )
+        *lines, missing = text.splitlines()
+        return None if missing == "True" else b"".join(base64.b64decode(line) for line in lines)
+
+    def working_directory(self) -> str:
+        """Return the directory that boot.py chose for the application."""
+        return self.execute("import os\nprint(os.getcwd())").strip()
+
     def put(self, path: str, data: bytes) -> None:
         """Write a file."""
+        self._before_typing()
         self._cable.put(path, data)
 
-    def install(self, settings: dict[str, bytes], images: list[tuple[int, str, str]]) -> None:
-        """Put the test application on the board, and these settings (path to bytes)."""
-        for source in sorted(_APPLICATION.glob("*.py")):
-            # Compiled: the compiler would leave the agent too little heap.
-            self.put(f"/{source.stem}.mpy", files.compile_module(source))
-        self.put("/etc/board_test.json", json.dumps(images).encode())
-        for path, data in settings.items():
-            self.put(path, data)
+    def go_on(self) -> None:
+        """Start main.py again without a reset of the chip: a test goes on with its time."""
+        self._cable.soft_reset(_SILENCE_S)
+        self._stopped = False
 
     def restart(self) -> int:
         """machine.reset(). Returns the number of the next line it prints."""
+        self._before_typing()
         since = len(self.said)
         self._cable.reset()
+        self._stopped = False
         return since
 
     # -- the image ----------------------------------------------------------------------------
@@ -219,92 +250,6 @@ class Device:
             raise DeviceError(f"the board sent {len(got)} of {size} bytes of its slot")
         return bytes(got), time.monotonic() - since
 
-    # -- before and after ---------------------------------------------------------------------
-
-    def save(self) -> dict[str, Any]:
-        """Return what `restore` needs."""
-        kept: dict[str, Any] = {path: self._file(path) for path in TOUCHED}
-        kept["slot"] = self.facts()["running"][4]
-        kept["nvs"] = {name: self._blob(name) for name in _BLOBS}
-        return kept
-
-    def restore(self, kept: dict[str, Any]) -> None:
-        """Put start slot, files and journal back as they were; the other slot is no package."""
-        if self.facts()["running"][4] != kept["slot"]:
-            self.boot_other()
-        for path in TOUCHED:
-            if kept[path] is None:
-                self.execute(f"import os\ntry: os.remove({path!r})\nexcept OSError: pass")
-            else:
-                self.put(path, kept[path])
-        self.forget(kept["nvs"])
-        self.execute(
-            "from esp32 import Partition\n"
-            "_p = Partition(Partition.RUNNING).get_next_update()\n"
-            "_p.ioctl(6, _p.info()[3] // 4096 - 1)\ndel _p"
-        )
-        self.restart()
-
-    def forget(self, blobs: dict[str, bytes | None] | None = None) -> None:
-        """Empty the agent's journal in NVS, or make it what it was."""
-        lines = ["from esp32 import NVS", "_n = NVS('ota')"]
-        for name in _BLOBS:
-            data = (blobs or {}).get(name)
-            if data is None:
-                lines.append(f"try: _n.erase_key({name!r})\nexcept OSError: pass")
-            else:
-                lines.append(f"_n.set_blob({name!r}, bytearray({data!r}))")
-        self.execute("\n".join([*lines, "_n.commit()", "del _n"]))
-
-    def boot_other(self) -> None:
-        """Boot the other slot by hand, and make it valid: no update, and no test."""
-        self.forget()
-        self.execute(
-            "from esp32 import Partition\nPartition(Partition.RUNNING).get_next_update().set_boot()"
-        )
-        since = self.restart()
-        self.wait_for("image under test", 120, since=since)
-        self.execute(
-            "import machine\nfrom esp32 import Partition\n"
-            "Partition.mark_app_valid_cancel_rollback()\n"
-            "machine.WDT(timeout=(1 << 30) - 1)"
-        )
-        self.restart()
-
-    def records(self) -> list[Record]:
-        """Return otadata's records that are not blank."""
-        found = []
-        for text in self.facts()["otadata"]:
-            data = bytes.fromhex(text)
-            sequence = int.from_bytes(data[:4], "little")
-            if sequence != 0xFFFFFFFF:
-                found.append(Record(sequence, int.from_bytes(data[24:28], "little")))
-        return found
-
-    def _file(self, path: str) -> bytes | None:
-        text = self.execute(
-            "import binascii\n"
-            f"try: _f = open({path!r}, 'rb')\nexcept OSError: _f = None\n"
-            "while _f:\n    _b = _f.read(384)\n    if not _b: break\n"
-            "    print(binascii.b2a_base64(_b).decode(), end='')\n"
-            "print(_f is None)"
-        )
-        *lines, missing = text.splitlines()
-        return None if missing == "True" else b"".join(base64.b64decode(line) for line in lines)
-
-    def _blob(self, name: str) -> bytes | None:
-        text = self.execute(
-            "from esp32 import NVS\n_b = bytearray(4000)\n"
-            f"try: print(repr(bytes(_b[:NVS('ota').get_blob({name!r}, _b)])))\n"
-            "except OSError: print(None)\ndel _b"
-        )
-        blob: bytes | None = ast.literal_eval(text.strip())
-        return blob
-
-
-def _ours() -> dict[str, bytes]:
-    return files.application()
-
 
 def _receive(server: socket.socket, got: bytearray, size: int) -> None:
     with contextlib.suppress(OSError):
@@ -321,7 +266,7 @@ def _receive(server: socket.socket, got: bytearray, size: int) -> None:
 @contextlib.contextmanager
 def opened(port: str, log: Path) -> Iterator[Device]:
     """Open the board at a port. Raises board.port.PortError."""
-    with Cable(port) as cable:
+    with _PatientCable(port) as cable:
         device = Device(cable, log)
         try:
             yield device

@@ -39,6 +39,12 @@ class Report:
             {"test": name, "outcome": outcome, "seconds": round(seconds, 2), "reason": reason}
         )
 
+    def weigh(self, heap: dict[str, int]) -> None:
+        """Note free heap (bytes) by the moment; a moment seen twice keeps the smaller value."""
+        found = self.measured.setdefault("heap", {})
+        for moment, free in heap.items():
+            found[moment] = min(free, found.get(moment, free))
+
     def write(self, folder: Path) -> None:
         """Write report.json and report.html."""
         (folder / "report.json").write_text(json.dumps(vars(self), indent=1, default=repr) + "\n")

@@ -4,10 +4,9 @@ import pytest
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa, utils
 
+from board import otadata
 from board_tests.device import Device
 from board_tests.report import Report
-
-_VALID = 2
 
 
 def test_it_has_otadata_and_two_slots_and_runs_from_one(device: Device, report: Report) -> None:
@@ -23,9 +22,10 @@ def test_its_python_is_new_enough(device: Device, report: Report) -> None:
 
 
 def test_otadata_says_that_the_running_slot_is_valid(device: Device, report: Report) -> None:
-    newest = max(device.records(), key=lambda record: record.sequence)
-    assert newest.slot == report.facts["running"][1] - 0x10
-    assert newest.state == _VALID
+    active = otadata.active(device.records())
+    assert active is not None
+    assert active.slot(2) == report.facts["running"][1] - 0x10
+    assert active.state == otadata.VALID
 
 
 def test_it_holds_the_agent_of_this_checkout(device: Device) -> None:
@@ -69,5 +69,5 @@ def test_rsa_opens_what_openssl_signed(device: Device, report: Report, bits: int
 
 def test_an_empty_heap_is_measured(device: Device, report: Report) -> None:
     free = device.free_heap_of_a_bare_start()
-    report.measured.setdefault("heap", {})["start"] = free
+    report.weigh({"start": free})
     assert free > 90_000, "too little heap for the agent beside Wi-Fi and TLS"

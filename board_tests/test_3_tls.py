@@ -16,18 +16,16 @@ from board_tests.world import World
 def world(device: Device, options: Options, own: bytes, report: Report) -> Iterator[World]:
     running = report.facts["running"]
     chip = int.from_bytes(own[12:14], "little")
-    folder = options.folder / "tls"
-    with worlds.started(folder, options, chip, running[3], tls=True) as stack:
+    with worlds.started(options, chip, running[3], tls=True) as stack:
         yield World.of(device, stack, own, options)
 
 
 def test_a_good_update_is_accepted_over_tls_with_a_client_certificate(
     world: World, report: Report
 ) -> None:
-    ended = world.update("tls")
+    ended = world.update("tls", task="heap")
     assert ended.status == "SUCCEEDED", ended.details
     assert world.device.facts()["running"][4] != world.start
     report.measured["MQTT over TLS"] = measured(ended, world)
-    heap = {f"{name}, TLS": value for name, value in ended.told["heap"].items()}
-    report.measured["heap"] = report.measured.get("heap", {}) | heap
+    report.weigh({f"{name}, TLS": value for name, value in ended.told["heap"].items()})
     world.go_back()

@@ -1,21 +1,26 @@
 """A board, a broker and a service: what every test of an update needs."""
 
+import contextlib
+import shutil
+import tempfile
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from board_tests import images
-from board_tests.device import Device, DeviceError, until
+from board import files
+from board_tests import images, kept
+from board_tests.device import READY, Device, DeviceError, until
 from demo.stack import Stack
 from fleet import image
 
 if TYPE_CHECKING:
     from board_tests.conftest import Options
 
+_APPLICATION = Path(__file__).with_name("application")
 THING = "board-test"
-READY = "State: Ready"
 # What the images do, and a good one for each test that needs one of its own.
-BEHAVIOURS = ("good", "self_test", "hang", "crash", "no_network", "interrupted", "tls")
+BEHAVIOURS = ("good", "self_test", "hang", "crash", "no_network", "interrupted", "tls", "both")
 _FIRST_SEQUENCE = 1_000_000  # above whatever this board was given; its journal is put back
 
 BOOT_S = 240  # from a reset to the first connection, on the slowest of boards
@@ -30,8 +35,6 @@ class Outcome:
     status: str
     details: dict[str, str]
     told: dict[str, Any]
-    since: int
-    """Number of the console's line at which the update began."""
 
 
 @dataclass
@@ -51,8 +54,8 @@ class World:
         world.start = device.facts()["running"][4]
         folder = stack.settings_folder(THING, wifi=(options.ssid, options.password))
         settings = {f"/etc/{file.name}": file.read_bytes() for file in folder.iterdir()}
-        device.forget()
-        device.install(settings, [world.listed(behaviour) for behaviour in BEHAVIOURS])
+        kept.set_journal(device)
+        install(device, settings, [world.listed(behaviour) for behaviour in BEHAVIOURS])
         world.restart()
         return world
 
@@ -70,46 +73,106 @@ class World:
         since = self.device.restart()
         self.device.wait_for(READY, BOOT_S, since=since)
 
-    def publish(self, behaviour: str) -> tuple[str, int]:
-        """Pack an image and publish it. Returns the job, and the console's line number."""
-        self._sequence += 1
-        file = self.stack.folder / f"{behaviour}.bin"
-        file.write_bytes(self.image(behaviour))
-        package = file.with_suffix(".ota")
-        version = f"{self._sequence}-{behaviour}"
-        numbers = ["--version", version, "--sequence", str(self._sequence)]
-        self.stack.fleet("pack", file.name, *numbers, "-o", package.name)
-        self.device.listen(0)
-        return self.stack.publish(package, THING), len(self.device.said)
+    def update(
+        self,
+        behaviour: str | None = None,
+        task: str = "times",
+        application: Mapping[str, bytes | None] | None = None,
+    ) -> Outcome:
+        """Send the board an update, wait until it has ended and the board is ready again.
 
-    def finish(self, job: str, since: int) -> Outcome:
-        """Listen until the job has ended and the board is ready again. Raises DeviceError."""
+        behaviour: of the image, None without one; task: "times", "heap" or "cut": what the test
+        application does beside it, see there; application: files beside the test application's in
+        the package, None for those that shall be missing; None without one. Raises DeviceError.
+        """
+        job, since = self._publish(behaviour, task, application)
         limit = TRANSFER_S + 2 * BOOT_S
         until(lambda: self.stack.finished(job, THING), self.device, limit, f"the end of {job}")
         execution = self.stack.execution(job, THING)
         self.device.wait_for(READY, BOOT_S, since=len(self.device.said))
-        told: dict[str, Any] = {}
-        for one in self.device.told(since):
-            told |= one
-        return Outcome(job, execution["status"], execution["statusDetails"], told, since)
+        told = merged(self.device.told(since))
+        return Outcome(job, execution["status"], execution["statusDetails"], told)
 
-    def update(self, behaviour: str) -> Outcome:
-        """Send the board an update and wait for its end."""
-        return self.finish(*self.publish(behaviour))
-
-    def blocks_received(self, job: str) -> tuple[int, int]:
-        """Return (blocks received, blocks in all) as the board last reported."""
-        said = self.stack.execution(job, THING)["statusDetails"].get("receive", "0/1")
-        received, _, total = said.partition("/")
-        return int(received), int(total)
+    def _publish(
+        self, behaviour: str | None, task: str, application: Mapping[str, bytes | None] | None
+    ) -> tuple[str, int]:
+        """Pack what is to be sent, and publish it. Returns the job, and the console's line."""
+        self._sequence += 1
+        version = f"{self._sequence}-{behaviour or 'application'}"
+        folder = self.stack.folder / version
+        folder.mkdir()
+        contents = []
+        if behaviour:
+            (folder / "image.bin").write_bytes(self.image(behaviour))
+            contents += ["--firmware", f"{version}/image.bin"]
+        if application is not None:
+            write_application(folder / "app", application)
+            contents += ["--app", f"{version}/app", "--no-agent"]
+        package = f"{version}/package.ota"
+        numbers = ["--version", version, "--sequence", str(self._sequence)]
+        self.stack.fleet("pack", *contents, *numbers, "-o", package)
+        self.device.listen(0)
+        since = len(self.device.said)
+        job = f"{task}-{version}"
+        self.stack.fleet("publish", "--force", "--job", job, package, THING)
+        return job, since
 
     def go_back(self) -> None:
         """Send the board from the updated slot back to its start slot."""
-        self.device.boot_other()
-        self.device.wait_for(READY, BOOT_S, since=len(self.device.said))
-        if self.device.facts()["running"][4] != self.start:
+        since = kept.boot_other(self.device)
+        runs = self.device.wait_for("main: running version", BOOT_S, since=since)
+        if not self.device.said[runs].rstrip().endswith(f"from {self.start}"):
             raise DeviceError(f"the board did not return to {self.start}")
-        self.restart()
+        self.device.wait_for(READY, BOOT_S, since=runs)
+
+
+def merged(told: Iterable[dict[str, Any]]) -> dict[str, Any]:
+    """Return what the test application told on its way, also before and after a reset."""
+    found: dict[str, Any] = {}
+    for one in told:
+        heap = found.get("heap", {}) | one.get("heap", {})
+        found |= one
+        found["heap"] = heap
+    return found
+
+
+def test_modules() -> dict[str, bytes]:
+    """Return the test application's modules, by name.
+
+    Compiled: the compiler would leave the agent too little heap.
+    """
+    return {
+        f"{source.stem}.mpy": files.compile_module(source)
+        for source in sorted(_APPLICATION.glob("*.py"))
+    }
+
+
+def write_application(folder: Path, changes: Mapping[str, bytes | None]) -> None:
+    """Write the whole application as a package brings it, with these changes."""
+    ours = {path[1:]: data for path, data in files.application().items() if path != "/boot.py"}
+    for name, data in {**ours, **test_modules(), **changes}.items():
+        if data is not None:
+            path = folder / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(data)
+
+
+def install(device: Device, settings: dict[str, bytes], rows: list[tuple[int, str, str]]) -> None:
+    """Put the test application on the board, and these settings (path to bytes).
+
+    rows: size, SHA-256 at the end in hex, and behaviour of each image.
+    """
+    listing = "".join(f"{size} {digest} {name}\n" for size, digest, name in rows)
+    wanted = {kept.LIST: listing.encode()}  # the first to come and the last to go
+    wanted |= {f"/{name}": data for name, data in test_modules().items()}
+    wanted |= settings
+    strange = wanted.keys() - set(kept.TOUCHED)
+    if strange:
+        raise DeviceError(f"{sorted(strange)} would stay on the board: see kept.TOUCHED")
+    device.put(kept.LIST, wanted.pop(kept.LIST))
+    kept.remove(device, [path for path in kept.TOUCHED if path.endswith(".py")])
+    for path, data in wanted.items():
+        device.put(path, data)
 
 
 def own_image(device: Device, options: "Options") -> tuple[bytes, float]:
@@ -119,13 +182,26 @@ def own_image(device: Device, options: "Options") -> tuple[bytes, float]:
     return slot[: image.parse(slot).length], len(slot) / seconds
 
 
-def started(folder: Path, options: "Options", chip: int, slot_size: int, *, tls: bool) -> Stack:
-    """Return a stack for this board, not yet entered."""
-    return Stack(
-        folder,
-        self_test_s=options.self_test_s,
-        tls=tls,
-        host="0.0.0.0",
-        advertise=options.host,
-        init=("--chip", image.chip_name(chip), "--slot-size", hex(slot_size)),
-    )
+@contextlib.contextmanager
+def started(options: "Options", chip: int, slot_size: int, *, tls: bool) -> Iterator[Stack]:
+    """Run a broker and a service for this board.
+
+    The keys of CA, signer and board lie in a folder that nobody else may read, and go with it; the
+    logs stay beside the report.
+    """
+    name = "tls" if tls else "plain"
+    with tempfile.TemporaryDirectory(prefix="board-test-") as folder:
+        stack = Stack(
+            Path(folder, name),
+            self_test_s=options.self_test_s,
+            tls=tls,
+            host="0.0.0.0",
+            advertise=options.host,
+            init=("--chip", image.chip_name(chip), "--slot-size", hex(slot_size)),
+        )
+        try:
+            with stack:
+                yield stack
+        finally:
+            for log in stack.folder.glob("*.log"):
+                shutil.copyfile(log, options.folder / f"{name}-{log.name}")

@@ -1,4 +1,4 @@
-"""The demo: six updates on a simulated board, each checked on the board and in the service."""
+"""The demo: seven updates of a simulated board, each checked on the board and in the service."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from demo import children
+from demo import children, contents
 from demo.stack import THING, Stack
 from fleet import keys
 from sim.board import WDT, Board, BoardError
@@ -17,7 +17,7 @@ from tools.natives import NativeMissing
 from tools.paths import CACHE
 
 VALID, ABORTED = 2, 4
-ALL = range(2, 7)
+ALL = range(2, 9)
 
 
 class Wrong(Exception):
@@ -25,7 +25,7 @@ class Wrong(Exception):
 
 
 class Demo:
-    """The scenes. `board` is the one board; all but the second leave it running what it ran."""
+    """The scenes. `board` is the one board; the second and the sixth change what it runs."""
 
     def __init__(self, stack: Stack, board: Board) -> None:
         self.stack = stack
@@ -38,7 +38,9 @@ class Demo:
             (self.accepted, "1.1.0 is published, travels, is tested and accepted"),
             (self.failing_self_test, "1.2.0 fails its own self-test and is rolled back"),
             (self.hang, "1.3.0 hangs; the watchdog bites; it is rolled back"),
-            (self.stranger, "a stranger signs 1.4.0; refused before anything is erased"),
+            (self.both_fail, "1.4.0 brings firmware and application; both are rolled back"),
+            (self.files_alone, "1.5.0 brings an application alone, which prints another line"),
+            (self.stranger, "a stranger signs 1.6.0; refused before anything is erased"),
             (self.old, "1.0.5 is older than what runs; refused before anything is erased"),
         ]
         say("Scene 1  The board runs 1.0.0")
@@ -73,11 +75,51 @@ class Demo:
         self.rolled_back(record, "watchdog", "it hung at stage main until the watchdog bit")
         self.expect("the last reset was the watchdog's", self.board.boots[-1], (self.home, WDT))
 
+    def both_fail(self) -> None:
+        """Firmware and application as one, whose self-test raises."""
+        before = contents.running_files(self.board, self.home)
+        image = self.board.slot_bytes(self.home)
+        test = "def run():\n    raise ValueError('the lamp does not answer')\n"
+        app = {"app.py": "def start():\n    print('app: too late')\n", "selftest.py": test}
+        package = self.stack.pack("1.4.0", 5, application=app)
+        record = self.play(package, "FAILED")
+        other = 1 - self.home
+        wanted = contents.image(package)
+        came = self.board.slot_bytes(other, len(wanted)) == wanted
+        self.expect("the new image had come", came, True)
+        files = contents.files(self.board, contents.directory(self.board, other))
+        self.expect("the new files had come", files == contents.brought(package), True)
+        self.rolled_back(record, "self_test", "ValueError: the lamp does not answer")
+        self.expect("its image is as before", self.board.slot_bytes(self.home) == image, True)
+        after = contents.running_files(self.board, self.home)
+        self.expect("its files are as before, byte by byte", after == before, True)
+
+    def files_alone(self) -> None:
+        """An application without firmware."""
+        before = contents.running_files(self.board, self.home)
+        shown = len(self.board.log_path.read_bytes())
+        app = {"app.py": "def start():\n    print('app: the lamp is on')\n"}
+        package = self.stack.pack("1.5.0", 6, application=app, firmware=False)
+        record = self.play(package, "SUCCEEDED")
+        self.expect("reason", record["reason"], "accepted v1.5.0")
+        other = 1 - self.home
+        self.expect("the board runs slot", self.running(), other)
+        self.expect("its slot's state", self.state(other), VALID)
+        self.expect("both slots hold the same image", contents.same_image(self.board, other), True)
+        directory = contents.directory(self.board, other)
+        self.expect("the slot goes with directory", directory, "app_0")
+        files = contents.files(self.board, directory)
+        self.expect("it holds the new files", files == contents.brought(package), True)
+        after = contents.running_files(self.board, self.home)
+        self.expect("the old files are as they were", after == before, True)
+        line = b"app: the lamp is on" in self.board.log_path.read_bytes()[shown:]
+        self.expect("the board prints the new app.py's line", line, True)
+
     def stranger(self) -> None:
         """A package signed by a key the board does not know."""
         key = self.stack.folder / "stranger.pem"
         keys.write_private(keys.generate(), key)
-        self.refused(self.stack.pack("1.4.0", 5, key=key), "unknown_key")
+        self.refused(self.stack.pack("1.6.0", 7, key=key), "unknown_key")
 
     def old(self) -> None:
         """A package with a sequence below the accepted one."""
@@ -191,7 +233,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         say("\ninterrupted")
         return 130
     seconds = time.monotonic() - began
-    played = "All six" if arguments.scenes == ALL else "The chosen"
+    played = "All eight" if arguments.scenes == ALL else "The chosen"
     say(f"{played} scenes are as promised, checked on both ends, in {seconds:.0f} s.")
     return 0
 

@@ -15,9 +15,11 @@ from sim.board import Board
 from tools.natives import NativeMissing
 from tools.paths import CACHE
 
+APP = "def start():\n    print('app: the lamp is on')\n"
 
-def explain(stack: Stack, board: Board) -> None:
-    """Print what can be tried now."""
+
+def explain(stack: Stack, board: Board, app: Path | None) -> None:
+    """Print what can be tried now. app: folder of the application that the board was given."""
     host, port = board.console
     stack.pack("1.1.0", 2)
     stack.pack("1.2.0", 3, "selftest_fails")
@@ -29,12 +31,22 @@ def explain(stack: Stack, board: Board) -> None:
     say(f"  {fleet} publish 1.1.0-good.ota {THING}            # a good one")
     say(f"  {fleet} publish 1.2.0-selftest_fails.ota {THING}  # one that is rolled back")
     say(f"  {fleet} status")
+    if app is None:
+        app = stack.application_folder("app", {"app.py": APP})
+    say(f"Then change a file in {app} and bring the application, as often as you like:")
+    say(f"  {fleet} push {shown(app, stack.folder)} {THING}")
     say("Look inside, here, as with a real board:")
     for target in ("status", "logs", "repl", "reset"):
         say(f"  make {target} PORT=socket://{host}:{port}")
     say(f"What the board prints: tail -f {board.log_path}")
     say("")
     say("Ctrl-C ends everything.")
+
+
+def shown(path: Path, folder: Path) -> str:
+    """Return how to name `path` in a shell that stands in `folder`."""
+    path = path.resolve()
+    return str(path.relative_to(folder) if path.is_relative_to(folder) else path)
 
 
 def main() -> int:
@@ -48,7 +60,7 @@ def main() -> int:
         with Stack(arguments.folder, self_test_s=60) as stack:
             board = stack.board(THING, application=own)
             board.start()
-            explain(stack, board)
+            explain(stack, board, arguments.app)
             while True:
                 time.sleep(3600)
     except (children.StartError, files.FilesError, NativeMissing) as error:

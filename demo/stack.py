@@ -14,7 +14,7 @@ from demo import children
 from fleet import client, config, keys, package
 from sim import board as boards
 from tools import natives
-from tools.paths import VENV_BIN
+from tools.paths import ROOT, VENV_BIN
 
 THING = "board-1"
 SSID = "sim"
@@ -146,24 +146,44 @@ class Stack:
         *,
         size: int | None = 300_000,
         key: Path | None = None,
+        application: dict[str, str] | None = None,
+        firmware: bool = True,
     ) -> Path:
-        """Build a firmware image for the board and pack it. Returns the package's path."""
-        image = self.folder / f"firmware-{version}-{behaviour}.bin"
-        image.write_bytes(self.firmware(version, behaviour, size))
+        """Build what a board shall get and pack it. Returns the package's path.
+
+        application: files beside the demo's main.py, by name; None: no application. firmware:
+        False for an application alone.
+        """
         target = self.folder / f"{version}-{behaviour}.ota"
-        arguments = ["pack", image.name, "--version", version, "--sequence", str(sequence)]
+        arguments = ["--version", version, "--sequence", str(sequence), "-o", target.name]
+        if firmware:
+            image = self.folder / f"firmware-{version}-{behaviour}.bin"
+            image.write_bytes(self.firmware(version, behaviour, size))
+            arguments.append(image.name)
+        if application is not None:
+            folder = self.application_folder(f"application-{version}", application)
+            arguments += ["--app", folder.name, *(["--mpy"] if self._compiled else [])]
         if key:
             arguments += ["--key", str(key)]
-        self.fleet(*arguments, "-o", target.name)
+        self.fleet("pack", *arguments)
         return target
+
+    def application_folder(self, name: str, files: dict[str, str]) -> Path:
+        """Write the folder of an application: the demo's main.py, and these files, by name."""
+        folder = self.folder / name
+        folder.mkdir(exist_ok=True)
+        shutil.copy(ROOT / "firmware/main.py", folder)
+        for path, text in files.items():
+            (folder / path).write_text(text)
+        return folder
 
     def firmware(self, version: str, behaviour: str = "good", size: int | None = 300_000) -> bytes:
         """Build a firmware image that this run's boards can read."""
         return boards.firmware(behaviour, version=version, size=size, compiled=self._compiled)
 
-    def publish(self, path: Path, thing: str = THING) -> str:
+    def publish(self, path: Path, thing: str = THING, protocol: str = "mqtt") -> str:
         """Create a job that brings a package to a board. Returns the job's id."""
-        arguments = ["publish", "--json", "--force", path.name, thing]
+        arguments = ["publish", "--json", "--force", "--protocol", protocol, path.name, thing]
         return str(json.loads(self.fleet(*arguments))["job"])
 
     def execution(self, job: str, thing: str = THING) -> dict[str, Any]:

@@ -246,6 +246,17 @@ class Board:
         with filesystem.mounted(self.flash_path) as fs:
             return list(fs.listdir(path))
 
+    def files(self) -> dict[str, bytes]:
+        """Return all files of the board's littlefs as they are in flash, by absolute path."""
+        found: dict[str, bytes] = {}
+        with filesystem.mounted(self.flash_path) as fs:
+            for folder, _, names in fs.walk("/"):
+                for name in names:
+                    path = f"{folder.rstrip('/')}/{name}"
+                    with fs.open(path, "rb") as file:
+                        found[path] = bytes(file.read())
+        return found
+
     # -- inside -----------------------------------------------------------------------------------
 
     def _reset(self, cause: int) -> None:

@@ -10,6 +10,7 @@ not have: its modules, and umqtt.simple, which a chip runs from flash.
 from __future__ import annotations
 
 import argparse
+import random
 import re
 import sys
 import tempfile
@@ -18,13 +19,18 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from board import files
 from demo.children import StartError
 from demo.stack import Stack
+from fleet import archive, keys, package
 from sim.board import Board
 from tools import natives
 
 IMAGE_SIZE = 1_600_000
-MOST = 96
+# An application: an archive of more than 200 KB.
+FILES = 60
+FILE_SIZE = 5000
+MOST = 90
 # Below this not even the simulation's own modules find room.
 LEAST = 16
 PATIENCE_S = 150.0
@@ -49,7 +55,8 @@ import machine
 import network
 import ota
 from link import Link, tls_context
-from ota.settings import agent_settings, etc, read_etc, require
+from ota.agent import Agent
+from ota.settings import etc, read_etc, require
 print("imported")
 """
 
@@ -92,6 +99,24 @@ def idles(stack: Stack, heap: int) -> bool:
     with stack.board(f"idle-{heap}", heapsize=f"{heap}wk") as board:
         board.start()
         return _says(board, b"State: Ready")
+
+
+def pack_application(stack: Stack, version: str, sequence: int) -> Path:
+    """Pack the project's own application with data beside it: FILES files, some 160 KB of them."""
+    contents = {path[1:]: data for path, data in files.application().items() if path != "/boot.py"}
+    for number in range(FILES - len(contents)):
+        contents[f"data/{number}.bin"] = random.Random(number).randbytes(FILE_SIZE)
+    data = package.build(
+        [package.application(archive.build(contents))],
+        keys.read_private(stack.config.signing_key),
+        product=stack.config.product,
+        version=version,
+        sequence=sequence,
+        created=int(time.time()),
+    )
+    path = stack.folder / f"{version}.ota"
+    path.write_bytes(data)
+    return path
 
 
 def takes_update(stack: Stack, heap: int, package: Path) -> bool:

@@ -58,6 +58,9 @@ MISSING_MEMBERS = frozenset(
     """.split()
 )
 
+# Methods that take a tuple of texts in CPython.
+AFFIXES = frozenset({"startswith", "endswith"})
+
 # Methods of CPython's types that MicroPython's lack.
 MISSING_METHODS = frozenset(
     """
@@ -141,6 +144,9 @@ def _files() -> Iterator[tuple[Path, Rules]]:
     for path in firmware:
         may_print = path.name in ("boot.py", "main.py", "console.py")
         yield path, Rules(frozenset(own), may_print)
+    for folder in ("bench/on_board", "board/on_board"):  # what is brought there for a while
+        for path in sorted((ROOT / folder).glob("*.py")):
+            yield path, Rules(frozenset(own), may_print=True)
     chip = [path for path in sorted((ROOT / "sim/chip").rglob("*.py")) if path.name not in CPYTHON]
     # The simulated chip is made of modules that import each other, and runs in the unix port.
     beside = frozenset({*own, *(path.stem for path in chip), "__main__", "boot", "tls", "vfs"})
@@ -257,6 +263,8 @@ class _Checker(ast.NodeVisitor):
             name = function.attr
             if name in MISSING_METHODS:
                 self._refuse(node, f"no method {name} on the chip")
+            if name in AFFIXES and node.args and not _is_text(node.args[0]):
+                self._refuse(node, f"{name}() takes one text, no tuple, before MicroPython 1.23")
         if name == "print" and isinstance(function, ast.Name) and not self._rules.may_print:
             self._refuse(node, "a library does not print")
         for keyword in node.keywords:
@@ -367,6 +375,11 @@ class _Checker(ast.NodeVisitor):
         self._fields += 1
         self.visit(node.value)
         self._fields -= 1
+
+
+def _is_text(node: ast.expr) -> bool:
+    """Say whether an argument may be one text, as far as can be seen."""
+    return not isinstance(node, ast.Tuple)
 
 
 def _is_self(node: ast.expr) -> bool:

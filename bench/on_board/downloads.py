@@ -1,7 +1,7 @@
 """The board's end of the benchmark: one function per kind of download, on any MicroPython.
 
-Sent through the REPL. Each function prints its result as one line of JSON; times are milliseconds
-from before the connection is opened.
+Brought there as .mpy for a while. Each function prints its result as one line of JSON; times are
+milliseconds from before the connection is opened.
 """
 
 import gc
@@ -33,6 +33,14 @@ def other_slot():
     return Partition(Partition.RUNNING).get_next_update()
 
 
+def slot():
+    """Tell the chip's id, as images hold it, and the most bytes that an image may have."""
+    from ota import slots
+
+    found = slots.Slots()
+    tell(chip=found.running.chip_id(), capacity=found.other.capacity)
+
+
 def slow_flash(erase, erase_64k, program):
     """Let a simulated flash chip take its time, milliseconds: a sector, 64 KB, a sector."""
     ioctl, write = Partition.ioctl, Partition.writeblocks
@@ -60,8 +68,6 @@ def prepare(keys):
     import ota
     from ota import journal, slots
 
-    ota.Agent.current = None  # of the application that was interrupted
-    gc.collect()
     found = slots.Slots()
     state = journal.Journal()
     if found.pending or state.phase != journal.NONE or state.result:
@@ -169,22 +175,24 @@ def http(host, port, size):
 def agent(host, port, thing, settings, patience):
     """Let the agent take an update up to the moment when it asks for the reboot, and refuse it.
 
-    settings: of ota.Agent; patience: milliseconds. start: until the head is verified; transfer:
+    settings: of the agent; patience: milliseconds. start: until the head is verified; transfer:
     from then to the last block; total: until the image is read back, hashed and has its trailer.
     """
     import ota
     import ota.settings
     from link import Link
+    from ota.agent import Agent
 
     gc.collect()
     ota.settings.ROOT = FOLDER + "/"
     ended = []
 
     def on_event(event, detail):
-        ended.append((event, str(detail)))
+        if event in (ota.EVENT_ACTIVATE, ota.EVENT_FAIL):
+            ended.append((event, str(detail)))
 
     link = Link(thing, host, port, max_payload=settings.get("block_size", SECTOR) + 512)
-    updater = ota.Agent(link, thing, on_event, settings=settings)
+    updater = Agent(link, thing, on_event, settings=settings)
     link.set_callback(updater.on_message)
     head = last = None
     start = time.ticks_ms()

@@ -1,55 +1,75 @@
 """Behaves as its image shall, and measures the update that the agent makes beside it.
 
-Times are taken around the partition's own calls, so that nothing of the agent is changed. Lines
-that begin with `board-test ` are for the host: JSON.
+Times are taken around the partition's own calls, so that nothing of the agent is changed. Free heap
+is sampled after a collection, whose time is counted apart. Between the slices of a signature that
+would spare the slices their own collections. So the job's name says what is done in an update:
+
+times-...  nothing but that
+heap-...   heap is sampled at each slice of a signature, too, whose time is then not believed
+cut-...    the chip is reset in mid-download, once
+
+Lines that begin with `board-test ` are for the host: JSON. Everything here is short, because heap
+is: a chip without PSRAM has a few kilobytes left beside the agent.
 """
 
 import gc
 import json
+import sys
 import time
+from hashlib import sha256
 
-import behaviour
+import machine
 import ota
-from ota import download, trust
+from ota.agent import Agent
 
 _SAMPLE_STEPS = 64
+_CUT = b"board-test cut"  # in RTC memory: it was done
 
 times = {}
 heap = {}
-blocks = [0]
 
 
 def start():
     """Called by main.py before it connects."""
+    import behaviour
+
     doing = behaviour.name()
-    print("board-test", json.dumps({"image": doing}))
+    del sys.modules["behaviour"]
+    say({"image": doing})
     if doing == "hang":
         while True:
             pass
     if doing == "crash":
         raise RuntimeError("this image crashes on purpose")
     if doing == "no_network":
-        import link
+        sys.modules["link"].Link.connect = _no_network
+    agent = Agent.current
+    slot = agent.board.slots.other
+    slot._partition = TimedPartition(slot._partition)
+    TimedHash.sha256 = TimedHash
+    sys.modules["hashlib"] = TimedHash  # for the modules that are loaded late
+    _watch(agent, "after" if doing else "idle")
 
-        link.Link.connect = _no_network
-    agent = ota.Agent.current
-    _watch_flash(agent._slots.other)
-    _watch_hash()
-    _watch_signature()
-    _watch_heap(agent)
+
+def say(told):
+    """Tell the host."""
+    print("board-test", json.dumps(told))
 
 
-def _no_network(*_arguments, **_options):
+def _no_network(*_):
     raise OSError("this image reaches no broker, on purpose")
 
 
-def _spent(name, since):
-    now = time.ticks_us()
-    times[name] = times.get(name, 0) + time.ticks_diff(now, since)
+def _timed(name, call, *arguments):
+    since = time.ticks_us()
+    try:
+        return call(*arguments)
+    finally:
+        times[name] = times.get(name, 0) + time.ticks_diff(time.ticks_us(), since)
 
 
 class TimedPartition:
-    """A partition whose calls are timed."""
+    """A partition whose calls are timed; writing with two arguments erases, too."""
 
     def __init__(self, partition):
         self._partition = partition
@@ -59,107 +79,83 @@ class TimedPartition:
 
     def readblocks(self, *arguments):
         """Timed as `read`."""
-        since = time.ticks_us()
-        self._partition.readblocks(*arguments)
-        _spent("read", since)
+        _timed("read", self._partition.readblocks, *arguments)
 
     def writeblocks(self, *arguments):
-        """Timed as `write`; with two arguments it erases, too."""
-        since = time.ticks_us()
-        self._partition.writeblocks(*arguments)
-        _spent("write", since)
+        """Timed as `write`."""
+        _timed("write", self._partition.writeblocks, *arguments)
 
-    def ioctl(self, operation, argument):
-        """Timed as `erase` where it does."""
-        since = time.ticks_us()
-        result = self._partition.ioctl(operation, argument)
-        if operation == 6:
-            _spent("erase", since)
-        return result
+    def ioctl(self, *arguments):
+        """Timed as `erase`, which is all that the agent asks for."""
+        return _timed("erase", self._partition.ioctl, *arguments)
 
     def set_boot(self):
         """Everything is measured: tell it, for the reset follows."""
-        since = time.ticks_us()
-        self._partition.set_boot()
-        _spent("set_boot", since)
+        _timed("set_boot", self._partition.set_boot)
         tell()
-
-
-def tell():
-    """Print what was measured."""
-    _spent("total", times.pop("begun"))
-    stats = ota.Agent.current.stats
-    told = {"us": times, "heap": heap, "received": stats.received, "blocks": blocks[0]}
-    print("board-test", json.dumps(told))
-
-
-def _watch_flash(slot):
-    slot._partition = TimedPartition(slot._partition)
 
 
 class TimedHash:
     """SHA-256, timed."""
 
-    def __init__(self):
-        self._hash = _sha256()
+    def __init__(self, data=b""):
+        self._hash = sha256(data)
+        self.digest = self._hash.digest
 
     def update(self, data):
         """Timed as `hash`."""
-        since = time.ticks_us()
-        self._hash.update(data)
-        _spent("hash", since)
-
-    def digest(self):
-        """Not timed: one per image."""
-        return self._hash.digest()
+        _timed("hash", self._hash.update, data)
 
 
-_sha256 = download.sha256
+def _verifying():
+    """Say whether a signature is being verified: its arithmetic is loaded for that alone."""
+    return "ota.p256" in sys.modules
 
 
-def _watch_hash():
-    download.sha256 = TimedHash
+def tell():
+    """Print what was measured."""
+    times["total"] = time.ticks_diff(time.ticks_us(), times.pop("begun"))
+    say({"us": times, "heap": heap, "received": Agent.current.stats.received})
 
 
-def _watch_signature():
-    verifying = trust.verifying
-
-    def timed(*arguments):
-        slices = verifying(*arguments)
-        while True:
-            since = time.ticks_us()
-            try:
-                next(slices)
-            except StopIteration:
-                _spent("verify", since)
-                return
-            _spent("verify", since)
-            yield
-
-    trust.verifying = timed
-
-
-def _watch_heap(agent):
+def _sample(name):
     gc.collect()
-    heap["loaded"] = gc.mem_free()
+    free = gc.mem_free()
+    heap[name] = min(free, heap.get(name, free))
+
+
+def _watch(agent, ready):
+    """Sample heap when the agent is first `ready`, and as "peak" while it makes an update."""
+    _sample("loaded")
     step = agent.step
     count = 0
 
     def watched():
         nonlocal count
         if "begun" not in times and agent.state == ota.ACTIVE:
+            times.clear()
             times["begun"] = time.ticks_us()
-        wait = step()
+        verifying = _verifying()
+        wait = _timed("verify", step) if verifying else step()
         count += 1
-        if count % _SAMPLE_STEPS == 0:
-            gc.collect()
-            free = gc.mem_free()
-            if agent.state == ota.READY:
-                heap["idle"] = free
-            elif free < heap.get("peak", free + 1):
-                heap["peak"] = free
-        if agent.progress:
-            blocks[0] = agent.progress[1]
+        job = agent.journal.job
+        if agent.state == ota.READY and ready not in heap:
+            _sample(ready)
+            say({"heap": {ready: heap[ready]}})
+        elif agent.state == ota.ACTIVE and (
+            count % _SAMPLE_STEPS == 0 or (verifying and job.startswith("heap"))
+        ):
+            _timed("sampling", _sample, "peak")
+        if job.startswith("cut") and agent.progress:
+            _cut(*agent.progress)
         return wait
 
     agent.step = watched
+
+
+def _cut(received, blocks):
+    memory = machine.RTC()
+    if received > blocks // 2 and memory.memory() != _CUT:
+        memory.memory(_CUT)
+        say({"cut_at": received, "blocks": blocks})
+        machine.reset()

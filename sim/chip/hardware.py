@@ -7,6 +7,7 @@ the next boot. In a process of its own run.py starts it, and replaces `reset` by
 import sys
 
 import bootloader
+from nor import PowerCut
 
 PWRON, HARD, WDT, DEEPSLEEP, SOFT = 1, 2, 3, 4, 5
 MAC = b"\x24\x0a\xc4\x00\x00\x01"
@@ -88,7 +89,12 @@ def power_on(flash, cause=PWRON, rollback=True, running=-1):
 
 
 def reset(cause=HARD, sleep_ms=0):
-    """Reset the chip. Does not return."""
+    """Reset the chip. Does not return.
+
+    What runs on when the power has failed, a `finally`, runs here only: it resets no more.
+    """
+    if board is not None and board.flash.dead:
+        raise PowerCut
     raise Reset(cause, sleep_ms)
 
 

@@ -34,10 +34,10 @@ class Socket:
             return b"".join(iter(lambda: self.real.recv(4096), b""))
         return _attempt(self.real.recv, size)
 
-    def readline(self):
-        """Return a line."""
+    def readline(self, size=-1):
+        """Return a line, or its first `size` bytes."""
         line = b""
-        while not line.endswith(b"\n"):
+        while not line.endswith(b"\n") and len(line) != size:
             byte = self.real.recv(1)
             if not byte:
                 break

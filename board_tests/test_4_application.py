@@ -1,0 +1,50 @@
+"""Application files, alone and together with an image: into a directory, and taken back."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from board_tests import world as worlds
+from board_tests.conftest import Options
+from board_tests.device import Device
+from board_tests.report import Report
+from board_tests.test_2_updates import check_rolled_back
+from board_tests.world import World
+
+_FAILS = b"def run():\n    raise ValueError('this application fails its self-test on purpose')\n"
+
+
+@pytest.fixture(scope="module")
+def world(device: Device, options: Options, own: bytes, report: Report) -> Iterator[World]:
+    running = report.facts["running"]
+    chip = int.from_bytes(own[12:14], "little")
+    with worlds.started(options, chip, running[3], tls=False) as stack:
+        yield World.of(device, stack, own, options)
+
+
+def test_an_application_alone_runs_from_its_directory(world: World, report: Report) -> None:
+    ended = world.update(application={"version.txt": b"application"})
+    assert ended.status == "SUCCEEDED", ended.details
+    facts = world.device.facts()
+    assert facts["running"][4] != world.start
+    assert world.device.working_directory() == "/app_0"
+    assert world.device.read("/app_0/version.txt") == b"application"
+    report.measured["application alone, s"] = round(ended.told["us"]["total"] / 1e6, 1)
+    world.go_back()
+    assert world.device.working_directory() == "/"
+    world.restart()  # asking has stopped the program
+
+
+def test_image_and_application_arrive_as_one(world: World) -> None:
+    ended = world.update("both", application={"version.txt": b"both"})
+    assert ended.status == "SUCCEEDED", ended.details
+    assert world.device.facts()["running"][4] != world.start
+    assert world.device.read("/app_0/version.txt") == b"both"
+    world.go_back()
+
+
+def test_image_and_application_that_fail_are_taken_back_together(world: World) -> None:
+    ended = world.update("both", application={"selftest.py": _FAILS, "selftest.mpy": None})
+    check_rolled_back(world, ended, "self_test")
+    assert "this application fails its self-test" in ended.details["detail"]
+    assert world.device.working_directory() == "/"

@@ -1,0 +1,53 @@
+"""What packages bring and what boards hold, taken apart for the demo's checks."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from fleet import archive, package
+from sim.board import Board
+
+DIRECTORIES = ("app_0", "app_1")
+LISTING = ".files"
+
+
+def brought(path: Path) -> dict[str, bytes]:
+    """Return the files of the application that a package brings, by their path in it."""
+    data = path.read_bytes()
+    component = package.inspect(data).manifest.component(package.APPLICATION)
+    return archive.contents(component.of(data)) if component else {}
+
+
+def image(path: Path) -> bytes:
+    """Return the firmware image that a package brings; b"" without one."""
+    data = path.read_bytes()
+    component = package.inspect(data).manifest.component(package.FIRMWARE)
+    return component.of(data) if component else b""
+
+
+def directory(board: Board, slot: int) -> str:
+    """Return the application directory that goes with a slot, "" for none."""
+    return package.read_trailer(board.trailer(slot))[1]
+
+
+def files(board: Board, directory: str) -> dict[str, bytes]:
+    """Return an application directory's files, without the board's own list of them."""
+    start = f"/{directory}/"
+    found = board.files()
+    listing = start + LISTING
+    return {p[len(start) :]: found[p] for p in found if p.startswith(start) and p != listing}
+
+
+def running_files(board: Board, slot: int) -> dict[str, bytes]:
+    """Return all of a board's files but those in the directory that does not go with the slot."""
+    runs = directory(board, slot)
+    start = tuple(f"/{name}/" for name in DIRECTORIES if name != runs)
+    return {path: data for path, data in board.files().items() if not path.startswith(start)}
+
+
+def same_image(board: Board, slot: int) -> bool:
+    """Whether both slots hold the image that the trailer of `slot` speaks of."""
+    heads, _ = package.read_trailer(board.trailer(slot))
+    found = [head.manifest.component(package.FIRMWARE) for head in heads]
+    (length,) = [component.length for component in found if component]
+    return board.slot_bytes(0, length) == board.slot_bytes(1, length)
