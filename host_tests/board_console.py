@@ -6,10 +6,10 @@ import socket
 import threading
 from pathlib import Path
 
-import pytest
+from link_fixtures import need
 
 from sim import image
-from sim.board import Board, default_interpreter
+from sim.board import Board
 
 # Prints a line every 50 ms, and what is typed on the console.
 CHATTY = b"""
@@ -33,8 +33,7 @@ def port(board: Board) -> str:
 
 def running_board(folder: Path, files: dict[str, bytes]) -> Board:
     """Start a board with a small image and these files."""
-    if default_interpreter() != "micropython":
-        pytest.skip("no MicroPython can be had here; `make doctor` says why")
+    need("micropython")
     board = Board(folder / "board", interpreter="micropython")
     board.flash_firmware(0, image.firmware(version="1.0.0", size=100_000))
     board.install(files)

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import functools
+import gc
 import importlib
 import io
 import json
+import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -19,6 +22,8 @@ for folder in (ROOT / "sim" / "chip", ROOT / "firmware"):
 import shims  # noqa: E402
 
 shims.install()
+# Every boot collects garbage, as the chip does; what the host has loaded by now is none.
+gc.freeze()
 
 import bootloader  # noqa: E402
 import hardware  # noqa: E402
@@ -31,7 +36,10 @@ class Memory(io.BytesIO):
 
 
 class ChipBoard:
-    """One board. flash: its nor.Nor; folder: stands for its file system (`/`)."""
+    """One board. flash: its nor.Nor; folder: stands for its file system (`/`).
+
+    entered: the directory in which boot.py left the application.
+    """
 
     def __init__(self, folder: Path, *, rollback: bool = True) -> None:
         self.cells = Memory(b"\xff" * FLASH_SIZE)
@@ -41,6 +49,7 @@ class ChipBoard:
         (folder / "etc").mkdir(parents=True, exist_ok=True)
         hardware.board = None
         self.cause = hardware.PWRON
+        self.entered = ""
 
     def flash_slot(self, index: int, image: bytes, trailer: bytes | None = None) -> None:
         """Put an image into a slot by cable."""
@@ -84,7 +93,15 @@ class ChipBoard:
         """Execute boot.py as the chip does, its ROOT pointing at this board's folder."""
         source = (ROOT / "boot.py").read_text().replace('ROOT = "/"', f'ROOT = "{self.folder}/"')
         names: dict[str, Any] = {"__name__": "__main__", **replaced}
-        exec(compile(source, "boot.py", "exec"), names)
+        home = str(Path.cwd())
+        path = sys.path[:]
+        sys.path.insert(0, "")  # as on the chip: modules lie in the current directory
+        try:
+            exec(compiled(source), names)
+            self.entered = str(Path.cwd())
+        finally:
+            os.chdir(home)
+            sys.path[:] = path
         return names
 
     @property
@@ -96,6 +113,12 @@ class ChipBoard:
         return found
 
 
+@functools.lru_cache(8)
+def compiled(source: str) -> Any:
+    """Return the code of a boot.py."""
+    return compile(source, "boot.py", "exec")
+
+
 def fresh_ota(folder: Path) -> ModuleType:
     """Import the agent as after a reset, its ROOT pointing at `folder`."""
     for name in [name for name in sys.modules if name == "ota" or name.startswith("ota.")]:
@@ -103,4 +126,5 @@ def fresh_ota(folder: Path) -> ModuleType:
     ota = importlib.import_module("ota")
     settings: Any = importlib.import_module("ota.settings")
     settings.ROOT = f"{folder}/"
+    importlib.import_module("ota.agent")
     return ota

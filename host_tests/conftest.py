@@ -9,6 +9,7 @@ import tempfile
 import pytest
 from hypothesis import settings
 
+from tools import compatibility
 from tools.paths import ROOT
 
 # What stands for the chip is found under the chip's names, but never instead of a module of
@@ -32,3 +33,12 @@ def pytest_configure(config: pytest.Config) -> None:
 def pytest_unconfigure(config: pytest.Config) -> None:
     if not hasattr(config, "workerinput"):
         shutil.rmtree(os.environ.pop("ON_BOARD_RESULTS"))
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Let the report say what a test proves of AWS's protocol (tools/compatibility.py)."""
+    for item in items:
+        marks = [(mark.args, dict(mark.kwargs)) for mark in item.iter_markers(compatibility.MARK)]
+        if marks:
+            file = item.path.relative_to(item.config.rootpath).as_posix()
+            item.user_properties.extend(compatibility.properties(marks, file, item.name))

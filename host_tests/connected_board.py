@@ -8,15 +8,15 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-import pytest
 from board_flashing import APPLICATION
 from click.testing import CliRunner, Result
+from link_fixtures import need
 from test_agent_update import KEY, PRODUCT
 from test_looking_inside import DEADLINE_S, MAIN, fall_back, flash
 
 from board.__main__ import main
 from fleet import keys
-from sim.board import Board, default_interpreter
+from sim.board import Board
 
 SETTINGS = {
     "settings.json": json.dumps(
@@ -34,8 +34,7 @@ Partition(Partition.RUNNING).get_next_update().set_boot()
 @contextmanager
 def running_board(folder: Path, files: dict[str, bytes] | None = None) -> Iterator[Board]:
     """A board that runs MAIN, version 1.1.0 in ota_0, with 1.0.0 in ota_1; files are added."""
-    if default_interpreter() != "micropython":
-        pytest.skip("no MicroPython can be had here; `make doctor` says why")
+    need("micropython")
     with Board(folder, interpreter="micropython") as board:
         flash(board, 0, "1.1.0", 2)
         flash(board, 1, "1.0.0", 1)

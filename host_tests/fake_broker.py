@@ -130,8 +130,9 @@ class FakeBroker:
         with self._changed:
             self.received.append((kind, flags, body))
             self._changed.notify_all()
-        if answer and kind not in self.silent:
-            client.sendall(answer if kind == CONNECT else self.ahead + answer)
+            # Under the lock: who has waited for the packet can say nothing before its answer.
+            if answer and kind not in self.silent:
+                client.sendall(answer if kind == CONNECT else self.ahead + answer)
         return True
 
     def _answer(self, kind: int, flags: int, body: bytes) -> bytes | None:

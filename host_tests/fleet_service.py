@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -90,6 +91,15 @@ class Service:
     @property
     def config(self) -> config.Config:
         return config.load(self.folder / "fleet.toml")
+
+    def set(self, **settings: object) -> None:
+        """Change text settings of the table [service], before it starts."""
+        path = self.folder / "fleet.toml"
+        head, _, broker = path.read_text().partition("[broker]")
+        for name, value in settings.items():
+            head, found = re.subn(rf'^{name} = ".*?"', f'{name} = "{value}"', head, flags=re.M)
+            assert found == 1
+        path.write_text(f"{head}[broker]{broker}")
 
     def start(self) -> str:
         """Start it and wait for its ready line, which is returned."""

@@ -5,7 +5,11 @@ from pathlib import Path
 from typing import Any
 
 from fleet import store
+from fleet.config import Credentials
+from fleet.executions import Executions
+from fleet.jobs import Jobs
 from fleet.objects import ObjectFolder
+from fleet.presign import Presigner
 
 NOW = 1_700_000_000
 
@@ -18,6 +22,15 @@ class World:
         self.store = store.Store(f"sqlite:///{folder}/fleet.db")
         self.objects = ObjectFolder(folder / "objects")
         self.heard = 0
+        self.presign("http://boards.test:8080", Credentials("key", "secret"))
+
+    def presign(self, base: str, credentials: Credentials) -> None:
+        """Say where boards get objects, and with whose key URLs are signed."""
+        self.executions = Executions(Presigner(base, credentials, "local"))
+
+    @property
+    def jobs(self) -> Jobs:
+        return Jobs(self.store, self.executions, self.clock)
 
     def clock(self) -> float:
         return self.now + 0.25

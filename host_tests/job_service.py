@@ -6,11 +6,13 @@
 
 from __future__ import annotations
 
+import base64
 import json
 from collections import deque
 from typing import Any
 
 import cbor2
+from paho.mqtt.client import topic_matches_sub
 
 
 class LinkDown(OSError):
@@ -34,14 +36,14 @@ class JobService:
         self.online = True
         self.now = 1_800_000_000
 
-    def add(self, job_id: str, data: bytes) -> None:
-        """Queue a job that delivers `data`."""
+    def add(self, job_id: str, data: bytes, **more: Any) -> None:
+        """Queue a job that delivers `data`. more: what else the document says of the file."""
         self.files[job_id] = data
         document = {
             "afr_ota": {
                 "protocols": ["MQTT"],
                 "streamname": job_id,
-                "files": [{"filepath": "x.ota", "filesize": len(data), "fileid": 0}],
+                "files": [{"filepath": "x.ota", "filesize": len(data), "fileid": 0, **more}],
             }
         }
         self.jobs[job_id] = {
@@ -56,6 +58,15 @@ class JobService:
         self.queue.append(job_id)
         if len(self.queue) == 1:
             self.notify()
+
+    def offer_http(self, job_id: str, url: str, *, mqtt: bool = False) -> None:
+        """Let a job offer its file at `url`, and by its stream only with `mqtt`."""
+        update = self.jobs[job_id]["jobDocument"]["afr_ota"]
+        update["protocols"] = ["MQTT", "HTTP"] if mqtt else ["HTTP"]
+        if not mqtt:
+            update.pop("streamname", None)
+        update["files"][0]["update_data_url"] = url
+        update["files"][0]["auth_scheme"] = "aws.s3.presigned"
 
     def cancel(self, job_id: str) -> None:
         self.jobs[job_id]["status"] = "CANCELED"
@@ -80,6 +91,10 @@ class JobService:
             self._update(path[1], json.loads(payload))
         elif path[0] == "streams" and path[2:] == ["get", "cbor"]:
             self._stream(path[1], cbor2.loads(payload))
+        elif path[0] == "streams" and path[2:] == ["get", "json"]:
+            asked = json.loads(payload)
+            asked["b"] = bytes.fromhex(asked["b"].removeprefix("0x"))
+            self._stream(path[1], asked, "json")
         else:
             raise AssertionError(f"a request nobody knows: {topic}")
 
@@ -112,7 +127,7 @@ class JobService:
         if first:
             self.notify()
 
-    def _stream(self, stream: str, request: dict[str, Any]) -> None:
+    def _stream(self, stream: str, request: dict[str, Any], form: str = "cbor") -> None:
         self.stream_requests.append(request)
         if self.silent_stream or stream not in self.queue:
             return
@@ -127,27 +142,43 @@ class JobService:
                 self.drop_blocks.discard(index)
                 continue
             message = {"f": request["f"], "i": index, "l": len(block), "p": block}
-            topic = f"streams/{stream}/data/cbor"
-            self.outgoing.append((self.prefix + topic, cbor2.dumps(message)))
+            topic = f"{self.prefix}streams/{stream}/data/{form}"
+            if form == "json":
+                message["p"] = base64.b64encode(block).decode()
+                self.outgoing.append((topic, json.dumps(message).encode()))
+            else:
+                self.outgoing.append((topic, cbor2.dumps(message)))
 
     def _send(self, topic: str, message: dict[str, Any]) -> None:
         self.outgoing.append((self.prefix + topic, json.dumps(message).encode()))
 
 
 class Client:
-    """An MQTT client on a perfect link to `service`, as the agent needs one."""
+    """An MQTT client on a perfect link to `service`, as the agent needs one.
+
+    A link that is lost takes its subscriptions with it, and nothing unsubscribed is delivered.
+    sent, subscribed: what the board asked of it, as (topic, payload, QoS) and (topic, QoS).
+    """
 
     def __init__(self, service: JobService) -> None:
         self.service = service
         self.agent: Any = None
         self.filters: list[str] = []
+        self.sent: list[tuple[str, bytes, int]] = []
+        self.subscribed: list[tuple[str, int]] = []
 
     def subscribe(self, topic: str, qos: int = 0) -> None:
         self._check()
         self.filters.append(topic)
+        self.subscribed.append((topic, qos))
+
+    def unsubscribe(self, topic: str) -> None:
+        self._check()
+        self.filters.remove(topic)
 
     def publish(self, topic: str, msg: bytes, retain: bool = False, qos: int = 0) -> None:
         self._check()
+        self.sent.append((topic, bytes(msg), qos))
         self.service.handle(topic, bytes(msg))
 
     def deliver(self, count: int = 1) -> None:
@@ -155,8 +186,10 @@ class Client:
         for _ in range(count):
             if self.service.outgoing:
                 topic, payload = self.service.outgoing.popleft()
-                self.agent.on_message(topic.encode(), payload)
+                if any(topic_matches_sub(wanted, topic) for wanted in self.filters):
+                    self.agent.on_message(topic.encode(), payload)
 
     def _check(self) -> None:
         if not self.service.online:
+            self.filters.clear()
             raise LinkDown(104, "reset")

@@ -62,6 +62,7 @@ def test_a_cut_at_sampled_operations_ends_in_the_new_version(tmp_path: Path) -> 
     sample(tmp_path, SMALL, 40)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("psram")
 def test_a_cut_while_64_kb_are_written_ends_in_the_new_version(tmp_path: Path) -> None:
     sample(tmp_path, WIDE, 12)

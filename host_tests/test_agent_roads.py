@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,9 @@ from typing import Any
 import hardware
 import pytest
 from job_service import LinkDown
-from test_agent_update import Bench, packed
+from test_agent_update import Bench, Patient, packed
+
+from tools.paths import ROOT
 
 
 @pytest.fixture
@@ -40,6 +43,13 @@ def finish(bench: Bench, job: str = "job-1") -> None:
     raise AssertionError(f"{job} never ended: {bench.service.jobs[job]}")
 
 
+@pytest.mark.compatibility(
+    "5",
+    "after a lost link the download goes on with the blocks it has",
+    path="MQTT",
+    unlike="the 2019 agent does not handle it: the download stalls or is aborted",
+    because="links of boards break",
+)
 def test_a_lost_link_costs_only_the_blocks_in_flight(bench: Bench) -> None:
     bench.service.add("job-1", packed("1.1.0", 2))
     bench.boot()
@@ -59,6 +69,7 @@ def test_a_lost_link_costs_only_the_blocks_in_flight(bench: Bench) -> None:
     assert again <= 11 - 5
 
 
+@pytest.mark.compatibility("5", "a lost block is asked for again", path="MQTT")
 def test_a_lost_block_is_asked_for_again(bench: Bench) -> None:
     bench.service.drop_blocks = {0, 3, 10}
     bench.service.add("job-1", packed("1.1.0", 2))
@@ -70,6 +81,9 @@ def test_a_lost_block_is_asked_for_again(bench: Bench) -> None:
     assert bench.service.status("job-1") == "SUCCEEDED"
 
 
+@pytest.mark.compatibility(
+    "5", "messages that find no room are counted as Dropped, and asked for again", path="MQTT"
+)
 def test_blocks_that_do_not_fit_are_dropped_counted_and_come_again(bench: Bench) -> None:
     bench.service.add("job-1", packed("1.1.0", 2))
     bench.boot()
@@ -84,6 +98,22 @@ def test_blocks_that_do_not_fit_are_dropped_counted_and_come_again(bench: Bench)
     assert bench.service.status("job-1") == "SUCCEEDED"
 
 
+def test_a_client_faster_than_the_agent_is_not_flooded_with_the_same_blocks(bench: Bench) -> None:
+    """An asynchronous client delivers more than the queue takes, while the rest is on its way."""
+    bench.service.add("job-1", packed("1.1.0", 2, size=400_000))
+    bench.boot()
+    receive(bench, 1)
+    for _ in range(1000):
+        bench.client.deliver(3)
+        if bench.agent.progress is None:
+            break
+        for _ in range(4):
+            bench.agent.step()
+    assert bench.agent.progress is None, "everything has come"
+    assert bench.agent.stats.received < 4 * 400_000 // 4096
+
+
+@pytest.mark.compatibility("5", "block sizes from 256 to 16384 bytes", path="MQTT")
 @pytest.mark.parametrize("block_size", [256, 1024, 4096, 8192, 16384])
 def test_every_block_size_carries_the_same_image(bench: Bench, block_size: int) -> None:
     data = packed("1.1.0", 2)
@@ -95,6 +125,13 @@ def test_every_block_size_carries_the_same_image(bench: Bench, block_size: int) 
     assert bench.board.slot_bytes(1, 40_000) == data[4096:44_096]
 
 
+@pytest.mark.compatibility(
+    "5",
+    "after a power cut the download goes on at its last checkpoint",
+    path="MQTT",
+    unlike="agents begin anew",
+    because="an image of megabytes takes long over radio",
+)
 def test_a_restart_goes_on_at_the_checkpoint(bench: Bench) -> None:
     bench.service.add("job-1", packed("1.1.0", 2, size=400_000))
     bench.boot()
@@ -108,6 +145,9 @@ def test_a_restart_goes_on_at_the_checkpoint(bench: Bench) -> None:
     assert bench.service.status("job-1") == "SUCCEEDED"
 
 
+@pytest.mark.compatibility(
+    "5", "a job cancelled in mid-transfer frees the board for the next one", path="MQTT"
+)
 def test_a_job_cancelled_while_receiving_frees_the_board_for_the_next(bench: Bench) -> None:
     bench.service.add("job-1", packed("1.1.0", 2))
     bench.service.add("job-2", packed("1.2.0", 3))
@@ -121,6 +161,9 @@ def test_a_job_cancelled_while_receiving_frees_the_board_for_the_next(bench: Ben
     assert bench.agent.running == ("1.2.0", 3)
 
 
+@pytest.mark.compatibility(
+    "5", "a bad document fails its own job, `0x24000000: 0x00000005`, and the next one goes on"
+)
 def test_a_bad_document_fails_its_own_job_and_the_next_one_goes_on(bench: Bench) -> None:
     bench.service.add("job-1", packed("1.1.0", 2))
     bench.service.jobs["job-1"]["jobDocument"] = {"afr_ota": {"files": []}}
@@ -131,6 +174,13 @@ def test_a_bad_document_fails_its_own_job_and_the_next_one_goes_on(bench: Bench)
     assert bench.service.status("job-2") == "SUCCEEDED"
 
 
+@pytest.mark.compatibility(
+    "5",
+    "a silent request counts against momentum only while the job service answers",
+    path="MQTT",
+    unlike="every silent request counts, to 32",
+    because="a dead link is no dead stream",
+)
 def test_a_silent_stream_ends_the_job_while_the_service_answers(bench: Bench) -> None:
     bench.service.silent_stream = True
     bench.service.add("job-1", packed("1.1.0", 2))
@@ -141,6 +191,33 @@ def test_a_silent_stream_ends_the_job_while_the_service_answers(bench: Bench) ->
         time.sleep(0.02)
     assert bench.service.details("job-1")["reason"] == "aborted: 0x21000020"
     assert bench.service.details("job-1")["cause"] == "no_data"
+
+
+@pytest.mark.compatibility(
+    "5",
+    "a silent request counts against momentum only while the job service answers",
+    path="MQTT",
+    unlike="every silent request counts, to 32",
+    because="a dead link is no dead stream",
+)
+def test_a_stream_as_silent_as_the_whole_service_ends_nothing(bench: Bench) -> None:
+    bench.service.silent_stream = True
+    bench.service.add("job-1", packed("1.1.0", 2))
+    bench.boot(momentum=3)
+    bench.step(1)
+    deadline = time.monotonic() + 10
+    while len(bench.service.stream_requests) < 8 and time.monotonic() < deadline:
+        bench.client.deliver()
+        wait = bench.agent.step()
+        if bench.service.stream_requests:
+            bench.service.outgoing.clear()
+        time.sleep(wait / 1000)  # the request timer runs in real time
+    assert len(bench.service.stream_requests) >= 8
+    assert bench.service.status("job-1") == "QUEUED"
+    bench.service.silent_stream = False
+    bench.step()
+    bench.until_quiet()
+    assert bench.service.status("job-1") == "SUCCEEDED"
 
 
 def test_a_damaged_image_is_found_before_anything_boots(bench: Bench) -> None:
@@ -156,28 +233,18 @@ def test_a_damaged_image_is_found_before_anything_boots(bench: Bench) -> None:
 # -- an application with a will of its own -------------------------------------------------------
 
 
-class Patient:
-    """A callback that remembers and does nothing."""
-
-    def __init__(self) -> None:
-        self.events: list[str] = []
-
-    def __call__(self, event: str, detail: Any) -> None:
-        self.events.append(event)
-
-
 def test_the_application_may_put_the_reboot_off_even_over_a_restart(bench: Bench) -> None:
     patient = Patient()
     bench.service.add("job-1", packed("1.1.0", 2))
     bench.boot(patient)
     assert bench.step() is None
-    assert patient.events == ["Activate"]
+    assert patient.asked == [("Activate", "1.1.0")]
     assert bench.agent.journal.phase == "VERIFIED"
     later = Patient()
     bench.service.stream_requests.clear()
     assert bench.boot(later) is None
     assert bench.step() is None
-    assert later.events == ["Activate"], "raised again, after the image was hashed again"
+    assert later.asked == [("Activate", "1.1.0")], "raised again, after the image was hashed again"
     assert bench.service.stream_requests == [], "nothing is downloaded twice"
     bench.agent.activate()
     assert isinstance(bench.step(), hardware.Reset)
@@ -196,6 +263,7 @@ def test_a_waiting_image_that_was_damaged_meanwhile_never_boots(bench: Bench) ->
     assert bench.board.running == 0
 
 
+@pytest.mark.compatibility("7", "without the application's yes nothing is accepted")
 def test_without_the_applications_yes_nothing_is_accepted(bench: Bench) -> None:
     bench.service.add("job-1", packed("1.1.0", 2))
     bench.boot()
@@ -203,7 +271,7 @@ def test_without_the_applications_yes_nothing_is_accepted(bench: Bench) -> None:
     patient = Patient()
     bench.boot(patient)
     assert bench.step() is None
-    assert patient.events == ["StartTest"]
+    assert patient.asked == [("StartTest", "1.1.0")]
     assert bench.agent.image_state == 1
     bench.agent.accept()
     assert bench.step() is None
@@ -211,6 +279,9 @@ def test_without_the_applications_yes_nothing_is_accepted(bench: Bench) -> None:
     assert bench.service.status("job-1") == "SUCCEEDED"
 
 
+@pytest.mark.compatibility(
+    "7", "an image that the application rejects: reset, the old one returns, `rejected: 0x00000000`"
+)
 def test_an_application_that_refuses_the_new_image_gets_the_old_one_back(bench: Bench) -> None:
     bench.service.add("job-1", packed("1.1.0", 2))
     bench.boot()
@@ -225,6 +296,7 @@ def test_an_application_that_refuses_the_new_image_gets_the_old_one_back(bench: 
     assert bench.service.details("job-1")["detail"] == "pump stands"
 
 
+@pytest.mark.compatibility("7", "an image whose job vanished during the test is not accepted")
 def test_a_job_that_vanished_during_the_test_is_not_accepted(bench: Bench) -> None:
     bench.service.add("job-1", packed("1.1.0", 2))
     bench.boot()
@@ -235,6 +307,12 @@ def test_a_job_that_vanished_during_the_test_is_not_accepted(bench: Bench) -> No
     assert bench.agent.image_state == 1, "still under test: the deadline will roll it back"
 
 
+@pytest.mark.compatibility(
+    "6",
+    "a result is told at every connect until it is answered",
+    unlike="told once",
+    because="a job must not stay IN_PROGRESS because one message was lost",
+)
 def test_a_result_is_told_until_it_is_answered(bench: Bench) -> None:
     bench.service.add("job-1", packed("1.1.0", 2))
     bench.boot()
@@ -253,6 +331,29 @@ def test_a_result_is_told_until_it_is_answered(bench: Bench) -> None:
     assert bench.agent.journal.result is None
 
 
+@pytest.mark.compatibility(
+    "5",
+    "`$next/get` is repeated, with pauses that double, until it is answered",
+    unlike="the 2019 agent asks once",
+    because="an answer may be lost, and the service may be down",
+)
+def test_the_queue_is_asked_again_with_growing_pauses_while_nobody_answers(bench: Bench) -> None:
+    bench.boot()
+    pauses: list[int] = []
+    while len(pauses) < 4:
+        wait = bench.agent.step()
+        if bench.service.outgoing:
+            bench.service.outgoing.clear()
+            pauses.append(wait)
+        time.sleep(wait / 1000)  # the timer runs in real time
+    assert pauses == sorted(pauses)
+    assert pauses[3] > 3 * pauses[0]
+    bench.service.add("job-1", packed("1.1.0", 2))
+    bench.step()
+    bench.until_quiet()
+    assert bench.service.status("job-1") == "SUCCEEDED"
+
+
 def test_calls_out_of_season_are_refused_with_a_sentence(bench: Bench) -> None:
     bench.boot()
     bench.step()
@@ -265,6 +366,9 @@ def test_calls_out_of_season_are_refused_with_a_sentence(bench: Bench) -> None:
         bench.agent.resume()
 
 
+@pytest.mark.compatibility(
+    "6", "an update given up by the application: `aborted: 0x28000000`", path="MQTT"
+)
 def test_an_aborted_download_is_told_with_the_2019_agents_words(bench: Bench) -> None:
     bench.service.add("job-1", packed("1.1.0", 2))
     bench.boot()
@@ -275,6 +379,7 @@ def test_an_aborted_download_is_told_with_the_2019_agents_words(bench: Bench) ->
     assert bench.service.details("job-1")["detail"] == "battery low"
 
 
+@pytest.mark.compatibility("5", "suspend and resume keep what was received", path="MQTT")
 def test_a_suspended_agent_goes_on_where_it_was(bench: Bench) -> None:
     bench.service.add("job-1", packed("1.1.0", 2))
     bench.boot()
@@ -337,6 +442,9 @@ def test_the_journal_survives_garbage_in_its_blob(bench: Bench) -> None:
         assert bench.agent.journal.phase == "NONE"
 
 
+@pytest.mark.compatibility(
+    "5", "an empty answer that comes late does not lose the job", path="MQTT"
+)
 def test_a_late_empty_answer_does_not_lose_the_job(bench: Bench) -> None:
     bench.service.add("job-1", packed("1.1.0", 2))
     bench.boot()
@@ -354,3 +462,39 @@ def test_a_journal_that_cannot_be_written_is_an_error_with_a_sentence(bench: Ben
 
     with pytest.raises(FlashError, match="NVS would not take the journal"):
         bench.agent.journal.save(detail="x" * 10_000)
+
+
+# -- memory ---------------------------------------------------------------------------------------
+
+
+def loaded() -> set[str]:
+    """Return the names of the agent's modules that are loaded."""
+    return {name for name in sys.modules if name.startswith("ota.")}
+
+
+@pytest.mark.parametrize("sequence", [1, 2], ids=["refused", "verified and rejected"])
+def test_an_update_that_is_over_leaves_none_of_its_modules_loaded(
+    bench: Bench, sequence: int
+) -> None:
+    def reject(event: str, _detail: Any) -> None:
+        if event == "Activate":
+            bench.agent.reject()
+
+    bench.boot(reject)
+    before, seen = loaded(), set()
+    bench.service.add("job-1", packed("1.1.0", sequence))
+    for _ in range(3000):
+        if bench.service.status("job-1") == "FAILED":
+            break
+        bench.step(1)
+        seen |= loaded()
+    assert bench.service.status("job-1") == "FAILED"
+    assert {"ota.update", "ota.stream"} <= seen - before, "they were loaded for it"
+    assert loaded() == before
+
+
+def test_what_is_unloaded_by_name_has_that_name() -> None:
+    from ota import compat, engine
+
+    there = {path.stem for path in (ROOT / "firmware/ota").glob("*.py")}
+    assert {*engine._OF_ONE_UPDATE, *compat.VERIFYING} <= there

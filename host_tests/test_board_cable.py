@@ -12,6 +12,7 @@ import pytest
 from connected_board import Listener, port, running_board
 
 from board.cable import TEMPORARY, Cable, NoAnswer, NotWritten, Raised
+from board.files import compile_module
 from board.port import PortError
 from sim.board import HARD, PWRON, SOFT, Board
 
@@ -74,6 +75,22 @@ def test_an_interrupted_program_is_known_and_started_again(shared: Board, cable:
     cable.soft_reset()
     cable.wait_for("main: runs 1.1.0", 10)
     assert shared.boots[before:] == [(0, SOFT), (0, SOFT)]
+
+
+def test_a_module_is_on_the_board_for_a_while(shared: Board, cable: Cable, tmp_path: Path) -> None:
+    source = tmp_path / "guest.py"
+    for number in (1, 2):
+        source.write_text(f"NUMBER = {number}\n")
+        compiled = compile_module(source)
+        with cable.module("guest", compiled):
+            assert cable.hashes(["/guest.mpy"]) == {"/guest.mpy": hashlib.sha256(compiled).digest()}
+            assert cable.evaluate("guest.NUMBER") == number
+        assert cable.hashes(["/guest.mpy"]) == {"/guest.mpy": None}
+    source.write_text("raise ValueError('no')\n")
+    with pytest.raises(Raised, match="no"), cable.module("guest", compile_module(source)):
+        pass
+    assert cable.evaluate("__import__('os').listdir('/').count('guest.mpy')") == 0
+    assert cable.evaluate("__import__('sys').path[0]") != "/"
 
 
 def test_reset_restarts_the_chip_and_what_it_prints_is_read(shared: Board, cable: Cable) -> None:

@@ -23,10 +23,12 @@ from connected_board import (
     running_board,
 )
 from layout import FLASH_SIZE, OTADATA
+from test_agent_update import KEY, PRODUCT
 from test_looking_inside import MAIN
 
 from board import deploy, files, otadata, running, table
 from board.cable import Cable, Raised
+from fleet import package
 from sim import image
 from sim.board import HARD, PWRON, SOFT, WDT, Board, firmware
 from tools.paths import ROOT
@@ -63,6 +65,31 @@ def settings(tmp_path: Path) -> Path:
 def board(tmp_path: Path) -> Iterator[Board]:
     with running_board(tmp_path / "board") as board:
         yield board
+
+
+def test_a_board_whose_application_came_over_the_air_gets_boot_py_and_settings_alone(
+    tmp_path: Path, settings: Path
+) -> None:
+    packed = package.build(
+        [package.firmware(image.firmware(version="1.1.0", size=100_000))],
+        KEY, PRODUCT, "1.1.0", 2, 1_790_000_000,
+    )  # fmt: skip
+    trailer = package.trailer([package.read_head(packed).record], "app_0")
+    there = {f"/app_0{path}": data for path, data in APPLICATION.items() if path != "/boot.py"}
+    with running_board(tmp_path / "board", {**there, "/app_0/main.py": MAIN}) as board:
+        board.stop()
+        board.flash_firmware(0, image.firmware(version="1.1.0", size=100_000), trailer)
+        board.start()
+        board.wait_console("main: runs 1.1.0", since=len(board.log_path.read_bytes()))
+        (settings / "settings.json").write_bytes(SETTINGS["settings.json"] + b"\n")
+        refused = command("deploy", port(board), "--app", tmp_path)
+        assert refused.exit_code == 1
+        assert "fleet send" in refused.output
+        done = command("deploy", port(board), "--settings", settings, "--no-start")
+        assert done.exit_code == 0, done.output
+        assert "Only boot.py and settings: the application runs from /app_0" in done.output
+        assert "1 files written" in done.output
+        assert board.read_file("/app_0/main.py") == MAIN
 
 
 # -- what has to be done, pure ---------------------------------------------------------------------
@@ -141,6 +168,7 @@ def without(*labels: str) -> table.Table:
         ),
         ({"table": without("vfs"), "version": (1, 25, 0)}, "no vfs, which MicroPython 1.25.0"),
         ({"free": None}, "no file system mounted"),
+        ({"encrypted": True}, "flash encryption is on: .* its own tools"),
     ],
 )
 def test_a_board_that_cannot_be_updated_is_refused(changes: dict[str, Any], words: str) -> None:
@@ -283,6 +311,45 @@ def test_files_that_find_no_room_change_nothing(board: Board, app: Path) -> None
     board.stop()
     assert board.boots == [(0, PWRON), (0, SOFT)]
     assert "big.bin" not in board.list_files("/")
+
+
+# Other flash than the simulated chip has: until the next soft reset, which no refusal makes.
+PLAIN_TABLE = """
+from esp32 import Partition
+_find = Partition.find
+def find(type=0, subtype=255, label=None, block_size=4096):
+    every = _find(type, subtype, label, block_size)
+    return [part for part in every if part.info()[4] not in ("otadata", "ota_1")]
+Partition.find = staticmethod(find)
+"""
+ENCRYPTED = """
+from esp32 import Partition
+_info = Partition.info
+Partition.info = lambda self: _info(self)[:5] + (self._row[1] == 0,)
+"""
+
+
+@pytest.mark.parametrize(
+    ("flash", "words"),
+    [
+        (PLAIN_TABLE, "table has no otadata, 1 OTA slot of two: it cannot be updated over the air"),
+        (ENCRYPTED, "flash encryption is on"),
+    ],
+    ids=["plain table", "encrypted"],
+)
+def test_a_board_that_cannot_be_updated_is_left_unwritten(
+    board: Board, app: Path, settings: Path, flash: str, words: str
+) -> None:
+    (app / "main.py").write_bytes(MAIN + b"# newer\n")
+    (app / "more.py").write_text("x = 1\n")
+    with Cable(port(board)) as cable:
+        cable.execute(flash)
+    before = board.flash_path.read_bytes()
+    done = command("deploy", port(board), "--app", app, "--settings", settings)
+    assert done.exit_code == 1
+    assert words in done.stderr
+    assert board.flash_path.read_bytes() == before
+    assert board.boots == [(0, PWRON)]
 
 
 @pytest.mark.slow

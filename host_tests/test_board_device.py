@@ -128,6 +128,7 @@ def test_a_board_of_another_chip_is_refused_by_name(tmp_path):
     assert chip.writes == []
 
 
+@pytest.mark.slow
 def test_a_flashed_board_holds_what_the_image_holds(tmp_path):
     source = download(tmp_path)
     out = tmp_path / "whole.bin"
@@ -154,6 +155,7 @@ def test_a_flashed_board_holds_what_the_image_holds(tmp_path):
     assert all(start >= 0x8000 for start, _ in chip.writes[1:-1])
 
 
+@pytest.mark.slow
 def test_files_and_nvs_are_kept_on_request(tmp_path):
     before = flash_with(PLAN.table)
     with RomLoader(before) as chip:

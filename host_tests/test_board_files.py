@@ -74,6 +74,18 @@ def test_with_tls_its_files_are_needed(folder, name):
     assert len(files.settings(folder)) == 5
 
 
+def test_a_folder_whose_key_was_made_on_the_board_is_for_a_running_board_alone(folder):
+    (folder / "settings.json").write_text(json.dumps({"broker": {"tls": True}}))
+    (folder / "ca.pem").write_text("-----BEGIN")
+    with pytest.raises(files.FilesError, match=r"client\.pem is missing"):
+        files.settings(folder, running=True)
+    (folder / "client.pem").write_text("-----BEGIN")
+    assert "/etc/client.key" not in files.settings(folder, running=True)
+    sentence = r"client\.key is missing\. If the board made its key itself.*flashing would erase it"
+    with pytest.raises(files.FilesError, match=sentence):
+        files.settings(folder)
+
+
 @pytest.mark.parametrize(("text", "words"), [("{", "no JSON:"), ("[]", "no JSON object")])
 def test_settings_that_are_no_object_are_refused(folder, text, words):
     (folder / "settings.json").write_text(text)

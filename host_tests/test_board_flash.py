@@ -13,13 +13,15 @@ import board_flashing
 import pytest
 from board_flashing import APPLICATION, SLOT, download, flash, make_fleet, make_settings
 from esptool.bin_image import LoadFirmwareImage
+from link_fixtures import need
 from mp_image_tool_esp32.firmware import Firmware
 from mp_image_tool_esp32.lfs import lfs_mounted
 
 from board import files, writer
 from board import plan as planner
 from board.chips import CHIPS, FLASH_SIZES
-from fleet import keys, package
+from fleet import config, keys, package
+from fleet.provision import provision
 from sim import build, image
 from sim.board import Board
 from tools.paths import ROOT, VENV_BIN
@@ -94,9 +96,9 @@ def test_an_image_is_whole_and_other_tools_read_it_back(chip, size, tmp_path):
             assert file.read() == APPLICATION["/ota/agent.mpy"]
 
 
-@pytest.mark.parametrize("chip", CHIPS.values(), ids=list(CHIPS))
-def test_the_tools_themselves_are_content(chip, tmp_path):
-    whole = image_of(tmp_path, "--flash", "8MB", download(tmp_path, chip))
+@EVERY
+def test_the_tools_themselves_are_content(chip, size, tmp_path):
+    whole = image_of(tmp_path, "--flash", size, download(tmp_path, chip))
     path = merged_part(tmp_path, whole, chip)
 
     def run(*argv: str) -> str:
@@ -107,10 +109,10 @@ def test_the_tools_themselves_are_content(chip, tmp_path):
 
     shown = run("esptool", "image-info", str(path))
     assert f"Detected image type: {chip.title}\n" in shown
-    assert "Flash size: 8MB" in shown
+    assert f"Flash size: {size}" in shown
     assert shown.count("(valid)") == 2
     listed = run("mp-image-tool-esp32", str(path), "--fs", "ls")
-    assert f"Found {chip.name} firmware file (8MB flash)" in listed
+    assert f"Found {chip.name} firmware file ({size} flash)" in listed
     assert "ota/agent.mpy" in listed
 
 
@@ -130,14 +132,43 @@ def test_an_image_holds_trailer_settings_and_keys_of_one_thing(tmp_path):
         assert sorted(fs.listdir("/etc")) == ["settings.json", "trusted_keys.pem"]
 
 
+def test_an_image_holds_the_certificates_and_the_key_of_one_thing(tmp_path):
+    fleet = make_fleet(tmp_path)
+    settings = tmp_path / "boards/board-1"
+    provision(fleet, "board-1", settings, config.Address("192.168.1.10", 8883))
+    whole = image_of(tmp_path, "--settings", settings, "--fleet", tmp_path, download(tmp_path))
+    assert (tmp_path / "whole.bin").stat().st_mode & 0o777 == 0o600, "it holds a private key"
+    read = Firmware(str(merged_part(tmp_path, whole, CHIPS["esp32"])))
+    with lfs_mounted(read.partition("vfs")) as fs:
+        found = sorted(fs.listdir("/etc"))
+        assert found == sorted(path.name for path in settings.iterdir())
+        assert {"ca.pem", "client.pem", "client.key"} < set(found)
+        for name in found:
+            with fs.open(f"/etc/{name}", "rb") as file:
+                assert file.read() == (settings / name).read_bytes()
+
+
+def test_a_key_that_is_on_the_board_is_not_flashed_away(tmp_path):
+    fleet = make_fleet(tmp_path)
+    settings = tmp_path / "boards/board-1"
+    provision(fleet, "board-1", settings, config.Address("192.168.1.10", 8883))
+    (settings / "client.key").unlink()  # as after `fleet provision --csr`
+    source = download(tmp_path)
+    out = tmp_path / "out.bin"
+    for where in (("--dry-run", PORT), ("--image-only", out)):
+        done = flash(*where, "--settings", settings, source)
+        assert done.exit_code == 1
+        assert "client.key is missing. If the board made its key itself (`make csr`)" in done.stderr
+    assert not out.exists()
+
+
 def test_the_image_boots_in_the_simulated_board_and_knows_its_version(tmp_path):
+    need("micropython")  # the image holds .mpy files
     fleet = make_fleet(tmp_path)
     settings = make_settings(tmp_path / "settings", fleet)
     firmware = build.firmware(version="1.0.0", size=1_672_976)
     source = download(tmp_path, application=firmware)
     with Board(tmp_path / "board") as board:
-        if board.interpreter != "micropython":
-            pytest.skip("the image holds .mpy files, which only MicroPython reads")
         board.flash_path.write_bytes(
             image_of(tmp_path, "--settings", settings, "--fleet", tmp_path, source)
         )
@@ -188,6 +219,11 @@ def test_a_dry_run_prints_every_command_and_touches_nothing(chip, size, tmp_path
     assert sorted(path.name for path in tmp_path.iterdir()) == [source.name]
 
 
+def test_a_port_may_have_its_short_name(tmp_path):
+    shown = flash("--dry-run", "u3", download(tmp_path)).output
+    assert "--port /dev/ttyUSB3 " in shown
+
+
 def test_what_is_kept_is_not_written(tmp_path):
     source = download(tmp_path)
     shown = flash("--dry-run", "--keep-files", "--keep-nvs", PORT, source).output
@@ -205,6 +241,7 @@ def test_what_is_missing_is_said_in_the_plan(tmp_path):
     assert "no /etc (no --settings)" in shown
 
 
+@pytest.mark.slow
 def test_the_script_and_make_are_doors_to_the_same(tmp_path):
     source = download(tmp_path)
     expected = flash("--dry-run", "--chip", "esp32", "--flash", "8MB", PORT, source)

@@ -59,7 +59,7 @@ def test_a_board_is_deployed_to_and_looked_at_with_make(tmp_path: Path) -> None:
         assert make("deploy", board, *where).startswith("0 files written ")
         at = board.wait_console("main: up, cause 5", since=at)
         said = make("status", board)
-        assert said.startswith("Runs      ota_0  valid  flashed by cable, version 0.0.0\n")
+        assert said.startswith("Runs      ota_0  valid  no package, version 0.0.0\n")
         assert "started again by a soft reset" in said
         board.wait_console("main: up, cause 5", since=at)
         assert board.boots == [(0, PWRON), (0, HARD), (0, SOFT), (0, SOFT)]

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 import serial.serialposix
 from board_console import CHATTY, Tap, port, running_board
+from connected_board import command
 from serial.tools import list_ports
 
 from board import port as ports
@@ -142,11 +143,14 @@ def test_a_pseudo_terminal_without_modem_lines_serves(board: Board) -> None:
     os.close(slave)
 
 
-def test_only_a_chips_own_usb_gets_dtr(monkeypatch: pytest.MonkeyPatch) -> None:
-    class Info:
-        def __init__(self, device: str, vid: int | None, pid: int | None) -> None:
-            self.device, self.vid, self.pid = device, vid, pid
+class Info:
+    """A serial port as pyserial lists it."""
 
+    def __init__(self, device: str, vid: int | None, pid: int | None, serial: str = "") -> None:
+        self.device, self.vid, self.pid, self.serial_number = device, vid, pid, serial
+
+
+def test_only_a_chips_own_usb_gets_dtr(monkeypatch: pytest.MonkeyPatch) -> None:
     found = [
         Info("adapter", 0x10C4, 0xEA60),
         Info("jtag", 0x303A, 0x1001),
@@ -155,3 +159,26 @@ def test_only_a_chips_own_usb_gets_dtr(monkeypatch: pytest.MonkeyPatch) -> None:
     ]
     monkeypatch.setattr(list_ports, "comports", lambda: found)
     assert [info.device for info in found if ports._is_own_usb(info.device)] == ["own"]
+
+
+def test_mpremotes_short_names_are_understood(monkeypatch: pytest.MonkeyPatch) -> None:
+    found = [Info("/dev/ttyS0", None, None), Info("/dev/ttyUSB7", 0x10C4, 0xEA60, "A1")]
+    monkeypatch.setattr(list_ports, "comports", lambda: found)
+    assert ports.resolve("u0") == "/dev/ttyUSB0"
+    assert ports.resolve("a12") == "/dev/ttyACM12"
+    assert ports.resolve("c3") == "COM3"
+    assert ports.resolve("auto") == ports.resolve("id:A1") == "/dev/ttyUSB7"
+    for whole in ("/dev/ttyUSB0", "COM3", "socket://a0:1", "rfc2217://u0:1", "u0x"):
+        assert ports.resolve(whole) == whole
+    with pytest.raises(PortError, match=r"id:A2 must .* no such port. Serial ports here: /dev/tty"):
+        open_quietly("id:A2")
+
+
+def test_of_several_boards_none_is_taken_by_chance(monkeypatch: pytest.MonkeyPatch) -> None:
+    found = [Info("/dev/ttyUSB1", 0x10C4, 0xEA60), Info("/dev/ttyUSB0", 0x10C4, 0xEA60)]
+    monkeypatch.setattr(list_ports, "comports", lambda: found)
+    sentence = "auto must stand for one USB serial port, and there is /dev/ttyUSB0, /dev/ttyUSB1"
+    for name in ("status", "erase"):
+        done = command(name, "auto")
+        assert done.exit_code == 1
+        assert sentence in done.stderr

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 from pathlib import Path
 from typing import Any
@@ -116,6 +117,12 @@ def test_waking_from_deep_sleep_under_test_resets_at_once(bench: Bench) -> None:
     assert bench.board.running == 0
 
 
+@pytest.mark.compatibility(
+    "7",
+    "a new image has 300 s to prove itself, a setting",
+    unlike="16 s",
+    because="Wi-Fi, TLS and a busy broker may take minutes",
+)
 @pytest.mark.parametrize(
     "settings", [b"", b"[]", b"{", b'{"self_test_s": 0}', b'{"self_test_s": "x"}', None]
 )
@@ -175,24 +182,112 @@ def test_a_bootloader_in_a_slot_is_refused_although_set_boot_takes_it(bench: Ben
     assert bench.service.details("job-1")["cause"] == "bad_image"
 
 
+def flashed(bench: Bench, slot: int, directory: str, sequence: int = 1) -> None:
+    """Flash a slot whose trailer names a directory."""
+    head = package.read_head(packed(f"1.0.{slot}", sequence))
+    firmware = image.firmware(version=f"1.0.{slot}", size=IMAGE)
+    bench.board.flash_slot(slot, firmware, package.trailer([head.record], directory))
+
+
+def application(bench: Bench, name: str, **files: str) -> Path:
+    """Make an application's directory with these files beside main.py."""
+    folder = bench.board.folder / name
+    folder.mkdir(exist_ok=True)
+    for stem, text in {"main": "", **files}.items():
+        (folder / f"{stem}.py").write_text(text)
+    return folder
+
+
+def valid(bench: Bench, slot: int) -> None:
+    """Let this slot run, accepted."""
+    bench.board.power_on()
+    if slot:
+        partition: Any = importlib.import_module("esp32").Partition
+        partition(partition.RUNNING).get_next_update().set_boot()
+        bench.board.power_on()
+        partition.mark_app_valid_cancel_rollback()
+
+
 def test_the_directory_in_the_trailer_becomes_the_current_one(bench: Bench) -> None:
-    head = package.read_head(packed("1.0.0", 1))
-    firmware = image.firmware(version="1.0.0", size=IMAGE)
-    bench.board.flash_slot(0, firmware, package.trailer([head.record], "app_1"))
-    (bench.board.folder / "app_1").mkdir()
-    here = Path.cwd()
-    try:
-        assert boot_only(bench) is None
-        assert Path.cwd() == bench.board.folder / "app_1"
-    finally:
-        os.chdir(here)
+    flashed(bench, 0, "app_1")
+    folder = application(bench, "app_1")
+    assert boot_only(bench) is None
+    assert bench.board.entered == str(folder)
 
 
-def test_a_missing_directory_is_told_and_the_board_comes_up(
+def test_the_image_under_test_is_tested_by_the_selftest_of_its_own_directory(
     bench: Bench, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    head = package.read_head(packed("1.0.0", 1))
-    firmware = image.firmware(version="1.0.0", size=IMAGE)
-    bench.board.flash_slot(0, firmware, package.trailer([head.record], "app_1"))
+    (bench.board.folder / "selftest.py").write_text("def run():\n    raise ValueError('flat')\n")
+    flashed(bench, 1, "app_0")
+    application(bench, "app_0", selftest="def run():\n    print('own self-test')\n")
+    bench.board.power_on()
+    partition: Any = importlib.import_module("esp32").Partition
+    partition(partition.RUNNING).get_next_update().set_boot()
     assert boot_only(bench) is None
-    assert "boot: directory app_1 failed" in capsys.readouterr().out
+    assert bench.board.running == 1
+    assert "own self-test" in capsys.readouterr().out
+
+
+def test_an_image_under_test_without_its_directory_has_failed_its_self_test(
+    bench: Bench, capsys: pytest.CaptureFixture[str]
+) -> None:
+    flashed(bench, 1, "app_0")
+    bench.board.power_on()
+    partition: Any = importlib.import_module("esp32").Partition
+    partition(partition.RUNNING).get_next_update().set_boot()
+    assert isinstance(boot_only(bench), hardware.Reset)
+    assert boot_only(bench) is None
+    assert bench.board.running == 0
+    assert "app_0 holds no application" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("there", ["nothing", "an empty directory"])
+def test_where_the_application_is_gone_the_other_slot_is_tried_and_tested(
+    bench: Bench, there: str
+) -> None:
+    flashed(bench, 0, "app_0")
+    flashed(bench, 1, "app_1", sequence=2)
+    valid(bench, 1)
+    application(bench, "app_0")
+    if there != "nothing":
+        (bench.board.folder / "app_1").mkdir()
+    bench.until_quiet()
+    assert bench.board.running == 0
+    assert bench.board.entered == str(bench.board.folder / "app_0")
+    assert bench.agent.image_state == 2, "tested and accepted"
+    newest = bench.agent.journal.history()[0]
+    assert (newest["status"], newest["origin"]) == ("SUCCEEDED", "local")
+    told = f"{bench.board.folder / 'app_1'} holds no application"
+    assert newest["detail"] == told[:96]  # as long as the history keeps it
+
+
+@pytest.mark.parametrize("other", ["no trailer", "no application either", "fails its test"])
+def test_where_nothing_else_can_start_there_is_a_prompt_and_no_loop(
+    bench: Bench, other: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (bench.board.folder / "main.py").write_text("")  # of the time before directories
+    flashed(bench, 0, "app_0")
+    flashed(bench, 1, "app_1", sequence=2)
+    valid(bench, 1)
+    if other == "no trailer":
+        bench.board.flash_slot(0, image.firmware(version="1.0.0", size=IMAGE))
+    elif other == "fails its test":
+        application(bench, "app_0", selftest="def run():\n    raise ValueError('no')\n")
+    boots = 0
+    while boot_only(bench) is not None:
+        boots += 1
+        assert boots < 6, "a loop"
+    assert bench.board.running == 1
+    assert bench.board.entered == str(bench.board.folder / "etc"), "main.py of old does not start"
+    assert "app_1 holds no application" in capsys.readouterr().out
+    assert boot_only(bench) is None, "nor at the next start"
+
+
+def test_a_trailer_that_names_another_directory_leads_nowhere(bench: Bench) -> None:
+    (bench.board.folder.parent / "main.py").write_text("")
+    flashed(bench, 0, "..")
+    application(bench, "etc")
+    flashed(bench, 0, "etc")
+    assert boot_only(bench) is None
+    assert bench.board.entered == str(bench.board.folder / "etc")

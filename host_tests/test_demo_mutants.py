@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
@@ -15,19 +15,20 @@ from tools.paths import ROOT
 
 @dataclass(frozen=True)
 class Mutant:
-    """One rule broken: `old` becomes `new` in `source`; `scene` must turn red."""
+    """One rule broken: `old` becomes `new` in `source`; `scene` must turn red, saying `wrong`."""
 
     source: str
     old: str
     new: str
     scene: int
+    wrong: str = "the service recorded: 'SUCCEEDED' instead of 'FAILED'"
 
 
 NO_SIGNATURE_CHECK = Mutant(
-    "firmware/ota/package.py",
-    "        yield from trust.verifying(keys, *signed)\n",
-    "        yield\n",
-    5,
+    "firmware/ota/pair.py",
+    "    yield from trust.verifying(keys, *signed)\n",
+    "    yield\n",
+    7,
 )
 SELF_TEST_ALWAYS_TRUE = Mutant(
     "boot.py",
@@ -40,6 +41,13 @@ NO_ROLLBACK = Mutant(
     "            test(Journal())\n",
     "            Partition.mark_app_valid_cancel_rollback()\n            test(Journal())\n",
     3,
+)
+# The trailer's directory is not looked at: the flat files run on, whatever came.
+BOTH_WITHOUT_DIRECTORY = Mutant("boot.py", "    if directory:\n", "    if False:\n", 5)
+FILES_WITHOUT_DIRECTORY = replace(
+    BOTH_WITHOUT_DIRECTORY,
+    scene=6,
+    wrong="the board prints the new app.py's line: False instead of True",
 )
 
 
@@ -65,9 +73,11 @@ def play(folder: Path, *scenes: int) -> int:
 @pytest.mark.parametrize(
     "mutant",
     [
-        pytest.param(NO_SIGNATURE_CHECK, id="no signature check"),
+        pytest.param(NO_SIGNATURE_CHECK, id="no signature check", marks=pytest.mark.slow),
         pytest.param(SELF_TEST_ALWAYS_TRUE, id="self-test always true", marks=pytest.mark.slow),
         pytest.param(NO_ROLLBACK, id="no rollback", marks=pytest.mark.slow),
+        pytest.param(BOTH_WITHOUT_DIRECTORY, id="no directory, both", marks=pytest.mark.slow),
+        pytest.param(FILES_WITHOUT_DIRECTORY, id="no directory, files", marks=pytest.mark.slow),
     ],
 )
 def test_a_mutant_turns_the_demo_red(
@@ -81,11 +91,11 @@ def test_a_mutant_turns_the_demo_red(
     files = application(mutant, tmp_path, compiled=compiled)
     monkeypatch.setattr(boards, "application_files", lambda **_: dict(files))
     assert play(tmp_path, mutant.scene) == 1
-    # Not for some other reason: the service took for good what had to fail.
-    wrong = "WRONG  the service recorded: 'SUCCEEDED' instead of 'FAILED'"
-    assert wrong in capsys.readouterr().out
+    # Not for some other reason.
+    assert f"WRONG  {mutant.wrong}" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_without_a_mutant_the_same_scenes_are_green(tmp_path: Path) -> None:
     need("mosquitto")
-    assert play(tmp_path, 3, 5) == 0
+    assert play(tmp_path, 3, 5, 6, 7) == 0

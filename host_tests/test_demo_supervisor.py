@@ -102,6 +102,7 @@ def test_ctrl_c_ends_everything(play: Callable[..., Play]) -> None:
     assert "Traceback" not in up.output
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL], ids=["SIGTERM", "SIGKILL"])
 def test_the_supervisor_s_death_ends_everything(play: Callable[..., Play], number: int) -> None:
     up = play()
@@ -111,6 +112,7 @@ def test_the_supervisor_s_death_ends_everything(play: Callable[..., Play], numbe
     children.wait_for(lambda: not session(up.process.pid), "the end of all children", 10)
 
 
+@pytest.mark.slow
 def test_a_second_run_beside_the_first_is_refused(play: Callable[..., Play]) -> None:
     up = play()
     before = session(up.process.pid)
@@ -128,6 +130,7 @@ def test_a_second_run_beside_the_first_is_refused(play: Callable[..., Play]) -> 
     assert session(up.process.pid) == before, "the first goes on undisturbed"
 
 
+@pytest.mark.slow
 def test_ports_are_free_ones_and_printed_and_lines_are_plain(play: Callable[..., Play]) -> None:
     up = play()
     ports = re.findall(r"broker 127\.0\.0\.1:(\d+)", up.output)
@@ -150,6 +153,7 @@ def test_mqtt_s_own_ports_are_never_chosen(monkeypatch: pytest.MonkeyPatch) -> N
     assert all(children.free_port() % 2 for _ in range(20))
 
 
+@pytest.mark.slow
 def test_every_run_begins_afresh(play: Callable[..., Play], tmp_path: Path) -> None:
     old = tmp_path / "play0" / "board-1" / "flash.bin"
     old.parent.mkdir(parents=True)
@@ -162,6 +166,7 @@ def test_every_run_begins_afresh(play: Callable[..., Play], tmp_path: Path) -> N
     )
 
 
+@pytest.mark.slow
 def test_somebody_s_own_application_runs_on_the_board(
     play: Callable[..., Play], tmp_path: Path
 ) -> None:

@@ -14,8 +14,8 @@ import chipboard  # noqa: F401  gives CPython the chip's modules
 import click
 import ota
 import pytest
-from ota import errors, recovery
-from ota import settings as board_settings
+from ota import defaults, engine, errors, recovery, settings
+from ota.agent import Agent
 
 from demo.children import wait_for
 from demo.stack import Stack
@@ -71,7 +71,12 @@ def commands(text: str) -> str:
 def names_in_main() -> dict[str, Any]:
     """Return the settings that main.py reads, with the default where it is a constant."""
     found: dict[str, Any] = {}
-    prefixes = {"settings": "", "broker": "broker.", "settings['wifi']": "wifi."}
+    prefixes = {
+        "settings": "",
+        "broker": "broker.",
+        "settings['broker']": "broker.",
+        "settings['wifi']": "wifi.",
+    }
     for node in ast.walk(ast.parse(MAIN)):
         if not isinstance(node, ast.Call):
             continue
@@ -91,13 +96,13 @@ def test_the_agents_settings_are_documented_with_default_range_and_meaning() -> 
         plain(name): (int(default), *map(int, limits.split(" to ")), meaning)
         for name, _, default, limits, meaning in (r for r in rows(SETTINGS, "name") if len(r) == 5)
     }
-    assert table == board_settings.AGENT
+    assert table == defaults.AGENT
 
 
 def test_every_other_setting_is_documented_and_no_more() -> None:
     table = {plain(row[0]): row[2] for row in rows(SETTINGS, "name") if len(row) > 5}
     read = names_in_main()
-    own = set(read) - set(board_settings.AGENT)
+    own = set(read) - set(defaults.AGENT)
     assert set(table) == own | {"product", "self_test_s"}
     assert "none, required" in table["product"]
     for name in own:
@@ -114,16 +119,21 @@ def test_the_self_tests_deadline_is_documented() -> None:
 
 
 def test_every_file_of_etc_is_documented() -> None:
-    read = set(re.findall(r'read_etc\(\s*"([^"]+)"', MAIN + inspect.getsource(board_settings)))
+    read = set(re.findall(r'read_etc\(\s*"([^"]+)"', MAIN + inspect.getsource(settings)))
+    raw = (ROOT / "firmware/ota/raw.py").read_text(encoding="utf-8")
+    read |= {f"{folder}/NAME" for folder in re.findall(r'etc\("(\w+)/" \+', raw)}
     assert read == set(re.findall(r"`/etc/([^`]+)`", SETTINGS))
 
 
 # -- errors ---------------------------------------------------------------------------------------
 
 
+@pytest.mark.compatibility(
+    "8", "docs/error-words.md names the word of every error as the agent says it"
+)
 def test_every_error_is_documented_with_its_cause_and_reason() -> None:
     table = {plain(row[0]): (plain(row[1]), plain(row[2])) for row in rows(ERROR_WORDS, "class")}
-    classes = {name: getattr(errors, name) for name in dir(errors) if name.endswith("Error")}
+    classes = {name: getattr(errors, name) for name in errors.names()}
     assert table == {name: (kind.cause, kind("").reason()) for name, kind in classes.items()}
 
 
@@ -173,13 +183,25 @@ def test_every_file_of_the_agent_has_its_place_in_the_rooms() -> None:
 
 def test_every_name_in_the_table_of_names_is_the_agents() -> None:
     here = "\n".join(row[1] for row in rows(README, "FreeRTOS"))
-    agent = set(dir(ota.Agent)) | {"stats"}
+    agent = set(dir(Agent)) | {"stats"}
     for name in re.findall(r"\bagent\.(\w+)", here):
         assert name in agent, name
     for name in re.findall(r"\bota\.(\w+)", here):
         assert hasattr(ota, name), name
-    counts = vars(ota.agent.Stats())
-    assert set(re.findall(r"(?:stats|`)\.(\w+)`", here)) == set(counts)
+
+
+def test_every_call_state_and_event_of_the_agent_has_its_row() -> None:
+    page = (ROOT / "docs/agent.md").read_text(encoding="utf-8")
+    tables = rows(page, "FreeRTOS")
+    here = "\n".join(row[1] for row in tables)
+    calls = {"start", "shutdown", "suspend", "resume", "check_for_update", "activate", "accept"}
+    calls |= {"reject", "abort", "image_state", "state", "install", "stats"}
+    assert set(re.findall(r"\bagent\.(\w+)", here)) == calls
+    assert calls <= set(dir(Agent)) | {"stats"}
+    assert set(re.findall(r"(?:stats|`)\.(\w+)`", here)) == set(vars(engine.Stats()))
+    states = {"NOT_READY", "READY", "ACTIVE", "SHUTTING_DOWN", "SUSPENDED"}
+    events = {name for name in vars(ota) if name.startswith("EVENT_")}
+    assert set(re.findall(r"\bota\.([A-Z_]+)", here)) == states | events
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)

@@ -19,13 +19,14 @@ from pathlib import Path
 from typing import BinaryIO, NoReturn
 
 import pytest
+from link_fixtures import need
 
 from board.chips import CHIPS
 from board.table import Partition
 from demo.children import free_port
 from fleet import client, config, package
 from sim import image
-from sim.board import Board, default_interpreter, firmware
+from sim.board import Board, firmware
 from tools.paths import ROOT
 
 PAGE = (ROOT / "docs/first-board.md").read_text(encoding="utf-8")
@@ -228,8 +229,7 @@ def substitutions(folder: Path, console: int) -> dict[str, str]:
 @pytest.mark.slow
 @pytest.mark.timeout(400)
 def test_the_page_prints_what_it_shows_and_ends_in_the_corrected_version(tmp_path: Path) -> None:
-    if default_interpreter() != "micropython":
-        pytest.skip("no MicroPython can be had here; `make doctor` says why")
+    need("micropython")
     console = free_port()
     page = PAGE
     for there, here in substitutions(tmp_path, console).items():

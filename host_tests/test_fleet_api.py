@@ -1,10 +1,7 @@
 """The HTTP side: every operation through boto3 against a real listener, and who is let in."""
 
-import asyncio
 import json
-import threading
 from collections.abc import Iterator
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 from urllib.error import HTTPError
@@ -15,107 +12,13 @@ import boto3
 import pytest
 from botocore.auth import SigV4Auth
 from botocore.awsrequest import AWSRequest
-from botocore.config import Config as ClientConfig
 from botocore.exceptions import ClientError
-from fleet_service import until
-from fleet_world import World
+from fleet_site import IMAGE, ROLE, THING, Site, fetch, moment, plain, refused
 
 from fleet import client, codec, config, s3, sigv4
-from fleet.api import Api
-from fleet.control import Control
 from fleet.errors import UnreachableError
-from fleet.jobs import Jobs
-from fleet.service import _listen, _server
 
-IMAGE = bytes(range(256)) * 40
-ROLE = "arn:aws:iam::000000000000:role/fleet-updates"
-THING = "arn:aws:iot:local:000000000000:thing/"
 DOCUMENT = json.dumps({"afr_ota": {"protocols": ["MQTT"], "streamname": "s-1", "files": []}})
-
-
-class Listener:
-    """One API in a thread of this process, with a clock that tests move."""
-
-    def __init__(self, api: Api) -> None:
-        self._socket = _listen(config.Address("127.0.0.1", 0))
-        self.url = f"http://127.0.0.1:{self._socket.getsockname()[1]}"
-        self._server = _server(api)
-        self._thread = threading.Thread(
-            target=lambda: asyncio.run(self._server.serve(sockets=[self._socket]))
-        )
-
-    def start(self) -> None:
-        self._thread.start()
-        until(lambda: self._server.started, "the listener")
-
-    def stop(self) -> None:
-        self._server.should_exit = True
-        self._thread.join()
-        self._socket.close()
-
-
-class Site:
-    """The control and the data listener over one world."""
-
-    def __init__(self, folder: Path) -> None:
-        config.create(
-            folder,
-            product="demo-board",
-            chip="esp32",
-            slot_size=0x1B0000,
-            broker=config.Address("127.0.0.1", 1883),
-            tls=False,
-        )
-        self.world = World(folder)
-        self.world.now = int(datetime.now(UTC).timestamp())
-        loaded = config.load(folder / "fleet.toml")
-        self.credentials = config.read_credentials(loaded.credentials)
-        control = Control(self.world.store, "local", self.world.clock)
-        objects = s3.S3(self.world.store, self.world.objects, self.world.clock)
-        self.control = Listener(
-            self._api(
-                {"iot": control.operations, "iot-jobs-data": {}, "s3": objects.operations},
-                {"GET served": control.served},
-            )
-        )
-        self.data = Listener(self._api({"s3": objects.public_operations}, {}))
-        text = (folder / "fleet.toml").read_text()
-        self.config = config.parse(
-            text.replace('endpoint = ""', f'endpoint = "{self.control.url}"'), folder
-        )
-        self.control.start()
-        self.data.start()
-        self.clients = client.Clients(self.config)
-
-    def _api(self, operations: Any, extensions: Any) -> Api:
-        return Api(
-            operations,
-            extensions,
-            credentials=self.credentials,
-            region="local",
-            clock=self.world.clock,
-        )
-
-    def close(self) -> None:
-        self.control.stop()
-        self.data.stop()
-        self.world.store.close()
-
-    def s3(self, url: str, **changes: Any) -> Any:
-        options = {
-            "aws_access_key_id": self.credentials.access_key,
-            "aws_secret_access_key": self.credentials.secret_key,
-            "region_name": "local",
-            **changes,
-        }
-        return boto3.client(
-            "s3",
-            endpoint_url=url,
-            config=ClientConfig(
-                proxies={}, signature_version="s3v4", s3={"addressing_style": "path"}
-            ),
-            **options,
-        )
 
 
 @pytest.fixture
@@ -128,20 +31,6 @@ def site(tmp_path: Path) -> Iterator[Site]:
 @pytest.fixture
 def iot(site: Site) -> Any:
     return site.clients.iot
-
-
-def plain(answer: dict[str, Any]) -> dict[str, Any]:
-    """An answer without what boto3 adds."""
-    return {key: value for key, value in answer.items() if key != "ResponseMetadata"}
-
-
-def refused(error: pytest.ExceptionInfo[ClientError]) -> tuple[str, int]:
-    response: Any = error.value.response
-    return response["Error"]["Code"], response["ResponseMetadata"]["HTTPStatusCode"]
-
-
-def moment(site: Site) -> datetime:
-    return datetime.fromtimestamp(site.world.now, UTC)
 
 
 def test_things(site: Site, iot: Any) -> None:
@@ -295,9 +184,12 @@ def test_a_new_job_reaches_its_things(site: Site) -> None:
     assert [topic for topic, _ in site.world.sent()] == ["$aws/things/board-1/jobs/notify"]
 
 
+@pytest.mark.compatibility(
+    "1", "DescribeJobExecution through `boto3` has `statusDetails` even when there are none"
+)
 def test_executions(site: Site, iot: Any) -> None:
     make_jobs(site, "job-1")
-    jobs = Jobs(site.world.store, site.world.clock)
+    jobs = site.world.jobs
     update = {"status": "IN_PROGRESS", "statusDetails": {"receive": "64/400"}}
     jobs.handle("$aws/things/board-1/jobs/job-1/update", json.dumps(update).encode())
     listed = iot.list_job_executions_for_job(jobId="job-1")["executionSummaries"]
@@ -329,6 +221,9 @@ def test_executions(site: Site, iot: Any) -> None:
         assert refused(error) == ("ResourceNotFoundException", 404)
 
 
+@pytest.mark.compatibility(
+    "1", "CancelJobExecution through `boto3`: versions, force, AWS's exceptions"
+)
 def test_cancelling_an_execution(site: Site, iot: Any) -> None:
     make_jobs(site, "job-1")
     iot.cancel_job_execution(
@@ -337,9 +232,7 @@ def test_cancelling_an_execution(site: Site, iot: Any) -> None:
     found = iot.describe_job_execution(jobId="job-1", thingName="board-2")["execution"]
     assert found["status"] == "CANCELED"
     assert found["statusDetails"]["detailsMap"] == {"why": "wrong board"}
-    Jobs(site.world.store, site.world.clock).handle(
-        "$aws/things/board-1/jobs/job-1/update", b'{"status":"IN_PROGRESS"}'
-    )
+    site.world.jobs.handle("$aws/things/board-1/jobs/job-1/update", b'{"status":"IN_PROGRESS"}')
     for arguments, code, status in (
         ({"thingName": "board-2"}, "InvalidStateTransitionException", 409),
         ({"thingName": "board-1"}, "InvalidStateTransitionException", 409),
@@ -363,11 +256,10 @@ def test_cancelling_an_execution(site: Site, iot: Any) -> None:
     assert iot.describe_job(jobId="job-1")["job"]["status"] == "COMPLETED"
 
 
+@pytest.mark.compatibility("1", "CancelJob through `boto3`, with and without `force`")
 def test_cancelling_a_job(site: Site, iot: Any) -> None:
     make_jobs(site, "job-1")
-    Jobs(site.world.store, site.world.clock).handle(
-        "$aws/things/board-1/jobs/job-1/update", b'{"status":"IN_PROGRESS"}'
-    )
+    site.world.jobs.handle("$aws/things/board-1/jobs/job-1/update", b'{"status":"IN_PROGRESS"}')
     iot.cancel_job(jobId="job-1", comment="recalled", reasonCode="BAD")
 
     def statuses() -> list[str]:
@@ -381,6 +273,96 @@ def test_cancelling_a_job(site: Site, iot: Any) -> None:
     assert (job["status"], job["comment"], job["reasonCode"]) == ("CANCELED", "recalled", "BAD")
     assert job["forceCanceled"] is True
     assert job["completedAt"] == moment(site)
+
+
+def begin(site: Site, job: str = "job-1", thing: str = "board-1") -> None:
+    site.world.jobs.handle(f"$aws/things/{thing}/jobs/{job}/update", b'{"status":"IN_PROGRESS"}')
+
+
+@pytest.mark.compatibility(
+    "1",
+    "a job deleted by force is gone at once",
+    unlike="deletes in the background",
+    because="there is nothing to wait for; boards are told what is next",
+)
+def test_a_deleted_job_is_gone_for_operator_and_board(site: Site, iot: Any) -> None:
+    make_jobs(site, "job-1", "job-2")
+    begin(site)
+    with pytest.raises(ClientError, match="job job-1 is IN_PROGRESS: cancel it") as error:
+        iot.delete_job(jobId="job-1")
+    assert refused(error) == ("InvalidStateTransitionException", 409)
+    site.world.sent()
+    iot.delete_job(jobId="job-1", force=True)
+    sent = dict(site.world.sent())
+    assert sorted(sent) == [
+        f"$aws/things/{thing}/jobs/{topic}"
+        for thing in ("board-1", "board-2")
+        for topic in ("notify", "notify-next")
+    ]
+    for thing in ("board-1", "board-2"):
+        following = sent[f"$aws/things/{thing}/jobs/notify-next"]["execution"]
+        assert (following["jobId"], following["status"]) == ("job-2", "QUEUED")
+    begin(site)
+    ((topic, message),) = site.world.sent()
+    assert (topic.rpartition("/")[2], message["code"]) == ("rejected", "ResourceNotFound")
+    for call in (
+        lambda: iot.describe_job(jobId="job-1"),
+        lambda: iot.delete_job(jobId="job-1", force=True),
+        lambda: iot.describe_job_execution(jobId="job-1", thingName="board-1"),
+    ):
+        with pytest.raises(ClientError) as error:
+            call()
+        assert refused(error) == ("ResourceNotFoundException", 404)
+    make_jobs(site, "job-1")  # its name is free again
+
+
+def test_a_job_that_has_ended_is_deleted_in_silence(site: Site, iot: Any) -> None:
+    make_jobs(site, "job-1")
+    iot.cancel_job(jobId="job-1")
+    site.world.sent()
+    iot.delete_job(jobId="job-1")
+    assert site.world.sent() == []
+    assert iot.list_jobs()["jobs"] == []
+
+
+def test_a_deleted_execution_is_gone_and_ends_the_job_if_it_was_the_last(
+    site: Site, iot: Any
+) -> None:
+    make_jobs(site, "job-1")
+    begin(site)
+    for thing in ("board-1", "board-2"):  # one is IN_PROGRESS, the other QUEUED
+        execution = {"jobId": "job-1", "thingName": thing, "executionNumber": 1}
+        with pytest.raises(ClientError, match="delete it with force") as error:
+            iot.delete_job_execution(**execution)
+        assert refused(error) == ("InvalidStateTransitionException", 409)
+        site.world.sent()
+        iot.delete_job_execution(**execution, force=True)
+        assert site.world.sent()[-1] == (
+            f"$aws/things/{thing}/jobs/notify-next",
+            {"timestamp": site.world.now},
+        )
+        with pytest.raises(ClientError) as error:
+            iot.delete_job_execution(**execution, force=True)
+        assert refused(error) == ("ResourceNotFoundException", 404)
+        status = {"board-1": "IN_PROGRESS", "board-2": "COMPLETED"}[thing]
+        assert iot.describe_job(jobId="job-1")["job"]["status"] == status
+
+
+def test_a_stream_is_deleted_when_no_board_needs_it(site: Site, iot: Any) -> None:
+    site.clients.s3.put_object(Bucket="packages", Key="a.ota", Body=IMAGE)
+    files = [{"fileId": 0, "s3Location": {"bucket": "packages", "key": "a.ota"}}]
+    iot.create_stream(streamId="s-1", files=files, roleArn=ROLE)
+    make_jobs(site, "job-1")
+    with pytest.raises(ClientError, match="stream s-1 is needed by job-1") as error:
+        iot.delete_stream(streamId="s-1")
+    assert refused(error) == ("DeleteConflictException", 409)
+    iot.cancel_job(jobId="job-1")
+    iot.delete_stream(streamId="s-1")
+    for call in (iot.describe_stream, iot.delete_stream):
+        with pytest.raises(ClientError) as error:
+            call(streamId="s-1")
+        assert refused(error) == ("ResourceNotFoundException", 404)
+    iot.create_stream(streamId="s-1", files=files, roleArn=ROLE)
 
 
 @pytest.mark.parametrize(
@@ -436,14 +418,17 @@ def test_what_was_served_is_told(site: Site) -> None:
     assert error.value.code == "ResourceNotFoundException"
 
 
+@pytest.mark.compatibility(
+    "1",
+    "an operation that is not here answers NotImplemented",
+    unlike="has hundreds of operations",
+    because="only what updates need is here",
+)
 def test_what_is_not_implemented_says_so_by_name(site: Site, iot: Any) -> None:
     devices = site.clients.client("iot-jobs-data")
     calls = [
         (lambda: iot.list_thing_groups(), "ListThingGroups"),
-        (lambda: iot.create_ota_update(
-            otaUpdateId="u", targets=["t"], files=[{"fileName": "f"}], roleArn=ROLE
-        ), "CreateOTAUpdate"),
-        (lambda: iot.delete_job(jobId="job-1"), "DeleteJob"),
+        (lambda: iot.delete_thing(thingName="board-1"), "DeleteThing"),
         (lambda: devices.describe_job_execution(jobId="$next", thingName="b"),
          "DescribeJobExecution"),
         (lambda: site.clients.s3.list_objects_v2(Bucket="packages"), "ListObjectsV2"),
@@ -492,12 +477,6 @@ def test_a_clock_that_is_off_by_more_than_a_quarter_of_an_hour_is_refused(
     with pytest.raises(ClientError) as error:
         iot.list_things()
     assert refused(error) == ("RequestTimeTooSkewed", 403)
-
-
-def fetch(url: str, headers: dict[str, str] | None = None, method: str = "GET") -> bytes:
-    with urlopen(Request(url, headers=headers or {}, method=method), timeout=10) as response:
-        body: bytes = response.read()
-        return body
 
 
 def test_a_presigned_url_works_on_the_data_listener_until_it_expires(site: Site) -> None:

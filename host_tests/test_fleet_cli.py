@@ -7,7 +7,7 @@ import pytest
 from click.testing import CliRunner, Result
 from test_fleet_image import app, merged
 
-from fleet import keys, package
+from fleet import archive, keys, package
 from fleet.cli import main
 
 Fleet = Callable[..., Result]
@@ -139,3 +139,149 @@ def test_files_that_are_not_there_and_settings_that_are_wrong(fleet: Fleet) -> N
     assert fleet("--config", "other.toml", "status").exit_code == 3
     Path("fleet.toml").write_text("product = 7\n")
     assert fleet("status").exit_code == 3
+
+
+# Applications
+
+
+@pytest.fixture
+def application(fleet: Fleet) -> Path:
+    """The folder `app` beside fleet.toml."""
+    for name, text in (
+        ("main.py", "import pump\n"),
+        ("lib/valve.py", "#" * 600),
+        ("pump.py", "RATE = 1\n"),
+        ("link.py", ""),
+        ("ota/__init__.py", ""),
+    ):
+        path = Path("app") / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+    return Path("app")
+
+
+def pack_app(fleet: Fleet, *more: str) -> Result:
+    return fleet(
+        *("pack", "--app", "app", "--version", "1.1.0", "--sequence", "2", "-o", "app.ota"), *more
+    )
+
+
+def packed_files() -> dict[str, bytes]:
+    data = Path("app.ota").read_bytes()
+    found = package.inspect(data).manifest.component(package.APPLICATION)
+    assert found is not None
+    return archive.contents(found.of(data))
+
+
+def test_an_application_is_packed_listed_and_shown(fleet: Fleet, application: Path) -> None:
+    made = pack_app(fleet)
+    assert made.exit_code == 0
+    shown = fleet("inspect", "app.ota")
+    assert shown.exit_code == 0
+    for output in (made.output, shown.output):
+        assert "    600  lib/valve.py" in output
+        assert "     12  main.py" in output
+        assert "5 files" in output
+    assert "    621  bytes in all" in made.output
+    assert "signature holds" in shown.output
+    assert packed_files()["pump.py"] == b"RATE = 1\n"
+    manifest = package.inspect(Path("app.ota").read_bytes()).manifest
+    assert [component.kind for component in manifest.components] == [package.APPLICATION]
+
+
+@pytest.mark.parametrize("words", [["app.bin"], ["--firmware", "app.bin"]])
+def test_firmware_and_application_travel_together_the_firmware_first(
+    fleet: Fleet, application: Path, words: list[str]
+) -> None:
+    made = pack_app(fleet, *words, "--mpy")
+    assert made.exit_code == 0
+    assert "MicroPython v1.26.0" in made.output
+    manifest = package.inspect(Path("app.ota").read_bytes()).manifest
+    kinds = [component.kind for component in manifest.components]
+    assert kinds == [package.FIRMWARE, package.APPLICATION]
+    assert set(packed_files()) == {
+        *("main.py", "pump.mpy", "link.mpy", "lib/valve.mpy", "ota/__init__.mpy")
+    }
+
+
+def test_a_package_that_cannot_be_written_is_named(fleet: Fleet, application: Path) -> None:
+    refused = pack_app(fleet, "-o", "none/app.ota")
+    assert refused.exit_code == 1
+    assert "cannot write none/app.ota" in refused.output
+
+
+def test_patterns_choose_what_is_packed(fleet: Fleet, application: Path) -> None:
+    made = pack_app(fleet, "--include", "*.py", "--exclude", "lib", "--exclude", "nothing")
+    assert "lib/valve.py" not in made.output
+    assert "warning: the pattern nothing matches nothing" in made.output
+    assert "lib/valve.py" not in packed_files()
+
+
+def test_the_agent_is_added_or_left_out_and_that_is_said(fleet: Fleet, application: Path) -> None:
+    (application / "ota/__init__.py").unlink()
+    assert "the project's own agent was added" in pack_app(fleet).output
+    assert "ota/agent.mpy" in packed_files()
+    made = pack_app(fleet, "--no-agent")
+    assert "warning: without ota/" in made.output
+    assert "ota/agent.mpy" not in packed_files()
+
+
+def test_an_application_is_judged_by_the_firmware_that_runs(
+    fleet: Fleet, application: Path
+) -> None:
+    (application / "main.py").write_text("import valve, pumps\n")
+    assert "warning: main.py imports pumps, which" not in pack_app(fleet).output
+    made = pack_app(fleet, "--runs", "app.bin")
+    assert "warning: main.py imports pumps, which" in made.output
+    assert "imports valve" not in made.output
+    assert len(package.inspect(Path("app.ota").read_bytes()).manifest.components) == 1
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ([], "what shall be packed?"),
+        (["app.bin", "--firmware", "app.bin"], "mean the same"),
+        (["app.bin", "--app", "app", "--runs", "app.bin"], "without firmware"),
+        (["app.bin", "--mpy"], "give --app"),
+        (["app.bin", "--exclude", "lib"], "give --app"),
+    ],
+)
+def test_options_that_contradict_are_wrong_usage(
+    fleet: Fleet, application: Path, options: list[str], words: str
+) -> None:
+    refused = fleet("pack", *options, "--version", "1", "--sequence", "1", "-o", "app.ota")
+    assert refused.exit_code == 2
+    assert words in refused.output
+    assert not Path("app.ota").exists()
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("client.key", "private key"),
+        ("settings.json", "one board's own"),
+        ("boot.py", "never updated over the air"),
+    ],
+)
+def test_an_application_with_what_must_not_travel_is_not_packed(
+    fleet: Fleet, application: Path, name: str, words: str
+) -> None:
+    (application / name).write_text("{}")
+    refused = pack_app(fleet)
+    assert refused.exit_code == 1
+    assert words in refused.output
+    assert not Path("app.ota").exists()
+    assert pack_app(fleet, "--exclude", name).exit_code == 0
+
+
+def test_an_application_that_breaks_the_archive_is_neither_shown_nor_published(
+    fleet: Fleet,
+) -> None:
+    key = keys.read_private(Path("keys/signing.pem"))
+    bad = package.application(b"\0" * 1024)
+    Path("bad.ota").write_bytes(package.build([bad], key, "demo-board", "1", 1, 1))
+    for words in (("inspect", "bad.ota"), ("publish", "bad.ota", "board-1")):
+        refused = fleet(*words)
+        assert refused.exit_code == 1
+        assert "application archive: there is no main.py" in refused.output

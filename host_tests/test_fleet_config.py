@@ -74,6 +74,9 @@ def test_a_product_is_quoted_as_toml_wants_it(tmp_path: Path) -> None:
         ("[broker]", "[borker]", "broker is missing"),
         ("tls = false", "tls = 0", "broker.tls: 0 is not true or false"),
         ("[keys]", "[keys", "not TOML"),
+        ('data_url = ""', 'data_url = "updates.example:8443"', "data_url: .* is not http"),
+        ('data_url = ""', 'data_url = "https://updates.example/x"', "nothing behind it"),
+        ('certificate = ""  # PEM file: `data`', 'certificate = "a.pem"  #', "both or neither"),
     ],
 )
 def test_a_wrong_setting_is_named(tmp_path: Path, old: str, new: str, words: str) -> None:
@@ -84,6 +87,22 @@ def test_a_wrong_setting_is_named(tmp_path: Path, old: str, new: str, words: str
     path.write_text(text.replace(old, new))
     with pytest.raises(ConfigError, match=words):
         config.load(path)
+
+
+def test_settings_of_the_data_listener_are_read_and_may_be_missing(tmp_path: Path) -> None:
+    make(tmp_path)
+    path = tmp_path / "fleet.toml"
+    text = path.read_text()
+    head, tail = text.split('data_url = ""', 1)
+    path.write_text(head + "state" + tail.split("\nstate", 1)[1])
+    found = config.load(path)
+    assert (found.data_url, found.certificate, found.key) == ("", None, None)
+    for name, value in (("data_url", "https://10.0.0.1:8443"), ("certificate", "a.pem")):
+        head = head + f'{name} = "{value}"\n'
+    path.write_text(head + 'key = "a.key"\nstate' + tail.split("\nstate", 1)[1])
+    found = config.load(path)
+    assert found.data_url == "https://10.0.0.1:8443"
+    assert (found.certificate, found.key) == (tmp_path / "a.pem", tmp_path / "a.key")
 
 
 def test_what_is_missing_is_said(tmp_path: Path) -> None:

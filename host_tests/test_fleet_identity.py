@@ -414,6 +414,27 @@ def test_the_doctor_names_what_is_wrong_with_a_file(
     ), found
 
 
+def test_the_doctor_looks_at_where_images_are_handed_out(fleet: Fleet) -> None:
+    fleet("broker-config")
+    path = Path("fleet.toml")
+    before = path.read_text()
+    changed = before.replace('data = "127.0.0.1:0"', 'data = "0.0.0.0:8443"')
+    path.write_text(changed)
+    (found,) = wrong()
+    assert "set service.data_url" in found
+    changed = changed.replace('data_url = ""', 'data_url = "https://192.168.1.10:8443"')
+    pair = 'certificate = "broker/server.pem"\nkey = "broker/{}.key"\n'
+    changed = changed.replace('certificate = ""  # PEM file: `data`', "#")
+    changed = changed.replace('key = ""  # PEM file of its private key\nstate', "{}state")
+    path.write_text(changed.format(pair.format("server")))
+    assert wrong() == []
+    assert "server.pem ended on" in " ".join(wrong(certificates.END))
+    path.write_text(changed.format(pair.format("other")))
+    keys.write_private(keys.generate(), Path("broker/other.key"))
+    (found,) = wrong()
+    assert "images cannot be served as" in found
+
+
 def test_revoke_says_when_the_service_has_not_heard_and_may_be_repeated(fleet: Fleet) -> None:
     fleet("broker-config")
     fleet("provision", "meter-1")

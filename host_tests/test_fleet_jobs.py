@@ -9,9 +9,6 @@ from fleet_world import NOW, World
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from fleet import executions
-from fleet.jobs import Jobs
-
 ROOT = "$aws/things/board-1/jobs"
 
 
@@ -25,7 +22,7 @@ def world(tmp_path: Path) -> World:
 def ask(world: World, topic: str, body: Any = None) -> list[tuple[str, Any]]:
     """All messages that a request causes, topics without `$aws/things/board-1/jobs/`."""
     payload = body if isinstance(body, bytes) else json.dumps(body or {}).encode()
-    Jobs(world.store, world.clock).handle(f"{ROOT}/{topic}", payload)
+    world.jobs.handle(f"{ROOT}/{topic}", payload)
     return [(sent.removeprefix(ROOT + "/"), message) for sent, message in world.sent()]
 
 
@@ -44,6 +41,9 @@ def rejected(world: World, topic: str, body: Any = None) -> Any:
     return message
 
 
+@pytest.mark.compatibility(
+    "1", "an empty queue is answered without `execution`, the clientToken as it came"
+)
 def test_an_empty_queue_answers_next_without_execution_and_with_the_token(world: World) -> None:
     assert ask(world, "$next/get", {"clientToken": ":board-1"}) == [
         ("$next/get/accepted", {"clientToken": ":board-1", "timestamp": NOW})
@@ -52,6 +52,9 @@ def test_an_empty_queue_answers_next_without_execution_and_with_the_token(world:
     assert accepted(world, "get") == {"inProgressJobs": [], "queuedJobs": []}
 
 
+@pytest.mark.compatibility(
+    "1", "DescribeJobExecution changes nothing: a job stays QUEUED however often it is fetched"
+)
 def test_a_job_stays_queued_however_often_it_is_fetched(world: World) -> None:
     world.job("job-1", "board-1", stream_id="s-1")
     expected = {
@@ -75,6 +78,7 @@ def test_an_empty_payload_is_an_empty_request(world: World) -> None:
     assert accepted(world, "$next/get", b"")["execution"]["jobId"] == "job-1"
 
 
+@pytest.mark.compatibility("1", "`includeJobDocument` and `executionNumber` of a describe")
 def test_the_document_is_left_out_when_asked(world: World) -> None:
     world.job("job-1", "board-1")
     answer = accepted(world, "job-1/get", {"includeJobDocument": False, "executionNumber": 1})
@@ -82,6 +86,7 @@ def test_the_document_is_left_out_when_asked(world: World) -> None:
     assert rejected(world, "job-1/get", {"executionNumber": 2})["code"] == "ResourceNotFound"
 
 
+@pytest.mark.compatibility("1", "statusDetails come back as the device set them last")
 def test_status_details_survive_and_come_back_as_last_set(world: World) -> None:
     world.job("job-1", "board-1")
     accepted(world, "job-1/update", {"status": "IN_PROGRESS", "statusDetails": {"receive": "1/9"}})
@@ -94,6 +99,7 @@ def test_status_details_survive_and_come_back_as_last_set(world: World) -> None:
     assert accepted(world, "$next/get")["execution"]["statusDetails"] == handover
 
 
+@pytest.mark.compatibility("1", "a report about the job that stays first sends no `notify-next`")
 def test_an_update_tells_nobody_while_the_same_job_stays_first(world: World) -> None:
     world.job("job-1", "board-1")
     assert ask(world, "job-1/update", {"status": "IN_PROGRESS"}) == [
@@ -101,6 +107,9 @@ def test_an_update_tells_nobody_while_the_same_job_stays_first(world: World) -> 
     ]
 
 
+@pytest.mark.compatibility(
+    "1", "the end of a job is answered; then `notify` and `notify-next` tell what is left"
+)
 def test_the_end_of_a_job_is_answered_and_brings_the_next_one(world: World) -> None:
     world.job("job-1", "board-1")
     world.job("job-2", "board-1")
@@ -116,6 +125,10 @@ def test_the_end_of_a_job_is_answered_and_brings_the_next_one(world: World) -> N
     ]
 
 
+@pytest.mark.compatibility(
+    "1",
+    "`expectedVersion` as text; `executionState` and `jobDocument` in the answer where asked for",
+)
 def test_the_answer_to_an_update_carries_what_was_asked_for(world: World) -> None:
     world.job("job-1", "board-1")
     answer = accepted(
@@ -141,6 +154,9 @@ def test_the_answer_to_an_update_carries_what_was_asked_for(world: World) -> Non
     }
 
 
+@pytest.mark.compatibility(
+    "1", "a report about a job that has ended: InvalidStateTransition, with `executionState`"
+)
 def test_a_result_sent_again_is_refused_with_the_state_that_was_kept(world: World) -> None:
     world.job("job-1", "board-1")
     ask(world, "job-1/update", {"status": "SUCCEEDED", "statusDetails": {"reason": "ok"}})
@@ -155,6 +171,7 @@ def test_a_result_sent_again_is_refused_with_the_state_that_was_kept(world: Worl
     assert rejected(world, "job-1/get")["code"] == "TerminalStateReached"
 
 
+@pytest.mark.compatibility("1", "another `expectedVersion`: VersionMismatch, with `executionState`")
 def test_another_expected_version_is_refused_with_the_state(world: World) -> None:
     world.job("job-1", "board-1")
     answer = rejected(world, "job-1/update", {"status": "IN_PROGRESS", "expectedVersion": 2})
@@ -162,6 +179,9 @@ def test_another_expected_version_is_refused_with_the_state(world: World) -> Non
     assert answer["executionState"]["versionNumber"] == 1
 
 
+@pytest.mark.compatibility(
+    "1", "StartNextPendingJobExecution starts the oldest, or returns what is started, unchanged"
+)
 def test_start_next_starts_the_oldest_and_returns_one_that_is_started(world: World) -> None:
     world.job("job-1", "board-1")
     world.job("job-2", "board-1")
@@ -172,6 +192,7 @@ def test_start_next_starts_the_oldest_and_returns_one_that_is_started(world: Wor
     assert again["versionNumber"] == 2
 
 
+@pytest.mark.compatibility("1", "GetPendingJobExecutions: summaries, in progress and queued apart")
 def test_pending_jobs_are_listed_by_state(world: World) -> None:
     for number in range(3):
         world.job(f"job-{number}", "board-1")
@@ -189,13 +210,16 @@ def test_pending_jobs_are_listed_by_state(world: World) -> None:
     }
 
 
+@pytest.mark.compatibility(
+    "1", "in-progress and step timers end a job as TIMED_OUT, and the device is told"
+)
 def test_a_timer_runs_out_and_the_device_is_told(world: World) -> None:
     world.job("job-1", "board-1", minutes=10)
     ask(world, "job-1/update", {"status": "IN_PROGRESS", "stepTimeoutInMinutes": 2})
     assert accepted(world, "$next/get")["execution"]["approximateSecondsBeforeTimedOut"] == 120
-    executions.time_out_overdue(world.store, NOW + 119)
+    world.executions.time_out_overdue(world.store, NOW + 119)
     assert world.sent() == []
-    executions.time_out_overdue(world.store, NOW + 120)
+    world.executions.time_out_overdue(world.store, NOW + 120)
     assert [topic for topic, _ in world.sent()] == [f"{ROOT}/notify", f"{ROOT}/notify-next"]
     answer = rejected(world, "job-1/update", {"status": "SUCCEEDED"})
     assert answer["executionState"]["status"] == "TIMED_OUT"
@@ -203,7 +227,7 @@ def test_a_timer_runs_out_and_the_device_is_told(world: World) -> None:
 
 def test_the_job_is_completed_with_its_last_execution(world: World) -> None:
     world.job("job-1", "board-1", "board-2")
-    jobs = Jobs(world.store, world.clock)
+    jobs = world.jobs
     for thing, status in (("board-1", "IN_PROGRESS"), ("board-2", "COMPLETED")):
         world.now += 5
         jobs.handle(f"$aws/things/{thing}/jobs/job-1/update", b'{"status":"SUCCEEDED"}')
@@ -214,6 +238,7 @@ def test_the_job_is_completed_with_its_last_execution(world: World) -> None:
         assert job.completed_at == (NOW + 10 if status == "COMPLETED" else None)
 
 
+@pytest.mark.compatibility("1", "one thing neither sees nor changes another's jobs")
 def test_one_thing_neither_sees_nor_changes_anothers_jobs(world: World) -> None:
     world.job("job-2", "board-2")
     assert accepted(world, "$next/get") == {}
@@ -222,12 +247,15 @@ def test_one_thing_neither_sees_nor_changes_anothers_jobs(world: World) -> None:
 
 
 def test_a_thing_that_is_not_there_is_answered_so(world: World) -> None:
-    Jobs(world.store, world.clock).handle("$aws/things/stranger/jobs/$next/get", b"{}")
+    world.jobs.handle("$aws/things/stranger/jobs/$next/get", b"{}")
     ((topic, message),) = world.sent()
     assert topic == "$aws/things/stranger/jobs/$next/get/rejected"
     assert message["code"] == "ResourceNotFound"
 
 
+@pytest.mark.compatibility(
+    "1", "malformed requests are rejected with AWS's codes and change nothing"
+)
 @pytest.mark.parametrize(
     ("topic", "body", "code"),
     [

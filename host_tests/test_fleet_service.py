@@ -1,22 +1,27 @@
 """`fleet serve` beside a real broker: devices are answered, and no crash loses anything."""
 
+import http.client
 import json
 import os
 import queue
 import re
 import signal
 import sqlite3
+import ssl
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
+from urllib.request import Request, urlopen
 
 import cbor2
 import paho.mqtt.client as mqtt
 import pytest
 from fleet_service import DEADLINE, ROOT, Broker, Service, running, until
+from local_ca import LocalCA
 from paho.mqtt.enums import CallbackAPIVersion
 from test_fleet_image import app
 
@@ -163,6 +168,7 @@ def test_a_device_reports_and_the_operator_sees_it(service: Service, device: Dev
     assert execution(service)["status"] == "SUCCEEDED"
 
 
+@pytest.mark.compatibility("1", "a forced cancel is followed by `notify-next` at once")
 def test_a_forced_cancel_reaches_the_device_at_once(service: Service, device: Device) -> None:
     published(service, packed(service))
     device.hear(f"{JOBS}/notify-next")
@@ -289,6 +295,46 @@ def test_answers_left_in_the_outbox_are_sent_after_a_crash_in_their_order(
     listener.close()
 
 
+def test_a_board_gets_its_file_by_https_in_ranges(tmp_path: Path) -> None:
+    ca = LocalCA(tmp_path / "ca")
+    certificate, key = ca.issue("data", "127.0.0.1")
+    broker = Broker(tmp_path / "broker")
+    broker.start()
+    service = Service(tmp_path / "fleet", broker)
+    service.set(certificate=certificate, key=key)
+    try:
+        assert " data=https://127.0.0.1:" in service.start()
+        device = Device(broker)
+        data = packed(service)
+        publish(service.clients(), data, "app.ota", [THING], protocols=["HTTP"], create_things=True)
+        told = json.loads(device.hear(f"{JOBS}/notify-next"))["execution"]
+        (file,) = told["jobDocument"]["afr_ota"]["files"]
+        url = urlsplit(file["update_data_url"])
+        context = ssl.create_default_context(cafile=ca.path)
+        connection = http.client.HTTPSConnection(url.netloc, timeout=10, context=context)
+        received = b""
+        while len(received) < file["filesize"]:
+            wanted = {"Range": f"bytes={len(received)}-{len(received) + 99_999}"}
+            connection.request("GET", f"{url.path}?{url.query}", headers=wanted)
+            response = connection.getresponse()
+            assert response.status == 206
+            received += response.read()
+        assert received == data
+        connection.close()
+        device.close()
+    finally:
+        service.stop()
+        broker.kill()
+
+
+def test_a_certificate_of_the_data_listener_that_cannot_be_used_is_named(service: Service) -> None:
+    service.stop()
+    service.set(certificate="c", key="k")
+    refused = service.fleet("serve")
+    assert refused.returncode == 1
+    assert f"cannot use {service.folder / 'c'} with {service.folder / 'k'}" in refused.stderr
+
+
 def test_a_second_service_in_the_same_folder_is_refused(service: Service) -> None:
     second = service.fleet("serve")
     assert second.returncode == 1
@@ -299,10 +345,7 @@ def test_a_port_that_is_taken_is_named(tmp_path: Path) -> None:
     broker = Broker(tmp_path / "broker")
     broker.start()
     service = Service(tmp_path / "fleet", broker)
-    path = service.folder / "fleet.toml"
-    path.write_text(
-        path.read_text().replace('data = "127.0.0.1:0"', f'data = "127.0.0.1:{broker.port}"')
-    )
+    service.set(data=f"127.0.0.1:{broker.port}")
     try:
         refused = service.fleet("serve")
         assert refused.returncode == 1
@@ -406,6 +449,28 @@ def test_from_an_image_to_a_finished_job_on_the_command_line(
     assert (only["job"], only["status"], only["details"]) == (job, "SUCCEEDED", details)
 
 
+def test_a_package_is_offered_by_the_protocols_that_are_named(
+    service: Service, device: Device, tmp_path: Path
+) -> None:
+    fleet = commands(service, tmp_path)
+    size = (service.folder / "app.ota").stat().st_size
+    plain = {"filepath": "app.ota", "filesize": size, "fileid": 0}
+    for named, protocols in (("http", ["HTTP"]), ("both", ["MQTT", "HTTP"])):
+        job = f"job-{named}"
+        arguments = ("--create-things", "--job", job, "--protocol", named)
+        made = fleet("publish", "app.ota", THING, *arguments)
+        assert made.returncode == 0, made.stderr
+        update = device.ask(f"{JOBS}/{job}/get", {})["execution"]["jobDocument"]["afr_ota"]
+        assert update["protocols"] == protocols
+        assert update.get("streamname") == (job if "MQTT" in protocols else None)
+        (file,) = update["files"]
+        assert file.pop("auth_scheme") == "aws.s3.presigned"
+        url = file.pop("update_data_url")
+        with urlopen(Request(url, headers={"Range": "bytes=0-3"}), timeout=DEADLINE) as got:
+            assert got.read() == (service.folder / "app.ota").read_bytes()[:4]
+        assert file == plain
+
+
 def test_a_failed_board_makes_watch_fail_and_status_show_why(
     service: Service, device: Device, tmp_path: Path
 ) -> None:
@@ -449,6 +514,7 @@ def test_what_the_boards_would_refuse_is_refused_before_it_is_sent(
     assert fleet("publish", "stranger", THING, "--create-things", "--force").returncode == 0
 
 
+@pytest.mark.slow
 def test_watch_waits_for_a_service_that_is_started_again(
     service: Service, device: Device, tmp_path: Path
 ) -> None:
@@ -471,6 +537,7 @@ def test_watch_waits_for_a_service_that_is_started_again(
     watching.stdout.close()
 
 
+@pytest.mark.slow
 def test_commands_without_a_service_say_what_to_start(service: Service) -> None:
     service.kill()
     dead = service.fleet("status")

@@ -46,6 +46,7 @@ def test_a_device_cannot_report_another_state(status: str) -> None:
     assert code_of(error) == states.INVALID_REQUEST
 
 
+@pytest.mark.compatibility("1", "nothing leaves a terminal state")
 @pytest.mark.parametrize("terminal", sorted(states.TERMINAL))
 def test_nothing_leaves_a_terminal_state(terminal: str) -> None:
     ended = replace(running(), status=terminal)
@@ -98,6 +99,9 @@ def test_start_next_starts_what_is_queued_and_leaves_what_is_started() -> None:
     assert again == replace(started, step_deadline=NOW + 9 + 300)
 
 
+@pytest.mark.compatibility(
+    "1", "an operator cancels what is QUEUED, and with `force` what is IN_PROGRESS"
+)
 def test_an_operator_cancels_what_is_queued_and_with_force_what_runs() -> None:
     assert states.cancel(queued(), NOW).status == CANCELED
     with pytest.raises(states.JobError) as error:
@@ -139,6 +143,9 @@ def test_the_one_in_progress_comes_first_then_the_oldest_queued() -> None:
     assert [e.job_id for e in states.pending([b, ended, c, a])] == ["c", "a", "b"]
 
 
+@pytest.mark.compatibility(
+    "1", "`notify` when the list changes, `notify-next` when another job is first"
+)
 def test_who_is_told_what() -> None:
     a, b = queued("a", 1), queued("b", 2)
     started = states.update(a, IN_PROGRESS, NOW)
@@ -159,6 +166,7 @@ def test_who_is_told_what() -> None:
         assert states.next_changed(before, after) is by_next
 
 
+@pytest.mark.compatibility("1", "statusDetails within AWS's limits are taken, others refused")
 @pytest.mark.parametrize(
     "details",
     [
@@ -173,6 +181,7 @@ def test_details_within_the_limits_are_taken(details: dict[str, str]) -> None:
     assert states.check_details(details) == details
 
 
+@pytest.mark.compatibility("1", "statusDetails within AWS's limits are taken, others refused")
 @pytest.mark.parametrize(
     "details",
     [

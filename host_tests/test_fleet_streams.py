@@ -12,7 +12,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fleet import streams
-from fleet.jobs import Jobs
 from fleet.streams import StreamError, Window
 
 FILE = random.Random(3).randbytes(10_000)
@@ -49,6 +48,11 @@ def code(world: World, request: Any, operation: str = "get/cbor", root: str = RO
     return found
 
 
+@pytest.mark.compatibility(
+    "3",
+    "CBOR as the agents of 2019 know it: indefinite map, keys `c f i l p`, a short last block",
+    path="MQTT",
+)
 def test_a_block_has_the_bytes_that_agents_of_2019_know(world: World) -> None:
     service = streams.Streams(world.store, world.objects)
     # The request of V1.0.2 for this file, then one of 256-byte blocks without a token.
@@ -64,6 +68,11 @@ def test_a_block_has_the_bytes_that_agents_of_2019_know(world: World) -> None:
     assert answer.payload == HEX("bf616600616900616c1901006170590100") + FILE[:256] + b"\xff"
 
 
+@pytest.mark.compatibility(
+    "3",
+    "a block of 4096 bytes costs 24 bytes more, so that it fits the agents' buffers",
+    path="MQTT",
+)
 def test_a_4096_byte_block_costs_24_bytes_more(world: World) -> None:
     service = streams.Streams(world.store, world.objects)
     request = HEX("a6616363726479616600616c191000616f00616241076 16e01".replace(" ", ""))
@@ -71,6 +80,7 @@ def test_a_4096_byte_block_costs_24_bytes_more(world: World) -> None:
     assert len(answer.payload) == 4096 + 24
 
 
+@pytest.mark.compatibility("3", "JSON requests are answered in JSON", path="MQTT")
 def test_json_requests_are_answered_in_json(world: World) -> None:
     asked = {"s": 1, "f": 0, "l": 4096, "o": 2, "n": 1, "c": "j1"}
     ((topic, message),) = ask(world, "get/json", asked)
@@ -81,6 +91,7 @@ def test_json_requests_are_answered_in_json(world: World) -> None:
     assert [message["i"] for _, message in blocks] == [20, 21, 24]  # 43 lies behind the end
 
 
+@pytest.mark.compatibility("3", "DescribeStream, in CBOR and JSON", path="MQTT")
 def test_a_stream_describes_itself(world: World) -> None:
     expected = {
         "s": 1,
@@ -104,6 +115,13 @@ def test_a_stream_of_many_files_describes_all_of_them(world: World) -> None:
     assert len(message["r"]) == 50
 
 
+@pytest.mark.compatibility(
+    "3",
+    "a stream is served to a thing while it has an open job that names it",
+    path="MQTT",
+    unlike="serves whom its policy allows",
+    because="a board gets no image that nobody offers it",
+)
 @pytest.mark.parametrize("status", ["SUCCEEDED", "FAILED", "REJECTED"])
 def test_a_stream_is_served_while_an_open_execution_names_it(world: World, status: str) -> None:
     request = {"f": 0, "l": 4096, "n": 1}
@@ -113,7 +131,7 @@ def test_a_stream_is_served_while_an_open_execution_names_it(world: World, statu
     assert code(world, request, root=nobodys) == "Unauthorized"
     assert code(world, {}, "describe/cbor", theirs) == "Unauthorized"
     world.job("job-2", "board-1", stream_id="s-2")
-    jobs = Jobs(world.store, world.clock)
+    jobs = world.jobs
     for update in ("IN_PROGRESS", status):
         assert ask(world, "get/cbor", request)[0][0] == "data/cbor"
         body = json.dumps({"status": update}).encode()
@@ -133,11 +151,13 @@ def test_served_blocks_are_counted_per_execution(world: World) -> None:
         assert transaction.served("job-1")["board-1"].up_to == 10_000
 
 
+@pytest.mark.compatibility("3", "an object that changed since: ETagMismatch", path="MQTT")
 def test_an_object_that_changed_since_is_not_served(world: World) -> None:
     world.object("s-1-0", FILE + b"more")
     assert code(world, {"f": 0, "l": 4096}) == "ETagMismatch"
 
 
+@pytest.mark.compatibility("3", "a wrong request is rejected with AWS's code", path="MQTT")
 @pytest.mark.parametrize(
     ("request_", "expected"),
     [
@@ -183,6 +203,9 @@ def test_json_that_is_none_is_rejected(world: World, payload: bytes) -> None:
     assert code(world, payload, "get/json") == "InvalidJson"
 
 
+@pytest.mark.compatibility(
+    "3", "a rejection echoes the token, unless that is what is wrong", path="MQTT"
+)
 def test_a_rejection_echoes_the_token_unless_that_is_what_is_wrong(world: World) -> None:
     ((_, message),) = ask(world, "get/cbor", {"c": "rdy", "f": 9, "l": 4096})
     assert message["c"] == "rdy"
@@ -211,21 +234,35 @@ def test_a_topic_that_nobody_listens_behind_is_refused(world: World, topic: str)
     assert error.value.code == "InvalidTopic"
 
 
+@pytest.mark.compatibility(
+    "3",
+    "the bitmap of AWS's developer guide: least significant bit first, from `o` on",
+    path="MQTT",
+)
 def test_the_example_of_the_developer_guide() -> None:
     window = Window(0, 256, origin=20, bitmap=HEX("130080"))
     assert list(window.indexes(100 * 256)) == [20, 21, 24, 43]
 
 
+@pytest.mark.compatibility(
+    "3",
+    "the bitmap `MQ==` that FreeRTOS's modular library always sends is taken literally",
+    path="MQTT",
+)
 def test_the_bitmap_that_the_modular_library_always_sends_is_taken_literally() -> None:
     assert list(Window(0, 256, 7, 1, b"MQ==").indexes(10**6)) == [7]
     assert list(Window(0, 256, 0, 5, b"MQ==").indexes(10**6)) == [0, 2, 3, 6, 8]
 
 
+@pytest.mark.compatibility("3", "one request yields at most 128 KB", path="MQTT")
 @pytest.mark.parametrize(("size", "most"), [(4096, 32), (1024, 128), (131072, 1), (100_000, 1)])
 def test_one_request_yields_at_most_128_kilobytes(size: int, most: int) -> None:
     assert list(Window(0, size).indexes(10**7)) == list(range(most))
 
 
+@pytest.mark.compatibility(
+    "3", "blocks are those of bitmap, `o` and `n`, ascending, within file and cap", path="MQTT"
+)
 @given(
     st.integers(1, 200_000),
     st.integers(256, 9000),

@@ -242,6 +242,7 @@ def test_an_answer_that_waited_for_a_busy_program_counts(
     assert next_message(link) == (b"topic", b"payload")
 
 
+@pytest.mark.slow
 def test_check_msg_pings_at_half_the_keepalive(make_link: MakeLink, broker: FakeBroker) -> None:
     link = make_link(broker.port, keepalive=1)
     link.connect()

@@ -32,6 +32,7 @@ REFUSED = {
     "import sys\nsys.exc_info()": "no sys.exc_info",
     # builtins
     "try:\n    f()\nexcept TimeoutError:\n    pass": "no builtin TimeoutError",
+    "'x'.startswith(('a', 'b'))": "no tuple",
     "raise ConnectionError()": "no builtin ConnectionError",
     "raise FileNotFoundError('x')": "no builtin FileNotFoundError",
     "raise PermissionError": "no builtin PermissionError",

@@ -11,11 +11,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from link_fixtures import need
 from test_agent_update import KEY, PRODUCT
 
 from fleet import keys, package
 from sim import image
-from sim.board import HARD, PWRON, SOFT, WDT, Board, application_files, default_interpreter
+from sim.board import HARD, PWRON, SOFT, WDT, Board, application_files
 from tools.paths import VENV_BIN
 
 NEW, PENDING, VALID, INVALID, ABORTED = range(5)
@@ -25,6 +26,7 @@ DEADLINE_S = 12
 MAIN = b"""
 import time
 import ota
+from ota.agent import Agent
 
 class Client:
     def publish(self, topic, msg, qos=0):
@@ -36,7 +38,7 @@ class Client:
 def on_event(event, detail):
     print("event:", event, detail)
 
-agent = ota.Agent(Client(), "board-1", on_event, settings=ota.load_settings())
+agent = Agent(Client(), "board-1", on_event, settings=ota.load_settings())
 agent.start()
 print("main: runs", agent.running[0])
 while True:
@@ -56,8 +58,7 @@ def flash(board: Board, slot: int, version: str, sequence: int) -> None:
 
 @pytest.fixture(scope="module")
 def files() -> dict[str, bytes]:
-    if default_interpreter() != "micropython":
-        pytest.skip("no MicroPython can be had here; `make doctor` says why")
+    need("micropython")
     return application_files(compiled=True)
 
 
@@ -176,6 +177,7 @@ def test_a_stopped_main_py_starts_again_by_ctrl_d_or_by_import(board: Board) -> 
     assert board.boots == [(0, PWRON), (0, SOFT)]
 
 
+@pytest.mark.slow
 def test_nothing_at_the_prompt_prolongs_a_test_or_ends_it(board: Board) -> None:
     person = fall_back(board)
     began = time.monotonic()

@@ -12,15 +12,20 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from link_fixtures import need
 from mpremote import mip as mpremote_mip
 
 from board import files, mip
 from board.cable import Cable
-from sim.board import Board, default_interpreter, firmware
+from sim.board import Board, firmware
 from tools.paths import ROOT, VENV_BIN
 
 MANIFEST = ROOT / "manifest.py"
-AGENT = {"link.py", *(f"ota/{path.name}" for path in (ROOT / "firmware/ota").glob("*.py"))}
+AGENT = {
+    "link.py",
+    "reserve.py",
+    *(f"ota/{path.name}" for path in (ROOT / "firmware/ota").glob("*.py")),
+}
 VERSION = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
 
 
@@ -105,8 +110,7 @@ def test_the_manifest_freezes_the_whole_agent_and_never_boot_py() -> None:
 @pytest.fixture
 def board(tmp_path: Path) -> Iterator[Board]:
     """A board with MicroPython and boot.py, switched off."""
-    if default_interpreter() != "micropython":
-        pytest.skip("no MicroPython can be had here; `make doctor` says why")
+    need("micropython")
     with Board(tmp_path / "board", interpreter="micropython") as board:
         board.flash_firmware(0, firmware(version="1.0.0"))
         board.install({"/boot.py": (ROOT / "boot.py").read_bytes()})

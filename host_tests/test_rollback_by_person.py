@@ -296,26 +296,37 @@ def test_whenever_the_power_fails_one_of_the_two_images_stays(bench: Bench) -> N
 # -- looking changes nothing ----------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("alive", [True, False])
+@pytest.mark.parametrize("agent", ["alive", "not connected", "none", "no keys"])
 def test_no_look_ends_a_test_and_each_names_the_seconds_left(
-    bench: Bench, capsys: pytest.CaptureFixture[str], alive: bool
+    bench: Bench, capsys: pytest.CaptureFixture[str], agent: str
 ) -> None:
     bench.service.add("job-2", packed("1.2.0", 3))
     assert isinstance(bench.step(), hardware.Reset)
     bench.boot(lambda *_: None)
     bench.step()
     ota = __import__("ota")
-    if not alive:
-        ota.Agent.current = None
+    calls = [ota.status, ota.history, ota.check_for_update, ota.verify, lambda: ota.rollback(True)]
+    answers = ["", "", "asks", "matches", "No rollback: ota_0 is under test"]
+    if agent == "not connected":
+        bench.agent.shutdown()
+        answers[2] = "not connected"
+    elif agent == "none":
+        ota.agent.Agent.current = None
+        calls.append(ota.accept)
+        answers[2:3] = ["No agent is alive"]
+        answers.append("No agent is alive")
+    elif agent == "no keys":
+        (bench.board.folder / "etc/trusted_keys.pem").unlink()
+        calls, answers = calls[3:], ["it must hold the public keys this board"] * 2
     fed: list[int] = []
     hardware.board.watchdog = fed.append
     before = flash(bench), vars(bench.agent.journal).copy()
-    calls = [ota.status, ota.history, ota.check_for_update, ota.verify, lambda: ota.rollback(True)]
-    for call in calls:
+    for call, answer in zip(calls, answers, strict=True):
         capsys.readouterr()
         assert bench.board.run(call) is None
         said = capsys.readouterr().out
-        assert "accepted within 1" in said or "No agent is alive" in said
+        assert answer in said
+        assert "accepted within 1" in said
         assert all(len(line) < 80 for line in said.splitlines())
     assert (flash(bench), vars(bench.agent.journal)) == before
     assert fed == []
@@ -339,8 +350,11 @@ def test_accept_at_the_prompt_waits_for_what_is_missing(
     bench.service.add("job-2", packed("1.2.0", 3))
     assert isinstance(bench.step(), hardware.Reset)
     bench.boot(lambda *_: None)
+    capsys.readouterr()
     ask(bench, "accept")
-    assert "as soon as the job service names its job" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert "as soon as the job service names its job" in said
+    assert "accepted within 1" in said
     assert bench.agent.image_state == PENDING
     bench.step()
     assert bench.agent.image_state == VALID
@@ -373,7 +387,7 @@ def test_without_an_agent_the_functions_say_so(
     bench: Bench, capsys: pytest.CaptureFixture[str]
 ) -> None:
     ota = __import__("ota")
-    ota.Agent.current = None
+    ota.agent.Agent.current = None
     for call in (ota.check_for_update, ota.accept):
         call()
     said = capsys.readouterr().out

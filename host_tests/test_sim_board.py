@@ -20,10 +20,11 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
+from link_fixtures import need
 
 from sim import image
 from sim.board import DEEPSLEEP, HARD, PWRON, SOFT, WDT, Board, BoardError
-from sim.build import command, default_interpreter
+from sim.build import command
 from tools.paths import ROOT, VENV_BIN
 
 NEW, PENDING, VALID, INVALID, ABORTED = range(5)
@@ -34,8 +35,8 @@ INTERPRETERS = ["micropython", "cpython"]
 @pytest.fixture(params=INTERPRETERS)
 def interpreter(request: pytest.FixtureRequest) -> str:
     name = str(request.param)
-    if name == "micropython" and default_interpreter() != "micropython":
-        pytest.skip("no MicroPython can be had here; `make doctor` says why")
+    if name == "micropython":
+        need(name)
     return name
 
 
@@ -203,6 +204,7 @@ def test_a_hung_board_is_bitten_by_its_watchdog(make: Callable[..., Board]) -> N
     assert board.boots == [(0, PWRON), (0, WDT)]
 
 
+@pytest.mark.slow
 def test_a_fed_watchdog_does_not_bite(make: Callable[..., Board]) -> None:
     board = make(
         main="import machine, time\n"
@@ -218,6 +220,7 @@ def test_a_fed_watchdog_does_not_bite(make: Callable[..., Board]) -> None:
     assert board.boots == [(0, PWRON)]
 
 
+@pytest.mark.slow
 def test_the_watchdog_stays_armed_over_a_soft_reset(make: Callable[..., Board]) -> None:
     board = make(
         main="import machine, sys\n"
@@ -326,8 +329,7 @@ def test_the_power_fails_at_the_operation_that_was_asked_for(make: Callable[...,
 
 
 def test_both_interpreters_and_the_host_share_one_file_system(tmp_path: Path) -> None:
-    if default_interpreter() != "micropython":
-        pytest.skip("no MicroPython can be had here")
+    need("micropython")
     program = (
         "with open('/{0}.txt', 'w') as f: f.write('{0}')\nprint(open('/{1}.txt').read(), '!')\n"
     )
@@ -505,6 +507,7 @@ def test_code_is_taken_in_windows_in_raw_paste_mode(terminal: Terminal) -> None:
     assert b"\x04\x04Traceback" in terminal.wait(b"\x04>")
 
 
+@pytest.mark.slow
 def test_mpremote_works_on_the_console(make: Callable[..., Board], tmp_path: Path) -> None:
     board = make(main="print('main ran')\nwhile True: pass\n")
     board.start()
@@ -558,6 +561,7 @@ def test_time_counts_whole_seconds_from_2000(make: Callable[..., Board]) -> None
     board.wait_console("762566398 2")
 
 
+@pytest.mark.slow
 def test_ssl_verifies_nothing_until_it_is_told_to(
     make: Callable[..., Board], tls_server: TlsServer
 ) -> None:
@@ -655,8 +659,7 @@ def tls_server(tmp_path: Path) -> Iterator[TlsServer]:
 
 def test_the_chip_runs_from_files_where_it_cannot_run_in_place(tmp_path: Path) -> None:
     """An interpreter without ffi cannot map ROM; the chip then takes more heap, and runs."""
-    if default_interpreter() != "micropython":
-        pytest.skip("no MicroPython can be had here")
+    need("micropython")
     board = Board(tmp_path, interpreter="micropython")
     board.flash_firmware(0, image.firmware(version="1.0.0"))
     *before, start = command("micropython", None)

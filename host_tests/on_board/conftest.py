@@ -7,8 +7,10 @@ $ON_BOARD_RESULTS.
 
 import fcntl
 import os
+import sys
 from collections.abc import Iterable
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pytest
@@ -17,6 +19,8 @@ from tools import interpreters
 from tools.interpreters import Interpreter, InterpreterMissing, Outcome
 
 TIMEOUT_S = 300.0
+# The quick suite has the oldest one and the unix port.
+NEWEST = interpreters.INTERPRETERS[-1].label
 
 
 class OnBoardTest(pytest.Item):
@@ -61,7 +65,7 @@ class OnBoardFile(pytest.File):
                 )
                 # The first test of a file waits for the whole file.
                 item.add_marker(pytest.mark.timeout(TIMEOUT_S + 60))
-                if test in slow:
+                if test in slow or interpreter.label == NEWEST:
                     item.add_marker(pytest.mark.slow)
                 yield item
 
@@ -71,6 +75,29 @@ def pytest_collect_file(file_path: Path, parent: pytest.Collector) -> pytest.Col
         collector: OnBoardFile = OnBoardFile.from_parent(parent, path=file_path)
         return collector
     return None
+
+
+_modules: dict[str, ModuleType] = {}
+
+
+def _of_the_agent() -> list[str]:
+    return [name for name in sys.modules if name == "ota" or name.startswith("ota.")]
+
+
+def pytest_collection_finish() -> None:
+    """Keep the agent's modules as these tests have imported them."""
+    _modules.update({name: sys.modules[name] for name in _of_the_agent()})
+
+
+@pytest.fixture(autouse=True)
+def _the_modules_that_were_imported() -> None:
+    """Other tests in this process load the agent anew, and it loads some modules late."""
+    for name in _of_the_agent():
+        del sys.modules[name]
+    sys.modules.update(_modules)
+    for name, module in _modules.items():
+        if "." in name:
+            setattr(_modules["ota"], name.split(".")[1], module)
 
 
 def results_of(item: OnBoardTest) -> dict[str, Outcome]:

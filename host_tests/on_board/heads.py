@@ -8,7 +8,7 @@ from hashlib import sha256
 
 import vectors
 from ota import cbor, p256
-from ota.slices import finish
+from ota.compat import finish
 
 EXAMPLE = vectors.load("package-es256.json")
 KEY = int(EXAMPLE["private_key_hex"], 16)
@@ -68,10 +68,16 @@ def encode(value):
     return bytes(out)
 
 
+def to_affine(x, w, z):
+    """Return a point of ota.p256's Jacobian ones in affine coordinates, its y still doubled."""
+    by_z = p256._inverse(z, p256.P)
+    return x * by_z**2 % p256.P, w * by_z**3 % p256.P
+
+
 def times_g(scalar):
     """Return scalar*G as x || y."""
     g = p256._pair(p256._ODD_G[:64])
-    ((x, y),) = p256._affine([finish(p256._joint(scalar, 0, g))])
+    x, y = to_affine(*finish(p256._joint(scalar, 0, g)))
     y = y * (p256.P + 1) // 2 % p256.P  # it is kept doubled
     return x.to_bytes(32, "big") + y.to_bytes(32, "big")
 

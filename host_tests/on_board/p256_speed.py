@@ -35,42 +35,56 @@ _ECDSA = (
 _MODULUS = int.from_bytes(b"".join(sha256(bytes([i])).digest() for i in range(12)), "big") | 1
 _RSA = _MODULUS // 3, 65537, _MODULUS
 
-# WebAssembly's clock has milliseconds only.
+_RUNS = (
+    ("plain", p256_plain.verify, _ECDSA),
+    ("ota.p256", p256.verify, _ECDSA),
+    ("RSA-3072", pow, _RSA),
+)
+# So many in one go, garbage collections and all: WebAssembly's clock has milliseconds only.
 _AT_ONCE = 5
+_TRIES = 3
 
 
 class Speed:
-    """The shortest times so far, in microseconds: best[name] for each of NAMES.
-
-    Whatever else the machine does only adds to a time, so the shortest is the one to compare.
-    """
+    """How long each of NAMES takes, in several rounds, of which the median counts."""
 
     def __init__(self):
-        self.best = {}
+        self._rounds = []
 
     def round(self):
-        """Time each once more. Nothing of a key is kept from one verification to the next."""
-        self._time("plain", p256_plain.verify, *_ECDSA)
-        self._time("ota.p256", p256.verify, *_ECDSA)
-        self._time("RSA-3072", pow, *_RSA)
+        """Time each once more. Nothing of a key is kept from one verification to the next.
 
-    def _time(self, name, function, *arguments):
-        gc.collect()
-        start = ticks_us()
-        for _ in range(_AT_ONCE):
-            assert function(*arguments), name
-        taken = ticks_diff(ticks_us(), start) / _AT_ONCE
-        self.best[name] = min(taken, self.best.get(name, taken))
+        Whatever else the machine does only adds to a time: of some tries the shortest counts. They
+        alternate, so that all meet the same machine.
+        """
+        best = {}
+        for _ in range(_TRIES):
+            for name, function, arguments in _RUNS:
+                gc.collect()
+                start = ticks_us()
+                for _ in range(_AT_ONCE):
+                    assert function(*arguments), name
+                taken = ticks_diff(ticks_us(), start) / _AT_ONCE
+                best[name] = min(taken, best.get(name, taken))
+        self._rounds.append(best)
+
+    def median(self, name):
+        """Return how many microseconds `name` takes."""
+        return _median([best[name] for best in self._rounds])
 
     def ratio(self, name="ota.p256"):
-        """Return how long `name` takes, as a part of the plain verification."""
-        return self.best[name] / self.best["plain"]
+        """Return how long `name` takes, as a part of the plain verification in the same round."""
+        return _median([best[name] / best["plain"] for best in self._rounds])
 
 
-def show(rounds=20):
+def _median(numbers):
+    return sorted(numbers)[len(numbers) // 2]
+
+
+def show(rounds=11):
     """Print a line for each of NAMES: its name, milliseconds, ratio."""
     speed = Speed()
     for _ in range(rounds):
         speed.round()
     for name in NAMES:
-        print("%s,%.2f,%.3f" % (name, speed.best[name] / 1000, speed.ratio(name)))
+        print("%s,%.2f,%.3f" % (name, speed.median(name) / 1000, speed.ratio(name)))

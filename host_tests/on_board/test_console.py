@@ -48,13 +48,13 @@ def test_a_text_of_79_columns_stays_on_its_line():
     assert printed(console.say, "x" * 75 + " abcd") == ["x" * 75, "abcd"]
 
 
-def concluded(count, job="job-%d", detail="it did not answer"):
+def concluded(count, job="job-%d", detail="it did not answer", version=None):
     """Return the journal of a board on which so many updates have failed."""
     Bench()
     journal = Journal()
     for number in range(1, count + 1):
         journal.job, journal.sequence = job % number, number
-        journal.conclude("FAILED", {"cause": "self_test", "detail": detail})
+        journal.conclude("FAILED", {"cause": "self_test", "detail": detail, "version": version})
     return journal
 
 
@@ -69,12 +69,29 @@ def test_the_last_eight_results_are_kept_newest_first():
     assert [line.split()[2] for line in lines[::2]] == ["job-%d" % n for n in range(9, 1, -1)]
 
 
-def test_results_that_would_not_fit_push_out_the_oldest_only():
-    job = "a-job-whose-name-is-as-long-as-the-service-will-take-it--64---%d"
-    entries = concluded(8, job, "the detail of a failure is kept as well, " * 4).history()
+LONG_JOB = "a-job-whose-name-is-as-long-as-the-service-will-take-it--64---%d"
+
+
+def test_eight_results_are_kept_however_long_and_the_newest_is_told_in_full():
+    detail = "the detail of a failure is kept as well, " * 4
+    entries = concluded(12, LONG_JOB, detail, version="10.20.30-rc.1").history()
+    assert [entry["sequence"] for entry in entries] == list(range(12, 4, -1))
+    assert entries[0]["detail"] == detail[:96]
+    kept = entries[-1]["detail"]
+    assert len(kept) >= 24 and detail.startswith(kept)
+    assert all(entry["job"] == LONG_JOB % entry["sequence"] for entry in entries)
+    assert all(len(line) <= 79 for line in printed(console.history, None))
+
+
+def test_details_that_fit_are_not_shortened():
+    entries = concluded(8, detail="x" * 90).history()
+    assert [entry["detail"] for entry in entries] == ["x" * 90] * 8
+
+
+def test_where_nothing_can_be_shortened_the_oldest_results_go():
+    entries = concluded(8, LONG_JOB, version="v" * 128).history()
     assert 5 <= len(entries) < 8
     assert [entry["sequence"] for entry in entries] == list(range(8, 8 - len(entries), -1))
-    assert all(len(line) <= 79 for line in printed(console.history, None))
 
 
 def test_an_older_result_stays_unsent_when_a_rollback_ends():
@@ -97,7 +114,7 @@ def bench(sequence=1, key=heads.KEY):
     firmware = heads.Map((1, 0), (2, 0), (3, size), (4, size), (5, sha256(other).digest()), (6, 0))
     manifest = heads.MANIFEST.but(k3="0.9.0", k4=sequence, k7=[firmware])
     record = heads.framed(heads.cose(heads.encode(manifest), key=key))[:500]
-    slots.Slots().other.write_trailer(record, "", bytearray(4096))
+    slots.Slots().other.write_trailer([record], "", bytearray(4096))
     return board, slots.Slots()
 
 
@@ -118,7 +135,7 @@ def states(pair, running, other):
 def test_an_older_verified_image_may_be_returned_to():
     _, pair = bench()
     for other in (VALID, None, 0xFFFFFFFF):
-        assert find(states(pair, VALID, other)).version == "0.9.0"
+        assert find(states(pair, VALID, other)).newest.version == "0.9.0"
 
 
 def test_what_was_rolled_back_or_refused_may_not():
@@ -132,7 +149,7 @@ def test_what_was_never_accepted_may_not():
     assert "never accepted here" in refusal(pair)
     journal = Journal()
     journal.floor = 6
-    assert find(pair, journal).sequence == 6
+    assert find(pair, journal).newest.sequence == 6
     journal.floor = 0
     assert "never accepted here" in refusal(states(pair, NEW, VALID), journal, 6)
 
@@ -174,8 +191,8 @@ def test_otadata_that_names_another_slot_needs_a_reset_first():
 def test_what_begins_is_journalled_before_it_boots():
     board, pair = bench()
     ticks = []
-    manifest = find(pair)
-    assert board.run(lambda: begin(pair, manifest, ticks)) == hardware.HARD
+    made = find(pair)
+    assert board.run(lambda: begin(pair, made, ticks)) == hardware.HARD
     assert len(ticks) == rehash.TICKS
     journal = Journal()
     assert (journal.phase, journal.origin, journal.slot) == ("ACTIVATED", "person", "ota_1")
@@ -183,15 +200,15 @@ def test_what_begins_is_journalled_before_it_boots():
     assert board.records()[1] == (2, NEW)
 
 
-def begin(pair, manifest, ticks):
+def begin(pair, made, ticks):
     buf = bytearray(4096)
-    fallback.begin(pair, Journal(), manifest, ("1.1.0", 5), buf, lambda: ticks.append(1))
+    fallback.begin(pair, Journal(), made, ("1.1.0", 5), buf, lambda: ticks.append(1))
 
 
 def test_what_differs_from_its_manifest_is_not_begun():
     board, pair = bench()
-    manifest = find(pair)
+    made = find(pair)
     board.flash.program(pair.other.address + 40, b"\x00")
-    raises(ImageError, begin, pair, manifest, [])
+    raises(ImageError, begin, pair, made, [])
     assert Journal().lost
     assert board.records()[1] is None

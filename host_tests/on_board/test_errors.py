@@ -10,12 +10,16 @@ REASONS = (
     (errors.SignatureError, "0x01000000: 0xfffffffe"),
     (errors.UnknownKeyError, "0x02000000: 0xfffffffd"),
     (errors.TooLargeError, "aborted: 0x14000000"),
+    (errors.DataPathError, "aborted: 0x2d000000"),
     (errors.ExpiredError, "rejected: 0x22000000"),
     (errors.DowngradeError, "rejected: 0x22000000"),
     (errors.SameVersionError, "rejected: 0x23000000"),
     (errors.BlockError, "0x27000000: 0xfffffff8"),
     (errors.BlockRangeError, "0x27000000: 0xfffffff9"),
     (errors.FlashError, "0x27000000: 0xfffffff7"),
+    (errors.FilesystemError, "0x27000000: 0xfffffff7"),
+    (errors.ArchiveError, "0x24000000: 0x00000005"),
+    (errors.SourceError, "aborted: 0x0d000000"),
     (errors.ImageError, "0x11000000: 0xfffffffd"),
     (errors.ActivateError, "aborted: 0x04000000"),
     (errors.MomentumError, "aborted: 0x21000020"),
@@ -29,7 +33,7 @@ OTHERS = (errors.OtaError, errors.StateError, errors.SettingsError)
 
 
 def every_class():
-    classes = [getattr(errors, name) for name in dir(errors) if name.endswith("Error")]
+    classes = [getattr(errors, name) for name in errors.names()]
     assert len(classes) > 15
     return classes
 
@@ -58,6 +62,15 @@ def test_causes_tell_apart_what_a_fleet_counts_apart():
     assert len(set(causes)) == len(causes)
 
 
-def test_a_rollback_names_its_own_cause():
-    assert errors.RolledBackError("it hung", "watchdog").cause == "watchdog"
+def test_a_class_is_made_once_with_the_bases_it_needs():
+    assert errors.FilesystemError is errors.FilesystemError
+    assert issubclass(errors.FilesystemError, errors.FlashError)
+    assert issubclass(errors.BlockRangeError, errors.BlockError)
+    assert not hasattr(errors, "NoSuchError")
+
+
+def test_an_error_s_own_cause_is_not_that_of_its_class():
+    error = errors.RolledBackError("it hung")
+    error.cause = "watchdog"
+    assert error.cause == "watchdog"
     assert errors.RolledBackError("it hung").cause == "rolled_back"

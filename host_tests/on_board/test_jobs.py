@@ -206,6 +206,14 @@ def test_what_is_no_json_object_is_refused_without_a_job_to_fail():
         assert error.job_id is None, content
 
 
+def test_what_nests_without_end_is_refused_like_what_is_no_json():
+    for opening in (b"[", b'{"a":', b'{"execution":[', b'{"execution":{"jobId":"j","jobDocument":'):
+        for payload in (opening * 40, (opening * 4000)[:4096]):
+            assert raises(JobError, jobs.parse, payload).job_id is None
+            assert jobs.token_of(payload) is None
+            assert jobs.is_final(payload)
+
+
 def test_a_job_without_a_usable_id_is_refused_without_a_job_to_fail():
     for job_id in ("", "J" * 65, 7, [], "a/b", "a+", "#", "a b", "a\x00", "\u00fc", "$next"):
         assert raises(JobError, jobs.parse, message(execution(jobId=job_id))).job_id is None, job_id
@@ -218,9 +226,16 @@ def test_a_job_id_of_1_to_64_letters_digits_dashes_and_underlines_is_taken():
 
 
 def test_a_job_that_is_no_update_is_failed_by_name():
-    for document in ({}, {"operation": "reboot"}, {"afr_ota": []}, {"afr_ota": "x"}, [], "x", 7):
+    for document in ({"afr_ota": []}, {"afr_ota": "x"}, {"afr_ota": None}, [], "x", 7):
         assert refused(execution(jobDocument=document)).reason() == "0x24000000: 0x00000005"
     refused(execution(jobDocument=None))
+
+
+def test_a_job_of_somebody_else_comes_with_its_document_for_the_application():
+    for document in ({}, {"operation": "reboot", "steps": [1, None]}):
+        job = job_of(execution(jobDocument=document))
+        assert job.custom and job.document == document and job.job_id == "AFR_OTA-fw091"
+    assert not job_of(execution()).custom
 
 
 def test_a_job_names_exactly_one_file():
@@ -277,7 +292,7 @@ def test_a_damaged_message_never_raises_anything_but_joberror():
         except JobError:
             continue
         assert isinstance(timestamp, int)
-        assert job is None or (job.file_size > 0 and isinstance(job.updated_by, int))
+        assert job is None or job.custom or (job.file_size > 0 and isinstance(job.updated_by, int))
 
 
 def test_a_request_carries_a_token_of_at_most_64_characters():

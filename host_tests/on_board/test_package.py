@@ -7,7 +7,8 @@ import heads
 from expect import raises
 from heads import APPLICATION, CREATED, FIRMWARE, MANIFEST, Map, Raw
 from mutation import Mutations
-from ota import package
+from ota import fields as manifest_fields
+from ota import pair
 from ota.errors import (
     DowngradeError,
     ExpiredError,
@@ -19,13 +20,17 @@ from ota.errors import (
     TooLargeError,
     UnknownKeyError,
 )
+from ota.pair import is_package
+
+# Kinds of components, as the format numbers them.
+IS_FIRMWARE, IS_APPLICATION = 0, 1
 
 KEYS = {heads.kid(heads.KEY): heads.public(heads.KEY)}
 EXAMPLE_HEAD = heads.framed(heads.EXAMPLE_COSE)
 
 
 def read(data):
-    return package.parse_head(data, KEYS)
+    return pair.parse_head(data, KEYS)
 
 
 def manifest_of(**changes):
@@ -55,11 +60,11 @@ def test_the_worked_example_is_read_as_it_was_made():
     assert manifest.identity == heads.EXAMPLE_IDENTITY
     assert manifest.package_size == heads.EXAMPLE["package_size"]
     assert manifest.record == EXAMPLE_HEAD[: 8 + heads.EXAMPLE["cose_length"]]
-    firmware = manifest.component(package.FIRMWARE)
+    firmware = manifest.component(IS_FIRMWARE)
     assert (firmware.length, firmware.size, firmware.offset, firmware.chip) == (5000, 5000, 4096, 0)
     image = bytes([(7 * i + 3) & 255 for i in range(5000)])
     assert firmware.sha256 == sha256(image).digest()
-    application = manifest.component(package.APPLICATION)
+    application = manifest.component(IS_APPLICATION)
     assert (application.length, application.offset, application.chip) == (1536, 12288, None)
 
 
@@ -78,9 +83,9 @@ def test_a_head_is_read_from_a_view_of_a_larger_buffer():
 
 def test_a_record_is_read_without_its_padding_as_it_lies_in_a_trailer():
     record = EXAMPLE_HEAD[: 8 + len(heads.EXAMPLE_COSE)]
-    assert package.parse_record(record, KEYS).identity == heads.EXAMPLE_IDENTITY
-    assert package.parse_record(record + record, KEYS).identity == heads.EXAMPLE_IDENTITY
-    assert package.parse_record(memoryview(record + bytes(64)), KEYS).record == record
+    assert pair.parse_record(record, KEYS).identity == heads.EXAMPLE_IDENTITY
+    assert pair.parse_record(record + record, KEYS).identity == heads.EXAMPLE_IDENTITY
+    assert pair.parse_record(memoryview(record + bytes(64)), KEYS).record == record
 
 
 def test_the_same_manifest_signed_anew_is_the_same_package():
@@ -88,10 +93,10 @@ def test_the_same_manifest_signed_anew_is_the_same_package():
 
 
 def test_the_first_bytes_say_what_a_file_is():
-    assert package.is_package(EXAMPLE_HEAD)
-    assert package.is_package(memoryview(EXAMPLE_HEAD))
+    assert is_package(EXAMPLE_HEAD)
+    assert is_package(memoryview(EXAMPLE_HEAD))
     for start in (b"\xe9\x00\x00\x00", b"OTA\x02", b"OTA", b"", b"ota\x01"):
-        assert not package.is_package(start)
+        assert not is_package(start)
 
 
 # -- the frame --------------------------------------------------------------------------------
@@ -101,7 +106,7 @@ def test_a_file_shorter_than_its_head_is_refused():
     for length in (0, 4, 8, 223, 4095):
         assert "shorter" in refused(EXAMPLE_HEAD[:length])
     for length in (0, 4, 7, 8, 222):
-        raises(PackageError, package.parse_record, EXAMPLE_HEAD[:length], KEYS)
+        raises(PackageError, pair.parse_record, EXAMPLE_HEAD[:length], KEYS)
 
 
 def test_another_magic_is_refused():
@@ -141,8 +146,8 @@ def test_a_strangers_package_is_refused_by_the_name_of_its_key():
     data = heads.framed(heads.cose(heads.EXAMPLE_MANIFEST, key=heads.STRANGER))
     raises(UnknownKeyError, read, data)
     theirs = {heads.kid(heads.STRANGER): heads.public(heads.STRANGER)}
-    assert package.parse_head(data, theirs).sequence == 7
-    raises(UnknownKeyError, package.parse_head, data, {})
+    assert pair.parse_head(data, theirs).sequence == 7
+    raises(UnknownKeyError, pair.parse_head, data, {})
 
 
 def test_a_stranger_who_names_a_trusted_key_is_refused():
@@ -316,15 +321,15 @@ def test_reserved_and_unknown_keys_below_64_are_refused():
     for name in ("k0", "k8", "k9", "k63"):
         assert "unknown key" in manifest_refused(**{name: 1})
     fields = heads.encode(MANIFEST)[1:]
-    for pair in (b"\x20\x01", b"\x61k\x01"):  # -1: 1 and "k": 1
-        assert "unknown key" in refused(heads.framed(heads.cose(b"\xa7" + fields + pair)))
+    for unknown in (b"\x20\x01", b"\x61k\x01"):  # -1: 1 and "k": 1
+        assert "unknown key" in refused(heads.framed(heads.cose(b"\xa7" + fields + unknown)))
 
 
 def test_unknown_keys_from_64_on_are_ignored():
     later = manifest_of(k64=[1, Map((1, "x"))], k99999=b"new")
     assert later.sequence == 7
     component = Map(*FIRMWARE).but(k64=7, k1000=[])
-    assert manifest_of(k7=[component]).component(package.FIRMWARE).size == 5000
+    assert manifest_of(k7=[component]).component(IS_FIRMWARE).size == 5000
 
 
 def test_a_manifest_that_is_no_deterministic_map_is_refused():
@@ -384,7 +389,7 @@ def test_firmware_names_its_chip_and_an_application_none():
         assert "chip" in component_refused(FIRMWARE, k6=value)
     assert "chip" in component_refused(FIRMWARE, k6=None)
     assert "chip" in component_refused(APPLICATION, k6=0)
-    assert manifest_of(k7=[Map(*FIRMWARE).but(k6=13)]).component(package.FIRMWARE).chip == 13
+    assert manifest_of(k7=[Map(*FIRMWARE).but(k6=13)]).component(IS_FIRMWARE).chip == 13
 
 
 def test_unknown_keys_of_a_component_are_refused_below_64():
@@ -398,11 +403,11 @@ def test_components_lie_one_after_another_on_multiples_of_4096():
     for length, end in ((1, 8192), (4096, 8192), (4097, 12288), (8192, 12288)):
         firmware = Map(*FIRMWARE).but(k3=length, k4=length)
         manifest = manifest_of(k7=[Map(*APPLICATION), firmware])
-        assert manifest.component(package.APPLICATION).offset == 4096
-        assert manifest.component(package.FIRMWARE).offset == 8192
+        assert manifest.component(IS_APPLICATION).offset == 4096
+        assert manifest.component(IS_FIRMWARE).offset == 8192
         assert manifest.package_size == 4096 + end
         assert manifest_of(k7=[firmware]).package_size == end
-    assert manifest_of().component(package.APPLICATION) is None
+    assert manifest_of().component(IS_APPLICATION) is None
 
 
 def test_a_damaged_head_never_raises_anything_but_the_typed_errors():
@@ -430,7 +435,7 @@ def admit(changes=(), **board):
     fields = MANIFEST.but(**dict(changes))
     rules = {"product": "demo-board", "chip": 0, "capacity": 5000, "floor": 6}
     rules.update(board)
-    package.admit(read(heads.head(fields)), **rules)
+    manifest_fields.admit(read(heads.head(fields)), **rules)
 
 
 def test_what_fits_this_board_is_admitted():
@@ -445,9 +450,10 @@ def test_another_product_or_chip_is_refused():
     assert "chip 0" in str(raises(MismatchError, admit, chip=9))
 
 
-def test_what_is_not_one_firmware_is_refused():
-    raises(MismatchError, admit, {"k7": [Map(*APPLICATION)]})
-    raises(MismatchError, admit, {"k7": [Map(*FIRMWARE), Map(*APPLICATION)]})
+def test_firmware_application_or_both_are_admitted():
+    admit({"k7": [Map(*APPLICATION)]}, chip=9, capacity=0)
+    admit({"k7": [Map(*FIRMWARE), Map(*APPLICATION)]})
+    raises(MismatchError, admit, {"k7": [Map(*APPLICATION), Map(*FIRMWARE)]}, chip=9)
 
 
 def test_an_image_larger_than_the_slot_is_refused_with_both_numbers():
@@ -470,7 +476,7 @@ def test_the_floors_own_sequence_is_admitted_only_as_a_retry_of_the_same_package
 
 def expiring(now):
     fields = read(heads.head(with_expiry(CREATED + 1000)))
-    package.admit(fields, product="demo-board", chip=0, capacity=5000, floor=6, now=now)
+    manifest_fields.admit(fields, product="demo-board", chip=0, capacity=5000, floor=6, now=now)
 
 
 def test_expiry_is_judged_only_by_a_clock_that_is_later_than_created():
@@ -498,6 +504,6 @@ def test_the_first_reason_is_product_then_chip_size_sequence_and_age():
         ("floor", 6, SameVersionError),
         ("now", None, ExpiredError),
     ):
-        raises(error, package.admit, fields, **board)
+        raises(error, manifest_fields.admit, fields, **board)
         board[name] = right
-    package.admit(fields, **board)
+    manifest_fields.admit(fields, **board)

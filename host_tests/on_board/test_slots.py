@@ -7,7 +7,7 @@ from chip_bench import Bench, image
 from expect import raises
 from hardware import PWRON
 from layout import find
-from ota import package, slots
+from ota import pair, slots
 from ota.errors import FlashError, ImageError, StateError
 from ota.slots import ABORTED, INVALID, NEW, PENDING, VALID
 
@@ -131,13 +131,13 @@ def test_a_trailer_has_the_bytes_of_the_worked_example():
     slot = slots.Slots().other
     buf = bytearray(4096)
     example = heads.framed(heads.EXAMPLE_COSE)[: 8 + len(heads.EXAMPLE_COSE)]
-    slot.write_trailer(example, heads.EXAMPLE["trailer_directory"], buf)
+    slot.write_trailer([example], heads.EXAMPLE["trailer_directory"], buf)
     slot.read(slot.capacity, buf)
     assert buf[-32:] == unhexlify(heads.EXAMPLE["trailer_sha256_field"])
     records, directory = slot.read_trailer(buf)
     assert directory == "app_1"
     keys = {heads.kid(heads.KEY): heads.public(heads.KEY)}
-    assert package.parse_record(records, keys).identity == heads.EXAMPLE_IDENTITY
+    assert pair.parse_record(records, keys).identity == heads.EXAMPLE_IDENTITY
 
 
 def test_a_slot_without_a_whole_trailer_has_none():
@@ -145,7 +145,7 @@ def test_a_slot_without_a_whole_trailer_has_none():
     slot = slots.Slots().other
     buf = bytearray(4096)
     assert slot.read_trailer(buf) is None
-    slot.write_trailer(b"record", "", buf)
+    slot.write_trailer([b"record"], "", buf)
     assert slot.read_trailer(buf)[1] == ""
     bench.flash.program(slot.address + slot.capacity, b"\x00")
     assert slot.read_trailer(buf) is None
@@ -155,7 +155,7 @@ def test_a_slot_that_is_being_filled_has_no_trailer():
     Bench()
     slot = slots.Slots().other
     buf = bytearray(4096)
-    slot.write_trailer(b"record", "app_0", buf)
+    slot.write_trailer([b"record"], "app_0", buf)
     slot.begin(b"record", buf)
     assert slot.read_trailer(buf) is None
 
@@ -169,7 +169,7 @@ def test_a_slot_knows_the_package_that_it_held_or_was_to_hold():
     assert slot.begin(b"record", buf)
     assert bench.flash.operations == before, "nothing is erased to say the same again"
     assert not slot.begin(b"another", buf)
-    slot.write_trailer(b"record", "", buf)
+    slot.write_trailer([b"record"], "", buf)
     assert slot.begin(b"record", buf)
     assert slot.read_trailer(buf) is None
     assert slot.begin(b"record", buf)
@@ -180,7 +180,7 @@ def test_a_cut_while_a_slot_is_claimed_leaves_it_without_trailer():
     for operation in (1, 2):
         bench = Bench()
         slot = slots.Slots().other
-        slot.write_trailer(b"record", "", buf)
+        slot.write_trailer([b"record"], "", buf)
         assert bench.cut(lambda: slot.begin(b"another", buf), operation)  # noqa: B023
         bench.boot(PWRON)
         slot = slots.Slots().other

@@ -6,6 +6,8 @@ from expect import raises
 from mutation import Mutations
 from ota import stream
 from ota.errors import BlockError, BlockRangeError, SettingsError
+from ota.streaming import Topics
+from ota.window import Window
 
 BLOCK = bytes(range(256))
 # A block as AWS IoT was seen to send it: an indefinite map of f, i, l, p.
@@ -27,14 +29,14 @@ def refused(data):
 
 
 def test_the_topics_are_those_of_aws():
-    topics = stream.Topics("$aws/things/meter-17/", "S-1")
+    topics = Topics("$aws/things/meter-17/", "S-1", stream.NAME)
     assert topics.get == "$aws/things/meter-17/streams/S-1/get/cbor"
     assert topics.data == "$aws/things/meter-17/streams/S-1/data/cbor"
     assert topics.rejected == "$aws/things/meter-17/streams/S-1/rejected/cbor"
 
 
 def test_a_new_window_wants_its_first_blocks_and_no_more():
-    window = stream.Window(100000, 4096, 8)
+    window = Window(100000, 4096, 8)
     assert (window.blocks, window.first, window.received) == (25, 0, 0)
     assert window.missing() == 0xFF
     assert [i for i in range(30) if window.wants(i)] == [0, 1, 2, 3, 4, 5, 6, 7]
@@ -42,20 +44,20 @@ def test_a_new_window_wants_its_first_blocks_and_no_more():
 
 
 def test_only_the_last_block_is_short():
-    window = stream.Window(10000, 4096, 8)
+    window = Window(10000, 4096, 8)
     assert window.blocks == 3
     assert [window.length_of(i) for i in range(3)] == [4096, 4096, 1808]
     assert window.missing() == 7
 
 
 def test_a_file_of_whole_blocks_ends_with_a_full_one():
-    window = stream.Window(8192, 4096, 8)
+    window = Window(8192, 4096, 8)
     assert window.blocks == 2
     assert window.length_of(1) == 4096
 
 
 def test_a_file_of_one_byte_is_one_block():
-    window = stream.Window(1, 4096, 8)
+    window = Window(1, 4096, 8)
     assert (window.blocks, window.length_of(0), window.missing()) == (1, 1, 1)
     window.mark(0)
     assert window.complete
@@ -63,14 +65,14 @@ def test_a_file_of_one_byte_is_one_block():
 
 
 def test_a_block_outside_the_file_is_refused():
-    window = stream.Window(10000, 4096, 8)
+    window = Window(10000, 4096, 8)
     for index in (-1, 3, 4, 1 << 31, 1 << 64):
         raises(BlockRangeError, window.length_of, index)
         assert not window.wants(index)
 
 
 def test_blocks_in_order_move_the_window():
-    window = stream.Window(100000, 4096, 4)
+    window = Window(100000, 4096, 4)
     for index in range(25):
         assert window.wants(index)
         window.mark(index)
@@ -80,7 +82,7 @@ def test_blocks_in_order_move_the_window():
 
 
 def test_blocks_out_of_order_move_the_window_past_the_first_gap_only():
-    window = stream.Window(100000, 4096, 4)
+    window = Window(100000, 4096, 4)
     window.mark(2)
     window.mark(1)
     assert (window.first, window.received, window.missing()) == (0, 2, 0b1001)
@@ -95,7 +97,7 @@ def test_blocks_out_of_order_move_the_window_past_the_first_gap_only():
 
 
 def test_a_request_stays_within_its_group():
-    window = stream.Window(100000, 4096, 8, 1, 16)
+    window = Window(100000, 4096, 8, 1, 16, 1)
     assert window.missing() == 0xFF
     for index in range(1, 12):
         window.mark(index)
@@ -107,10 +109,12 @@ def test_a_request_stays_within_its_group():
     for index in range(12, 16):
         window.mark(index)
     assert (window.first, window.missing()) == (17, 0xFF)
+    # What lies before the first group is asked for up to its border.
+    assert Window(100000, 4096, 8, 1, 16, 4).missing() == 0b111
 
 
 def test_the_window_ends_with_the_file():
-    window = stream.Window(100000, 4096, 8, 22)
+    window = Window(100000, 4096, 8, 22)
     assert window.missing() == 0b111
     for index in (24, 22, 23):
         window.mark(index)
@@ -121,7 +125,7 @@ def test_the_window_ends_with_the_file():
 
 def test_any_order_completes_the_file():
     order = Mutations(4096)
-    window = stream.Window(200 * 256 - 7, 256, 32)
+    window = Window(200 * 256 - 7, 256, 32)
     seen = []
     while not window.complete:
         wanted = [i for i in range(window.first, window.first + 32) if window.wants(i)]
@@ -133,33 +137,33 @@ def test_any_order_completes_the_file():
 
 
 def test_a_transfer_resumes_from_one_number():
-    window = stream.Window(100000, 4096, 8, 17)
+    window = Window(100000, 4096, 8, 17)
     assert (window.first, window.received, window.missing()) == (17, 17, 0xFF)
     assert not window.wants(16)
-    assert stream.Window(100000, 4096, 8, 25).complete
-    assert stream.Window(100000, 4096, 8, 25).missing() == 0
+    assert Window(100000, 4096, 8, 25).complete
+    assert Window(100000, 4096, 8, 25).missing() == 0
 
 
 def test_an_unusable_block_size_or_window_is_refused():
     for block_size in (0, 128, 255, 1000, 4095, 32768, -4096):
-        raises(SettingsError, stream.Window, 10000, block_size, 1)
+        raises(SettingsError, Window, 10000, block_size, 1)
     for size in (0, -1, 33):
-        raises(SettingsError, stream.Window, 10000, 256, size)
-    raises(SettingsError, stream.Window, 10000, 16384, 9)  # more than 128 KB at once
-    assert stream.Window(1 << 20, 256, 1).missing() == 1
-    assert stream.Window(1 << 20, 16384, 8).missing() == 0xFF
-    assert stream.Window(1 << 20, 4096, 32).missing() == 0xFFFFFFFF
+        raises(SettingsError, Window, 10000, 256, size)
+    raises(SettingsError, Window, 10000, 16384, 9)  # more than 128 KB at once
+    assert Window(1 << 20, 256, 1).missing() == 1
+    assert Window(1 << 20, 16384, 8).missing() == 0xFF
+    assert Window(1 << 20, 4096, 32).missing() == 0xFFFFFFFF
 
 
 def test_a_request_has_the_bytes_that_freertos_sends():
     # 10000 bytes in blocks of 4096, FreeRTOS OTA agent V1.0.4; `n` is 3 where that asks for one.
-    assert request(stream.Window(10000, 4096, 8)) == unhexlify(
+    assert request(Window(10000, 4096, 8)) == unhexlify(
         "a6616363726479" + "616600" + "616c191000" + "616f00" + "61624107" + "616e03"
     )
 
 
 def test_a_request_names_file_window_and_number_of_blocks():
-    window = stream.Window(1000 * 256, 256, 12, 300)
+    window = Window(1000 * 256, 256, 12, 300)
     window.mark(301)
     assert request(window, 7) == unhexlify(
         "a6616363726479" + "616607" + "616c190100" + "616f19012c" + "616242fd0f" + "616e0b"
@@ -168,7 +172,7 @@ def test_a_request_names_file_window_and_number_of_blocks():
 
 def test_the_bitmap_begins_with_the_lowest_bit_of_the_first_byte():
     # AWS's example: from block 20, wanted are 20, 21, 24 and 43: 13 00 80.
-    window = stream.Window(100 * 256, 256, 24, 20)
+    window = Window(100 * 256, 256, 24, 20)
     for index in range(20, 44):
         if index not in (20, 21, 24, 43):
             window.mark(index)
@@ -262,7 +266,7 @@ def test_a_huge_length_is_refused_on_every_word_size():
         refused(unhexlify("bf" + "6163" + huge % (0x60 | first) + "616600" + "ff"))
         refused(unhexlify(huge % (0xA0 | first) + "616600" + "616900"))
         _, index, _, _ = parsed("a3" + "616600" + "6169" + huge % first + "617041aa")
-        raises(BlockRangeError, stream.Window(10000, 4096, 8).length_of, index)
+        raises(BlockRangeError, Window(10000, 4096, 8).length_of, index)
 
 
 def test_a_damaged_block_never_raises_anything_but_blockerror():
@@ -272,7 +276,7 @@ def test_a_damaged_block_never_raises_anything_but_blockerror():
         + BLOCK[:8]
         + b"\xff"
     )
-    window = stream.Window(10000, 4096, 8)
+    window = Window(10000, 4096, 8)
     read = 0
     for _ in range(3000):
         sample = damaged.of(valid)

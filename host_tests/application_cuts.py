@@ -1,0 +1,144 @@
+"""Runs on_board/power_cuts.py: scenarios of updates, the power failing where it is told to."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import subprocess
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from link_fixtures import need
+from test_agent_update import KEY, PRODUCT
+
+from fleet import archive, keys, package
+from sim import image
+from tools import natives
+from tools.paths import ROOT
+
+SCRIPT = ROOT / "host_tests/on_board/power_start.py"
+SIZE = 9_000  # bytes of an image: three sectors
+FLAT = {"main.py": "# flat\n", "app.py": "old = 1\n"}
+# Small blocks and many checkpoints: more that can be cut.
+SETTINGS = {
+    "product": PRODUCT,
+    "block_size": 1024,
+    "window": 4,
+    "checkpoint_blocks": 2,
+    "wide_writes": 0,
+}
+
+
+def application(version: str) -> dict[str, str]:
+    """Return the files of an application: some below folders, one empty, one of two blocks."""
+    return {
+        "main.py": f"# main of {version}\n",
+        "app.py": f"version = {version!r}\n" * 240,
+        f"only_in_{version.replace('.', '_')}.py": "# a name that no other version has\n",
+        "lib/__init__.py": "",
+        "lib/sensor/driver.py": f"# driver of {version}\n" * 20,
+    }
+
+
+@dataclass(frozen=True)
+class Update:
+    """A package: with an image or without, with these files (path to text) or without.
+
+    `fails`: the cause with which it fails, "" where it is accepted.
+    """
+
+    image: bool = False
+    files: dict[str, str] | None = None
+    application_first: bool = False
+    fails: str = ""
+
+
+@dataclass(frozen=True)
+class Scenario:
+    """A board's history; the power fails in its last update."""
+
+    updates: list[Update]
+    size: int = SIZE
+    settings: dict[str, Any] = field(default_factory=dict)
+
+    def write(self, folder: Path) -> Path:
+        """Write everything that the script reads into `folder`; returns that."""
+        folder.mkdir()
+        first = image.firmware(version="1.0.0", size=self.size)
+        head = package.read_head(_pack([package.firmware(first)], 1))
+        (folder / "image.bin").write_bytes(first)
+        (folder / "trailer.bin").write_bytes(package.trailer([head.record]))
+        pairs: dict[int, dict[str, Any]] = {
+            1: {"slot": 0, "image": _image(first), "files": FLAT},
+        }
+        packages, before = [], 1
+        for sequence, update in enumerate(self.updates, 2):
+            contents = []
+            pair = pairs[sequence] = {**pairs[before], "slot": 1 - pairs[before]["slot"]}
+            if update.image:
+                data = image.firmware(version=f"1.{sequence}.0", size=self.size)
+                contents.append(package.firmware(data))
+                pair["image"] = _image(data)
+            if update.files is not None:
+                files = {path: text.encode() for path, text in update.files.items()}
+                contents.append(package.application(archive.build(files)))
+                pair["files"] = update.files
+            contents.sort(key=lambda content: content.kind, reverse=update.application_first)
+            name = f"{sequence}.ota"
+            (folder / name).write_bytes(_pack(contents, sequence))
+            packages.append(
+                {"file": name, "sequence": sequence, "before": before, "fails": update.fails}
+            )
+            if not update.fails:
+                before = sequence
+        scenario = {
+            "settings": {**SETTINGS, **self.settings},
+            "cable": {
+                **FLAT,
+                "etc/settings.json": json.dumps({"self_test_s": 20}),
+                "etc/trusted_keys.pem": keys.public_pem(KEY.public_key()).decode(),
+            },
+            "pairs": pairs,
+            "earlier": packages[:-1],
+            "package": packages[-1],
+        }
+        (folder / "scenario.json").write_text(json.dumps(scenario))
+        return folder
+
+
+def _image(data: bytes) -> dict[str, Any]:
+    return {"size": len(data), "sha256": hashlib.sha256(data).hexdigest()}
+
+
+def _pack(contents: list[package.Content], sequence: int) -> bytes:
+    return package.build(contents, KEY, PRODUCT, f"1.{sequence}.0", sequence, created=1_790_000_000)
+
+
+def run(
+    folder: Path, cuts: Iterable[tuple[int, ...]], *, sources: Path = ROOT
+) -> Iterator[dict[str, Any]]:
+    """Run the scenario in `folder`; yield what became of the update without a cut, then of each.
+
+    cuts: (seed, operation, ...); sources: a folder with boot.py and firmware/.
+    """
+    need("micropython")
+    script = [str(SCRIPT), str(ROOT), str(sources), str(folder)]
+    process = subprocess.Popen(
+        [*natives.command("micropython"), "-X", "heapsize=16m", *script],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    assert process.stdin and process.stdout
+    with process.stdin:
+        process.stdin.write(json.dumps(list(cuts)))
+    said = []
+    for line in process.stdout:
+        if line.startswith("{"):
+            yield json.loads(line)
+        else:
+            said.append(line)
+    assert process.wait() == 0, "".join(said[-40:])

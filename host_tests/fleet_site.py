@@ -1,0 +1,134 @@
+"""The service's two HTTP listeners over one world, in this process, for tests."""
+
+import asyncio
+import threading
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+from urllib.request import Request, urlopen
+
+import boto3
+import pytest
+from botocore.config import Config as ClientConfig
+from botocore.exceptions import ClientError
+from fleet_service import until
+from fleet_world import World
+
+from fleet import client, config, s3
+from fleet.api import Api
+from fleet.control import Control
+from fleet.names import Names
+from fleet.service import _listen, _server
+from fleet.updates import Updates
+
+IMAGE = bytes(range(256)) * 40
+ROLE = "arn:aws:iam::000000000000:role/fleet-updates"
+THING = "arn:aws:iot:local:000000000000:thing/"
+
+
+class Listener:
+    """One API in a thread of this process, with a clock that tests move."""
+
+    def __init__(self, api: Api) -> None:
+        self._socket = _listen(config.Address("127.0.0.1", 0))
+        self.url = f"http://127.0.0.1:{self._socket.getsockname()[1]}"
+        self._server = _server(api)
+        self._thread = threading.Thread(
+            target=lambda: asyncio.run(self._server.serve(sockets=[self._socket]))
+        )
+
+    def start(self) -> None:
+        self._thread.start()
+        until(lambda: self._server.started, "the listener")
+
+    def stop(self) -> None:
+        self._server.should_exit = True
+        self._thread.join()
+        self._socket.close()
+
+
+class Site:
+    """The control and the data listener over one world."""
+
+    def __init__(self, folder: Path) -> None:
+        config.create(
+            folder,
+            product="demo-board",
+            chip="esp32",
+            slot_size=0x1B0000,
+            broker=config.Address("127.0.0.1", 1883),
+            tls=False,
+        )
+        self.world = World(folder)
+        self.world.now = int(datetime.now(UTC).timestamp())
+        loaded = config.load(folder / "fleet.toml")
+        self.credentials = config.read_credentials(loaded.credentials)
+        objects = s3.S3(self.world.store, self.world.objects, self.world.clock)
+        self.data = Listener(self._api({"s3": objects.public_operations}, {}))
+        self.world.presign(self.data.url, self.credentials)
+        names = Names("local")
+        control = Control(self.world.store, names, self.world.executions, self.world.clock)
+        updates = Updates(self.world.store, names, control, self.world.clock)
+        self.operations = {
+            "iot": control.operations | updates.operations,
+            "iot-jobs-data": {},
+            "s3": objects.operations,
+        }
+        self.control = Listener(self._api(self.operations, {"GET served": control.served}))
+        text = (folder / "fleet.toml").read_text()
+        self.config = config.parse(
+            text.replace('endpoint = ""', f'endpoint = "{self.control.url}"'), folder
+        )
+        self.control.start()
+        self.data.start()
+        self.clients = client.Clients(self.config)
+
+    def _api(self, operations: Any, extensions: Any) -> Api:
+        return Api(
+            operations,
+            extensions,
+            credentials=self.credentials,
+            region="local",
+            clock=self.world.clock,
+        )
+
+    def close(self) -> None:
+        self.control.stop()
+        self.data.stop()
+        self.world.store.close()
+
+    def s3(self, url: str, **changes: Any) -> Any:
+        options = {
+            "aws_access_key_id": self.credentials.access_key,
+            "aws_secret_access_key": self.credentials.secret_key,
+            "region_name": "local",
+            **changes,
+        }
+        return boto3.client(
+            "s3",
+            endpoint_url=url,
+            config=ClientConfig(
+                proxies={}, signature_version="s3v4", s3={"addressing_style": "path"}
+            ),
+            **options,
+        )
+
+
+def plain(answer: dict[str, Any]) -> dict[str, Any]:
+    """An answer without what boto3 adds."""
+    return {key: value for key, value in answer.items() if key != "ResponseMetadata"}
+
+
+def refused(error: pytest.ExceptionInfo[ClientError]) -> tuple[str, int]:
+    response: Any = error.value.response
+    return response["Error"]["Code"], response["ResponseMetadata"]["HTTPStatusCode"]
+
+
+def moment(site: Site) -> datetime:
+    return datetime.fromtimestamp(site.world.now, UTC)
+
+
+def fetch(url: str, headers: dict[str, str] | None = None, method: str = "GET") -> bytes:
+    with urlopen(Request(url, headers=headers or {}, method=method), timeout=10) as response:
+        body: bytes = response.read()
+        return body

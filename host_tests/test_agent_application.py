@@ -1,0 +1,458 @@
+"""Application files on their road: into the spare directory, tested with their image, taken back.
+
+In process, on the simulated chip; the board's file system is a folder. The real littlefs and the
+power that fails are in test_application_power_cuts.py.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib
+import os
+import time
+import traceback
+from pathlib import Path
+from typing import Any
+
+import pytest
+from layout import SLOT_SIZE
+from test_agent_update import IMAGE, KEY, PRODUCT, Bench, Patient
+
+from fleet import archive, keys, package
+from sim import image
+
+# What a board of these tests runs before there are directories.
+FLAT = {"main.py": b"# flat\n", "app.py": b"old = 1\n"}
+
+
+def application(version: str, *, more: dict[str, bytes] | None = None) -> dict[str, bytes]:
+    """Return the files of an application: some below a folder, one empty, one of two blocks."""
+    return {
+        "main.py": f"# main of {version}\n".encode(),
+        "app.py": f"version = {version!r}\n".encode() * 300,
+        "lib/__init__.py": b"",
+        "lib/sensor/driver.py": f"# driver of {version}\n".encode(),
+        **(more or {}),
+    }
+
+
+def pack(
+    version: str,
+    sequence: int,
+    files: dict[str, bytes] | bytes | None = None,
+    *,
+    behaviour: str | None = None,
+    application_first: bool = False,
+    **changes: Any,
+) -> bytes:
+    """Build a package of an application (files, or an archive), an image, or both."""
+    contents = []
+    if files is not None:
+        data = files if isinstance(files, bytes) else archive.build(files)
+        contents.append(package.application(data))
+    if behaviour:
+        firmware = image.firmware(behaviour, version=version, size=IMAGE)
+        contents.insert(len(contents) * application_first, package.firmware(firmware, 0))
+    arguments = {"key": KEY, "product": PRODUCT, "created": 1_790_000_000, **changes}
+    key = arguments.pop("key")
+    return package.build(contents, key, version=version, sequence=sequence, **arguments)
+
+
+def tree(folder: Path) -> dict[str, bytes]:
+    """Return every file below a folder, but the board's own list, by its path."""
+    return {
+        path.relative_to(folder).as_posix(): path.read_bytes()
+        for path in folder.rglob("*")
+        if path.is_file() and path.name != ".files"
+    }
+
+
+class Chip(Bench):
+    """A flat board that runs 1.0.0; `folder` is its file system."""
+
+    def __init__(self, folder: Path, **options: Any) -> None:
+        super().__init__(folder, **options)
+        self.folder = folder
+        for name, data in FLAT.items():
+            (folder / name).write_bytes(data)
+
+    def update(self, job: str, data: bytes, callback: Any = None) -> str:
+        """Send a package and let the board come to rest. Returns the job's status."""
+        self.service.add(job, data)
+        self.until_quiet(callback)
+        return self.service.status(job)
+
+    @property
+    def entered(self) -> str:
+        """Name of the directory that runs, "" for none."""
+        assert self.board.entered != str(self.folder / "etc")
+        path = Path(self.board.entered)
+        return path.name if path.parent == self.folder else ""
+
+    def trailer(self, slot: int) -> tuple[list[int], str]:
+        """Return the sequences of a slot trailer's records, newest first, and its directory."""
+        end = self.board.slot_bytes(slot, SLOT_SIZE)[-4096:]
+        heads, directory = package.read_trailer(end)
+        for head in heads:
+            head.verify(KEY.public_key())
+        return [head.manifest.sequence for head in heads], directory
+
+    def image(self, slot: int) -> str:
+        """Return the SHA-256 of a slot's image."""
+        return hashlib.sha256(self.board.slot_bytes(slot, IMAGE)).hexdigest()
+
+
+@pytest.fixture
+def chip(tmp_path: Path) -> Chip:
+    return Chip(tmp_path)
+
+
+def test_an_application_alone_runs_with_the_image_that_ran_before(chip: Chip) -> None:
+    files = application("1.1.0")
+    assert chip.update("job-1", pack("1.1.0", 2, files)) == "SUCCEEDED"
+    assert chip.service.details("job-1") == {"reason": "accepted v1.1.0", "version": "1.1.0"}
+    assert (chip.board.running, chip.entered) == (1, "app_0")
+    assert tree(chip.folder / "app_0") == files
+    assert chip.image(1) == chip.image(0)
+    assert chip.trailer(1) == ([2, 1], "app_0")
+    assert chip.agent.running == ("1.1.0", 2)
+
+
+def test_what_lay_flat_stays_as_it_was(chip: Chip) -> None:
+    before = tree(chip.folder)
+    chip.update("job-1", pack("1.1.0", 2, application("1.1.0")))
+    after = tree(chip.folder)
+    assert {name: after[name] for name in before} == before
+
+
+def flat_board(chip: Chip) -> dict[str, bytes]:
+    """Give the flat board more files; return those that no update may remove."""
+    kept = {"boot.py": b"# boot\n", "data.json": b"{}", "lib/sensor/driver.py": b"# shared\n"}
+    for name, data in {**kept, "sensor/part.mpy": b"# old\n", "tool.py": b"# old\n"}.items():
+        (chip.folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (chip.folder / name).write_bytes(data)
+    return kept
+
+
+def test_the_second_application_removes_the_flat_modules_that_no_slot_goes_with(
+    chip: Chip,
+) -> None:
+    kept = flat_board(chip)
+    modules = {"sensor/part.py": b"", "data.json": b"", "tool.py": b"", "lib/sensor/x.py": b""}
+    chip.update("job-1", pack("1.1.0", 2, application("1.1.0", more=modules)))
+    here = tree(chip.folder)
+    assert {name: here[name] for name in FLAT} == FLAT, "the way back"
+    assert "sensor/part.mpy" in here
+    assert chip.update("job-2", pack("1.2.0", 3, application("1.2.0"))) == "SUCCEEDED"
+    here = tree(chip.folder)
+    assert {name: here[name] for name in here if name in kept} == kept
+    assert not {"main.py", "app.py", "sensor/part.mpy", "tool.py"} & set(here)
+
+
+def test_the_flat_modules_stay_when_the_next_update_is_refused(chip: Chip) -> None:
+    flat_board(chip)
+    chip.update("job-1", pack("1.1.0", 2, application("1.1.0")))
+    before = tree(chip.folder)
+    stranger = pack("1.2.0", 3, application("1.2.0"), key=keys.generate())
+    assert chip.update("job-2", stranger) == "FAILED"
+    assert tree(chip.folder) == before
+
+
+def test_room_that_flat_modules_will_give_back_is_counted(
+    chip: Chip, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (chip.folder / "app.py").write_bytes(b"#" * 40_000)
+    chip.update("job-1", pack("1.1.0", 2, application("1.1.0")))
+    monkeypatch.setattr(os, "statvfs", lambda _: (4096, 4096, 100, 0, 0, 0, 0, 0, 0, 255))
+    assert chip.update("job-2", pack("1.2.0", 3, application("1.2.0"))) == "SUCCEEDED"
+
+
+@pytest.mark.parametrize("listing", [None, b"../main.py\nboot.py\n/etc/x.py\n\n\xff.py\n"])
+def test_a_listing_that_the_application_spoiled_removes_nothing(
+    chip: Chip, listing: bytes | None
+) -> None:
+    kept = flat_board(chip)
+    chip.update("job-1", pack("1.1.0", 2, application("1.1.0")))
+    path = chip.folder / "app_0/.files"
+    path.unlink() if listing is None else path.write_bytes(listing)
+    assert chip.update("job-2", pack("1.2.0", 3, application("1.2.0"))) == "SUCCEEDED"
+    here = tree(chip.folder)
+    assert {name: here[name] for name in here if name in {**kept, **FLAT}} == {**kept, **FLAT}
+
+
+@pytest.mark.parametrize("application_first", [False, True])
+def test_image_and_application_arrive_as_one(chip: Chip, application_first: bool) -> None:
+    files = application("1.1.0")
+    data = pack("1.1.0", 2, files, behaviour="good", application_first=application_first)
+    assert chip.update("job-1", data) == "SUCCEEDED"
+    assert (chip.board.running, chip.entered) == (1, "app_0")
+    assert tree(chip.folder / "app_0") == files
+    assert chip.image(1) != chip.image(0)
+    assert chip.trailer(1) == ([2], "app_0")
+
+
+@pytest.mark.parametrize("block_size", [256, 1024, 4096, 16384])
+def test_blocks_of_every_size_bring_both(chip: Chip, block_size: int) -> None:
+    files = application("1.1.0")
+    chip.service.add("job-1", pack("1.1.0", 2, files, behaviour="good"))
+    for _ in range(4):
+        if chip.boot(block_size=block_size, window=8) is None and chip.step(20000) is None:
+            break
+    assert chip.service.status("job-1") == "SUCCEEDED"
+    assert tree(chip.folder / "app_0") == files
+
+
+def test_directories_take_turns_and_an_image_alone_keeps_the_one_that_runs(chip: Chip) -> None:
+    first, third = application("1.1.0"), application("1.3.0")
+    chip.update("job-1", pack("1.1.0", 2, first))
+    chip.update("job-2", pack("1.2.0", 3, behaviour="good"))
+    assert (chip.board.running, chip.entered) == (0, "app_0")
+    assert chip.trailer(0) == ([3, 2], "app_0")
+    assert tree(chip.folder / "app_0") == first
+    chip.update("job-3", pack("1.3.0", 4, third))
+    assert (chip.board.running, chip.entered) == (1, "app_1")
+    assert chip.trailer(1) == ([4, 3], "app_1")
+    assert tree(chip.folder / "app_1") == third
+    assert tree(chip.folder / "app_0") == first, "the way back"
+    chip.update("job-4", pack("1.4.0", 5, application("1.4.0"), behaviour="good"))
+    assert (chip.board.running, chip.entered) == (0, "app_0")
+    assert chip.trailer(0) == ([5], "app_0")
+    assert chip.image(0) != chip.image(1)
+
+
+def test_a_failing_self_test_takes_both_back(chip: Chip) -> None:
+    old = application("1.1.0")
+    chip.update("job-1", pack("1.1.0", 2, old))
+    before = chip.image(1), chip.trailer(1)
+    bad = application("1.2.0", more={"selftest.py": b"def run():\n    raise ValueError('no')\n"})
+    assert chip.update("job-2", pack("1.2.0", 3, bad, behaviour="good")) == "FAILED"
+    assert chip.service.details("job-2")["cause"] == "self_test"
+    assert (chip.board.running, chip.entered) == (1, "app_0")
+    assert (chip.image(1), chip.trailer(1)) == before
+    assert tree(chip.folder / "app_0") == old
+    assert chip.agent.running == ("1.1.0", 2)
+
+
+def test_the_first_application_can_be_rolled_back_to_flat(chip: Chip) -> None:
+    before = tree(chip.folder)
+    bad = application("1.1.0", more={"selftest.py": b"def run():\n    raise ValueError('no')\n"})
+    assert chip.update("job-1", pack("1.1.0", 2, bad)) == "FAILED"
+    assert (chip.board.running, chip.entered) == (0, "")
+    after = tree(chip.folder)
+    assert {name: after[name] for name in before} == before
+
+
+def test_what_a_failed_update_left_behind_is_removed_when_the_board_rests(chip: Chip) -> None:
+    data = bytearray(pack("1.1.0", 2, application("1.1.0")))
+    data[4096 + 600] ^= 1  # in main.py
+    assert chip.update("job-1", bytes(data)) == "FAILED"
+    assert chip.service.details("job-1")["cause"] == "bad_image"
+    assert not (chip.folder / "app_0").exists()
+    assert not (chip.folder / "app_1").exists()
+
+
+def test_leftovers_of_an_earlier_try_do_not_survive_in_the_next(chip: Chip) -> None:
+    (chip.folder / "app_0/lib").mkdir(parents=True)
+    (chip.folder / "app_0/lib/old.py").write_bytes(b"# of an earlier try\n")
+    (chip.folder / "app_0/main.mpy").write_bytes(b"# stale\n")
+    files = application("1.1.0")
+    chip.update("job-1", pack("1.1.0", 2, files))
+    assert tree(chip.folder / "app_0") == files
+
+
+def test_a_directory_as_deep_as_a_path_can_say_is_removed_without_recursion(
+    chip: Chip, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A chip's stack would not hold fifty generators."""
+    deep = application("1.1.0", more={"d/" * 48 + "x.py": b"deep\n"})
+    assert chip.update("job-1", pack("1.1.0", 2, deep)) == "SUCCEEDED"
+    assert tree(chip.folder / "app_0") == deep
+    chip.update("job-2", pack("1.2.0", 3, application("1.2.0")))
+    depths = set()
+    stat, rmdir = os.stat, os.rmdir
+
+    def look(path: Any, **rest: Any) -> Any:
+        if "app_0/d" in str(path):
+            depths.add(len(traceback.extract_stack()))
+        return stat(path, **rest)
+
+    def remove(path: Any) -> None:
+        depths.add(len(traceback.extract_stack()))
+        rmdir(path)
+
+    monkeypatch.setattr(os, "stat", look)
+    monkeypatch.setattr(os, "rmdir", remove)
+    files = application("1.3.0")
+    assert chip.update("job-3", pack("1.3.0", 4, files)) == "SUCCEEDED"
+    assert 0 < len(depths) <= 2, "of measuring and of removing"
+    assert tree(chip.folder / "app_0") == files
+
+
+def test_a_file_that_does_not_read_back_ends_the_update(
+    chip: Chip, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    chip.service.add("job-1", pack("1.1.0", 2, application("1.1.0")))
+    assert chip.boot() is None
+    update: Any = importlib.import_module("ota.update")
+    finish = update.Update._checking
+
+    def spoiled(self: Any, made: Any) -> Any:
+        (chip.folder / "app_0/lib/sensor/driver.py").write_bytes(b"# driver of 6.6.6\n")
+        return finish(self, made)
+
+    monkeypatch.setattr(update.Update, "_checking", spoiled)
+    assert chip.step() is None
+    assert chip.service.status("job-1") == "FAILED"
+    assert chip.service.details("job-1")["cause"] == "bad_image"
+    assert chip.board.running == 0
+
+
+@pytest.mark.parametrize("lost", [1, 2, 5])
+def test_lost_blocks_come_again_in_order(chip: Chip, lost: int) -> None:
+    files = application("1.1.0", more={"data.bin": os.urandom(60_000)})
+    chip.service.drop_blocks.add(lost)
+    chip.service.add("job-1", pack("1.1.0", 2, files))
+    assert chip.boot() is None
+    deadline = time.monotonic() + 10
+    while chip.step() is None and time.monotonic() < deadline:
+        time.sleep(0.02)  # the request timer runs in real time
+    chip.until_quiet()
+    assert tree(chip.folder / "app_0") == files
+
+
+def test_a_verified_pair_waits_through_resets_and_is_hashed_again(chip: Chip) -> None:
+    later = Patient()
+    chip.service.add("job-1", pack("1.1.0", 2, application("1.1.0")))
+    chip.until_quiet(later)
+    chip.until_quiet(later)
+    assert later.asked == [("Activate", "1.1.0")] * 2
+    (chip.folder / "app_0/app.py").write_bytes(b"version = 'changed'\n")
+    chip.until_quiet(later)
+    assert later.asked[2][0] == "Fail"
+    assert "does not hold what the manifest says" in later.asked[2][1]
+
+
+def test_a_listing_that_is_no_text_is_no_archives(chip: Chip) -> None:
+    later = Patient()
+    chip.service.add("job-1", pack("1.1.0", 2, application("1.1.0")))
+    chip.until_quiet(later)
+    (chip.folder / "app_0/.files").write_bytes(b"\xff\n")
+    chip.until_quiet(later)
+    assert "does not hold what the manifest says" in later.asked[1][1]
+    assert chip.board.running == 0
+
+
+def test_files_that_the_application_wrote_beside_its_own_do_not_matter(chip: Chip) -> None:
+    def later(event: str, detail: Any) -> None:
+        pass
+
+    chip.service.add("job-1", pack("1.1.0", 2, application("1.1.0")))
+    chip.until_quiet(later)
+    (chip.folder / "app_0/log.txt").write_bytes(b"written in the test that a power cut ended\n")
+    chip.until_quiet()
+    assert chip.service.status("job-1") == "SUCCEEDED"
+
+
+def test_an_application_too_large_for_the_file_system_is_refused_with_both_numbers(
+    chip: Chip, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = tree(chip.folder), chip.board.slot_bytes(1, SLOT_SIZE)
+    monkeypatch.setattr(os, "statvfs", lambda _: (4096, 4096, 100, 2, 2, 0, 0, 0, 0, 255))
+    assert chip.update("job-1", pack("1.1.0", 2, application("1.1.0"))) == "FAILED"
+    details = chip.service.details("job-1")
+    assert (details["cause"], details["reason"]) == ("too_large", "aborted: 0x14000000")
+    assert "has room for 8192" in details["detail"]
+    assert (tree(chip.folder), chip.board.slot_bytes(1, SLOT_SIZE)) == before
+
+
+def test_a_file_system_that_runs_full_ends_the_update_with_its_numbers(
+    chip: Chip, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    chip.service.add("job-1", pack("1.1.0", 2, application("1.1.0")))
+    assert chip.boot() is None
+    directory: Any = importlib.import_module("ota.unpack")
+
+    opened = open
+
+    class Full:
+        def write(self, data: Any) -> int:
+            raise OSError(28, "no space")
+
+        def close(self) -> None:
+            raise OSError(28, "no space")
+
+    monkeypatch.setattr(
+        directory,
+        "open",
+        lambda path, mode="r": Full() if path.endswith("app.py") else opened(path, mode),
+        raising=False,
+    )
+    assert chip.step() is None
+    details = chip.service.details("job-1")
+    assert details["cause"] == "filesystem"
+    assert "app_0/app.py: it is full;" in details["detail"]
+    assert "bytes are free" in details["detail"]
+    assert (chip.board.running, chip.agent.state) == (0, "Ready")
+    assert not (chip.folder / "app_0").exists()
+
+
+def test_the_trailer_loses_its_word_before_anything_of_its_directory_does(chip: Chip) -> None:
+    """The old pair must not boot with half its files: first the trailer, then the files."""
+    chip.update("job-1", pack("1.1.0", 2, application("1.1.0")))
+    chip.update("job-2", pack("1.2.0", 3, application("1.2.0")))
+    assert chip.trailer(1)[1] == "app_0"
+    assert chip.entered == "app_1"
+    seen = []
+    remove = os.remove
+
+    def watched(path: Any) -> None:
+        if "app_0" in str(path):
+            end = chip.board.slot_bytes(1, SLOT_SIZE)[-4096:]
+            seen.append(hashlib.sha256(end[:4064]).digest() == end[4064:])
+        remove(path)
+
+    os.remove = watched  # type: ignore[assignment]
+    try:
+        chip.update("job-3", pack("1.3.0", 4, application("1.3.0")))
+    finally:
+        os.remove = remove
+    assert seen
+    assert not any(seen)
+
+
+def test_a_board_flashed_without_a_record_takes_an_application(tmp_path: Path) -> None:
+    chip = Chip(tmp_path)
+    chip.board.flash_slot(0, image.firmware(version="1.0.0", size=IMAGE))
+    files = application("1.1.0")
+    assert chip.update("job-1", pack("1.1.0", 2, files)) == "SUCCEEDED"
+    assert chip.trailer(1) == ([2], "app_0")
+    assert chip.image(1) == chip.image(0)
+    assert chip.board.slot_bytes(1, SLOT_SIZE - 4096) == chip.board.slot_bytes(0, SLOT_SIZE - 4096)
+
+
+def test_a_running_record_that_is_no_longer_trusted_does_not_lose_the_directory(
+    chip: Chip,
+) -> None:
+    chip.update("job-1", pack("1.1.0", 2, application("1.1.0")))
+    newer = keys.generate()
+    chip.board.write_etc("trusted_keys.pem", keys.public_pem(newer.public_key()))
+    assert chip.update("job-2", pack("1.2.0", 3, behaviour="good", key=newer)) == "SUCCEEDED"
+    assert (chip.board.running, chip.entered) == (0, "app_0")
+
+
+def test_a_file_that_hides_a_frozen_module_is_named_in_the_status(chip: Chip) -> None:
+    firmware = image.firmware(version="1.1.0", size=IMAGE)
+    files = application("1.1.0", more={"dht.py": b"", "umqtt/__init__.py": b"", "mine.py": b""})
+    contents = [
+        package.firmware(firmware, 0, {"dht", "umqtt", "neopixel"}),
+        package.application(archive.build(files)),
+    ]
+    chip.update("job-1", package.build(contents, KEY, PRODUCT, "1.1.0", 2, 1_790_000_000))
+    console: Any = importlib.import_module("ota.console")
+    assert (
+        console.lines(chip.agent)[0] == "Runs      ota_1  valid  version 1.1.0  sequence 2  app_0"
+    )
+    (line,) = [line for line in console.lines(chip.agent) if line.startswith("Warning")]
+    assert line == "Warning   dht, umqtt in the application hide what the firmware has frozen"
+    chip.update("job-2", pack("1.2.0", 3, application("1.2.0")))
+    assert not [line for line in console.lines(chip.agent) if line.startswith("Warning")]

@@ -1,0 +1,441 @@
+"""From a folder to an application: what goes along, what must not, and what is said about it."""
+
+import io
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from test_fleet_image import app
+
+from fleet import application, archive, caveats, frozen, image, keys, mpy
+from fleet.application import Application, ApplicationError, Options, collect
+from sim.image import firmware as simulated
+from tools import natives
+from tools.paths import ROOT
+
+FROZEN = ["espnow.py", "_boot.py", "asyncio/__init__.py", "ssl.py", "umqtt/simple.py"]
+TEXT = b"MicroPython v1.26.1 on 2025-09-11\0"
+NATIVE = "import micropython\n\n@micropython.native\ndef f(a):\n    return a + 1\n"
+
+Write = Callable[..., Path]
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """An application of two modules that brings its agent."""
+    found = tmp_path / "app"
+    for name, text in (
+        ("main.py", "import pump\n"),
+        ("pump.py", "RATE = 1\n"),
+        ("ota/__init__.py", ""),
+        ("link.py", ""),
+    ):
+        write(found / name, text)
+    return found
+
+
+def write(path: Path, text: str | bytes = "") -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(text if isinstance(text, bytes) else text.encode())
+
+
+def table(names: list[str]) -> bytes:
+    """As the compiler lays the array out: on a multiple of 4, between pointers."""
+    return b"\x3f\x40\x12B" + b"".join(f"{name}\0".encode() for name in names) + b"\0\0\x04\x3f"
+
+
+def firmware(names: list[str] = FROZEN, text: bytes = TEXT, more: bytes = b"") -> image.Application:
+    text += more
+    return image.application(app(text=text + bytes(-len(text) % 4) + table(names)))
+
+
+def made(folder: Path, known: image.Application | None = None, **options: Any) -> Application:
+    return collect(folder, Options(**options), chip="esp32", firmware=known)
+
+
+def refused(folder: Path, *words: str, known: image.Application | None = None, **options: Any):
+    with pytest.raises((ApplicationError, mpy.MpyError)) as caught:
+        made(folder, known, **options)
+    for word in words:
+        assert word in str(caught.value)
+
+
+# What goes along
+
+
+def test_a_folder_becomes_an_archive_of_its_files(folder: Path) -> None:
+    found = made(folder)
+    assert sorted(found.files) == ["link.py", "main.py", "ota/__init__.py", "pump.py"]
+    assert archive.contents(found.archive) == found.files
+    assert (found.notes, found.warnings) == ((), ())
+
+
+def test_hidden_files_caches_and_packages_stay_at_home(folder: Path) -> None:
+    before = made(folder).files
+    for name in (".git/config", "lib/.secret", "__pycache__/pump.pyc", "pump.pyc", "old.ota"):
+        write(folder / name, "x")
+    write(folder / ".venv/key.pem", keys.private_pem(keys.generate()))
+    (folder / ".venv/python").symlink_to("/")
+    assert made(folder).files == before
+
+
+@pytest.mark.parametrize(
+    ("options", "left"),
+    [
+        ({"exclude": ("tests",)}, {"main.py", "pump.py", "lib/a.py", "www/index.html"}),
+        ({"exclude": ("tests/",)}, {"main.py", "pump.py", "lib/a.py", "www/index.html"}),
+        ({"exclude": ("a.py",)}, {"main.py", "pump.py", "www/index.html"}),
+        ({"exclude": ("tests/a.py", "*.html")}, {"main.py", "pump.py", "lib/a.py"}),
+        ({"include": ("main.py", "lib")}, {"main.py", "lib/a.py"}),
+        ({"include": ("*.py",), "exclude": ("lib/*",)}, {"main.py", "pump.py", "tests/a.py"}),
+        ({"include": ("[mp]*.py", "www/*")}, {"main.py", "pump.py", "www/index.html"}),
+    ],
+)
+def test_patterns_choose_by_name_or_path(
+    folder: Path, options: dict[str, Any], left: set[str]
+) -> None:
+    for name in ("tests/a.py", "lib/a.py", "www/index.html"):
+        write(folder / name)
+    chosen = made(folder, agent=False, **options)
+    assert {path for path in chosen.files if not path.startswith(("ota/", "link"))} == left
+    assert not [words for words in chosen.warnings if "pattern" in words]
+
+
+def test_a_pattern_that_matches_nothing_is_named(folder: Path) -> None:
+    found = made(folder, exclude=("secret.py", "link.py"), include=("*.py", "*.pyi"))
+    assert list(found.warnings) == [
+        "the pattern *.pyi matches nothing",
+        "the pattern secret.py matches nothing",
+    ]
+
+
+def test_links_are_followed_within_the_folder_alone(folder: Path, tmp_path: Path) -> None:
+    (folder / "same.py").symlink_to("pump.py")
+    assert made(folder).files["same.py"] == b"RATE = 1\n"
+    write(tmp_path / "outside.py", "")
+    for name, target, words in (
+        ("away.py", "../outside.py", "leaves the folder"),
+        ("away.py", "/etc/hostname", "leaves the folder"),
+        ("lib", "..", "leaves the folder"),
+        ("lib", "ota", "link to a folder"),
+        ("gone.py", "nothing.py", "neither a file nor a folder"),
+        ("round.py", "round.py", "round.py is"),
+    ):
+        (folder / name).symlink_to(target)
+        refused(folder, name, words)
+        (folder / name).unlink()
+
+
+def test_what_is_no_file_is_refused(folder: Path) -> None:
+    os.mkfifo(folder / "pipe")
+    refused(folder, "pipe is neither")
+    refused(folder / "main.py", "no folder")
+    refused(folder / "none", "no folder")
+
+
+# What must not
+
+
+def test_a_private_key_never_travels_whatever_it_is_called(folder: Path) -> None:
+    write(folder / "lib/data.txt", b"# " + keys.private_pem(keys.generate()))
+    refused(folder, "lib/data.txt holds a private key", "--exclude lib/data.txt")
+    assert "lib/data.txt" not in made(folder, exclude=("lib/data.txt",)).files
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("client.key", "private key by its name"),
+        ("etc2/Board.KEY", "private key by its name"),
+        ("settings.json", "one board's own"),
+        ("conf/settings.json", "one board's own"),
+        ("trusted_keys.pem", "one board's own"),
+        ("boot.py", "never updated over the air"),
+        ("etc/hosts", "own /etc"),
+        (".files", ""),
+        ("grün.py", "printable ASCII"),
+        ("Pump.py", "in another case"),
+        ("pump.mpy", "one of them must go"),
+    ],
+)
+def test_what_belongs_to_the_board_or_breaks_the_archive_is_refused(
+    folder: Path, name: str, words: str
+) -> None:
+    write(folder / name, "{}")
+    if name == ".files":  # hidden
+        assert name not in made(folder).files
+        return
+    refused(folder, words, "--exclude")
+
+
+def test_an_application_begins_with_main_as_source(folder: Path) -> None:
+    (folder / "main.py").rename(folder / "main.mpy")
+    refused(folder, "main.mpy", "starts main.py by name")
+    (folder / "main.mpy").unlink()
+    refused(folder, "has no main.py, which MicroPython starts")
+
+
+# The agent
+
+
+def test_the_projects_agent_is_added_where_there_is_none_compiled(folder: Path) -> None:
+    (folder / "ota/__init__.py").unlink()
+    (folder / "link.py").unlink()
+    found = made(folder)
+    parts = [ROOT / "firmware/link.py", ROOT / "firmware/reserve.py"]
+    for path in [*(ROOT / "firmware/ota").glob("*.py"), *parts]:
+        name = path.relative_to(ROOT / "firmware").as_posix()
+        assert found.files[f"{name[:-3]}.mpy"] == mpy.compile_module(path, name, smallest=True)
+    assert found.files["main.py"] == b"import pump\n"
+    assert found.files["pump.py"] == (folder / "pump.py").read_bytes()
+    assert ["agent was added" in words for words in found.notes] == [True, False]
+    assert ["link was added" in words for words in found.notes] == [False, True]
+    assert found.warnings == ()
+
+
+def test_an_installation_without_the_agent_says_so(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (folder / "ota/__init__.py").unlink()
+    monkeypatch.setattr(application, "_AGENT", tmp_path)
+    refused(folder, "agent is not here", "--no-agent")
+    assert made(folder, agent=False)
+
+
+def test_an_agent_or_link_of_ones_own_stays(folder: Path) -> None:
+    write(folder / "ota/__init__.py", "# mine")
+    (folder / "link.py").unlink()
+    found = made(folder)
+    assert [path for path in found.files if path.startswith("ota/")] == ["ota/__init__.py"]
+    assert "link.mpy" in found.files
+
+
+def test_without_the_agent_is_said_what_that_means(folder: Path) -> None:
+    assert made(folder, agent=False).warnings == ()
+    (folder / "ota/__init__.py").unlink()
+    found = made(folder, agent=False)
+    assert sorted(found.files) == ["link.py", "main.py", "pump.py"]
+    assert found.notes == ()
+    assert "only if its firmware freezes the agent" in found.warnings[0]
+
+
+@pytest.mark.parametrize("agent", [True, False])
+def test_an_agent_in_the_firmware_is_not_added_again(folder: Path, agent: bool) -> None:
+    (folder / "ota/__init__.py").unlink()
+    (folder / "link.py").unlink()
+    found = made(folder, firmware([*FROZEN, "ota/__init__.py", "link.py"]), agent=agent)
+    assert sorted(found.files) == ["main.py", "pump.py"]
+    assert found.warnings == ()
+    assert len(found.notes) == (2 if agent else 0)
+
+
+# Compiled
+
+
+def test_modules_are_compiled_and_main_stays_source(folder: Path) -> None:
+    write(folder / "data.txt", "x")
+    found = made(folder, firmware(), compiled=True)
+    assert sorted(found.files) == [
+        "data.txt",
+        "link.mpy",
+        "main.py",
+        "ota/__init__.mpy",
+        "pump.mpy",
+    ]
+    assert found.files["main.py"] == b"import pump\n"
+    assert found.files["pump.mpy"] == mpy.compile_module(folder / "pump.py", "pump.py")
+
+
+def test_the_added_agent_is_compiled_as_well(folder: Path) -> None:
+    (folder / "ota/__init__.py").unlink()
+    found = made(folder, compiled=True)
+    assert found.files["ota/agent.mpy"][:2] == b"M\6"
+    assert "ota/agent.py" not in found.files
+
+
+def test_native_code_needs_to_know_the_firmware(folder: Path) -> None:
+    write(folder / "pump.py", NATIVE)
+    refused(folder, "pump.mpy", "give the firmware", compiled=True)
+    for version, sub_version in (("1.22.2", 2), ("1.26.1", 3)):
+        known = firmware(text=f"MicroPython v{version} on 2025-09-11\0".encode())
+        assert made(folder, known, compiled=True).files["pump.mpy"][2] & 3 == sub_version
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        (b"MicroPython v1.19.1 on 2022-06-18\0", "needs 1.22"),
+        (b"nothing", "names no version"),
+    ],
+)
+def test_a_firmware_that_could_not_load_what_is_compiled_is_refused(
+    folder: Path, text: bytes, words: str
+) -> None:
+    refused(folder, words, known=firmware(text=text), compiled=True)
+    assert made(folder, firmware(text=text))
+
+
+def test_a_compiled_module_that_the_board_would_not_load_is_refused(folder: Path) -> None:
+    write(folder / "valve.mpy", b"M\5\0\x1f rest")
+    refused(folder, "valve.mpy", "version 5")
+    write(folder / "valve.mpy", mpy.compile_module(folder / "pump.py"))
+    assert "valve.mpy" in made(folder).files
+
+
+def test_a_module_that_does_not_compile_is_named(folder: Path) -> None:
+    write(folder / "pump.py", "def f(:\n")
+    refused(folder, "pump.py", "SyntaxError", compiled=True)
+
+
+def test_without_a_compiler_is_said_what_is_missing(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def missing(name: str) -> list[str]:
+        raise natives.NativeMissing(f"{name} is not here")
+
+    monkeypatch.setattr(natives, "command", missing)
+    refused(folder, "--mpy needs mpy-cross: mpy-cross is not here", compiled=True)
+    (folder / "ota/__init__.py").unlink()
+    agent = (ROOT / "firmware/ota/agent.py").read_bytes()
+    assert made(folder).files["ota/agent.py"] == agent, "without --mpy it goes as it is"
+
+
+# What may go wrong
+
+
+@pytest.mark.parametrize(
+    "name", ["secrets.py", "lib/my_secret.json", "wifi.json", "wifi_config.py", "passwords.txt"]
+)
+def test_what_is_called_like_a_secret_is_warned_of(folder: Path, name: str) -> None:
+    write(folder / name, "")
+    (warning,) = made(folder).warnings
+    assert warning.startswith(f"{name} looks like a secret")
+
+
+def test_a_file_that_no_module_imports_is_not_worth_a_word(folder: Path) -> None:
+    for name in ("unused.py", "wifi.py", "lib/deep/data.bin", "www/index.html"):
+        write(folder / name, "")
+    assert made(folder, firmware()).warnings == ()
+
+
+def test_source_that_does_not_parse_is_named_with_its_line(folder: Path) -> None:
+    write(folder / "pump.py", "RATE = 1\ndef f(:\n")
+    write(folder / "valve.py", b"\xff\n")
+    first, second = made(folder).warnings
+    assert first.startswith("pump.py, line 2 is no Python")
+    assert second.startswith("valve.py")
+
+
+def test_a_module_that_lies_over_a_frozen_one_is_named(folder: Path) -> None:
+    write(folder / "ssl.py")
+    write(folder / "umqtt/robust.py")
+    write(folder / "notes/asyncio.py")
+    assert list(made(folder, firmware()).warnings) == [
+        "ssl.py takes the place of the module ssl that the firmware brings",
+        "umqtt/ takes the place of the module umqtt that the firmware brings",
+    ]
+    assert made(folder).warnings == ()
+
+
+def test_a_module_beside_a_folder_of_its_name_is_named(folder: Path) -> None:
+    for name in ("pump/data.txt", "main/data.txt"):
+        write(folder / name)
+    (warning,) = made(folder).warnings
+    assert warning == "pump.py is never imported, because the folder pump/ comes first"
+
+
+IMPORTS = """
+import sys, machine, utime, os.path
+import pump as p, umqtt.simple
+import inc
+from ota import Agent
+from . import nothing
+try:
+    import maybe
+except ImportError:
+    pass
+def later():
+    import much_later
+import {}
+"""
+
+
+@pytest.mark.parametrize(
+    ("name", "warned"),
+    [("pumps", True), ("inc", False), ("asyncio", False), ("lvgl", False), ("sen.sor", True)],
+)
+def test_an_import_of_main_that_nothing_satisfies_is_named(
+    folder: Path, name: str, warned: bool
+) -> None:
+    write(folder / "inc/__init__.py")
+    write(folder / "main.py", IMPORTS.format(name))
+    found = made(folder, firmware(more=b"q\0lvgl\0")).warnings
+    top = name.split(".")[0]
+    assert len(found) == warned
+    if warned:
+        assert f"main.py imports {top}, which neither" in found[0]
+    assert made(folder).warnings == ()
+
+
+def test_a_module_in_lib_is_found_from_main(folder: Path) -> None:
+    write(folder / "main.py", "import pump, valve, tank, umqtt.simple\n")
+    for name in ("lib/valve.py", "lib/tank/__init__.py", "lib/umqtt/simple.py"):
+        write(folder / name)
+    assert made(folder, firmware()).warnings == ()
+    (folder / "lib/valve.py").unlink()
+    (warning,) = made(folder, firmware()).warnings
+    assert "main.py imports valve, which neither" in warning
+    write(folder / "main.py", "import sys\nsys.path.append('drivers')\nimport valve\n")
+    assert made(folder, firmware()).warnings == ()
+
+
+def test_nothing_is_said_about_the_demo_and_the_projects_own_agent() -> None:
+    known = image.application(simulated(modules={"umqtt/simple.mpy": b""}))
+    assert made(ROOT / "firmware", known).warnings == ()
+
+
+# Frozen modules
+
+
+@pytest.mark.parametrize("at", range(4))
+def test_the_frozen_modules_are_found_in_the_image(at: int) -> None:
+    """`at`: how far letters before the table reach into its neighbour."""
+    data = app(text=bytes(8) + b"AAAA"[:at].rjust(4, b"\0") + table(FROZEN)[4:])
+    assert frozen.names(data) == FROZEN
+    assert frozen.modules(FROZEN) == {"espnow", "_boot", "asyncio", "ssl", "umqtt"}
+
+
+def test_other_lists_of_names_are_no_frozen_modules() -> None:
+    strings = b"".join(f"{name}\0".encode() for name in ("a.py", "b.py", "c/d.py")) + b"\0"
+    assert frozen.names(app(text=strings)) == []
+    assert frozen.names(app(text=strings + bytes(-len(strings) % 4) + table(FROZEN))) == FROZEN
+    assert frozen.names(app()) == []
+    assert frozen.names(b"") == []
+
+
+def test_the_modules_of_a_simulated_image_are_found() -> None:
+    data = simulated("no_wifi", modules={"umqtt/simple.mpy": bytes(300), "app.py": b""})
+    assert sorted(frozen.names(data)) == ["_boot.py", "app.py", "umqtt/simple.mpy"]
+    assert frozen.names(simulated()) == []
+
+
+def test_a_module_in_c_is_known_by_its_name_in_the_image() -> None:
+    known = caveats.Firmware(app(text=b"\0ulab\0"))
+    assert known.may_have("ulab")
+    assert not known.may_have("uclab")
+    assert "machine" in caveats.BUILT_IN
+
+
+def test_a_file_that_cannot_be_read_is_named(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def denied(self: Path) -> list[Path]:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(Path, "iterdir", denied)
+    refused(folder, "cannot read the folder", "Permission denied")
+
+
+def test_the_same_folder_makes_the_same_archive(folder: Path) -> None:
+    assert made(folder).archive == made(folder).archive
+    assert io.BytesIO(made(folder, compiled=True).archive).read(4) == b"link"

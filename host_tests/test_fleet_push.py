@@ -1,0 +1,261 @@
+"""`fleet push`: from a folder to what the board makes of it, beside a real service and broker."""
+
+import json
+import re
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+from urllib.request import urlopen
+
+import cbor2
+import pytest
+from fleet_service import Broker, Service, running, until
+from test_fleet_image import app
+from test_fleet_service import THING, Device
+
+from fleet import archive, keys, package
+from fleet.publish import described_sequence, publish
+from fleet.push import highest_sequence
+
+JOBS = f"$aws/things/{THING}/jobs"
+
+
+class Board:
+    """Takes one job as an agent does, and ends it as it is told to.
+
+    `package`: what arrived; `offered`: the protocols of the job.
+    """
+
+    def __init__(self, broker: Broker, status: str, details: dict[str, str]) -> None:
+        self.package = b""
+        self.offered: list[str] = []
+        self._device = Device(broker)
+        self._end = {"status": status, "statusDetails": details}
+        self._thread = threading.Thread(target=self._run)
+        self._thread.start()
+
+    def join(self) -> None:
+        self._thread.join(30)
+        self._device.close()
+
+    def _run(self) -> None:
+        told = json.loads(self._device.hear(f"{JOBS}/notify-next"))["execution"]
+        job, update = told["jobId"], told["jobDocument"]["afr_ota"]
+        self._update(job, {"status": "IN_PROGRESS", "statusDetails": {"self_test": "receiving"}})
+        self.offered = update["protocols"]
+        if self.offered == ["HTTP"]:
+            with urlopen(update["files"][0]["update_data_url"], timeout=30) as answer:
+                self.package = answer.read()
+        else:
+            self._receive(update)
+        self._update(job, self._end)
+
+    def _receive(self, update: dict[str, Any]) -> None:
+        stream = f"$aws/things/{THING}/streams/{update['streamname']}"
+        size = update["files"][0]["filesize"]
+        blocks = {}
+        for number in range(-(-size // 4096)):
+            request = {"f": 0, "l": 4096, "o": number, "n": 1}
+            self._device.send(f"{stream}/get/cbor", cbor2.dumps(request), qos=0)
+            block = cbor2.loads(self._device.hear(f"{stream}/data/cbor"))
+            blocks[block["i"]] = block["p"]
+        self.package = b"".join(blocks[number] for number in sorted(blocks))
+
+    def _update(self, job: str, message: dict[str, Any]) -> None:
+        self._device.ask(f"{JOBS}/{job}/update", message)
+
+
+MakeBoard = Callable[..., Board]
+
+
+@pytest.fixture
+def pair(tmp_path: Path) -> Iterator[tuple[Service, Broker]]:
+    with running(tmp_path) as made:
+        write(made[0], "main.py", "import pump\n")
+        write(made[0], "pump.py", "RATE = 1\n")
+        made[0].clients().iot.create_thing(thingName=THING)
+        yield made
+
+
+@pytest.fixture
+def service(pair: tuple[Service, Broker]) -> Service:
+    return pair[0]
+
+
+@pytest.fixture
+def board(pair: tuple[Service, Broker]) -> Iterator[MakeBoard]:
+    """Makes a board that waits for one job."""
+    made: list[Board] = []
+
+    def make(status: str = "SUCCEEDED", **details: str) -> Board:
+        made.append(Board(pair[1], status, details))
+        return made[-1]
+
+    yield make
+    for one in made:
+        one.join()
+
+
+def write(service: Service, name: str, text: str) -> None:
+    path = service.folder / "app" / name
+    path.parent.mkdir(exist_ok=True)
+    path.write_text(text)
+
+
+def published(service: Service, sequence: int, product: str = "demo-board", **more: Any) -> None:
+    key = keys.read_private(service.config.signing_key)
+    data = package.build([package.firmware(app(1000))], key, product, "1", sequence, 1)
+    publish(service.clients(), data, "x.ota", [THING], **more)
+
+
+def test_a_folder_is_on_the_board_after_one_command(service: Service, board: MakeBoard) -> None:
+    for number, text in enumerate(("RATE = 1\n", "RATE = 2\n"), 2):
+        write(service, "pump.py", text)
+        taken = board()
+        done = service.fleet("push", "app", THING)
+        assert done.returncode == 0, done.stdout + done.stderr
+        taken.join()
+        head = package.inspect(taken.package)
+        (component,) = head.manifest.components
+        files = archive.contents(component.of(taken.package))
+        assert files["pump.py"] == text.encode()
+        assert "ota/agent.mpy" in files
+        assert (head.manifest.sequence, head.manifest.version) == (number, f"dev-{number}")
+        assert re.search(
+            rf"accepted: {THING} runs dev-{number}, sequence {number}, \d+\.\d s after the start",
+            done.stdout,
+        )
+        assert "the project's own agent was added" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("named", "protocols"), [("http", ["HTTP"]), ("both", ["MQTT", "HTTP"]), ("mqtt", ["MQTT"])]
+)
+def test_a_push_offers_the_protocols_that_are_named(
+    service: Service, board: MakeBoard, named: str, protocols: list[str]
+) -> None:
+    taken = board()
+    done = service.fleet("push", "app", THING, "--protocol", named)
+    assert done.returncode == 0, done.stdout + done.stderr
+    taken.join()
+    assert taken.offered == protocols
+    assert package.inspect(taken.package).manifest.sequence == 2
+
+
+def test_firmware_version_and_compiled_modules_come_along(
+    service: Service, board: MakeBoard
+) -> None:
+    image = app(text=b"MicroPython v1.26.1 on 2025-09-11")
+    (service.folder / "app.bin").write_bytes(image)
+    taken = board()
+    options = ("--firmware", "app.bin", "--mpy", "--version", "2.0.0", "--sequence", "9")
+    done = service.fleet("push", "app", THING, *options)
+    assert done.returncode == 0, done.stdout + done.stderr
+    taken.join()
+    manifest = package.inspect(taken.package).manifest
+    firmware, application = manifest.components
+    assert (manifest.version, manifest.sequence) == ("2.0.0", 9)
+    assert firmware.of(taken.package) == image
+    assert "pump.mpy" in archive.contents(application.of(taken.package))
+
+
+def test_a_refusal_of_the_board_is_said_with_its_reasons(
+    service: Service, board: MakeBoard
+) -> None:
+    board("FAILED", reason="self_test", detail="the sensor does not answer")
+    done = service.fleet("push", "app", THING)
+    assert done.returncode == 1
+    words = f"not accepted: {THING} says FAILED: self_test: the sensor does not answer; "
+    assert words in done.stdout
+
+
+@pytest.mark.slow
+def test_a_board_that_does_not_come_is_given_up(service: Service) -> None:
+    done = service.fleet("push", "app", THING, "--timeout", "1")
+    assert done.returncode == 5
+    assert "within 1.0 s" in done.stderr
+
+
+def test_what_cannot_be_packed_or_is_for_nobody_is_not_published(service: Service) -> None:
+    refused = service.fleet("push", "app", "board-2")
+    assert refused.returncode == 1
+    assert "knows no board board-2" in refused.stderr
+    write(service, "client.key", "")
+    refused = service.fleet("push", "app", THING)
+    assert refused.returncode == 1
+    assert "client.key is a private key" in refused.stderr
+    assert service.clients().iot.list_jobs()["jobs"] == []
+
+
+def test_without_a_service_is_said_so(service: Service) -> None:
+    service.kill()
+    done = service.fleet("push", "app", THING)
+    assert done.returncode == 4
+    assert "Traceback" not in done.stderr
+
+
+def test_the_next_sequence_is_above_all_that_was_published_for_the_product(
+    service: Service,
+) -> None:
+    clients = service.clients()
+
+    def highest() -> int:
+        return highest_sequence(clients, "demo-board")
+
+    assert highest() == 0
+    published(service, 7)
+    published(service, 3)
+    assert highest() == 7
+    published(service, 900, product="meter")
+    assert highest() == 7
+    published(service, 12, job_id="by-hand")
+    assert highest() == 12
+    clients.iot.cancel_job(jobId="by-hand")
+    assert highest() == 12
+    clients.iot.create_job(
+        jobId="foreign",
+        targets=[clients.iot.describe_thing(thingName=THING)["thingArn"]],
+        document="{}",
+        description="somebody else's",
+    )
+    assert highest() == 12
+
+
+@pytest.mark.slow
+def test_many_pushes_do_not_make_the_next_one_slow(service: Service) -> None:
+    for sequence in range(1, 9):
+        published(service, sequence)
+    clients = service.clients()
+    asked: list[str] = []
+    clients.iot.meta.events.register(
+        "before-call.iot.*", lambda model, **_: asked.append(model.name)
+    )
+    assert highest_sequence(clients, "demo-board") == 8
+    assert asked == ["ListJobs", "DescribeJob"]
+
+
+@pytest.mark.parametrize(
+    ("text", "sequence"),
+    [
+        ("demo-board 1.1.0, sequence 7", 7),
+        ("demo-board 1.1.0, sequence 3, sequence 12", 12),
+        ("demo-board-2 1.1.0, sequence 7", 0),
+        ("meter 1.1.0, sequence 7", 0),
+        ("demo-board 1.1.0", 0),
+        ("", 0),
+    ],
+)
+def test_a_job_says_its_sequence_in_its_description(text: str, sequence: int) -> None:
+    assert described_sequence(text, "demo-board") == sequence
+
+
+def test_the_watched_job_is_the_pushed_one(service: Service, board: MakeBoard) -> None:
+    board()
+    done = service.fleet("push", "app", THING)
+    job = re.search(r"job (ota-2-[0-9a-f]{8}):", done.stdout)
+    assert job is not None
+    until(
+        lambda: service.clients().iot.describe_job(jobId=job[1])["job"]["status"] == "COMPLETED",
+        "the job's end",
+    )

@@ -1,0 +1,162 @@
+"""docs/your-application.md: its examples take an update; its commands print what it shows."""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+from link_fixtures import need
+from test_first_board import Shell, commands
+
+from board import files
+from demo import contents
+from demo.children import StartError
+from demo.stack import Stack
+from sim.board import Board
+from tools import subset
+from tools.paths import ROOT
+
+PAGE = (ROOT / "docs/your-application.md").read_text(encoding="utf-8")
+BLOCKS: dict[str, str] = dict(
+    re.findall(r"^<!-- ([^>]+) -->\n```python\n(.*?)^```$", PAGE, re.DOTALL | re.MULTILINE)
+)
+MQTT_AS = ROOT / "host_tests/on_board/mqtt_as_double.py"
+GAUGE = "def level():\n    return 42\n"
+COUNTING = """
+import store
+counts = store.load()
+counts["starts"] = counts.get("starts", 0) + 1
+store.save(counts)
+from gauge import level
+"""
+
+
+def deciding() -> str:
+    """Return the plain application with the callback, put where the page says."""
+    made = 'agent = Agent(link, settings["thing"], settings=settings)'
+    step = "            wait = agent.step()"
+    plain = BLOCKS["plain/main.py"]
+    assert plain.count(made) == plain.count(step) == 1
+    with_callback = made.replace("settings=", "on_event, settings=")
+    assert f"`{with_callback}`" in PAGE
+    plain = plain.replace(made, f"{COUNTING}\n{BLOCKS['on_event']}\n\n{with_callback}")
+    return plain.replace(step, BLOCKS["loop"] + step)
+
+
+def application(name: str) -> dict[str, str]:
+    """Return the files of the application that the page calls so."""
+    if name == "decides":
+        beside = {path: BLOCKS[path] for path in ("selftest.py", "store.py")}
+        return {"main.py": deciding(), "lib/gauge.py": GAUGE, **beside}
+    found = {"main.py": BLOCKS[f"{name}/main.py"]}
+    if name == "mqtt_as":
+        found["lib/mqtt_as.py"] = MQTT_AS.read_text(encoding="utf-8")
+    return found
+
+
+def write(folder: Path, found: dict[str, str]) -> None:
+    for path, text in found.items():
+        (folder / path).parent.mkdir(parents=True, exist_ok=True)
+        (folder / path).write_text(text, encoding="utf-8")
+
+
+@pytest.fixture(scope="module")
+def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    need("micropython")
+    with Stack(tmp_path_factory.mktemp("stack") / "stack", interpreter="micropython") as made:
+        yield made
+
+
+def pushed(stack: Stack, name: str) -> Board:
+    """Let a board run the example, as a cable brings it; push the example over the air."""
+    folder = stack.folder / name
+    write(folder, application(name))
+    board = stack.board(f"board-{name}", application=files.folder(folder))
+    board.start()
+    said = stack.fleet("push", name, f"board-{name}", "--mpy", "--timeout", "60")
+    assert "\naccepted: " in said
+    assert board.boots[-1][0] == 1
+    assert contents.directory(board, 1) == "app_0"
+    assert board.read_file("/app_0/main.py").decode() == application(name)["main.py"]
+    return board
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "asyncio",
+        pytest.param("threads", marks=pytest.mark.slow),
+        pytest.param("mqtt_as", marks=pytest.mark.slow),
+    ],
+)
+def test_an_example_takes_an_update_with_itself_and_accepts_it(stack: Stack, name: str) -> None:
+    pushed(stack, name).close()
+
+
+@pytest.mark.slow
+def test_the_callback_decides_and_data_outlives_the_update(stack: Stack) -> None:
+    board = pushed(stack, "decides")
+    assert json.loads(board.read_file("/counts.json")) == {"starts": 2}
+    write(stack.folder / "decides", {"lib/gauge.py": "def level():\n    return 0\n"})
+    with pytest.raises(StartError, match="fleet push"):
+        stack.fleet("push", "decides", "board-decides", "--timeout", "60")
+    assert board.boots[-1][0] == 1
+    assert json.loads(board.read_file("/counts.json"))["starts"] == 4
+    assert b"the gauge is empty" in (board.nvs("ota", "history") or b"")
+    board.close()
+
+
+@pytest.mark.slow
+def test_a_second_update_finds_room_on_a_board_of_4_mb(stack: Stack) -> None:
+    board = pushed(stack, "plain")
+    for directory in ("app_1", "app_0"):
+        assert "\naccepted: " in stack.fleet("push", "plain", "board-plain", "--timeout", "60")
+        assert contents.directory(board, board.boots[-1][0]) == directory
+    board.close()
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+def test_the_commands_print_what_the_page_shows(tmp_path: Path) -> None:
+    need("micropython")
+    page = PAGE
+    for there, here in {
+        "make play APP=../pump": f"{sys.executable} -m demo.play --app {tmp_path}/pump"
+        f" --folder {tmp_path}/play",
+        "cd micropython-ota": f"cd {ROOT}",
+        ".../.cache/play": "...",
+        "cd .cache/play": f"cd {tmp_path}/play",
+        "../../../pump": "../pump",
+    }.items():
+        assert there in page, there
+        page = page.replace(there, here)
+    write(tmp_path / "pump", application("plain"))
+    shell = Shell(tmp_path)
+    with ExitStack() as up:
+        for command in commands(page):
+            if command.line.endswith(" &"):
+                command.line = f"exec {command.line[:-2]}"
+                up.enter_context(shell.started(command))
+            else:
+                shell.run(command)
+    failed = [line for line, code in shell.codes.items() if code]
+    assert failed == ["fleet push ../pump board-1"]
+
+
+def test_no_example_is_left_out() -> None:
+    assert PAGE.count("```python\n") == len(BLOCKS)
+    used = {*(f"{name}/main.py" for name in ("plain", "asyncio", "threads", "mqtt_as"))}
+    assert set(BLOCKS) == used | {"selftest.py", "store.py", "on_event", "loop"}
+
+
+@pytest.mark.parametrize("name", ["plain", "asyncio", "threads", "mqtt_as", "decides"])
+def test_the_examples_run_on_the_oldest_micropython(name: str) -> None:
+    for path, text in application(name).items():
+        if path != "lib/mqtt_as.py":
+            may = frozenset({"ota", "link", "mqtt_as", "gauge", "store"})
+            assert subset.check(text, subset.Rules(may, may_print=True)) == [], path

@@ -1,0 +1,97 @@
+"""A static web server for tests: it counts requests, and breaks, refuses or redirects on demand."""
+
+from __future__ import annotations
+
+import http.server
+import ssl
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+
+class Server(http.server.ThreadingHTTPServer):
+    """A static web server. requests: (path, Range header) of each; knobs below.
+
+    tls: the context in which it talks, None for plain HTTP.
+    """
+
+    daemon_threads = True
+
+    def __init__(self, data: bytes, tls: ssl.SSLContext | None = None) -> None:
+        super().__init__(("127.0.0.1", 0), Handler)
+        self.data = data
+        self.scheme = "http"
+        if tls:
+            self.scheme = "https"
+            # Without the handshake, which is the thread's of each connection.
+            self.socket = tls.wrap_socket(
+                self.socket, server_side=True, do_handshake_on_connect=False
+            )
+        self.requests: list[tuple[str, str | None]] = []
+        self.ranges = True
+        self.breaks_at: list[int] = []  # bytes of the body after which the connection breaks
+        self.status = 200
+        self.location = ""
+        self.expired: set[str] = set()  # paths with their query that are answered by 403
+        self.most: int | None = None  # bytes of one answer to a Range
+        self.heads: list[dict[str, str]] = []  # fields of the next answers, over the right ones
+
+    @property
+    def url(self) -> str:
+        return f"{self.scheme}://127.0.0.1:{self.server_port}/x.ota"
+
+    def handle_error(self, *_: object) -> None:
+        """A client that hangs up, or trusts somebody else, is no news."""
+
+
+class Handler(http.server.BaseHTTPRequestHandler):
+    server: Server
+
+    def do_GET(self) -> None:
+        asked = self.headers.get("Range")
+        self.server.requests.append((self.path, asked))
+        if self.path in self.server.expired:
+            self.send_error(403, "Request has expired")
+            return
+        if self.path == "/moved.ota":
+            self.send_response(302)
+            self.send_header("Location", self.server.location)
+            self.end_headers()
+            return
+        data, start = self.server.data, 0
+        if asked and self.server.ranges:
+            start = int(asked.removeprefix("bytes=").rstrip("-"))
+            body = data[start:][: self.server.most]
+            self.send_response(206)
+            fields = {"Content-Range": f"bytes {start}-{start + len(body) - 1}/{len(data)}"}
+        else:
+            body, fields = data, {}
+            self.send_response(self.server.status)
+        fields["Content-Length"] = str(len(body))
+        if self.server.heads:
+            fields |= self.server.heads.pop(0)
+        for name, value in fields.items():
+            if value:
+                self.send_header(name, value)
+        self.end_headers()
+        if self.server.breaks_at:
+            body = body[: self.server.breaks_at.pop(0)]
+            self.close_connection = True
+        self.wfile.write(body)
+
+    def log_message(self, *_: Any) -> None:
+        pass
+
+
+@contextmanager
+def serving(data: bytes = b"", tls: ssl.SSLContext | None = None) -> Iterator[Server]:
+    """Run a server until the end of the block."""
+    with Server(data, tls) as server:
+        thread = threading.Thread(target=server.serve_forever, args=(0.02,))
+        thread.start()
+        try:
+            yield server
+        finally:
+            server.shutdown()
+            thread.join()
