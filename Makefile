@@ -17,6 +17,8 @@ VERSION =
 SEQUENCE =
 PACKAGE =
 IMAGE =
+THING =
+OUT =
 # This machine's address as a board sees it, and the Wi-Fi from which it does.
 HOST =
 WIFI_SSID =
@@ -35,7 +37,7 @@ define need_port
 	@$(PYTHON) -m tools.setup venv natives
 endef
 
-.PHONY: help setup demo play flash broker deploy status logs repl reset erase board-test mip bench size test test-all lint format doctor lock clean
+.PHONY: help setup demo play flash broker csr deploy status logs repl reset erase board-test mip bench size test test-all compatibility lint format doctor lock clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 12
@@ -43,7 +45,7 @@ help: ## this list
 setup: ## make .venv and find or download what else is needed
 	@$(PYTHON) -m tools.setup
 
-demo: ## six updates on a simulated board, a minute
+demo: ## seven updates of a simulated board, a minute
 	@$(PYTHON) -m tools.setup venv umqtt natives
 	@$(VENV)/python -m demo
 
@@ -64,6 +66,11 @@ broker: ## FLEET=: mosquitto as `fleet broker-config` set it up there, until Ctr
 	@$(if $(FLEET),true,echo "make $@: say FLEET=, the folder of fleet.toml" >&2; exit 2)
 	@$(PYTHON) -m tools.setup venv natives
 	@$(VENV)/python -m tools.natives mosquitto -c "$(FLEET)/broker/mosquitto.conf"
+
+csr: ## PORT= THING=: the board makes its private key, and THING.csr for `fleet provision --csr`
+	$(need_port)
+	@$(if $(THING),true,echo "make $@: say THING=, the board's name in the fleet" >&2; exit 2)
+	@$(VENV)/python -m board csr "$(PORT)" "$(THING)" $(if $(OUT),--out "$(OUT)")
 
 deploy: ## PORT= [SETTINGS= APP=]: bring what changed onto a running board, and restart it
 	$(need_port)
@@ -113,6 +120,9 @@ test: setup ## everything but the slow tests, five minutes at most
 
 test-all: setup ## every test
 	@$(VENV)/pytest -n $(JOBS)
+
+compatibility: setup ## docs/aws-compatibility.md, from what the tests that prove it come to
+	@$(VENV)/python -m tools.compatibility -n $(JOBS)
 
 lint: ## style, types, and that the firmware compiles and runs on the oldest chip supported
 	@$(PYTHON) -m tools.setup venv stubs
