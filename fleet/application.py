@@ -243,7 +243,9 @@ def _compiled(
         target = mpy.Target(chip) if firmware is None else mpy.target(chip, firmware.micropython)
 
     def compiled(path: str) -> bytes:
-        return mpy.compile_module(sources[path], path, target, smallest=path in added)
+        if path in added:
+            return mpy.compile_module(sources[path], None, target, smallest=True)
+        return mpy.compile_module(sources[path], path, target)
 
     try:
         with ThreadPoolExecutor() as pool:

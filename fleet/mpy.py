@@ -75,11 +75,12 @@ def compile_module(
 ) -> bytes:
     """A module's .mpy bytes. `name`: what tracebacks call it; `target`: for native code.
 
-    `smallest`: without the numbers of lines that tracebacks print, and without asserts.
+    `smallest`: without the numbers of lines that tracebacks print, and without asserts; there the
+    module is called as it is imported, which is one name less in the board's table of names.
 
     Raises tools.natives.NativeMissing without mpy-cross, MpyError with its complaint.
     """
-    options = ["-o", "-", "-s", name or source.name]
+    options = ["-o", "-", "-s", name or (source.stem if smallest else source.name)]
     if smallest:
         options = ["-O3", *options]
     if target is not None:

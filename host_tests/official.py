@@ -37,7 +37,7 @@ from sim.board import Board
 RAW, PACKAGE = "raw", "package"
 MQTT, HTTP = "MQTT", "HTTP"
 CERTIFICATE = "/certs/signer.pem"  # as AWS documents have it; the board looks for its last part
-CERTIFICATES = "/etc/certs/"  # on the board
+CERTIFICATES = "/etc/ota/certs/"  # on the board
 ROLE = "arn:aws:iam::000000000000:role/fleet"
 BUCKET = "images"
 SIZE = 60_000  # bytes of an image

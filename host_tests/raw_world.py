@@ -81,8 +81,8 @@ class RawBench(Bench):
         self.signer = signer
         self.versions = {0: "0.9.0", 1: "0.9.1"}
         self.settings: dict[str, Any] = {"raw_images": 1}
-        certs = self.board.folder / "etc/certs"
-        certs.mkdir(exist_ok=True)
+        certs = self.board.folder / "etc/ota/certs"
+        certs.mkdir(parents=True, exist_ok=True)
         self.certificate = certs / NAME
         self.certificate.write_bytes(signer.certificate())
 

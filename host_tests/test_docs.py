@@ -121,7 +121,7 @@ def test_the_self_tests_deadline_is_documented() -> None:
 def test_every_file_of_etc_is_documented() -> None:
     read = set(re.findall(r'read_etc\(\s*"([^"]+)"', MAIN + inspect.getsource(settings)))
     raw = (ROOT / "firmware/ota/raw.py").read_text(encoding="utf-8")
-    read |= {f"{folder}/NAME" for folder in re.findall(r'etc\("(\w+)/" \+', raw)}
+    read |= {f"{folder}/NAME" for folder in re.findall(r'etc\("([\w/]+)/" \+', raw)}
     assert read == set(re.findall(r"`/etc/([^`]+)`", SETTINGS))
 
 

@@ -187,7 +187,7 @@ def test_the_projects_agent_is_added_where_there_is_none_compiled(folder: Path) 
     parts = [ROOT / "firmware/link.py", ROOT / "firmware/reserve.py"]
     for path in [*(ROOT / "firmware/ota").glob("*.py"), *parts]:
         name = path.relative_to(ROOT / "firmware").as_posix()
-        assert found.files[f"{name[:-3]}.mpy"] == mpy.compile_module(path, name, smallest=True)
+        assert found.files[f"{name[:-3]}.mpy"] == mpy.compile_module(path, smallest=True)
     assert found.files["main.py"] == b"import pump\n"
     assert found.files["pump.py"] == (folder / "pump.py").read_bytes()
     assert ["agent was added" in words for words in found.notes] == [True, False]

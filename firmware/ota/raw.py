@@ -80,7 +80,7 @@ def _proof(file):
         raise errors.JobError("the job names no filepath, as a raw image's must")
     name, signature = _signature(file)
     certificate = _name(file)
-    path = etc("certs/" + certificate)
+    path = etc("ota/certs/" + certificate)
     try:
         with open(path, "rb") as opened:
             data = opened.read(_MAX_CERTIFICATE + 1)
