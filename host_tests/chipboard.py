@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import gc
 import importlib
 import io
 import json
@@ -22,8 +21,6 @@ for folder in (ROOT / "sim" / "chip", ROOT / "firmware"):
 import shims  # noqa: E402
 
 shims.install()
-# Every boot collects garbage, as the chip does; what the host has loaded by now is none.
-gc.freeze()
 
 import bootloader  # noqa: E402
 import hardware  # noqa: E402

@@ -1,5 +1,6 @@
 """What all tests share."""
 
+import gc
 import os
 import shutil
 import signal
@@ -24,6 +25,9 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 settings.register_profile("project", derandomize=True, deadline=None)
 settings.load_profile("project")
 
+# Every boot of a board in this process imports its modules anew: compiled once is enough.
+sys.dont_write_bytecode = False
+
 
 def pytest_configure(config: pytest.Config) -> None:
     if not hasattr(config, "workerinput"):  # pytest-xdist's workers inherit it
@@ -33,6 +37,13 @@ def pytest_configure(config: pytest.Config) -> None:
 def pytest_unconfigure(config: pytest.Config) -> None:
     if not hasattr(config, "workerinput"):
         shutil.rmtree(os.environ.pop("ON_BOARD_RESULTS"))
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _little_to_collect() -> None:
+    """Every boot collects garbage, as the chip does; what other files and tests left is none."""
+    gc.collect()
+    gc.freeze()
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

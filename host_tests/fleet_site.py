@@ -41,8 +41,11 @@ class Listener:
         self._thread.start()
         until(lambda: self._server.started, "the listener")
 
-    def stop(self) -> None:
+    def ask_to_stop(self) -> None:
         self._server.should_exit = True
+
+    def stop(self) -> None:
+        self.ask_to_stop()
         self._thread.join()
         self._socket.close()
 
@@ -93,6 +96,7 @@ class Site:
         )
 
     def close(self) -> None:
+        self.data.ask_to_stop()  # each takes a tenth of a second to notice
         self.control.stop()
         self.data.stop()
         self.world.store.close()
