@@ -66,7 +66,7 @@ def test_a_cut_at_sampled_operations_leaves_a_pair_and_ends_in_the_new_one(
 ) -> None:
     folder = SCENARIOS[kind].write(tmp_path / "s")
     last = count(folder)["operations"]
-    wanted = 40 if kind in ("application", "combined") else 15
+    wanted = 25 if kind in ("application", "combined") else 10
     sample = random.Random(SEED).sample(range(1, last + 1), wanted)
     sys.stdout.write(f"{wanted} of {last} operations, seed {SEED}\n")
     assert check(folder, [(SEED, at) for at in sample]) == wanted
@@ -161,7 +161,10 @@ CHOSEN_BY_A_FILE = (
 )
 
 
-@pytest.mark.parametrize("kind", ["application", "combined"])
+MUTATED = [pytest.param("application", marks=pytest.mark.slow), "combined"]
+
+
+@pytest.mark.parametrize("kind", MUTATED)
 def test_a_directory_that_a_file_chooses_leaves_half_a_pair(tmp_path: Path, kind: str) -> None:
     folder = SCENARIOS[kind].write(tmp_path / "s")
     sources = broken(tmp_path / "broken", *CHOSEN_BY_A_FILE)
@@ -179,7 +182,7 @@ TRAILER_LAST = (
 )
 
 
-@pytest.mark.parametrize("kind", ["application", "combined"])
+@pytest.mark.parametrize("kind", MUTATED)
 def test_a_trailer_that_comes_after_set_boot_leaves_half_a_pair(tmp_path: Path, kind: str) -> None:
     folder = SCENARIOS[kind].write(tmp_path / "s")
     sources = broken(tmp_path / "broken", *TRAILER_LAST)

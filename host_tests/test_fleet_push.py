@@ -130,7 +130,12 @@ def test_a_folder_is_on_the_board_after_one_command(service: Service, board: Mak
 
 
 @pytest.mark.parametrize(
-    ("named", "protocols"), [("http", ["HTTP"]), ("both", ["MQTT", "HTTP"]), ("mqtt", ["MQTT"])]
+    ("named", "protocols"),
+    [
+        pytest.param("http", ["HTTP"], marks=pytest.mark.slow),
+        ("both", ["MQTT", "HTTP"]),
+        pytest.param("mqtt", ["MQTT"], marks=pytest.mark.slow),
+    ],
 )
 def test_a_push_offers_the_protocols_that_are_named(
     service: Service, board: MakeBoard, named: str, protocols: list[str]

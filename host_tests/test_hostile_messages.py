@@ -307,6 +307,7 @@ def read(messages: Messages, count: int) -> None:
             stream.parse_data(memoryview(payload))
 
 
+@pytest.mark.slow
 def test_10000_hostile_messages_take_every_branch_of_the_parsers(tmp_path: Path) -> None:
     seen = coverage.Coverage(
         data_file=None, config_file=False, branch=True, include=[f"{ROOT}/firmware/ota/*"]
