@@ -1,22 +1,57 @@
 """The job service and a perfect broker, in memory: a simulator with knobs, for the agent's logic.
 
 `Client` is what the application hands to the agent. Requests are answered in order when
-`deliver` is called, so a test decides when anything happens.
+`deliver` is called, so a test decides when anything happens. Limits and bytes are those of AWS's
+documentation, written down here a second time: nothing of `fleet` is used, so that agent and
+service cannot be wrong together. What AWS would refuse ends the test.
 """
 
 from __future__ import annotations
 
 import base64
 import json
+import re
 from collections import deque
 from typing import Any
 
 import cbor2
 from paho.mqtt.client import topic_matches_sub
 
+MOST = 131072  # bytes of a message, of a stream's block, and of all blocks of one request
+_ENDS = ("SUCCEEDED", "FAILED", "REJECTED")
+_NAME = re.compile(r"[A-Za-z0-9:_-]{1,128}")
+_VALUE = re.compile(r"[^\x00-\x1f\x7f]{1,1024}")
+_REQUEST_KEYS = {"status", "statusDetails", "expectedVersion", "clientToken"}
+
 
 class LinkDown(OSError):
     """The link is gone."""
+
+
+def check_details(details: dict[str, str]) -> None:
+    """Hold statusDetails against the limits of AWS IoT Jobs."""
+    assert len(details) <= 10, details
+    for key, value in details.items():
+        assert _NAME.fullmatch(key), key
+        assert isinstance(value, str), value
+        assert _VALUE.fullmatch(value), value
+
+
+def check_stream_request(request: dict[str, Any]) -> None:
+    """Hold a GetStream request against the limits of AWS IoT's MQTT file delivery."""
+    assert set(request) <= {"c", "s", "f", "l", "o", "n", "b"}, request
+    assert 0 < len(request.get("c", "c")) <= 64
+    assert 0 <= request["f"] <= 255
+    assert 256 <= request["l"] <= MOST
+    assert 0 <= request.get("o", 0) <= 98304
+    assert 0 < request.get("n", 1) <= 98304
+    assert 0 < len(request["b"]) < 12288
+
+
+def indefinite_map(message: dict[str, Any]) -> bytes:
+    """Return CBOR as AWS encodes it: a map of indefinite length, keys in the order given."""
+    pairs = (cbor2.dumps(key) + cbor2.dumps(value) for key, value in message.items())
+    return b"\xbf" + b"".join(pairs) + b"\xff"
 
 
 class JobService:
@@ -83,9 +118,13 @@ class JobService:
 
     def handle(self, topic: str, payload: bytes) -> None:
         """Take one request of the board."""
+        assert len(payload) <= MOST
+        assert len(topic.encode()) <= 256
+        assert topic.count("/") <= 7
         path = topic.removeprefix(self.prefix).split("/")
         if path[:3] == ["jobs", "$next", "get"]:
-            token = json.loads(payload).get("clientToken")
+            token = json.loads(payload)["clientToken"]
+            assert 0 < len(token) <= 64
             self._send("jobs/$next/get/accepted", {"clientToken": token, **self._next()})
         elif path[0] == "jobs" and path[2] == "update":
             self._update(path[1], json.loads(payload))
@@ -105,6 +144,9 @@ class JobService:
         return answer
 
     def _update(self, job_id: str, request: dict[str, Any]) -> None:
+        assert set(request) <= _REQUEST_KEYS, request
+        assert request["status"] in ("IN_PROGRESS", *_ENDS)
+        check_details(request.get("statusDetails", {}))
         self.updates.append((job_id, request["status"], request.get("statusDetails", {})))
         if self.silent_updates:
             return
@@ -115,10 +157,10 @@ class JobService:
             self._send(f"jobs/{job_id}/update/rejected", {"code": code, "message": "", **token})
             return
         job["status"] = request["status"]
-        job["statusDetails"] = request.get("statusDetails", {})
+        job["statusDetails"] = request.get("statusDetails", job.get("statusDetails", {}))
         job["versionNumber"] += 1
         self._send(f"jobs/{job_id}/update/accepted", {"timestamp": self.now, **token})
-        if request["status"] in ("SUCCEEDED", "FAILED", "REJECTED"):
+        if request["status"] in _ENDS:
             self._dequeue(job_id)
 
     def _dequeue(self, job_id: str) -> None:
@@ -128,26 +170,30 @@ class JobService:
             self.notify()
 
     def _stream(self, stream: str, request: dict[str, Any], form: str = "cbor") -> None:
+        check_stream_request(request)
         self.stream_requests.append(request)
         if self.silent_stream or stream not in self.queue:
             return
         data, size = self.files[stream], request["l"]
-        bits = int.from_bytes(request["b"], "little")
-        for i in range(bits.bit_length()):
-            index = request["o"] + i
+        wanted = int.from_bytes(request["b"], "little")
+        first = request.get("o", 0)
+        indices = [first + i for i in range(wanted.bit_length()) if wanted >> i & 1]
+        for index in indices[: min(request.get("n", MOST), MOST // size)]:
             block = data[index * size : (index + 1) * size]
-            if not bits >> i & 1 or not block:
+            if not block:
                 continue
             if index in self.drop_blocks:
                 self.drop_blocks.discard(index)
                 continue
             message = {"f": request["f"], "i": index, "l": len(block), "p": block}
+            if "c" in request:
+                message["c"] = request["c"]
             topic = f"{self.prefix}streams/{stream}/data/{form}"
             if form == "json":
                 message["p"] = base64.b64encode(block).decode()
                 self.outgoing.append((topic, json.dumps(message).encode()))
             else:
-                self.outgoing.append((topic, cbor2.dumps(message)))
+                self.outgoing.append((topic, indefinite_map(message)))
 
     def _send(self, topic: str, message: dict[str, Any]) -> None:
         self.outgoing.append((self.prefix + topic, json.dumps(message).encode()))
