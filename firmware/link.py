@@ -6,7 +6,8 @@ Client fields, callback and last will are the library's, of any version. What di
   that stops halfway on a dead link ends the link, not the program.
 - Every packet is read to its end, also one that nobody waits for (a late PUBACK, DISCONNECT, ...).
 - Answers are told apart by packet id, so that the callback may publish and subscribe, too.
-- A ping that is not answered within the deadline ends the link.
+- An answer that does not come within the deadline ends the link: a ping's always, and with
+  `waits=False` all others, too, for which no call then waits.
 - Payloads are read into one buffer; the callback gets a view of it that is valid until the callback
   returns, or itself waits for an answer.
 - Topics and texts may be long and hold any character.
@@ -36,6 +37,9 @@ _SUBACK = 0x90
 _UNSUBSCRIBE = 0xA2
 _UNSUBACK = 0xB0
 _PINGRESP = 0xD0
+
+# What no packet id is: the ping's answer bears none.
+_PING = const(0)
 
 # A payload of so many bytes is copied behind its head.
 _SMALL = const(512)
@@ -144,7 +148,9 @@ class Link(MQTTClient):
 
     client_id, host (str); port (int); keepalive in seconds, 10 to 65535; tls_context: an
     SSLContext, None for plain TCP; timeout_ms: the deadline of every call, DNS aside;
-    max_payload: bytes of the largest message taken, longer ones are read and forgotten.
+    max_payload: bytes of the largest message taken, longer ones are read and forgotten; waits:
+    False lets publish, subscribe and unsubscribe return at once, as a loop with other work needs
+    it. What the broker then refuses, or does not answer in time, `check_msg` raises.
     """
 
     sock = None
@@ -162,6 +168,7 @@ class Link(MQTTClient):
         tls_context=None,
         timeout_ms=10000,
         max_payload=4608,
+        waits=True,
     ):
         keepalive = min(max(10, keepalive), 65535)
         super().__init__(client_id, host, port, user, password, keepalive)
@@ -170,9 +177,9 @@ class Link(MQTTClient):
         self._tls_context = tls_context
         self._timeout_ms = timeout_ms
         self._buffer = bytearray(max_payload)
-        self._answers = {}  # packet id -> code of the answer, None while it is awaited
+        self._waits = waits
+        self._due = {}  # packet id, or _PING -> (when its answer is due, the packet's head)
         self._ping_at = ticks_ms()
-        self._pong_by = None
         self._failures = 0
 
     def connect(self, clean_session=True):
@@ -204,8 +211,7 @@ class Link(MQTTClient):
             sock.close()
             raise
         self._failures = 0
-        self._answers = {}
-        self._pong_by = None
+        self._due = {}
         self._ping_at = ticks_add(ticks_ms(), self.keepalive * 500)
         return present
 
@@ -218,7 +224,7 @@ class Link(MQTTClient):
         return min(1000 << min(max(0, self._failures - 1), 6), 60000)
 
     def publish(self, topic, msg, retain=False, qos=0):
-        """Publish; with qos 1 also wait for the PUBACK. topic, msg: bytes or str.
+        """Publish; with qos 1 the broker's PUBACK is due. topic, msg: bytes or str.
 
         Raises OSError at the deadline, ValueError for another qos than 0 and 1.
         """
@@ -235,13 +241,13 @@ class Link(MQTTClient):
 
     def unsubscribe(self, topic):
         """End a subscription. topic: bytes or str. Raises OSError."""
-        self._call(self._request, _UNSUBSCRIBE, _field(_octets(topic)))
+        self._call(self._request, _UNSUBSCRIBE, self._next_pid() + _field(_octets(topic)))
 
     def ping(self):
         """Ask the broker for a sign of life, due within the deadline. Raises OSError."""
         self._call(super().ping)
-        if self._pong_by is None:
-            self._pong_by = self._deadline()
+        if _PING not in self._due:
+            self._due[_PING] = self._deadline(), b""
 
     def check_msg(self, wait_ms=0):
         """Handle one message if one comes within `wait_ms`, and keep the link alive.
@@ -301,29 +307,24 @@ class Link(MQTTClient):
     def _publish(self, topic, msg, retain, qos):
         first = _PUBLISH | qos << 1 | retain
         if qos:
-            self._await_answer(first, _field(topic) + self._next_pid(), msg)
+            self._request(first, _field(topic) + self._next_pid(), msg)
         else:
             self._send(first, _field(topic), msg)
 
     def _subscribe(self, topic, qos):
-        if self._request(_SUBSCRIBE, _field(topic) + bytes((qos,))) & 0x80:
-            raise MQTTError("the broker refuses the subscription to " + str(topic, "utf-8"))
-
-    def _request(self, first, body):
-        return self._await_answer(first, self._next_pid() + body)
+        self._request(_SUBSCRIBE, self._next_pid() + _field(topic) + bytes((qos,)))
 
     def _next_pid(self):
         self.pid = self.pid % 65535 + 1
         return struct.pack("!H", self.pid)
 
-    def _await_answer(self, first, head, payload=b""):
-        """Send a packet that bears the newest packet id. Returns the code of its answer."""
+    def _request(self, first, head, payload=b""):
+        """Send a packet that bears the newest packet id; its answer is due."""
         pid = self.pid
-        self._answers[pid] = None
+        self._due[pid] = self._deadline(), head
         self._send(first, head, payload)
-        while self._answers[pid] is None:
+        while self._waits and pid in self._due:
             self._read_packet()
-        return self._answers.pop(pid)
 
     def _send(self, first, head, payload=b""):
         """Send a packet: its first byte, its length, head and payload."""
@@ -349,8 +350,10 @@ class Link(MQTTClient):
             self.ping()
         if self.sock.peek(wait_ms) is None:
             # Only now: the answer may have waited here while the program was busy.
-            if self._pong_by is not None and ticks_diff(ticks_ms(), self._pong_by) > 0:
-                raise MQTTError("the broker does not answer pings", errno.ETIMEDOUT)
+            now = ticks_ms()
+            for due, _ in self._due.values():
+                if ticks_diff(now, due) > 0:
+                    raise MQTTError("the broker does not answer", errno.ETIMEDOUT)
             return None
         self.sock.deadline = self._deadline()
         return self._read_packet()
@@ -367,10 +370,13 @@ class Link(MQTTClient):
             pid = struct.unpack("!H", self.sock.read(2))[0]
             code = self.sock.read(1)[0] if size > 2 else 0
             size -= 3
-            if pid in self._answers:
-                self._answers[pid] = code
+            _, head = self._due.pop(pid, (0, b""))
+            if head and kind == _SUBACK and code & 0x80:
+                raise MQTTError(
+                    "the broker refuses the subscription to " + str(head[4:-1], "utf-8")
+                )
         elif kind == _PINGRESP:
-            self._pong_by = None
+            self._due.pop(_PING, None)
         self._skip(size)
         return first
 

@@ -59,6 +59,7 @@ def make_link(settings):
         keepalive=keepalive,
         tls_context=context,
         max_payload=max(message_size, 4096) + 512,
+        waits=False,
     )
 
 

@@ -129,6 +129,47 @@ def test_an_answer_that_never_comes_ends_the_call_at_the_deadline(
     fails_in_time(link, *call)  # type: ignore[arg-type]
 
 
+@pytest.mark.parametrize(
+    ("silent", "call"),
+    [
+        (PUBLISH, ("publish", "topic", "text", False, 1)),
+        (SUBSCRIBE, ("subscribe", "topic", 1)),
+        (UNSUBSCRIBE, ("unsubscribe", "topic")),
+    ],
+)
+def test_a_link_that_does_not_wait_goes_on_at_once_and_ends_without_the_answer(
+    make_link: MakeLink, broker: FakeBroker, silent: int, call: tuple[object, ...]
+) -> None:
+    link = make_link(broker.port, waits=False)
+    link.connect()
+    link.set("_timeout_ms", TIMEOUT_MS)
+    broker.silent.add(silent)
+    getattr(link, str(call[0]))(*call[1:])
+    assert link.ms < TIMEOUT_MS // 2
+    broker.wait_for(silent)
+    broker.send(MESSAGE)
+    assert next_message(link) == (b"topic", b"payload")
+    failure = repeat_until_failure(link, "check_msg", 50)
+    assert "the broker does not answer" in failure.text
+    assert failure.number == errno.ETIMEDOUT
+
+
+def test_a_link_that_does_not_wait_lives_on_when_every_answer_comes(
+    make_link: MakeLink, broker: FakeBroker
+) -> None:
+    link = make_link(broker.port, waits=False)
+    link.connect()
+    link.set("_timeout_ms", TIMEOUT_MS)
+    link.publish("topic", "text", qos=1)
+    link.subscribe("topic", 1)
+    link.unsubscribe("topic")
+    broker.wait_for(UNSUBSCRIBE)
+    broker.send(MESSAGE)
+    assert next_message(link) == (b"topic", b"payload")
+    for _ in range(2 * TIMEOUT_MS // 50):
+        link.check_msg(50)
+
+
 def test_a_broker_that_does_not_read_ends_publish_at_the_deadline(
     link: RemoteLink, broker: FakeBroker
 ) -> None:
@@ -216,7 +257,7 @@ def test_a_ping_without_an_answer_ends_the_link(link: RemoteLink, broker: FakeBr
     link.set("_timeout_ms", TIMEOUT_MS)
     link.ping()
     failure = repeat_until_failure(link, "check_msg", 50)
-    assert failure.text == "the broker does not answer pings"
+    assert failure.text == "the broker does not answer"
     assert failure.number == errno.ETIMEDOUT
 
 
@@ -470,6 +511,18 @@ def test_a_refused_subscription_names_the_topic(link: RemoteLink, broker: FakeBr
     broker.granted = 0x80
     with pytest.raises(LinkFailed, match="refuses the subscription to some/topic") as caught:
         link.subscribe("some/topic")
+    assert caught.value.is_os_error
+
+
+def test_a_link_that_does_not_wait_names_a_refused_subscription_later(
+    make_link: MakeLink, broker: FakeBroker
+) -> None:
+    broker.granted = 0x80
+    link = make_link(broker.port, waits=False)
+    link.connect()
+    link.subscribe("some/topic", 1)
+    with pytest.raises(LinkFailed, match="refuses the subscription to some/topic") as caught:
+        link.check_msg(5000)
     assert caught.value.is_os_error
 
 
