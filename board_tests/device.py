@@ -176,11 +176,14 @@ class Device:
         value, milliseconds = ast.literal_eval(text)
         return value, milliseconds
 
-    def free_heap_of_a_bare_start(self) -> int:
-        """Return the free heap (bytes) at a prompt before which only boot.py ran."""
+    def heap_of_a_bare_start(self) -> tuple[int, int]:
+        """Return the free and the taken heap (bytes) at a prompt before which only boot.py ran."""
         self._before_typing()
         self._cable.bare_reset()
-        return int(self.execute("import gc\ngc.collect()\nprint(gc.mem_free())"))
+        free, taken = self.execute(
+            "import gc\ngc.collect()\nprint(gc.mem_free(), gc.mem_alloc())"
+        ).split()
+        return int(free), int(taken)
 
     def differing(self) -> list[str]:
         """Return the files of this checkout that the board has not, or has otherwise."""

@@ -135,6 +135,7 @@ def check_measured(measured: dict[str, Any]) -> None:
         assert heap[moment] > 10_000, heap
         assert moment == "start" or heap[f"{moment}, TLS"] > 10_000, heap
     assert heap["peak"] < heap["idle"] <= heap["start"], heap
+    assert measured["heap_taken_start"] < measured["heap_taken_idle"]
     for name in ("p256_verify_ms", "rsa2048_open_ms", "rsa3072_open_ms"):
         assert measured[name] > 0 or name.startswith("rsa")  # a PC opens RSA within a millisecond
 

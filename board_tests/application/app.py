@@ -141,7 +141,7 @@ def _watch(agent, ready):
         job = agent.journal.job
         if agent.state == ota.READY and ready not in heap:
             _sample(ready)
-            say({"heap": {ready: heap[ready]}})
+            say({"heap": {ready: heap[ready]}, "taken_" + ready: gc.mem_alloc()})
         elif agent.state == ota.ACTIVE and (
             count % _SAMPLE_STEPS == 0 or (verifying and job.startswith("heap"))
         ):

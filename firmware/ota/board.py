@@ -40,7 +40,7 @@ class Board:
                 self.version, self.sequence = newest.version, newest.sequence
             except errors.OtaError:
                 pass  # not believed, so it counts as none; the status says why
-        forget("defaults", "window", "cbor", *VERIFYING)
+        forget("defaults window cbor " + VERIFYING)
 
     @staticmethod
     def keys():
@@ -72,4 +72,4 @@ class Board:
                 yield from clearing(name)
             except errors.FilesystemError:
                 pass  # the update that needs the room will say it
-            forget("directory", "ustar")
+            forget("directory ustar")

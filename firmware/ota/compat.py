@@ -95,16 +95,17 @@ class Lock:
         self.release()
 
 
-# Modules that read and verify what is offered; nobody needs them while it comes.
-VERIFYING = ("package", "fields", "trust", "p256", "raw", "x509", "rsa")
+# Modules that read and verify what is offered; nobody needs them while it comes. One text: of a
+# tuple, each name would take a place in MicroPython's table of names before its module is loaded.
+VERIFYING = "package fields trust p256 raw x509 rsa"
 
 
-def forget(*names):
+def forget(names):
     """Unload these modules of the agent, if loaded: their work is done, and the heap is needed.
 
-    They are imported again, within functions, by who needs them next.
+    names: with blanks between them. They are imported again, within functions, by who needs them.
     """
-    for name in names:
+    for name in names.split():
         if sys.modules.pop("ota." + name, None):
             delattr(sys.modules["ota"], name)
 

@@ -33,24 +33,8 @@ from .timer import Timer
 _IDLE_MS = const(1000)
 # Loaded for an update, and forgotten with it.
 _OF_ONE_UPDATE = (
-    "update",
-    "streaming",
-    "fetching",
-    "stream",
-    "stream_json",
-    "cbor",
-    "pulling",
-    "http",
-    "download",
-    "window",
-    "fill",
-    "wide",
-    "unpack",
-    "archive",
-    "flat",
-    "directory",
-    "ustar",
-    "rehash",
+    "update streaming fetching stream stream_json cbor pulling http download window fill wide "
+    "unpack archive flat directory ustar rehash "
 )
 _NO_ROLLBACK = (
     "this board's bootloader has no rollback: flash the one of MicroPython 1.21 or later by cable"
@@ -464,4 +448,4 @@ class Engine:
         update, self._update = self._update, None
         if update:
             update.close()
-            forget(*_OF_ONE_UPDATE, *VERIFYING)
+            forget(_OF_ONE_UPDATE + VERIFYING)

@@ -141,7 +141,7 @@ def _verifying(record, keys):
 
     payload, *signed = package.opened(record)
     del package  # which a chip without PSRAM cannot keep beside the arithmetic
-    forget("package", "fields")
+    forget("package fields")
     from . import trust
 
     yield from trust.verifying(keys, *signed)

@@ -69,7 +69,7 @@ def proving(proof, digest):
     else:
         from .rsa import verifying
     good = yield from verifying(key, digest, signature)
-    forget("p256", "rsa")
+    forget("p256 rsa")
     if not good:
         raise errors.SignatureError("the signature in the job does not belong to this image")
 

@@ -114,7 +114,7 @@ class Update:
             manifest = self._announced()
         else:
             manifest = yield from self._taking.verifying(self._board.keys())
-        forget(*VERIFYING)
+        forget(VERIFYING)
         present = yield from self._admit(manifest)
         yield
         from .download import Download  # late: verifying took the heap
@@ -193,7 +193,7 @@ class Update:
         self.path.close()
         manifest, self.path = self._download.manifest, None
         self._taking = self._download = None
-        forget("download", "fill", "wide", "unpack", "archive", "flat")
+        forget("download fill wide unpack archive flat")
         yield
         made = pair.following(manifest, board)
         yield from self._checking(made)
@@ -222,10 +222,10 @@ class Update:
     def _checking(self, made):
         from . import rehash  # late: verifying took the heap
 
-        forget(*VERIFYING)
+        forget(VERIFYING)
         yield from rehash.completing(made, self._board.slots.running, self._board.buf)
         yield from rehash.checking(made, self._board.buf)
-        forget("rehash", "directory", "ustar")
+        forget("rehash directory ustar")
 
 
 class Head:
