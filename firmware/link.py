@@ -321,8 +321,8 @@ class Link(MQTTClient):
     def _request(self, first, head, payload=b""):
         """Send a packet that bears the newest packet id; its answer is due."""
         pid = self.pid
-        self._due[pid] = self._deadline(), head
         self._send(first, head, payload)
+        self._due[pid] = self._deadline(), head
         while self._waits and pid in self._due:
             self._read_packet()
 
@@ -349,14 +349,24 @@ class Link(MQTTClient):
             self._ping_at = ticks_add(now, self.keepalive * 500)
             self.ping()
         if self.sock.peek(wait_ms) is None:
-            # Only now: the answer may have waited here while the program was busy.
-            now = ticks_ms()
-            for due, _ in self._due.values():
-                if ticks_diff(now, due) > 0:
-                    raise MQTTError("the broker does not answer", errno.ETIMEDOUT)
+            self._check_due(0)
             return None
         self.sock.deadline = self._deadline()
-        return self._read_packet()
+        first = self._read_packet()
+        if _PING in self._due:  # a sign of life as good as its answer, which waits behind it
+            self._due[_PING] = self._deadline(), b""
+        self._check_due(self._timeout_ms)
+        return first
+
+    def _check_due(self, grace):
+        """Raise MQTTError for an answer that is overdue by more than `grace` ms.
+
+        More where something has come: the answer may be behind it, as the program was busy.
+        """
+        now = ticks_ms()
+        for due, _ in self._due.values():
+            if ticks_diff(now, due) > grace:
+                raise MQTTError("the broker does not answer", errno.ETIMEDOUT)
 
     def _read_packet(self):
         """Read one packet to its end, waiting for it. Returns its first byte."""

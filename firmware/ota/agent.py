@@ -26,6 +26,8 @@ from .compat import Lock, const, sleep_ms, ticks_add, ticks_diff, ticks_ms
 from .engine import Engine
 
 _IDLE_MS = const(1000)
+_MAX_SOURCE = const(800)
+_MAX_REASON = const(200)
 # Longest sleep of run() and the thread, so that a message is not kept waiting (ms).
 _LOOP_MS = const(20)
 
@@ -167,11 +169,13 @@ class Agent(Engine):
         _thread.start_new_thread(self._loop, ())
 
     def _loop(self):
-        while self._online:
-            try:
+        try:
+            while self._online:
                 sleep_ms(min(self.step(), _LOOP_MS))
-            except OSError:
-                return  # step() has noted it: state is NotReady until the next start()
+        except OSError:
+            pass  # the link's
+        finally:
+            self._online = False  # nobody steps: NotReady until the next start()
 
     # -- what the application asks ----------------------------------------------------------
 
@@ -191,7 +195,7 @@ class Agent(Engine):
 
         source: path of a package ("/sd/x.ota"), its address ("http://..."), or an object as
         `pulling.File` is one. What is wrong with it is told by EVENT_FAIL. Raises StateError with
-        something else in hand.
+        something else in hand, SourceError for a name of more than 800 characters.
         """
         with self._lock:
             idle = self._phase in (self._ask, self._rest, self._report)
@@ -199,6 +203,8 @@ class Agent(Engine):
                 raise errors.StateError("an update is in hand already")
             self._check_running()
             name = source if isinstance(source, str) else ""
+            if len(name) > _MAX_SOURCE:  # the journal must remember it
+                raise errors.SourceError("%d characters are no name to be kept" % len(name))
             if self.journal.origin != phases.LOCAL or self.journal.source != name:
                 self.journal.finish(origin=phases.LOCAL, source=name)
             self._take_local(source)
@@ -237,7 +243,7 @@ class Agent(Engine):
         """
         with self._lock:
             if self._proof:
-                self.journal.save(cause=errors.RejectedError.cause, detail=reason)
+                self.journal.save(cause=errors.RejectedError.cause, detail=reason[:_MAX_REASON])
                 chip.reset()
             elif self._phase == self._wait_for_application:
                 self._fail(errors.RejectedError(reason))

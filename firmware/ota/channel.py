@@ -56,9 +56,9 @@ class Channel:
     def open_stream(self, data, refusals):
         """Subscribe to these topics of a stream, too. Raises OSError when the client does."""
         earlier, self._streamed = self._streamed, (data, refusals)
-        self._stream = data.encode()
         self._unsubscribe(earlier)
         self._subscribe_stream()
+        self._stream = data.encode()
 
     def close_stream(self):
         """Forget the stream and what of it is queued."""

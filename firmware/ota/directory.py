@@ -37,11 +37,15 @@ def free():
 def checking_room(name, size, more):
     """Find room for an archive of `size` bytes in `name`, once that is empty. A generator.
 
-    more: bytes that will be freed elsewhere. Raises TooLargeError with the numbers.
+    more: bytes that will be freed elsewhere. Raises TooLargeError with the numbers,
+    FilesystemError.
     """
-    room = free() + more
-    if exists(name):
-        room += yield from _measuring(absolute(name))
+    try:
+        room = free() + more
+        if exists(name):
+            room += yield from _measuring(absolute(name))
+    except OSError as error:
+        raise errors.FilesystemError("%s cannot be looked at: %s" % (absolute(name), error))
     if size > room:
         raise errors.TooLargeError(
             "the application has %d bytes, the file system has room for %d" % (size, room)
@@ -86,7 +90,7 @@ def reading_back(name, component, buf):
         if error.args[0] == _NOT_FOUND:
             raise errors.ImageError("%s is not complete" % base)
         raise errors.FilesystemError("%s cannot be read: %s" % (base, error))
-    except UnicodeError:
+    except ValueError:
         length = 0  # a listing that no archive has
     digest.update(ustar.ZEROS)
     digest.update(ustar.ZEROS)

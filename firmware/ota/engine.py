@@ -31,6 +31,8 @@ from .inbox import Stats
 from .timer import Timer
 
 _IDLE_MS = const(1000)
+# A sentence, in a journal that must fit a blob of NVS (characters).
+_MAX_DETAIL = const(500)
 # Loaded for an update, and forgotten with it.
 _OF_ONE_UPDATE = (
     "update streaming fetching stream stream_json cbor pulling http download window fill wide "
@@ -113,7 +115,7 @@ class Engine:
             error.cause = why
             self._finish(error)
             self._news = EVENT_SELF_TEST_FAILED, error
-        if self.journal.result and action != recovery.TEST:
+        if self.journal.result and action != recovery.TEST and not self._alone:
             # It may wait for ever, where there is no network; what is installed here does not.
             self._phase = self._ask if self.journal.origin == phases.LOCAL else self._report
         forget("recovery")
@@ -174,8 +176,15 @@ class Engine:
         if self._phase == self._go_on:
             if self._update.path:
                 self._update.path.connected()
-            self._again = True
+        if self._phase in (self._go_on, self._wait_for_application):
+            self._again = not self._alone
         self._timer.now()
+
+    def _ask_again(self):
+        """With a job in hand: is it still the one to do?"""
+        if self._again:
+            self._again = False
+            self._channel.ask()
 
     # -- phases -----------------------------------------------------------------------------
 
@@ -201,11 +210,12 @@ class Engine:
 
     def _go_on(self):
         """An update is in hand: a slice of it."""
-        if self._again:
-            self._again = False
-            self._channel.ask()
-        wait = self._update.step()
-        if self._update.pair:
+        self._ask_again()
+        update = self._update
+        wait = update.step()
+        if self._update is not update:
+            return 0  # the callback has let go of it
+        if update.pair:
             self._verified()
         elif wait is None:
             self._forget()
@@ -223,6 +233,7 @@ class Engine:
 
     def _wait_for_application(self):
         """The image is verified; `activate()` decides when."""
+        self._ask_again()
         return _IDLE_MS
 
     def _tell_ready(self):
@@ -294,13 +305,19 @@ class Engine:
         elif update is None or job.job_id != update.job_id:
             if job.job_id != self.journal.job:
                 self._drop("the job was cancelled")
-            self._take(job)
+            if self._update is None:
+                self._take(job)
         elif update.path and not job.custom:
             update.path.named(job)
 
     def _on_bad_job(self, error):
-        """A document that cannot be read fails its own job, unless something else is in hand."""
-        if error.job_id and self._phase in (self._ask, self._rest):
+        """A document that cannot be read fails its own job, and ends what it took the place of."""
+        busy = self._phase in (self._prove, self._report) or self.journal.origin == phases.LOCAL
+        if busy or not error.job_id:
+            return
+        if error.job_id != self.journal.job:
+            self._drop("the job was cancelled")
+        if self._update is None:
             self.journal.save(job=error.job_id)
             self._fail(error)
 
@@ -317,7 +334,6 @@ class Engine:
                     self._commit()
                 elif final:
                     self._drop("the job was ended by the service")
-                    self._ask_anew()
 
     def _ask_anew(self):
         self._phase = self._ask
@@ -422,7 +438,10 @@ class Engine:
 
     def _finish(self, error):
         details = jobs.status_details(
-            error.reason(), detail=str(error), cause=error.cause, version=self.board.version
+            error.reason(),
+            detail=str(error)[:_MAX_DETAIL],
+            cause=error.cause,
+            version=self.board.version,
         )
         self._end(jobs.FAILED, details)
 
@@ -433,7 +452,7 @@ class Engine:
         if self._proof:
             self._proof = None
             forget("proving")
-        self._phase = self._report if self.journal.result else self._ask
+        self._phase = self._report if self.journal.result and not self._alone else self._ask
         self._timer.now()
 
     def _drop(self, why):
@@ -442,6 +461,7 @@ class Engine:
             self.journal.finish()
         if self._update:
             self._forget()
+            self._ask_anew()  # first: the application may begin something else when it hears of it
             self._tell(EVENT_FAIL, errors.AbortedError(why))
 
     def _forget(self):

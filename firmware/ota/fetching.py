@@ -32,10 +32,14 @@ class Fetching(Pulling):
         return self._url.split("?", 1)[0]  # the rest is a signature
 
     def named(self, job):
-        """The service names the job again: its address may be a new one."""
+        """The service names the job again: its address may be a new one.
+
+        Then it is tried at once, but the pauses go on growing where the server is at fault.
+        """
         if job.url and job.url != self._url:
             self._url = job.url
-            self._timer.now()
+            if self._left == self._tries - 1:
+                self._timer.now()
 
     def close(self):
         """No more is wanted."""

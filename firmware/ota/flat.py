@@ -17,13 +17,17 @@ _BLOCK = const(4096)  # of littlefs (bytes)
 def room(running):
     """Return the bytes that `removing` gives back. A generator of slices.
 
-    running: name of the directory that runs, "" for none: then the flat files run.
+    running: name of the directory that runs, "" for none: then the flat files run. Raises
+    FilesystemError.
     """
     total = 0
-    for path in _left(running):
-        if path:
-            total += (os.stat(path)[6] + _BLOCK - 1) // _BLOCK * _BLOCK
-        yield
+    try:
+        for path in _left(running):
+            if path:
+                total += (os.stat(path)[6] + _BLOCK - 1) // _BLOCK * _BLOCK
+            yield
+    except OSError as error:
+        raise errors.FilesystemError("the flat files cannot be looked at: %s" % error)
     return total
 
 

@@ -58,7 +58,10 @@ class Inbox:
         """Queue a copy of a stream message, or drop it."""
         self._stats.received += 1
         count = len(self._buffers)
-        if self._put - self._done == count or len(payload) > len(self._buffers[0]):
+        if len(payload) > len(self._buffers[0]):
+            self._stats.dropped += 1  # and not lost: it would come as long again
+            return
+        if self._put - self._done == count:
             self._stats.dropped += 1
             self.lost += 1
             return
@@ -92,7 +95,9 @@ class Inbox:
         return self._views[slot][: self._lengths[slot]]
 
     def block_done(self):
-        """Give the oldest block's buffer back."""
+        """Give the oldest block's buffer back, unless all were cleared meanwhile."""
+        if self._done == self._put:
+            return
         self._done += 1
         self._stats.processed += 1
 

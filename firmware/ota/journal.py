@@ -143,7 +143,10 @@ class Journal:
             else:
                 entries.pop()
             data = _encode(entries)
-        _write(self._nvs, "history", data)
+        try:
+            _write(self._nvs, "history", data)
+        except errors.FlashError:
+            pass  # the result is safe, and what follows from it matters more
 
     def history(self):
         """Return the last results, newest first: a list of dicts."""
@@ -169,6 +172,10 @@ def _encode(value):
 
 
 def _write(nvs, key, data):
+    if len(data) > _MAX_BLOB:
+        raise errors.FlashError(
+            "the %s has %d bytes, its limit is %d" % (key, len(data), _MAX_BLOB)
+        )
     try:
         nvs.set_blob(key, data)
         nvs.commit()

@@ -7,7 +7,8 @@ made. The person has asked for the update, so what is verified is activated at o
 import sys
 from binascii import a2b_base64
 
-from . import console
+from . import console, errors
+from . import journal as phases
 from .compat import const, sleep_ms
 from .console import put, say, told
 
@@ -60,6 +61,8 @@ def install(agent, source):
 @told
 def receive(agent, size):
     """Install a package of `size` bytes that `fleet send` sends."""
+    if not size:
+        raise errors.SourceError("the package is empty")
     _carry_out(agent or _made(), Cable(size), None)
 
 
@@ -68,21 +71,23 @@ def _carry_out(agent, source, dots):
 
     def callback(event, detail):
         if event != "Activate":
-            asked(event, detail)
-            return
+            return asked(event, detail)
         say("ota-verified %s" % detail if dots is None else " verified; restarting.")
         agent.activate()
+        return None
 
     agent.callback = callback
-    agent.install(source)
-    while agent.state == "Active":
-        wait = agent.step()
-        if dots:
-            dots.show(agent.progress)
-        sleep_ms(min(wait, _STEP_MS))
+    try:
+        agent.install(source)
+        while agent.state == "Active" and agent.journal.origin == phases.LOCAL:
+            wait = agent.step()
+            if dots:
+                dots.show(agent.progress)
+            sleep_ms(min(wait, _STEP_MS))
+    finally:
+        agent.callback = asked
     if dots:
         put("\n")
-    agent.callback = asked
     console.last(agent)
 
 

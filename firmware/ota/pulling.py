@@ -98,9 +98,13 @@ def opened(source):
 
         return Http(source)
     try:
-        return File(source)
+        file = File(source)
     except OSError as error:
         raise errors.SourceError("%s: %s" % (source, error))
+    if not file.size:
+        file.close()
+        raise errors.SourceError("%s is empty" % source)
+    return file
 
 
 class File:

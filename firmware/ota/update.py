@@ -93,11 +93,12 @@ class Update:
                 self._board.journal.save(next=safe)
 
     def close(self):
-        """Let go of everything."""
+        """Let go of everything; it may be in the middle of a step."""
         if self.path:
             self.path.close()
         if self._download:
             self._download.abandon()
+        self.path = self._taking = self._download = self._slices = None
 
     def _look(self):
         """Something may have come."""
@@ -141,6 +142,8 @@ class Update:
         download = self._download
         if received:
             self._told(before, received, download.window.blocks)
+        if self._download is not download:
+            return  # who was told has let go of it
         if download.complete:
             self._slices = self._completing()
             return

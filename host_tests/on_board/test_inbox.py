@@ -44,7 +44,7 @@ def test_a_third_block_is_dropped_counted_and_asked_for_again():
     inbox.put_block(b"second")
     assert inbox.lost == 0
     inbox.put_block(b"third")
-    assert inbox.lost == 1
+    assert inbox.lost == 0  # it would come as long again
     assert (stats.received, stats.queued, stats.dropped) == (3, 2, 1)
     inbox.block_done()
     inbox.put_block(b"fourth")
@@ -71,7 +71,7 @@ def test_the_largest_message_of_a_block_fits_and_a_larger_one_is_dropped():
         inbox.block_done()
     inbox.put_block(bytes(4096 + 65))
     assert (stats.queued, stats.dropped) == (2, 1)
-    assert inbox.lost == 1
+    assert inbox.lost == 0  # it would come as long again
 
 
 def test_buffers_are_made_once_and_used_in_turn():
