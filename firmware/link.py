@@ -38,6 +38,8 @@ _UNSUBSCRIBE = 0xA2
 _UNSUBACK = 0xB0
 _PINGRESP = 0xD0
 
+_SILENT = "the broker does not answer"
+
 # What no packet id is: the ping's answer bears none.
 _PING = const(0)
 
@@ -325,6 +327,8 @@ class Link(MQTTClient):
         self._due[pid] = self._deadline(), head
         while self._waits and pid in self._due:
             self._read_packet()
+            if pid in self._due and ticks_diff(ticks_ms(), self._due[pid][0]) > 0:
+                raise MQTTError(_SILENT, errno.ETIMEDOUT)  # though it sends other things
 
     def _send(self, first, head, payload=b""):
         """Send a packet: its first byte, its length, head and payload."""
@@ -366,7 +370,7 @@ class Link(MQTTClient):
         now = ticks_ms()
         for due, _ in self._due.values():
             if ticks_diff(now, due) > grace:
-                raise MQTTError("the broker does not answer", errno.ETIMEDOUT)
+                raise MQTTError(_SILENT, errno.ETIMEDOUT)
 
     def _read_packet(self):
         """Read one packet to its end, waiting for it. Returns its first byte."""

@@ -27,6 +27,7 @@ _CUT = b"board-test cut"  # in RTC memory: it was done
 
 times = {}
 heap = {}
+taken = {}
 
 
 def start():
@@ -115,7 +116,7 @@ def _verifying():
 def tell():
     """Print what was measured."""
     times["total"] = time.ticks_diff(time.ticks_us(), times.pop("begun"))
-    say({"us": times, "heap": heap, "received": Agent.current.stats.received})
+    say({"us": times, "heap": heap, "taken": taken, "received": Agent.current.stats.received})
 
 
 def _sample(name):
@@ -141,7 +142,8 @@ def _watch(agent, ready):
         job = agent.journal.job
         if agent.state == ota.READY and ready not in heap:
             _sample(ready)
-            say({"heap": {ready: heap[ready]}, "taken_" + ready: gc.mem_alloc()})
+            taken[ready] = gc.mem_alloc()
+            say({"heap": {ready: heap[ready]}})
         elif agent.state == ota.ACTIVE and (
             count % _SAMPLE_STEPS == 0 or (verifying and job.startswith("heap"))
         ):
