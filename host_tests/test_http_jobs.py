@@ -166,6 +166,28 @@ def test_a_server_that_is_not_there_ends_the_job_after_its_tries(
     assert "404, 2 times" in bench.service.details("job-1")["detail"]
 
 
+def test_the_pauses_grow_though_every_new_address_is_signed_afresh(
+    bench: Bench, server: Server
+) -> None:
+    """Else a server that is away for seconds has cost the job all its tries."""
+    path = offered(bench, server)
+    server.status = 503
+    bench.boot(source_tries=8)
+    end = time.monotonic() + 1.0  # 20 ms and their doubles: six pauses
+    for number in range(100_000):
+        address = f"http://127.0.0.1:{server.server_port}{path}&n={number}"
+        bench.service.offer_http("job-1", address)
+        bench.client.deliver()
+        bench.agent.step()
+        time.sleep(0.002)
+        if time.monotonic() > end:
+            break
+    assert 3 <= len(server.requests) <= 7
+    assert bench.service.status("job-1") in ("QUEUED", "IN_PROGRESS")
+    server.status = 200
+    assert until(bench, "SUCCEEDED")
+
+
 @pytest.mark.parametrize("port", ["x", "0", "-1", "65536", "9" * 3000])
 def test_an_address_without_a_usable_port_ends_the_job_after_its_tries(
     bench: Bench, server: Server, port: str

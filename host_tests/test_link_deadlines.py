@@ -10,6 +10,7 @@ import errno
 import socket
 import threading
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -166,6 +167,69 @@ def test_a_link_that_does_not_wait_lives_on_when_every_answer_comes(
     broker.wait_for(UNSUBSCRIBE)
     broker.send(MESSAGE)
     assert next_message(link) == (b"topic", b"payload")
+    for _ in range(2 * TIMEOUT_MS // 50):
+        link.check_msg(50)
+
+
+@contextlib.contextmanager
+def chatter(broker: FakeBroker) -> Iterator[None]:
+    """Let messages come all the time."""
+    done = threading.Event()
+
+    def talk() -> None:
+        with contextlib.suppress(OSError):  # the link has given up
+            while not done.wait(0.01):
+                broker.send(publish(b"topic", b"text"))
+
+    thread = threading.Thread(target=talk)
+    thread.start()
+    try:
+        yield
+    finally:
+        done.set()
+        thread.join()
+
+
+@pytest.mark.parametrize("waits", [True, False])
+def test_an_answer_that_never_comes_ends_the_link_though_messages_come(
+    make_link: MakeLink, broker: FakeBroker, waits: bool
+) -> None:
+    link = make_link(broker.port, waits=waits)
+    link.connect()
+    link.set("_timeout_ms", TIMEOUT_MS)
+    broker.silent.add(PUBLISH)
+    with chatter(broker):
+        if waits:
+            failure = repeat_until_failure(link, "publish", "topic", "text", False, 1)
+            assert link.ms <= TIMEOUT_MS + SLACK_MS
+        else:
+            link.publish("topic", "text", qos=1)
+            failure = repeat_until_failure(link, "check_msg", 50)
+            assert failure.text == "the broker does not answer"
+    assert failure.number == errno.ETIMEDOUT
+
+
+def test_messages_are_as_good_a_sign_of_life_as_the_answer_to_a_ping(
+    link: RemoteLink, broker: FakeBroker
+) -> None:
+    """It waits behind them on a slow link."""
+    link.set("_timeout_ms", TIMEOUT_MS)
+    broker.silent.add(PINGREQ)
+    link.ping()
+    with chatter(broker):
+        end = time.monotonic() + 4 * TIMEOUT_MS / 1000
+        while time.monotonic() < end:
+            link.check_msg(200)
+    assert "does not answer" in repeat_until_failure(link, "check_msg", 50).text
+
+
+def test_what_could_not_be_sent_is_not_waited_for(make_link: MakeLink, broker: FakeBroker) -> None:
+    link = make_link(broker.port, waits=False)
+    link.connect()
+    link.set("_timeout_ms", TIMEOUT_MS)
+    with pytest.raises(LinkFailed) as caught:
+        link.publish("topic", 5, qos=1)
+    assert caught.value.kind == "TypeError"
     for _ in range(2 * TIMEOUT_MS // 50):
         link.check_msg(50)
 
