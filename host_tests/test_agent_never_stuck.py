@@ -225,6 +225,14 @@ def test_an_empty_file_is_refused_and_forgotten(bench: Bench, tmp_path: Path) ->
     assert told.asked[0] == ("Fail", f"{path} is empty")
 
 
+def test_keys_that_are_no_text_fail_the_job_with_a_sentence(bench: Bench) -> None:
+    bench.service.add("job-1", JOB)
+    bench.boot(Patient())
+    bench.board.write_etc("trusted_keys.pem", b"\x30\x59\xff\xfe")
+    work(bench, ended(bench, "job-1"))
+    assert "trusted_keys.pem is no text" in bench.service.details("job-1")["detail"]
+
+
 def test_a_history_that_nvs_refuses_keeps_no_result_back(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:

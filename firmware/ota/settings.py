@@ -59,4 +59,8 @@ def require(settings, *names):
 
 def trusted_keys():
     """Return the text of the trusted keys' file. Raises SettingsError."""
-    return str(read_etc("trusted_keys.pem", "the public keys this board trusts"), "utf-8")
+    data = read_etc("trusted_keys.pem", "the public keys this board trusts")
+    try:
+        return str(data, "utf-8")
+    except UnicodeError:
+        raise errors.SettingsError("%s is no text: it must be PEM" % etc("trusted_keys.pem"))
