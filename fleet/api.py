@@ -59,8 +59,10 @@ class Api:
         credentials: Credentials,
         region: str,
         clock: Callable[[], float],
+        max_body: int = MAX_BODY,
     ) -> None:
-        """`clock` returns Unix seconds."""
+        """`clock` returns Unix seconds; `max_body` in bytes: 0 where nobody sends anything."""
+        self._max_body = max_body
         self._operations = operations
         self._extensions = extensions
         self._credentials = credentials
@@ -123,8 +125,8 @@ class Api:
             body = bytearray()
             async for chunk in request.stream():
                 body += chunk
-                if len(body) > MAX_BODY:
-                    return Response(f"more than {MAX_BODY} bytes", 413)
+                if len(body) > self._max_body:
+                    return Response(f"more than {self._max_body} bytes", 413)
             asked = HttpRequest(
                 method=request.method,
                 path=request.scope["raw_path"].decode("latin-1"),

@@ -221,6 +221,8 @@ def settings(paths: Paths, wanted: Wanted) -> str:
         "allow_anonymous false\n"
         f"acl_file {paths.acl}\n"
         "retain_available false\n"
+        # No message of AWS's is longer, the largest block of a stream in JSON aside.
+        "message_size_limit 200000\n"
         # Else a small packet waits until the one before is acknowledged: 40 ms per request.
         "set_tcp_nodelay true\n"
         "\n# Things.\n"

@@ -6,6 +6,7 @@ broker has acknowledged. A crash at any point leaves the request unacknowledged 
 session is persistent) or the answer in the outbox; either is done again, so at least once.
 """
 
+import contextlib
 import json
 import logging
 import queue
@@ -27,6 +28,7 @@ from fleet.store import Store
 
 KEEPALIVE = 30  # seconds
 MAX_TOPIC = 256  # bytes, AWS IoT's limit
+MAX_PAYLOAD = 131072  # bytes, likewise
 MAX_UNACKNOWLEDGED = 100  # messages of the outbox on their way at once
 TICK = 0.5  # seconds between two looks at timers and counters
 
@@ -137,6 +139,8 @@ class Bus:
             topic = ""
         if message.retain or not topic or len(topic.encode()) > MAX_TOPIC:
             _log.warning("ignored a retained request, or one with an impossible topic")
+        elif len(message.payload) > MAX_PAYLOAD:
+            _log.warning("ignored a request of more than %d bytes: %s", MAX_PAYLOAD, topic)
         else:
             self._answer(client, topic, bytes(message.payload))
         if message.qos:
@@ -147,7 +151,7 @@ class Bus:
             if self._is_revoked(topic):
                 _log.warning("ignored a request of a revoked thing: %s", topic)
                 return
-            if "/streams/" in topic:
+            if streams.concerns(topic):
                 for answer in self._streams.handle(topic, payload):
                     client.publish(answer.topic, answer.payload)
             else:
@@ -156,7 +160,8 @@ class Bus:
             _log.warning("ignored a request: %s", error)
         except Exception:  # noqa: BLE001 - whatever a device sends or a disk does: stay up, answer
             _log.exception("failed to answer %s", topic)
-            self._refuse(client, topic)
+            with contextlib.suppress(streams.StreamError):  # no answer belongs to such a topic
+                self._refuse(client, topic)
 
     def _is_revoked(self, topic: str) -> bool:
         """Say whether the thing that a topic names is revoked: it gets no answer, leaves no trace.
@@ -169,7 +174,7 @@ class Bus:
     def _refuse(self, client: mqtt.Client, topic: str) -> None:
         """Tell the device that the fault is here; not by the outbox, which may be the fault."""
         message = "the service failed; its log says why"
-        if "/streams/" in topic:
+        if streams.concerns(topic):
             refusal = streams.refuse(topic, states.INTERNAL_ERROR, message)
             client.publish(refusal.topic, refusal.payload)
             return

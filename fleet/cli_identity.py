@@ -61,6 +61,7 @@ def provision(
     this also makes the fleet's certificate authority, in ca/.
     """
     from fleet import provision as provisioning
+    from fleet import publish
 
     config = read_config()
     check_thing(thing)
@@ -90,7 +91,7 @@ def provision(
         click.echo(f"no service runs: `fleet publish --create-things` makes {thing} known to it")
     else:
         with translated():
-            clients.iot.create_thing(thingName=thing)
+            publish.thing_arn(clients, thing, create=True)
             clients.admit(thing)
         click.echo(f"the service knows {thing}")
 

@@ -239,6 +239,9 @@ def _date(seconds: Any) -> str:
 
 
 def _write(path: Path, data: bytes) -> None:
+    if path.is_file() or (path.parent.is_dir() and not path.exists()):
+        whole_files.replace(path, data)  # a package that was there stays, or is replaced whole
+        return
     try:
         path.write_bytes(data)
     except OSError as error:

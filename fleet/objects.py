@@ -30,11 +30,16 @@ class ObjectFolder:
         return name
 
     def read(self, sha256: str, start: int, end: int) -> Iterator[bytes]:
-        """Bytes `start` to before `end`, in pieces: a slow reader costs no more memory than one."""
+        """Bytes `start` to before `end`, in pieces: a slow reader costs no more memory than one.
+
+        Raises OSError for a file that is shorter than it was.
+        """
         with self.path(sha256).open("rb") as file:
             file.seek(start)
             while start < end:
                 piece = file.read(min(PIECE, end - start))
+                if not piece:
+                    raise OSError(f"{file.name} is cut short")
                 start += len(piece)
                 yield piece
 

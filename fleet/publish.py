@@ -10,6 +10,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from botocore.exceptions import ClientError
+
 from fleet import archive, document, image, keys, package
 from fleet.client import Clients
 from fleet.config import Config
@@ -89,7 +91,7 @@ def publish(
     """
     head = package.inspect(data)
     manifest = head.manifest
-    targets = [_thing_arn(clients, thing, create=create_things) for thing in things]
+    targets = [thing_arn(clients, thing, create=create_things) for thing in things]
     job_id = job_id or f"ota-{manifest.sequence}-{secrets.token_hex(4)}"
     key = hashlib.sha256(data).hexdigest() + ".ota"
     described = description(manifest)
@@ -106,19 +108,24 @@ def publish(
         options["presignedUrlConfig"] = {"roleArn": ROLE}
     if timeout_minutes is not None:
         options["timeoutConfig"] = {"inProgressTimeoutInMinutes": timeout_minutes}
-    clients.iot.create_job(
-        jobId=job_id,
-        targets=targets,
-        targetSelection="SNAPSHOT",
-        document=document.of_update(
-            [document.File(name, len(data), location=document.Location(BUCKET, key))],
-            protocols,
-            job_id if MQTT in protocols else None,
-            clients.region,
-        ),
-        description=described,
-        **options,
-    )
+    try:
+        clients.iot.create_job(
+            jobId=job_id,
+            targets=targets,
+            targetSelection="SNAPSHOT",
+            document=document.of_update(
+                [document.File(name, len(data), location=document.Location(BUCKET, key))],
+                protocols,
+                job_id if MQTT in protocols else None,
+                clients.region,
+            ),
+            description=described,
+            **options,
+        )
+    except ClientError:
+        if MQTT in protocols:  # else the name would be taken, by a stream of no job
+            clients.iot.delete_stream(streamId=job_id)
+        raise
     return Published(
         job_id,
         list(things),
@@ -129,14 +136,16 @@ def publish(
     )
 
 
-def _thing_arn(clients: Clients, thing: str, *, create: bool) -> str:
-    if create:
-        arn: str = clients.iot.create_thing(thingName=thing)["thingArn"]
-        return arn
+def thing_arn(clients: Clients, thing: str, *, create: bool) -> str:
+    """The ARN of a thing. create: make one that is not known. Raises PublishError, ClientError."""
     try:
-        arn = clients.iot.describe_thing(thingName=thing)["thingArn"]
+        found = clients.iot.describe_thing(thingName=thing)
     except clients.iot.exceptions.ResourceNotFoundException as error:
-        raise PublishError(
-            f"the service knows no board {thing}; `fleet publish --create-things` makes it known"
-        ) from error
+        if not create:
+            raise PublishError(
+                f"the service knows no board {thing}; `fleet publish --create-things` makes it "
+                "known"
+            ) from error
+        found = clients.iot.create_thing(thingName=thing)
+    arn: str = found["thingArn"]
     return arn

@@ -96,6 +96,7 @@ def run(config: Config, *, die_with_parent: bool, announce: Callable[[str], None
                 credentials=credentials,
                 region=config.region,
                 clock=time.time,
+                max_body=0,  # it is read before anybody is asked who he is
             ),
         ]
         servers = [_server(apis[0]), _server(apis[1], config.certificate, config.key)]

@@ -91,7 +91,7 @@ def verify(request: HttpRequest, signed: Signed, secret_key: str, region: str, n
     if "host" not in signed.headers:
         raise _incomplete("the host header is not signed")
     expected = _signature(request, signed, secret_key)
-    if not hmac.compare_digest(expected, signed.signature):
+    if not hmac.compare_digest(expected.encode(), signed.signature.encode()):
         raise ApiError(
             "SignatureDoesNotMatch",
             "the signature does not match: wrong secret key, or the request changed on its way",

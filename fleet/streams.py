@@ -29,6 +29,7 @@ MAX_PER_REQUEST = 131072  # bytes of data that one request yields
 MAX_OFFSET = 98304  # blocks; 24 MB of 256-byte blocks
 MAX_COUNT = 98304  # blocks
 MAX_BITMAP = 12287  # bytes
+MAX_REQUEST = 32768  # bytes of a request, in which a bitmap is written as hexadecimal text
 VERSION = 1
 """Every stream's version. 0 is taken as well: clients that fix it send either."""
 
@@ -65,6 +66,11 @@ class Request:
     def topic(self, kind: str) -> str:
         """The topic of an answer of this kind."""
         return f"$aws/things/{self.thing}/streams/{self.stream_id}/{kind}/{self.form}"
+
+
+def concerns(topic: str) -> bool:
+    """Whether a request's topic is this service's, not that of jobs."""
+    return topic.split("/")[3:4] == ["streams"]  # a thing or a job may be called so, too
 
 
 def parse_topic(topic: str) -> Request:
@@ -251,7 +257,8 @@ class _Body:
         if type(value) is not int:
             raise StreamError("InvalidRequest", f"{key} is not a whole number")
         if not least <= value <= most:
-            raise StreamError(code, f"{key}: {value} is not within {least} to {most}")
+            shown = value if abs(value) < 1 << 64 else "the number"
+            raise StreamError(code, f"{key}: {shown} is not within {least} to {most}")
         return value
 
     def bitmap(self) -> bytes | None:
@@ -280,7 +287,14 @@ class _Form:
     dumps: Callable[[Mapping[str, Any]], bytes]
 
 
+def _check_length(payload: bytes) -> None:
+    """Long numbers take decoders time that grows with the square of their length."""
+    if len(payload) > MAX_REQUEST:
+        raise StreamError("InvalidRequest", f"the request has more than {MAX_REQUEST} bytes")
+
+
 def _load_cbor(payload: bytes) -> Any:
+    _check_length(payload)
     try:
         return cbor2.loads(payload)
     except (cbor2.CBORDecodeError, ValueError, TypeError, ArithmeticError, RecursionError) as error:
@@ -288,6 +302,7 @@ def _load_cbor(payload: bytes) -> Any:
 
 
 def _load_json(payload: bytes) -> Any:
+    _check_length(payload)
     try:
         return json.loads(payload.decode())
     except (ValueError, RecursionError) as error:

@@ -63,7 +63,7 @@ def watch(config: Config, job_id: str, timeout: float | None, console: Console) 
     """Show a job until all its executions have ended; True when all of them SUCCEEDED.
 
     `timeout` in seconds. Raises WatchTimeoutError, UnreachableError when the service stays away
-    for PATIENCE, RefusedError for an unknown job.
+    for PATIENCE, RefusedError for an unknown job, FleetError for one that is no board's.
     """
 
     def tell(text: str) -> None:
@@ -72,6 +72,8 @@ def watch(config: Config, job_id: str, timeout: float | None, console: Console) 
     view = _Bars(console) if console.is_terminal else _Lines(tell)
     with view:
         for boards in _looks(config, job_id, timeout, tell):
+            if not boards:
+                raise FleetError(f"job {job_id} is no board's: its executions were deleted")
             view.show(boards)
             if all(board.progress.ended for board in boards):
                 return all(board.progress.status == SUCCEEDED for board in boards)
@@ -116,10 +118,10 @@ class _Bars:
 
     def __init__(self, console: Console) -> None:
         self._bars = Progress(
-            TextColumn("{task.description}"),
+            TextColumn("{task.description}", markup=False),
             BarColumn(bar_width=24),
             TextColumn("{task.percentage:>3.0f}%"),
-            TextColumn("{task.fields[words]}"),
+            TextColumn("{task.fields[words]}", markup=False),  # a board's own
             console=console,
         )
         self._tasks: dict[str, TaskID] = {}

@@ -67,7 +67,7 @@ class Site:
         loaded = config.load(folder / "fleet.toml")
         self.credentials = config.read_credentials(loaded.credentials)
         objects = s3.S3(self.world.store, self.world.objects, self.world.clock)
-        self.data = Listener(self._api({"s3": objects.public_operations}, {}))
+        self.data = Listener(self._api({"s3": objects.public_operations}, {}, max_body=0))
         self.world.presign(self.data.url, self.credentials)
         names = Names("local")
         control = Control(self.world.store, names, self.world.executions, self.world.clock)
@@ -86,13 +86,14 @@ class Site:
         self.data.start()
         self.clients = client.Clients(self.config)
 
-    def _api(self, operations: Any, extensions: Any) -> Api:
+    def _api(self, operations: Any, extensions: Any, **options: Any) -> Api:
         return Api(
             operations,
             extensions,
             credentials=self.credentials,
             region="local",
             clock=self.world.clock,
+            **options,
         )
 
     def close(self) -> None:

@@ -502,6 +502,9 @@ def test_the_data_listener_hands_out_objects_and_nothing_else(site: Site) -> Non
     data = site.s3(site.data.url)
     with pytest.raises(ClientError) as error:
         data.put_object(Bucket="packages", Key="k", Body=b"x")
+    assert refused(error)[1] == 413
+    with pytest.raises(ClientError) as error:
+        data.delete_object(Bucket="packages", Key="k")
     assert refused(error) == ("NotImplemented", 501)
     request = AWSRequest("GET", f"{site.data.url}/things")
     credentials: Any = boto3.session.Session(

@@ -181,6 +181,12 @@ def test_a_forced_cancel_reaches_the_device_at_once(service: Service, device: De
     assert refusal["executionState"]["status"] == "CANCELED"
 
 
+def test_a_job_called_streams_is_done_as_any_other(service: Service, device: Device) -> None:
+    published(service, packed(service), "streams")
+    device.ask(f"{JOBS}/streams/update", {"status": "SUCCEEDED"})
+    assert execution(service, "streams")["status"] == "SUCCEEDED"
+
+
 def test_rubbish_from_a_device_is_answered_and_ends_nothing(
     service: Service, device: Device
 ) -> None:

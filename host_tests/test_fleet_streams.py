@@ -2,6 +2,7 @@
 
 import json
 import random
+import time
 from pathlib import Path
 from typing import Any
 
@@ -186,7 +187,7 @@ def test_an_object_that_changed_since_is_not_served(world: World) -> None:
         (b"", "InvalidCbor"),
         (b"\xa1", "InvalidCbor"),
         (b"\x9a\xff\xff\xff\xff", "InvalidCbor"),
-        (b"\x81" * 100_000, "InvalidCbor"),
+        (b"\x81" * 30_000, "InvalidCbor"),
         (b"\xc0\x61x", "InvalidCbor"),
         (b"\xc4\x82\x1b\x7f\xff\xff\xff\xff\xff\xff\xff\x01", "InvalidCbor"),
         (b"\xc5\x82\x1b\x7f\xff\xff\xff\xff\xff\xff\xff\x03", "InvalidCbor"),
@@ -198,7 +199,7 @@ def test_a_wrong_request_is_rejected_with_its_code(
     assert code(world, request_) == expected
 
 
-@pytest.mark.parametrize("payload", [b"", b"{", b"\xff", b"[" * 100_000])
+@pytest.mark.parametrize("payload", [b"", b"{", b"\xff", b"[" * 30_000])
 def test_json_that_is_none_is_rejected(world: World, payload: bytes) -> None:
     assert code(world, payload, "get/json") == "InvalidJson"
 
@@ -206,6 +207,32 @@ def test_json_that_is_none_is_rejected(world: World, payload: bytes) -> None:
 @pytest.mark.compatibility(
     "3", "a rejection echoes the token, unless that is what is wrong", path="MQTT"
 )
+def test_a_request_that_takes_long_to_decode_is_rejected_unread(world: World) -> None:
+    """A decimal fraction: its time grows with the square of its length, minutes for a megabyte."""
+    slow = b"\xc4\x82\x00\xc2\x5a" + (100_000).to_bytes(4, "big") + b"\xfe" * 100_000
+    began = time.monotonic()
+    assert code(world, slow) == "InvalidRequest"
+    assert time.monotonic() - began < 0.5
+    assert code(world, b"[" + b"9" * 100_000 + b"]", "get/json") == "InvalidRequest"
+
+
+def test_a_number_too_long_to_be_written_is_rejected(world: World) -> None:
+    assert code(world, {"f": 1 << 20_000, "l": 4096, "b": b"\x01"}) == "InvalidRequest"
+
+
+@pytest.mark.parametrize(
+    ("topic", "expected"),
+    [
+        ("$aws/things/board-1/streams/s-1/get/cbor", True),
+        ("$aws/things/board-1/jobs/streams/update", False),
+        ("$aws/things/streams/jobs/$next/get", False),
+        ("$aws/things/streams/streams/s-1/get/json", True),
+    ],
+)
+def test_a_thing_or_a_job_may_be_called_streams(topic: str, expected: bool) -> None:
+    assert streams.concerns(topic) == expected
+
+
 def test_a_rejection_echoes_the_token_unless_that_is_what_is_wrong(world: World) -> None:
     ((_, message),) = ask(world, "get/cbor", {"c": "rdy", "f": 9, "l": 4096})
     assert message["c"] == "rdy"

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 from urllib.error import HTTPError
 from urllib.parse import parse_qs, urlsplit
+from urllib.request import Request, urlopen
 
 import boto3
 import chipboard  # noqa: F401  gives CPython the chip's modules
@@ -246,6 +247,29 @@ def test_a_file_is_sent_in_pieces_and_arrives_whole(site: Site) -> None:
     assert get(site, url) == (200, data)
     assert get(site, url, Range=f"bytes=1-{PIECE}")[1] == data[1 : PIECE + 1]
     assert get(site, url, Range="bytes=70000-")[1] == data[70000:]
+
+
+def test_an_object_that_became_shorter_ends_its_answer_and_no_thread_spins(site: Site) -> None:
+    name = site.world.objects.add(b"x" * 100)
+    site.world.objects.path(name).write_bytes(b"x" * 40)
+    with pytest.raises(OSError, match="cut short"):
+        list(site.world.objects.read(name, 0, 100))
+
+
+def test_where_objects_are_handed_out_no_body_is_taken(site: Site) -> None:
+    request = Request(site.data.url + "/packages/x.ota", data=b"x", method="PUT")
+    with pytest.raises(HTTPError) as error:
+        urlopen(request, timeout=10)
+    assert error.value.code == 413
+
+
+def test_a_signature_that_is_no_text_of_ours_is_refused(site: Site) -> None:
+    site.clients.s3.put_object(Bucket="packages", Key="a b.ota", Body=b"x")
+    offer(site)
+    url = url_in(ask(site, "$next/get")["execution"])
+    with pytest.raises(HTTPError) as error:
+        urlopen(url.partition("&X-Amz-Signature=")[0] + "&X-Amz-Signature=%C3%A9", timeout=10)
+    assert error.value.code == 403
 
 
 @pytest.mark.compatibility("4", "the board's own client reads from a pre-signed URL", path="HTTP")

@@ -1,0 +1,70 @@
+"""`publish` and `watch` over a real listener: what a refusal leaves behind, what is shown."""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from botocore.exceptions import ClientError
+from fleet_site import Site
+from rich.console import Console
+from test_agent_update import packed
+
+from fleet import publish, watch
+from fleet.errors import FleetError
+
+JOB = "job-1"
+
+
+@pytest.fixture
+def site(tmp_path: Path) -> Iterator[Site]:
+    made = Site(tmp_path)
+    yield made
+    made.close()
+
+
+def published(site: Site, **options: Any) -> publish.Published:
+    options = {"job_id": JOB, **options}
+    return publish.publish(site.clients, packed("1.1.0", 2), "x.ota", ["board-1"], **options)
+
+
+def screen(*, terminal: bool) -> Console:
+    return Console(file=io.StringIO(), force_terminal=terminal, width=120)
+
+
+def test_a_thing_with_attributes_is_known_and_not_made_again(site: Site) -> None:
+    attributes = {"attributes": {"room": "lab"}}
+    site.clients.iot.create_thing(thingName="board-1", attributePayload=attributes)
+    assert published(site, create_things=True).job == JOB
+
+
+def test_a_job_that_is_refused_leaves_no_stream_that_takes_its_name(site: Site) -> None:
+    name = "j" * 65  # a stream's may be that long
+    with pytest.raises(ClientError, match="jobId"):
+        published(site, create_things=True, job_id=name)
+    with pytest.raises(ClientError, match="ResourceNotFound"):
+        site.clients.iot.describe_stream(streamId=name)
+
+
+@pytest.mark.parametrize("terminal", [True, False])
+def test_what_a_board_says_is_shown_as_it_is(site: Site, terminal: bool) -> None:
+    published(site, create_things=True)
+    said = {"status": "FAILED", "statusDetails": {"reason": "cannot write [/app_1] [bold]"}}
+    topic = f"$aws/things/board-1/jobs/{JOB}/update"
+    site.world.jobs.handle(topic, json.dumps(said).encode())
+    console = screen(terminal=terminal)
+    assert not watch.watch(site.config, JOB, 10, console)
+    assert "cannot write [/app_1] [bold]" in console.file.getvalue()  # type: ignore[attr-defined]
+
+
+def test_a_job_whose_executions_are_gone_has_not_succeeded(site: Site) -> None:
+    published(site, create_things=True)
+    site.clients.iot.delete_job_execution(
+        jobId=JOB, thingName="board-1", executionNumber=1, force=True
+    )
+    with pytest.raises(FleetError, match="its executions were deleted"):
+        watch.watch(site.config, JOB, 10, screen(terminal=False))
