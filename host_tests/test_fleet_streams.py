@@ -204,9 +204,6 @@ def test_json_that_is_none_is_rejected(world: World, payload: bytes) -> None:
     assert code(world, payload, "get/json") == "InvalidJson"
 
 
-@pytest.mark.compatibility(
-    "3", "a rejection echoes the token, unless that is what is wrong", path="MQTT"
-)
 def test_a_request_that_takes_long_to_decode_is_rejected_unread(world: World) -> None:
     """A decimal fraction: its time grows with the square of its length, minutes for a megabyte."""
     slow = b"\xc4\x82\x00\xc2\x5a" + (100_000).to_bytes(4, "big") + b"\xfe" * 100_000
@@ -233,6 +230,9 @@ def test_a_thing_or_a_job_may_be_called_streams(topic: str, expected: bool) -> N
     assert streams.concerns(topic) == expected
 
 
+@pytest.mark.compatibility(
+    "3", "a rejection echoes the token, unless that is what is wrong", path="MQTT"
+)
 def test_a_rejection_echoes_the_token_unless_that_is_what_is_wrong(world: World) -> None:
     ((_, message),) = ask(world, "get/cbor", {"c": "rdy", "f": 9, "l": 4096})
     assert message["c"] == "rdy"

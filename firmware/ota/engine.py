@@ -311,15 +311,12 @@ class Engine:
             update.path.named(job)
 
     def _on_bad_job(self, error):
-        """A document that cannot be read fails its own job, and ends what it took the place of."""
-        busy = self._phase in (self._prove, self._report) or self.journal.origin == phases.LOCAL
-        if busy or not error.job_id:
-            return
-        if error.job_id != self.journal.job:
-            self._drop("the job was cancelled")
-        if self._update is None:
+        """A document that cannot be read fails its own job, unless something else is in hand."""
+        if error.job_id and self._phase in (self._ask, self._rest):
             self.journal.save(job=error.job_id)
             self._fail(error)
+        elif self._update and self._update.path:
+            self._update.path.answered()  # what is in hand goes on, as long as its blocks come
 
     def _on_answer(self, job_id, token, accepted, final):
         """The service answers a report."""

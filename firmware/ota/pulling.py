@@ -72,6 +72,9 @@ class Pulling:
         self.size = self._source.size
         return count
 
+    def answered(self):
+        """The job service is there, which tells nothing of a source."""
+
     def connected(self):
         """A new link: try at once."""
         self._timer.now()

@@ -75,13 +75,17 @@ class Streaming:
         self._timer.now()
 
     def named(self, _job):
-        """The service names the job again. Raises MomentumError when only blocks never come."""
+        """The service names the job again. Raises MomentumError as `answered`."""
+        self.answered()
+
+    def answered(self):
+        """The service is there. Raises MomentumError when only blocks never come."""
         if self._silent:
             self._silent = False
             self._momentum += 1
             if self._momentum >= self._most:
                 raise errors.MomentumError(
-                    "the service names the job, but sends no block of its stream (%s)"
+                    "the service answers, but sends no block of the job's stream (%s)"
                     % self._refusal
                 )
 
