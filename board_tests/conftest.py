@@ -132,3 +132,15 @@ def own(device: Device, options: Options, report: Report) -> bytes:
     data, per_second = worlds.own_image(device, options)
     report.measured["raw TCP KB/s, flash read included"] = round(per_second / 1024, 1)
     return data
+
+
+@pytest.fixture(scope="module")
+def world(
+    request: pytest.FixtureRequest, device: Device, options: Options, own: bytes, report: Report
+) -> Iterator[worlds.World]:
+    """Return the board beside a broker and a service; over TLS where the module says TLS = True."""
+    running = report.facts["running"]
+    chip = int.from_bytes(own[12:14], "little")
+    tls = getattr(request.module, "TLS", False)
+    with worlds.started(options, chip, running[3], tls=tls) as stack:
+        yield worlds.World.of(device, stack, own, options)

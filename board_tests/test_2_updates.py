@@ -3,24 +3,10 @@
 Each test finds the board in its start slot without a test under way, and leaves it so.
 """
 
-from collections.abc import Iterator
-
-import pytest
-
 from board import otadata
-from board_tests import world as worlds
-from board_tests.conftest import Options
 from board_tests.device import Device
 from board_tests.report import Report
 from board_tests.world import Outcome, World
-
-
-@pytest.fixture(scope="module")
-def world(device: Device, options: Options, own: bytes, report: Report) -> Iterator[World]:
-    running = report.facts["running"]
-    chip = int.from_bytes(own[12:14], "little")
-    with worlds.started(options, chip, running[3], tls=False) as stack:
-        yield World.of(device, stack, own, options)
 
 
 def test_a_good_update_is_accepted(world: World, report: Report) -> None:

@@ -1,23 +1,10 @@
 """The same over TLS, with the board's own certificate at a broker that lets nobody else in."""
 
-from collections.abc import Iterator
-
-import pytest
-
-from board_tests import world as worlds
-from board_tests.conftest import Options
-from board_tests.device import Device
 from board_tests.report import Report
 from board_tests.test_2_updates import measured
 from board_tests.world import World
 
-
-@pytest.fixture(scope="module")
-def world(device: Device, options: Options, own: bytes, report: Report) -> Iterator[World]:
-    running = report.facts["running"]
-    chip = int.from_bytes(own[12:14], "little")
-    with worlds.started(options, chip, running[3], tls=True) as stack:
-        yield World.of(device, stack, own, options)
+TLS = True
 
 
 def test_a_good_update_is_accepted_over_tls_with_a_client_certificate(

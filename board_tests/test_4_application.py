@@ -1,25 +1,10 @@
 """Application files, alone and together with an image: into a directory, and taken back."""
 
-from collections.abc import Iterator
-
-import pytest
-
-from board_tests import world as worlds
-from board_tests.conftest import Options
-from board_tests.device import Device
 from board_tests.report import Report
 from board_tests.test_2_updates import check_rolled_back
 from board_tests.world import World
 
 _FAILS = b"def run():\n    raise ValueError('this application fails its self-test on purpose')\n"
-
-
-@pytest.fixture(scope="module")
-def world(device: Device, options: Options, own: bytes, report: Report) -> Iterator[World]:
-    running = report.facts["running"]
-    chip = int.from_bytes(own[12:14], "little")
-    with worlds.started(options, chip, running[3], tls=False) as stack:
-        yield World.of(device, stack, own, options)
 
 
 def test_an_application_alone_runs_from_its_directory(world: World, report: Report) -> None:

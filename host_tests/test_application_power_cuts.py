@@ -164,11 +164,18 @@ CHOSEN_BY_A_FILE = (
 MUTATED = [pytest.param("application", marks=pytest.mark.slow), "combined"]
 
 
+def check_half_a_pair(
+    tmp_path: Path, kind: str, mutation: tuple[tuple[str, str, str], ...]
+) -> None:
+    """Cuts about set_boot() leave the board of a mutant with what does not belong together."""
+    folder = SCENARIOS[kind].write(tmp_path / "s")
+    sources = broken(tmp_path / "broken", *mutation)
+    assert any("are no pair" in text for text in complaints(folder, sources, "otadata"))
+
+
 @pytest.mark.parametrize("kind", MUTATED)
 def test_a_directory_that_a_file_chooses_leaves_half_a_pair(tmp_path: Path, kind: str) -> None:
-    folder = SCENARIOS[kind].write(tmp_path / "s")
-    sources = broken(tmp_path / "broken", *CHOSEN_BY_A_FILE)
-    assert any("are no pair" in text for text in complaints(folder, sources, "otadata"))
+    check_half_a_pair(tmp_path, kind, CHOSEN_BY_A_FILE)
 
 
 # set_boot() first, and then the trailer.
@@ -184,9 +191,7 @@ TRAILER_LAST = (
 
 @pytest.mark.parametrize("kind", MUTATED)
 def test_a_trailer_that_comes_after_set_boot_leaves_half_a_pair(tmp_path: Path, kind: str) -> None:
-    folder = SCENARIOS[kind].write(tmp_path / "s")
-    sources = broken(tmp_path / "broken", *TRAILER_LAST)
-    assert any("are no pair" in text for text in complaints(folder, sources, "otadata"))
+    check_half_a_pair(tmp_path, kind, TRAILER_LAST)
 
 
 # A part of an archive counts as safe, although its hash cannot be taken up again.
