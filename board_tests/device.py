@@ -20,6 +20,7 @@ from typing import Any
 from board import files, otadata
 from board.cable import Cable
 from fleet.errors import FleetError
+from tools.heap import WEIGH_AGENT
 
 READY = "State: Ready"  # main.py's, once a second: no update, no test
 _MARK = "board-test "
@@ -184,6 +185,15 @@ class Device:
             "import gc\ngc.collect()\nprint(gc.mem_free(), gc.mem_alloc())"
         ).split()
         return int(free), int(taken)
+
+    def heap_of_the_agent(self) -> int:
+        """Return the bytes that an agent alone takes at rest, without client and application.
+
+        To be asked of a board whose journal is empty.
+        """
+        self._before_typing()
+        self._cable.bare_reset()
+        return int(self.execute(WEIGH_AGENT).split()[0])
 
     def differing(self) -> list[str]:
         """Return the files of this checkout that the board has not, or has otherwise."""

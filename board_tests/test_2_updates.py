@@ -8,6 +8,8 @@ from board_tests.device import Device
 from board_tests.report import Report
 from board_tests.world import Outcome, World
 
+AGENT_AT_REST = 30 * 1024  # bytes of heap
+
 
 def test_a_good_update_is_accepted(world: World, report: Report) -> None:
     ended = world.update("good")
@@ -18,6 +20,12 @@ def test_a_good_update_is_accepted(world: World, report: Report) -> None:
     report.weigh(ended.told["heap"])
     report.measured["heap_taken_idle"] = ended.told["taken"]["idle"]
     world.go_back()
+
+
+def test_the_agent_at_rest_takes_little_heap(world: World, report: Report) -> None:
+    report.measured["heap_taken_agent"] = taken = world.device.heap_of_the_agent()
+    world.restart()
+    assert taken <= AGENT_AT_REST
 
 
 def test_a_failing_self_test_is_rolled_back(world: World, report: Report) -> None:

@@ -23,6 +23,7 @@ THING = "board-test"
 BEHAVIOURS = ("good", "self_test", "hang", "crash", "no_network", "interrupted", "tls", "both")
 _FIRST_SEQUENCE = 1_000_000  # above whatever this board was given; its journal is put back
 
+AT_REST = r'^board-test \{"heap": \{"(idle|after)"'  # the test application's, once a start
 BOOT_S = 240  # from a reset to the first connection, on the slowest of boards
 TRANSFER_S = 600
 
@@ -71,7 +72,7 @@ class World:
     def restart(self) -> None:
         """Reset the board and wait until it is ready."""
         since = self.device.restart()
-        self.device.wait_for(READY, BOOT_S, since=since)
+        self._wait_until_at_rest(since)
 
     def update(
         self,
@@ -89,7 +90,7 @@ class World:
         limit = TRANSFER_S + 2 * BOOT_S
         until(lambda: self.stack.finished(job, THING), self.device, limit, f"the end of {job}")
         execution = self.stack.execution(job, THING)
-        self.device.wait_for(READY, BOOT_S, since=len(self.device.said))
+        self._wait_until_at_rest(since)
         told = merged(self.device.told(since))
         return Outcome(job, execution["status"], execution["statusDetails"], told)
 
@@ -123,7 +124,12 @@ class World:
         runs = self.device.wait_for("main: running version", BOOT_S, since=since)
         if not self.device.said[runs].rstrip().endswith(f"from {self.start}"):
             raise DeviceError(f"the board did not return to {self.start}")
-        self.device.wait_for(READY, BOOT_S, since=runs)
+        self._wait_until_at_rest(runs)
+
+    def _wait_until_at_rest(self, since: int) -> None:
+        """Wait until a started board is ready, and the test application has weighed the agent."""
+        rests = self.device.wait_for(AT_REST, BOOT_S, since=since)
+        self.device.wait_for(READY, BOOT_S, since=rests)
 
 
 def merged(told: Iterable[dict[str, Any]]) -> dict[str, Any]:

@@ -280,7 +280,7 @@ def test_an_update_that_is_shut_down_at_any_moment_goes_on_and_succeeds(
     for _ in range(2000):
         bench.client.deliver()
         bench.agent.step()
-        if bench.agent._update and MOMENTS[moment](bench.agent._update):
+        if bench.in_hand and MOMENTS[moment](bench.in_hand):
             break
     else:
         raise AssertionError("it never came to that")

@@ -280,7 +280,7 @@ def test_a_reason_and_a_name_too_long_for_the_journal_do_not_cost_it(
     bench.boot()
     assert bench.step() is not None, "it restarts into the new image"
     bench.boot(Patient())
-    work(bench, lambda: bench.agent._proof and bench.agent._proof._named)
+    work(bench, lambda: bench.proof and bench.proof._named)
     assert bench.board.run(lambda: bench.agent.reject("r" * 2000)) is not None
     bench.until_quiet()
     assert bench.service.details("job-1")["cause"] == "rejected"

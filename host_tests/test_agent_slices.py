@@ -71,10 +71,10 @@ def until(bench: Bench, condition: Any, meter: Meter | None = None) -> list[int]
 def until_verifying(bench: Bench) -> None:
     """Stop in the middle of the verification of the head."""
     agent = bench.agent
-    until(bench, lambda: agent._update and agent._update._slices)
+    until(bench, lambda: bench.in_hand and bench.in_hand._slices)
     for _ in range(5):
         agent.step()
-    assert agent._update._slices
+    assert bench.in_hand._slices
 
 
 def put_off(_event: str, _detail: Any) -> None:

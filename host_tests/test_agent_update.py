@@ -88,9 +88,21 @@ class Bench:
 
         return self.board.run(loop)
 
+    @property
+    def in_hand(self) -> Any:
+        """The update in hand, None without one."""
+        engine = self.agent._engine
+        return engine and engine.update
+
+    @property
+    def proof(self) -> Any:
+        """The test under way, None without one."""
+        engine = self.agent._engine
+        return engine and engine.proof
+
     def reads(self) -> bool:
         """Say whether a server's bytes are awaited; then nobody is asked to wait for long."""
-        path = self.agent._update and self.agent._update.path
+        path = self.in_hand and self.in_hand.path
         return hasattr(path, "_filled") and not path._timer.left
 
     def until_quiet(self, callback: Any = None, resets: int = 8) -> None:

@@ -74,7 +74,7 @@ class Local:
         http: Any = importlib.import_module("ota.http")
         http.socket = importlib.import_module("cpython_sockets").socket
         if not self.online:
-            chip.agent._online, chip.agent._alone = False, True
+            chip.agent._inbox.online, chip.agent._inbox.alone = False, True
 
 
 @pytest.mark.parametrize("online", [True, False])

@@ -155,7 +155,7 @@ CHOSEN_BY_A_FILE = (
         "firmware/ota/engine.py",
         "        slots.other.set_boot()\n",
         "        with open('/etc/directory', 'w') as file:\n"
-        "            file.write(self._update.pair.directory)\n"
+        "            file.write(self.update.pair.directory)\n"
         "        slots.other.set_boot()\n",
     ),
 )
@@ -184,7 +184,7 @@ TRAILER_LAST = (
     (
         "firmware/ota/engine.py",
         "        slots.other.set_boot()\n",
-        "        slots.other.set_boot()\n        self._update.pair.write_trailer(self.board.buf)\n",
+        "        slots.other.set_boot()\n        self.update.pair.write_trailer(self.board.buf)\n",
     ),
 )
 

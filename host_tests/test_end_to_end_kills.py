@@ -76,7 +76,8 @@ def test_a_killed_part_delays_an_update_but_never_spoils_it(
     sys.stdout.write(f"KILL_SEED={seed}\n")
     application = {"/app.py": (APP % (phase, HOLD_S)).encode()}
     with Stack(tmp_path / "stack") as stack:
-        board = stack.board(application=application)
+        # What the application replaced in a module would be gone when that is loaded again.
+        board = stack.board(application=application, settings={"unload": 0})
         board.start()
         board.wait_console("running version 1.0.0")
         job = stack.publish(stack.pack("1.1.0", 2))

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
 from link_fixtures import need
 
-from tools import heap
+from demo.stack import Stack
+from tools import heap, size
 
 
 @pytest.mark.slow
@@ -21,6 +23,13 @@ def test_an_update_of_1_6_mb_passes_with_a_heap_of_90_kib(tmp_path: Path) -> Non
     sys.stdout.write(f"{found}wk, the simulation's own share {share.total:.1f}\n")
     assert heap.LEAST < found <= heap.MOST == 90
     assert 0 < share.umqtt < share.modules < found
+
+
+def test_an_agent_at_rest_keeps_nothing_of_what_an_update_needs(tmp_path: Path) -> None:
+    """One object whose class or function lives in a module keeps that, and all that it names."""
+    budget = tomllib.loads(size.BUDGETS.read_text(encoding="utf-8"))["heap"]["rest"]
+    with Stack(tmp_path / "stack", interpreter="micropython") as stack:
+        assert budget - 4 < heap.agent_at_rest(stack) <= budget
 
 
 @pytest.mark.parametrize("needed", [16, 17, 55, 95, 96])

@@ -212,8 +212,8 @@ def _play(bench: Bench, watch: Watch, tls: ssl.SSLContext | None) -> Iterator[Pl
     play.offer()
     yield play
     server.close()
-    if bench.agent._update:
-        bench.agent._update.close()
+    if bench.in_hand:
+        bench.in_hand.close()
 
 
 @pytest.fixture

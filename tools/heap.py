@@ -61,6 +61,21 @@ print("imported")
 """
 
 
+# Prints the bytes that an agent takes at rest, without client and application. For a board whose
+# journal is empty.
+WEIGH_AGENT = """
+import gc, sys
+gc.collect()
+_t = gc.mem_alloc()
+from ota.agent import Agent
+_a = Agent(None, "weighed", settings={"product": "weighed"})
+while "ota.engine" in sys.modules: _a.step()
+gc.collect()
+print(gc.mem_alloc() - _t, "bytes at rest")
+del _a, _t
+"""
+
+
 @dataclass(frozen=True)
 class Share:
     """What the simulation itself takes from the heap, in KiB of a 32-bit chip."""
@@ -83,6 +98,17 @@ def measure_share(stack: Stack) -> Share:
         if board.heap_share is None or taken is None:
             raise StartError(f"the board does not say what it takes; see {board.log_path}")
         return Share(board.heap_share / _BYTES_PER_WK, int(taken[1]) / _BYTES_PER_WK)
+
+
+def agent_at_rest(stack: Stack) -> int:
+    """Return what an agent that waits for a job takes, in KiB of a 32-bit chip, rounded up."""
+    files = {"/boot.py": b"", "/main.py": WEIGH_AGENT.encode()}
+    with stack.board("rest", application=files) as board:
+        board.start()
+        board.wait_console(" bytes at rest")
+        taken = re.search(rb"(\d+) bytes at rest", board.log_path.read_bytes())
+        assert taken
+        return -(-int(taken[1]) // _BYTES_PER_WK)
 
 
 def imports(stack: Stack, heap: int) -> bool:

@@ -45,8 +45,6 @@ def start():
     if doing == "no_network":
         sys.modules["link"].Link.connect = _no_network
     agent = Agent.current
-    slot = agent.board.slots.other
-    slot._partition = TimedPartition(slot._partition)
     TimedHash.sha256 = TimedHash
     sys.modules["hashlib"] = TimedHash  # for the modules that are loaded late
     _watch(agent, "after" if doing else "idle")
@@ -108,6 +106,11 @@ class TimedHash:
         _timed("hash", self._hash.update, data)
 
 
+def _at_rest():
+    """Say whether the agent has come to rest, and unloaded what it does not need there."""
+    return "ota.engine" not in sys.modules
+
+
 def _verifying():
     """Say whether a signature is being verified: its arithmetic is loaded for that alone."""
     return "ota.p256" in sys.modules
@@ -136,20 +139,22 @@ def _watch(agent, ready):
         if "begun" not in times and agent.state == ota.ACTIVE:
             times.clear()
             times["begun"] = time.ticks_us()
+            slot = agent.board.slots.other
+            slot._partition = TimedPartition(slot._partition)
         verifying = _verifying()
         wait = _timed("verify", step) if verifying else step()
         count += 1
-        job = agent.journal.job
-        if agent.state == ota.READY and ready not in heap:
-            _sample(ready)
-            taken[ready] = gc.mem_alloc()
-            say({"heap": {ready: heap[ready]}})
-        elif agent.state == ota.ACTIVE and (
-            count % _SAMPLE_STEPS == 0 or (verifying and job.startswith("heap"))
-        ):
-            _timed("sampling", _sample, "peak")
-        if job.startswith("cut") and agent.progress:
-            _cut(*agent.progress)
+        if _at_rest():
+            if ready not in heap:
+                _sample(ready)
+                taken[ready] = gc.mem_alloc()
+                say({"heap": {ready: heap[ready]}})
+        elif agent.state == ota.ACTIVE:
+            job = agent.journal.job
+            if count % _SAMPLE_STEPS == 0 or (verifying and job.startswith("heap")):
+                _timed("sampling", _sample, "peak")
+            if job.startswith("cut") and agent.progress:
+                _cut(*agent.progress)
         return wait
 
     agent.step = watched

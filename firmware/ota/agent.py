@@ -21,36 +21,50 @@ from . import (
     chip,
     errors,
 )
-from . import journal as phases
-from .compat import Lock, const, sleep_ms, ticks_add, ticks_diff, ticks_ms
-from .engine import Engine
+from .compat import Lock, const, forget, sleep_ms, ticks_add, ticks_diff, ticks_ms
+from .inbox import Inbox, Stats
 
 _IDLE_MS = const(1000)
-_MAX_SOURCE = const(800)
-_MAX_REASON = const(200)
 # Longest sleep of run() and the thread, so that a message is not kept waiting (ms).
 _LOOP_MS = const(20)
+# What is loaded while there is something to do, each after what it needs.
+_WORKING = "jobs channel journal slots pair board timer engine"
 
 
-class Agent(Engine):
+class Agent:
     """The agent of one board. `Agent.current` is the newest one made.
 
     client: anything with `publish(topic, msg, qos=)` and `subscribe(topic, qos)`, None on a board
     without a network; thing_name (str); callback(event, detail): the application's, None for the
     default one, which activates and accepts at once; settings: dict as `load_settings` returns it;
     version: the application's own, as "0.9.1", without which no raw image is taken.
-    board: board.Board; callback: may be replaced; stats: counts of messages; stepped: ticks_ms of
-    the last step(). Raises SettingsError. FreeRTOS: OTA_AgentInit.
+    callback: may be replaced; running: (version, sequence) of what runs, from its trailer; without
+    one its own, and 0; slot: label of the one that runs, as "ota_0"; stats: counts of messages;
+    stepped: ticks_ms of the last step(). Raises SettingsError. FreeRTOS: OTA_AgentInit.
     """
 
     current = None
 
     def __init__(self, client, thing_name, callback=None, *, settings=None, version=None):
+        from . import identity  # late, as it is not needed again
+
+        self.callback = callback or self._default_callback
+        self.stats = Stats()
+        self.stepped = ticks_ms()
         self._lock = Lock()
         self._gate = READY
-        self.stepped = ticks_ms()
-        callback = callback or self._default_callback
-        super().__init__(client, thing_name, callback, settings or {}, version)
+        self._client = client
+        self._thing = thing_name
+        self._inbox = Inbox(self.stats, client is None)
+        self._identity = identity.read(settings or {}, version)
+        self.running = self._identity.version, self._identity.sequence
+        self.slot = self._identity.slot
+        self._image_state = None
+        self._engine = self._loading = None
+        engine = self._awake()
+        from . import restart
+
+        restart.recover(engine)
         Agent.current = self
 
     # -- what there is to see ---------------------------------------------------------------
@@ -63,9 +77,12 @@ class Agent(Engine):
         """
         if self._gate != READY:
             return self._gate
-        if self._offline():
+        engine = self._engine
+        if engine is None:
+            return READY if self._inbox.reached else NOT_READY
+        if engine.offline:
             return NOT_READY
-        return READY if self._phase in (self._ask, self._rest) else ACTIVE
+        return ACTIVE if engine.active else READY
 
     @property
     def image_state(self):
@@ -73,22 +90,14 @@ class Agent(Engine):
 
         FreeRTOS: OTA_GetImageState.
         """
-        return self.board.slots.state(self.board.slots.running)
-
-    @property
-    def running(self):
-        """(version, sequence) of what runs, from its trailer; without one its own, and 0."""
-        return self.board.version, self.board.sequence
-
-    @property
-    def slot(self):
-        """Label of the slot that runs, as "ota_0"."""
-        return self.board.slots.running.label
+        engine = self._engine
+        return engine.image_state if engine else self._image_state
 
     @property
     def progress(self):
         """(blocks received, blocks in all) of the download in hand, None without one."""
-        return self._update.progress if self._update else None
+        engine = self._engine
+        return engine and engine.progress
 
     @property
     def missing(self):
@@ -98,7 +107,19 @@ class Agent(Engine):
         service has not named the job yet; "broker": a local update needs it reached, where there is
         one. A rollback by a person needs neither.
         """
-        return self._proof and self._proof.missing
+        engine = self._engine
+        return engine and engine.proof and engine.proof.missing
+
+    @property
+    def board(self):
+        """board.Board: settings, slots, journal. At rest it is loaded until the next step."""
+        with self._lock:
+            return self._awake().board
+
+    @property
+    def journal(self):
+        """journal.Journal: what is in flight. At rest it is loaded until the next step."""
+        return self.board.journal
 
     # -- the loop ---------------------------------------------------------------------------
 
@@ -108,20 +129,17 @@ class Agent(Engine):
         Raises OSError when the client does.
         """
         with self._lock:
-            self._channel.open()
+            engine = self._awake()
             if self._gate != SUSPENDED:
                 self._gate = READY
-            self._online = True
-            if self._proof:
-                self._proof.connected()
-            self._ask_soon()
+            engine.connect()
 
     def on_message(self, topic, payload):
         """Take a message from the MQTT callback. Only copies. False: the topic is not ours.
 
         topic: bytes; payload: bytes or a view that is valid during the call.
         """
-        return self._channel.put(topic, payload)
+        return self._inbox.put(topic, payload)
 
     def step(self):
         """Do at most one block of work. Returns the milliseconds until it wants to run again.
@@ -131,23 +149,31 @@ class Agent(Engine):
         with self._lock:
             chip.feed()
             self.stepped = ticks_ms()
-            if self._news:
-                news, self._news = self._news, None
+            engine = self._engine
+            if engine and engine.news:
+                news, engine.news = engine.news, None
                 self._tell(*news)
             if self._gate == SHUTTING_DOWN:
                 self._stop()
-            if self._gate != READY or self._offline():
+            if self._gate != READY:
+                return _IDLE_MS
+            if engine is None:
+                return self._wake()
+            if engine.offline:
                 return _IDLE_MS
             try:
-                return self._work()
+                wait = engine.work()
             except OSError:
-                self._online = False
+                self._inbox.online = False
                 raise
             except errors.StateError:
                 raise  # the application's own call was out of season; no job ends for that
             except errors.OtaError as error:
-                self._fail(error)
+                engine.fail(error)
                 return 0
+            if engine.resting and self._lock.depth == 1:
+                self._rest()
+            return wait
 
     async def run(self):
         """Step until shutdown(), in asyncio. Whoever feeds `on_message` runs beside it.
@@ -170,12 +196,12 @@ class Agent(Engine):
 
     def _loop(self):
         try:
-            while self._online:
+            while self._inbox.online:
                 sleep_ms(min(self.step(), _LOOP_MS))
         except OSError:
             pass  # the link's
         finally:
-            self._online = False  # nobody steps: NotReady until the next start()
+            self._inbox.online = False  # nobody steps: NotReady until the next start()
 
     # -- what the application asks ----------------------------------------------------------
 
@@ -185,10 +211,10 @@ class Agent(Engine):
         Raises StateError before start(), and while suspended.
         """
         with self._lock:
-            if not self._online:
+            if not self._inbox.online:
                 raise errors.StateError("call start() after connecting first")
             self._check_running()
-            self._ask_soon()
+            self._awake().check()
 
     def install(self, source):
         """Begin an update that no job brings: the same checks, test and way back.
@@ -198,16 +224,8 @@ class Agent(Engine):
         something else in hand, SourceError for a name of more than 800 characters.
         """
         with self._lock:
-            idle = self._phase in (self._ask, self._rest, self._report)
-            if not idle or self.board.slots.pending:
-                raise errors.StateError("an update is in hand already")
             self._check_running()
-            name = source if isinstance(source, str) else ""
-            if len(name) > _MAX_SOURCE:  # the journal must remember it
-                raise errors.SourceError("%d characters are no name to be kept" % len(name))
-            if self.journal.origin != phases.LOCAL or self.journal.source != name:
-                self.journal.finish(origin=phases.LOCAL, source=name)
-            self._take_local(source)
+            self._awake().install(source)
 
     def activate(self):
         """Boot into the verified image as soon as the service has heard of it.
@@ -216,11 +234,7 @@ class Agent(Engine):
         waits. FreeRTOS: OTA_ActivateNewImage.
         """
         with self._lock:
-            if self._phase != self._wait_for_application:
-                raise errors.StateError("there is no verified image to activate")
-            self.journal.save(agreed=True)
-            self._phase = self._tell_ready
-            self._timer.now()
+            self._awake().activate()
 
     def accept(self):
         """Agree to keep the image under test. Final once nothing is `missing`.
@@ -229,11 +243,7 @@ class Agent(Engine):
         FreeRTOS: OTA_SetImageState(eOTA_ImageState_Accepted).
         """
         with self._lock:
-            if not self._proof:
-                raise errors.StateError("there is no image under test to accept")
-            self._proof.accept()
-            if self._proof.agreed:
-                self._keep()
+            self._awake().accept()
 
     def reject(self, reason="rejected by the application"):
         """Refuse the image under test (resets, the old image returns), or the verified one.
@@ -242,13 +252,7 @@ class Agent(Engine):
         FreeRTOS: OTA_SetImageState(eOTA_ImageState_Rejected).
         """
         with self._lock:
-            if self._proof:
-                self.journal.save(cause=errors.RejectedError.cause, detail=reason[:_MAX_REASON])
-                chip.reset()
-            elif self._phase == self._wait_for_application:
-                self._fail(errors.RejectedError(reason))
-            else:
-                raise errors.StateError("there is no image to reject")
+            self._awake().reject(reason)
 
     def abort(self, reason="aborted by the application"):
         """Give up the update in hand before it is activated. Raises StateError without one.
@@ -256,9 +260,7 @@ class Agent(Engine):
         FreeRTOS: OTA_SetImageState(eOTA_ImageState_Aborted).
         """
         with self._lock:
-            if self._update is None:
-                raise errors.StateError("there is no update to abort")
-            self._fail(errors.AbortedError(reason))
+            self._awake().abort(reason)
 
     def suspend(self):
         """Stop working until resume(); what was received stays. FreeRTOS: OTA_Suspend.
@@ -276,7 +278,7 @@ class Agent(Engine):
             if self._gate != SUSPENDED:
                 raise errors.StateError("the agent is not suspended")
             self._gate = READY
-            self._ask_soon()
+            self._awake().check()
 
     def shutdown(self, timeout_ms=0):
         """Stop, and leave the topics; `start()` begins again. FreeRTOS: OTA_AgentShutdown.
@@ -306,16 +308,50 @@ class Agent(Engine):
 
     def _stop(self):
         self._gate = NOT_READY
-        online, self._online = self._online, False
-        if self._update:
-            self._update.save()
-            self._forget()
-            self._phase = self._ask
-        if online:
-            self._channel.close()
+        self._awake().stop()
+
+    def _tell(self, event, detail):
+        """Hand an event to the application. Returns what it says."""
+        return self.callback(event, detail)
 
     def _default_callback(self, event, _detail):
         if event == EVENT_ACTIVATE:
             self.activate()
         elif event == EVENT_START_TEST:
             self.accept()
+
+    # -- at rest, and back ------------------------------------------------------------------
+
+    def _rest(self):
+        """Unload the engine: only a message or a call brings something to do."""
+        if self._identity.settings["unload"]:
+            self._image_state = self.image_state
+            self._engine = None
+            forget(_WORKING)
+
+    def _wake(self):
+        """Load the engine when a message waits, a module at each step. Returns what step() does."""
+        if not (self._loading or (self._inbox.waiting and self._inbox.reached)):
+            return _IDLE_MS
+        self._loading = self._loading or self._load()
+        for _ in self._loading:
+            return 0
+        self._loading = None
+        return 0
+
+    def _awake(self):
+        """Return the engine, loaded at once if it is not."""
+        if self._engine is None:
+            for _ in self._loading or self._load():
+                pass
+            self._loading = None
+        return self._engine
+
+    def _load(self):
+        """Load the engine. A generator of slices."""
+        for name in _WORKING.split():
+            __import__("ota." + name)
+            yield
+        from .engine import Engine
+
+        self._engine = Engine(self._identity, self._inbox, self._client, self._thing, self._tell)

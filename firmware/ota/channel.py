@@ -1,11 +1,10 @@
 """The agent's end of the conversation with the job service, over the application's MQTT client.
 
-Messages that come are queued by the callback and taken by `step()`; messages that go are built and
-published here. What they mean is decided in agent.py.
+Messages that come are queued by the callback and taken from the inbox here; messages that go are
+built and published here. What they mean is decided in engine.py.
 """
 
 from . import jobs
-from .inbox import Inbox
 
 # Tokens of the two reports whose answers the agent waits for.
 READY = "ready"
@@ -19,35 +18,34 @@ OTHER = "other"
 
 
 class Channel:
-    """The topics of one thing. client: the application's; stats: inbox.Stats.
+    """The topics of one thing. client: the application's; inbox: inbox.Inbox, for what comes.
 
-    message_size: bytes of a stream's block as it is sent.
     things: what all of them begin with (str).
     """
 
-    def __init__(self, client, thing_name, message_size, stats):
+    def __init__(self, client, thing_name, inbox):
+        self.inbox = inbox
         self._client = client
         self._thing = thing_name
         self._topics = jobs.Topics(thing_name)
         self.things = self._topics.thing
-        self._prefix = self.things.encode()
-        self._requests = 0
-        self._stream = b""
         self._streamed = ("", "")
-        self.inbox = Inbox(message_size, stats)
+        inbox.prefix = self.things.encode()
 
     def open(self):
         """Subscribe to everything, on a fresh connection. Raises OSError when the client does."""
         self.inbox.clear()
         for topic in self._topics.subscriptions:
             self._client.subscribe(topic, 1)
-        if self._stream:
+        if self.inbox.stream:
             self._subscribe_stream()
         else:
             self._streamed = ("", "")
+        self.inbox.online = True
 
     def close(self):
         """Leave every topic, where the client can. Raises OSError when it does."""
+        self.inbox.online = False
         self.close_stream()
         streamed, self._streamed = self._streamed, ("", "")
         self._unsubscribe(streamed)
@@ -58,22 +56,12 @@ class Channel:
         earlier, self._streamed = self._streamed, (data, refusals)
         self._unsubscribe(earlier)
         self._subscribe_stream()
-        self._stream = data.encode()
+        self.inbox.stream = data.encode()
 
     def close_stream(self):
         """Forget the stream and what of it is queued."""
-        self._stream = b""
+        self.inbox.stream = b""
         self.inbox.clear()
-
-    def put(self, topic, payload):
-        """Queue a copy of a message from the callback. False: the topic is not the agent's."""
-        if topic == self._stream:
-            self.inbox.put_block(payload)
-        elif topic.startswith(self._prefix):
-            self.inbox.put_control(topic, payload)
-        else:
-            return False
-        return True
 
     def take(self):
         """Return what the oldest control message says, None when there is none.
@@ -88,7 +76,7 @@ class Channel:
         if topic in (self._topics.get + "/accepted", self._topics.notify):
             job, timestamp = jobs.parse(payload)
             return JOB, job, timestamp
-        if self._stream and topic == self._streamed[1]:
+        if self.inbox.stream and topic == self._streamed[1]:
             return REFUSAL, payload
         answer = self._topics.answered_update(topic)
         if answer:
@@ -97,8 +85,8 @@ class Channel:
 
     def ask(self):
         """Request the next job, with a token as the 2019 agent makes it."""
-        token = "%d:%s" % (self._requests, self._thing)
-        self._requests += 1
+        token = "%d:%s" % (self.inbox.asked, self._thing)
+        self.inbox.asked += 1
         self._client.publish(self._topics.get, jobs.get_request(token), qos=1)
 
     def report(self, job_id, status, details, qos=1, token=None):

@@ -1,5 +1,7 @@
 """The agent's state machine: the phases of an update, and what moves it from one to the next.
 
+Loaded while there is something to do; `agent` is what stays.
+
 Rules
 - A step does at most one block of work, then returns.
 - Nothing is erased before the head is verified; nothing boots before it is read back and hashed;
@@ -17,7 +19,6 @@ from . import (
     EVENT_PARSE_CUSTOM_JOB,
     EVENT_PROCESSED,
     EVENT_RECEIVED_JOB,
-    EVENT_SELF_TEST_FAILED,
     EVENT_UPDATE_COMPLETE,
     channel,
     chip,
@@ -27,10 +28,11 @@ from . import (
 from . import journal as phases
 from .board import Board
 from .compat import VERIFYING, const, forget
-from .inbox import Stats
 from .timer import Timer
 
 _IDLE_MS = const(1000)
+_MAX_SOURCE = const(800)
+_MAX_REASON = const(200)
 # A sentence, in a journal that must fit a blob of NVS (characters).
 _MAX_DETAIL = const(500)
 # Loaded for an update, and forgotten with it.
@@ -44,103 +46,156 @@ _NO_ROLLBACK = (
 
 
 class Engine:
-    """What an Agent is made of. client, thing_name, callback, settings, version: as there.
+    """What an agent does. Its calls are those of `agent.Agent`, whose lock is held.
 
-    board: board.Board; journal: its; stats: inbox.Stats.
+    identity: identity.Identity; inbox: inbox.Inbox; client, thing_name: as there; tell(event,
+    detail): to the application, returns what that says.
+    board: board.Board; journal: its; update, proof: the update in hand and the test under way, else
+    None; news: an event to be told first, and its detail, else None.
     """
 
-    def __init__(self, client, thing_name, callback, settings, version):
-        self.callback = callback
-        self.board = Board(settings, version)
+    def __init__(self, identity, inbox, client, thing_name, tell):
+        self.board = Board(identity)
         self.journal = self.board.journal
-        self.stats = Stats()
-        chosen = self.board.settings
-        self._channel = channel.Channel(client, thing_name, chosen["message_size"], self.stats)
-        self._timer = Timer(chosen["request_ms"], chosen["retry_max_ms"])
-        # The gate of a local update asks for the broker only where there is one.
-        self._alone = client is None
-        self._online = False
-        self._update = None
-        self._proof = None
+        self.update = None
+        self.proof = None
+        self.news = None
+        self._inbox = inbox
+        self._tell = tell
+        self._channel = channel.Channel(client, thing_name, inbox)
+        settings = self.board.settings
+        self._timer = Timer(settings["request_ms"], settings["retry_max_ms"])
         self._tidying = None
         self._again = False
         self._offered = ""
-        self._news = None
-        self._phase = self._ask
-        self._recover()
+        self._phase = self._rest
 
-    def _tell(self, event, detail):
-        """Hand an event to the application. Returns what it says."""
-        return self.callback(event, detail)
+    @property
+    def active(self):
+        """Whether anything is in hand, under test, or still to be told to the service."""
+        return self._phase not in (self._ask, self._rest)
 
-    # -- at start ---------------------------------------------------------------------------
+    @property
+    def resting(self):
+        """Whether only a message or a call brings something to do."""
+        return self._phase == self._rest and self._tidying == () and not self._offered
 
-    def _recover(self):
-        """Carry out what `recovery.decide` makes of journal and otadata."""
-        from . import recovery
+    @property
+    def image_state(self):
+        """The running image's state in otadata, or None."""
+        return self.board.slots.state(self.board.slots.running)
 
-        slots = self.board.slots
-        running, other = slots.running, slots.other
-        cause = chip.reset_cause()
-        action = recovery.decide(
-            self.journal,
-            (running.label, slots.state(running)),
-            (other.label, slots.state(other)),
-            slots.active_is_running,
-            cause,
-        )
-        if action == recovery.RESET:
-            chip.reset()
-        elif action == recovery.NO_ROLLBACK:
-            if not self.journal.no_rollback:
-                self.journal.save(no_rollback=True)
-        elif action == recovery.TEST:
-            from .proving import Proving
+    @property
+    def progress(self):
+        """(blocks received, blocks in all), None without a download."""
+        return self.update and self.update.progress
 
-            self._proof = Proving(self.board, self._channel, self._timer, self._tell, self._offline)
-            self._phase = self._prove
-        elif action == recovery.ACCEPTED:
-            self._accepted()
-        elif action == recovery.ACTIVATE and self.journal.origin == phases.PERSON:
-            self._fall_back_again()
-        elif action == recovery.ACTIVATE:
-            self.journal.save(phase=phases.VERIFIED, agreed=True)
-        elif action == recovery.FAILED:
-            why, sentence = recovery.explain(self.journal, cause, chip.noted())
-            chip.forget_note()
-            error = errors.RolledBackError(sentence)
-            for kind in (errors.RejectedError, errors.DowngradeError):
-                if why == kind.cause:
-                    error = kind(sentence)
-            error.cause = why
-            self._finish(error)
-            self._news = EVENT_SELF_TEST_FAILED, error
-        if self.journal.result and action != recovery.TEST and not self._alone:
-            # It may wait for ever, where there is no network; what is installed here does not.
-            self._phase = self._ask if self.journal.origin == phases.LOCAL else self._report
-        forget("recovery")
-
-    def _fall_back_again(self):
-        """A power cut broke off what a person asked for; see `fallback`."""
-        from . import fallback
-
-        try:
-            board = self.board
-            fallback.again(board.slots, self.journal, board.keys(), board.buf)
-        except errors.OtaError as error:
-            self._finish(error)
-
-    # -- the loop ---------------------------------------------------------------------------
-
-    def _offline(self):
-        """Say whether nothing can be done before the next start()."""
-        if self._online or self._alone:
+    @property
+    def offline(self):
+        """Whether nothing can be done before the next start()."""
+        if self._inbox.reached:
             return False
         if self.journal.origin != phases.LOCAL or self._phase == self._prove:
             return True
         return self._phase == self._ask and self.journal.source.startswith("http")
 
-    def _work(self):
+    # -- at start, see restart ----------------------------------------------------------------
+
+    def test(self):
+        """What runs has yet to prove itself."""
+        from .proving import Proving
+
+        self.proof = Proving(self.board, self._channel, self._timer, self._tell)
+        self._phase = self._prove
+
+    def report(self):
+        """Nothing is in hand; a result may be that nobody has acknowledged."""
+        self._phase = self._ask
+        # It may wait for ever, where there is no network; what is installed here does not.
+        if self.journal.result and self.journal.origin != phases.LOCAL and not self._inbox.alone:
+            self._phase = self._report
+
+    # -- what the application asks ----------------------------------------------------------
+
+    def connect(self):
+        """The client has connected. Raises OSError when it fails."""
+        self._channel.open()
+        if self.proof:
+            self.proof.connected()
+        self.check()
+
+    def check(self):
+        """Ask the service now."""
+        if self._phase == self._rest:
+            self._phase = self._ask
+        if self._phase == self._go_on:
+            if self.update.path:
+                self.update.path.connected()
+        if self._phase in (self._go_on, self._wait_for_application):
+            self._again = not self._inbox.alone
+        self._timer.now()
+
+    def install(self, source):
+        """Begin with what no job brings. Raises StateError, SourceError."""
+        idle = self._phase in (self._ask, self._rest, self._report)
+        if not idle or self.board.slots.pending:
+            raise errors.StateError("an update is in hand already")
+        name = source if isinstance(source, str) else ""
+        if len(name) > _MAX_SOURCE:  # the journal must remember it
+            raise errors.SourceError("%d characters are no name to be kept" % len(name))
+        if self.journal.origin != phases.LOCAL or self.journal.source != name:
+            self.journal.finish(origin=phases.LOCAL, source=name)
+        self._take_local(source)
+
+    def activate(self):
+        """Boot what is verified. Raises StateError."""
+        if self._phase != self._wait_for_application:
+            raise errors.StateError("there is no verified image to activate")
+        self.journal.save(agreed=True)
+        self._phase = self._tell_ready
+        self._timer.now()
+
+    def accept(self):
+        """Keep what is under test. Raises StateError, ActivateError."""
+        if not self.proof:
+            raise errors.StateError("there is no image under test to accept")
+        self.proof.accept()
+        if self.proof.agreed:
+            self._keep()
+
+    def reject(self, reason):
+        """Refuse what is under test, or verified. Raises StateError."""
+        if self.proof:
+            self.journal.save(cause=errors.RejectedError.cause, detail=reason[:_MAX_REASON])
+            chip.reset()
+        elif self._phase == self._wait_for_application:
+            self.fail(errors.RejectedError(reason))
+        else:
+            raise errors.StateError("there is no image to reject")
+
+    def abort(self, reason):
+        """Give up what is in hand. Raises StateError."""
+        if self.update is None:
+            raise errors.StateError("there is no update to abort")
+        self.fail(errors.AbortedError(reason))
+
+    def stop(self):
+        """Keep a checkpoint, let go of the update in hand, leave the topics. Raises OSError."""
+        online, self._inbox.online = self._inbox.online, False
+        if self.update:
+            self.update.save()
+            self._forget()
+            self._phase = self._ask
+        if online:
+            self._channel.close()
+
+    # -- the loop ---------------------------------------------------------------------------
+
+    def work(self):
+        """Do at most one block of work. Returns the milliseconds until it wants to run again.
+
+        Raises OSError of the client, OtaError, which ends the job: `fail` is to be called.
+        """
         try:
             message = self._channel.take()
         except errors.JobError as error:
@@ -149,12 +204,12 @@ class Engine:
         if message:
             self._on_control(*message)
             return 0
-        inbox = self._channel.inbox
+        inbox = self._inbox
         payload = inbox.block()
         if payload is not None:
             try:
                 if self._phase == self._go_on:
-                    self._update.block(payload)
+                    self.update.block(payload)
             finally:
                 inbox.block_done()
             return 0
@@ -167,18 +222,8 @@ class Engine:
             self._on_job(job)
         elif kind == channel.ANSWER:
             self._on_answer(*said)
-        elif kind == channel.REFUSAL and self._update and self._update.path:
-            self._update.path.refused(said[0])
-
-    def _ask_soon(self):
-        if self._phase == self._rest:
-            self._phase = self._ask
-        if self._phase == self._go_on:
-            if self._update.path:
-                self._update.path.connected()
-        if self._phase in (self._go_on, self._wait_for_application):
-            self._again = not self._alone
-        self._timer.now()
+        elif kind == channel.REFUSAL and self.update and self.update.path:
+            self.update.path.refused(said[0])
 
     def _ask_again(self):
         """With a job in hand: is it still the one to do?"""
@@ -193,8 +238,9 @@ class Engine:
         if self.journal.origin == phases.LOCAL:
             self._take_local(self.journal.source)
             return 0
-        if self._alone:
-            return _IDLE_MS
+        if self._inbox.alone:
+            self._phase = self._rest
+            return 0
         if self._timer.left == 0:
             self._timer.later()
             self._channel.ask()
@@ -206,14 +252,15 @@ class Engine:
             self._tidying = self.board.tidying()
         for _ in self._tidying:
             return 0
+        self._tidying = ()
         return _IDLE_MS
 
     def _go_on(self):
         """An update is in hand: a slice of it."""
         self._ask_again()
-        update = self._update
+        update = self.update
         wait = update.step()
-        if self._update is not update:
+        if self.update is not update:
             return 0  # the callback has let go of it
         if update.pair:
             self._verified()
@@ -229,7 +276,7 @@ class Engine:
             self._phase = self._tell_ready
         else:
             self._phase = self._wait_for_application
-            self._tell(EVENT_ACTIVATE, self._update.pair.newest.version)
+            self._tell(EVENT_ACTIVATE, self.update.pair.newest.version)
 
     def _wait_for_application(self):
         """The image is verified; `activate()` decides when."""
@@ -242,7 +289,7 @@ class Engine:
             self._commit()
         elif self._timer.left == 0:
             self._timer.later()
-            raw = self._update.pair.newest.proof
+            raw = self.update.pair.newest.proof
             mine = self.board.word if raw else self.board.sequence
             details = jobs.status_details(self_test="ready", updatedBy="0x%x" % mine)
             self._report_progress(details, token=channel.READY)
@@ -267,16 +314,16 @@ class Engine:
 
     def _prove(self):
         """This image is under test."""
-        if self._proof.agreed:
+        if self.proof.agreed:
             self._keep()
             return 0
-        return self._proof.step()
+        return self.proof.step()
 
     def _keep(self):
         """The image under test has proved itself."""
         self.board.slots.mark_valid()
         chip.end_test()
-        self._accepted()
+        self.succeed()
 
     def _report(self):
         """A result is not yet acknowledged: tell it again."""
@@ -292,20 +339,21 @@ class Engine:
 
     def _on_job(self, job):
         """The service names the next job, or None."""
-        update = self._update
+        update = self.update
         if self._phase == self._prove:
-            self._proof.on_job(job)
+            self.proof.on_job(job)
         elif self._phase == self._report or self.journal.origin == phases.LOCAL:
             pass  # the queue is asked again when that is over
         elif job is None:
             # With a job in hand this may also be a late answer: then it is named again.
             self._phase = self._rest if update is None else self._ask
+            self._offered = ""
             self._drop("the job was cancelled")
             self._timer.now()
         elif update is None or job.job_id != update.job_id:
             if job.job_id != self.journal.job:
                 self._drop("the job was cancelled")
-            if self._update is None:
+            if self.update is None:
                 self._take(job)
         elif update.path and not job.custom:
             update.path.named(job)
@@ -314,9 +362,9 @@ class Engine:
         """A document that cannot be read fails its own job, unless something else is in hand."""
         if error.job_id and self._phase in (self._ask, self._rest):
             self.journal.save(job=error.job_id)
-            self._fail(error)
-        elif self._update and self._update.path:
-            self._update.path.answered()  # what is in hand goes on, as long as its blocks come
+            self.fail(error)
+        elif self.update and self.update.path:
+            self.update.path.answered()  # what is in hand goes on, as long as its blocks come
 
     def _on_answer(self, job_id, token, accepted, final):
         """The service answers a report."""
@@ -380,20 +428,21 @@ class Engine:
         self._begin(
             phases.LOCAL,
             None,
-            lambda: pulled(source, self._channel.inbox.lend(), board.settings),
+            lambda: pulled(source, self._inbox.lend(), board.settings),
             self.journal.source,
         )
 
     def _begin(self, origin, job, connect, source=""):
         if self.journal.no_rollback:
             raise errors.MismatchError(_NO_ROLLBACK)
+        self._inbox.open(self.board.settings["message_size"])
         from .update import Update
 
-        self._update = Update(self.board, origin, job, connect, self._on_progress, source)
+        self.update = Update(self.board, origin, job, connect, self._on_progress, source)
         self._phase = self._go_on
         self._tidying = None
         if self.journal.phase == phases.VERIFIED:
-            self._update.go_on()
+            self.update.go_on()
 
     def _refuse_stale_test(self, job):
         """The service believes in a test this board knows nothing of: journal lost, rolled back."""
@@ -417,7 +466,7 @@ class Engine:
 
     # -- how it ends ------------------------------------------------------------------------
 
-    def _accepted(self):
+    def succeed(self):
         """The new image is VALID in otadata: note it in one write, then tell."""
         version, sequence = self.board.version, self.board.sequence
         details = jobs.status_details(
@@ -426,14 +475,15 @@ class Engine:
         self._end(
             jobs.SUCCEEDED, details, floor=max(self.journal.floor, self.journal.sequence, sequence)
         )
-        self._news = EVENT_UPDATE_COMPLETE, version
+        self.news = EVENT_UPDATE_COMPLETE, version
 
-    def _fail(self, error):
+    def fail(self, error):
         """The job in hand ends with `error`."""
-        self._finish(error)
+        self.finish(error)
         self._tell(EVENT_FAIL, error)
 
-    def _finish(self, error):
+    def finish(self, error):
+        """The update in flight has ended with `error`; the application is not told."""
         details = jobs.status_details(
             error.reason(),
             detail=str(error)[:_MAX_DETAIL],
@@ -446,23 +496,24 @@ class Engine:
         """Journal how the job ended, unacknowledged; reporting follows."""
         self.journal.conclude(status, details, **changes)
         self._forget()
-        if self._proof:
-            self._proof = None
+        if self.proof:
+            self.proof = None
             forget("proving")
-        self._phase = self._report if self.journal.result and not self._alone else self._ask
+        self.report()
         self._timer.now()
 
     def _drop(self, why):
         """Let go of the job in hand, if any, without a report: the service ended it."""
         if self.journal.job:
             self.journal.finish()
-        if self._update:
+        if self.update:
             self._forget()
             self._ask_anew()  # first: the application may begin something else when it hears of it
             self._tell(EVENT_FAIL, errors.AbortedError(why))
 
     def _forget(self):
-        update, self._update = self._update, None
+        update, self.update = self.update, None
         if update:
             update.close()
+            self._inbox.close()
             forget(_OF_ONE_UPDATE + VERIFYING)

@@ -38,47 +38,62 @@ class Stats:
 
 
 class Inbox:
-    """A bounded queue with buffers of its own. message_size: bytes of a stream's block as sent.
+    """A bounded queue. It has buffers for blocks between `open` and `close`.
 
-    lost: how many blocks were dropped since blocks were asked for.
+    alone (bool): there is no broker; prefix: what the topics of the agent begin with (bytes);
+    stream: the topic on which blocks come, b"" for none; online: whether the topics are subscribed,
+    and the link lives; lost: how many blocks were dropped since blocks were asked for; asked: how
+    often a job was asked for.
     """
 
-    def __init__(self, message_size, stats):
-        count = 1 if 0 < mem_free() < _SCARCE else 2
-        self._buffers = [bytearray(message_size + _OVERHEAD) for _ in range(count)]
-        self._views = [memoryview(buffer) for buffer in self._buffers]
-        self._lengths = [0] * count
-        self._put = 0  # blocks ever; only put_block() changes it
+    def __init__(self, stats, alone=False):
+        self.alone = alone
+        self.prefix = self.stream = b""
+        self.online = False
+        self.lost = self.asked = 0
+        self._buffers = []
+        self._views = []
+        self._lengths = [0, 0]
+        self._put = 0  # blocks ever; only _put_block() changes it
         self._done = 0  # only block_done() does
         self._controls = []
         self._stats = stats
-        self.lost = 0
 
-    def put_block(self, payload):
-        """Queue a copy of a stream message, or drop it."""
-        self._stats.received += 1
-        count = len(self._buffers)
-        if len(payload) > len(self._buffers[0]):
-            self._stats.dropped += 1  # and not lost: it would come as long again
-            return
-        if self._put - self._done == count:
-            self._stats.dropped += 1
-            self.lost += 1
-            return
-        slot = self._put % count
-        self._buffers[slot][: len(payload)] = payload
-        self._lengths[slot] = len(payload)
-        self._put += 1
-        self._stats.queued += 1
+    def open(self, message_size):
+        """Make the buffers. message_size: bytes of a stream's block as sent."""
+        count = 1 if 0 < mem_free() < _SCARCE else 2
+        self._buffers = [bytearray(message_size + _OVERHEAD) for _ in range(count)]
+        self._views = [memoryview(buffer) for buffer in self._buffers]
 
-    def put_control(self, topic, payload):
-        """Queue a copy of any other message, or drop it. topic: bytes."""
-        self._stats.received += 1
-        if len(self._controls) == _CONTROLS or len(payload) > _CONTROL_SIZE:
-            self._stats.dropped += 1
-            return
-        self._controls.append((str(topic, "utf-8"), bytes(payload)))
-        self._stats.queued += 1
+    def close(self):
+        """Give the buffers back, and forget what is in them."""
+        self.stream = b""
+        self._clear_blocks()
+        self._buffers = []
+        self._views = []
+
+    def put(self, topic, payload):
+        """Queue a copy of a message from the callback. False: the topic is not the agent's.
+
+        topic: bytes; payload: bytes or a view.
+        """
+        if topic == self.stream:
+            self._put_block(payload)
+        elif topic.startswith(self.prefix):
+            self._put_control(topic, payload)
+        else:
+            return False
+        return True
+
+    @property
+    def reached(self):
+        """Whether the broker is reached, or there is none."""
+        return self.online or self.alone
+
+    @property
+    def waiting(self):
+        """Whether a control message waits to be taken."""
+        return len(self._controls) > 0
 
     def take_control(self):
         """Return the oldest (topic, payload) of a control message, or None."""
@@ -107,8 +122,35 @@ class Inbox:
 
     def clear(self):
         """Forget everything queued, as after a lost connection."""
-        while self._put != self._done:
-            self.block_done()
+        self._clear_blocks()
         while self._controls:
             self.take_control()
         self.lost = 0
+
+    def _clear_blocks(self):
+        while self._put != self._done:
+            self.block_done()
+
+    def _put_block(self, payload):
+        self._stats.received += 1
+        buffers = self._buffers
+        if not buffers or len(payload) > len(buffers[0]):
+            self._stats.dropped += 1  # and not lost: it would come as long again
+            return
+        if self._put - self._done == len(buffers):
+            self._stats.dropped += 1
+            self.lost += 1
+            return
+        slot = self._put % len(buffers)
+        buffers[slot][: len(payload)] = payload
+        self._lengths[slot] = len(payload)
+        self._put += 1
+        self._stats.queued += 1
+
+    def _put_control(self, topic, payload):
+        self._stats.received += 1
+        if len(self._controls) == _CONTROLS or len(payload) > _CONTROL_SIZE:
+            self._stats.dropped += 1
+            return
+        self._controls.append((str(topic, "utf-8"), bytes(payload)))
+        self._stats.queued += 1

@@ -177,17 +177,18 @@ def reading(slot, keys, buf):
 def following(newest, board):
     """Return the Pair that a new package makes in the other slot, together with what runs.
 
-    newest: its manifest; board: board.Board.
+    newest: its manifest; board: board.Board. A generator of slices. Raises FlashError.
     """
     manifests = [newest]
-    running, directory = board.pair, board.directory
+    directory, kept = board.directory, APPLICATION
     if newest.component(APPLICATION):
-        directory = board.spare
-        kept = FIRMWARE
-    else:
-        kept = APPLICATION
-    if running and not newest.component(kept):
-        older = running.manifest_with(kept)
+        directory, kept = board.spare, FIRMWARE
+    if not newest.component(kept):
+        try:
+            running = yield from reading(board.slots.running, board.keys(), board.buf)
+        except (errors.PackageError, errors.UnknownKeyError, errors.SignatureError):
+            running = None  # not believed, so it counts as none
+        older = running and running.manifest_with(kept)
         if older:
             manifests.append(older)
     return Pair(board.slots.other, manifests, directory)

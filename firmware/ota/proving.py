@@ -17,10 +17,10 @@ class Proving:
     """The test of what runs.
 
     board: board.Board; channel: channel.Channel; timer: timer.Timer; tell(event, detail): to the
-    application; offline(): whether the broker is out of reach.
+    application.
     """
 
-    def __init__(self, board, channel, timer, tell, offline):
+    def __init__(self, board, channel, timer, tell):
         note = chip.noted()
         self._tested = note is None or note[0] not in ("boot", "selftest")
         self._named = False
@@ -29,7 +29,6 @@ class Proving:
         self._channel = channel
         self._timer = timer
         self._tell = tell
-        self._offline = offline
 
     @property
     def missing(self):
@@ -40,7 +39,7 @@ class Proving:
         if self._named or origin == phases.PERSON:
             return None
         if origin == phases.LOCAL:
-            return "broker" if self._offline() else None
+            return None if self._channel.inbox.reached else "broker"
         return "job"
 
     @property

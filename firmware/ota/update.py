@@ -196,9 +196,10 @@ class Update:
         self.path.close()
         manifest, self.path = self._download.manifest, None
         self._taking = self._download = None
-        forget("download fill wide unpack archive flat")
+        forget("download fill wide unpack archive flat streaming stream stream_json fetching")
+        forget("pulling http")
         yield
-        made = pair.following(manifest, board)
+        made = yield from pair.following(manifest, board)
         yield from self._checking(made)
         if not manifest.proof:
             made.write_trailer(board.buf)
@@ -214,7 +215,7 @@ class Update:
                 made = yield from pair.reading(board.slots.other, board.keys(), board.buf)
             else:
                 board.slots.other.read(0, board.buf)
-                made = pair.following(self._announced(), board)
+                made = yield from pair.following(self._announced(), board)
         except errors.OtaError:
             made = None
         if made and made.newest.identity.hex() == board.journal.identity:

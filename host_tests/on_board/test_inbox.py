@@ -4,11 +4,19 @@ from ota import inbox as inboxes
 from ota.inbox import Inbox, Stats
 
 
+def opened(message_size, stats):
+    inbox = Inbox(stats)
+    inbox.prefix = b"t"
+    inbox.stream = b"data"
+    inbox.open(message_size)
+    return inbox
+
+
 def test_the_counts_print_as_the_freertos_demo_prints_them():
     stats = Stats()
     assert str(stats) == "Received: 0 Queued: 0 Processed: 0 Dropped: 0"
-    inbox = Inbox(256, stats)
-    inbox.put_control(b"t", b"{}")
+    inbox = opened(256, stats)
+    inbox.put(b"t", b"{}")
     assert str(stats) == "Received: 1 Queued: 1 Processed: 0 Dropped: 0"
     inbox.take_control()
     assert str(stats) == "Received: 1 Queued: 1 Processed: 1 Dropped: 0"
@@ -16,10 +24,10 @@ def test_the_counts_print_as_the_freertos_demo_prints_them():
 
 def test_blocks_come_out_in_the_order_they_came_in():
     stats = Stats()
-    inbox = Inbox(256, stats)
+    inbox = opened(256, stats)
     for number in range(5):
-        inbox.put_block(b"block %d" % number)
-        inbox.put_block(b"other %d" % number)
+        inbox.put(b"data", b"block %d" % number)
+        inbox.put(b"data", b"other %d" % number)
         assert bytes(inbox.block()) == b"block %d" % number
         inbox.block_done()
         assert bytes(inbox.block()) == b"other %d" % number
@@ -29,34 +37,34 @@ def test_blocks_come_out_in_the_order_they_came_in():
 
 
 def test_a_block_stays_until_it_is_done():
-    inbox = Inbox(256, Stats())
-    inbox.put_block(b"first")
+    inbox = opened(256, Stats())
+    inbox.put(b"data", b"first")
     held = inbox.block()
-    inbox.put_block(b"second")
-    inbox.put_block(b"third")
+    inbox.put(b"data", b"second")
+    inbox.put(b"data", b"third")
     assert bytes(held) == bytes(inbox.block()) == b"first"
 
 
 def test_a_third_block_is_dropped_counted_and_asked_for_again():
     stats = Stats()
-    inbox = Inbox(256, stats)
-    inbox.put_block(b"first")
-    inbox.put_block(b"second")
+    inbox = opened(256, stats)
+    inbox.put(b"data", b"first")
+    inbox.put(b"data", b"second")
     assert inbox.lost == 0
-    inbox.put_block(b"third")
+    inbox.put(b"data", b"third")
     assert inbox.lost == 1
     assert (stats.received, stats.queued, stats.dropped) == (3, 2, 1)
     inbox.block_done()
-    inbox.put_block(b"fourth")
+    inbox.put(b"data", b"fourth")
     inbox.block_done()
     assert bytes(inbox.block()) == b"fourth"
 
 
 def test_the_payload_is_copied_for_the_library_reuses_its_buffer():
-    inbox = Inbox(256, Stats())
+    inbox = opened(256, Stats())
     buffer = bytearray(b"block")
-    inbox.put_block(memoryview(buffer))
-    inbox.put_control(b"topic", memoryview(buffer))
+    inbox.put(b"data", memoryview(buffer))
+    inbox.put(b"topic", memoryview(buffer))
     buffer[:] = b"XXXXX"
     assert bytes(inbox.block()) == b"block"
     assert inbox.take_control() == ("topic", b"block")
@@ -64,21 +72,21 @@ def test_the_payload_is_copied_for_the_library_reuses_its_buffer():
 
 def test_the_largest_message_of_a_block_fits_and_a_larger_one_is_dropped():
     stats = Stats()
-    inbox = Inbox(4096, stats)
+    inbox = opened(4096, stats)
     for overhead in (30, 64):  # FreeRTOS's agent has room for 30
-        inbox.put_block(bytes(4096 + overhead))
+        inbox.put(b"data", bytes(4096 + overhead))
         assert len(inbox.block()) == 4096 + overhead
         inbox.block_done()
-    inbox.put_block(bytes(4096 + 65))
+    inbox.put(b"data", bytes(4096 + 65))
     assert (stats.queued, stats.dropped) == (2, 1)
     assert inbox.lost == 0  # it would come as long again
 
 
 def test_buffers_are_made_once_and_used_in_turn():
-    inbox = Inbox(256, Stats())
+    inbox = opened(256, Stats())
     buffers = [id(buffer) for buffer in inbox._buffers]
     for number in range(7):
-        inbox.put_block(bytes([number]) * (256 - number))
+        inbox.put(b"data", bytes([number]) * (256 - number))
         view = inbox.block()
         assert bytes(view) == bytes([number]) * (256 - number)
         inbox.block_done()
@@ -88,9 +96,9 @@ def test_buffers_are_made_once_and_used_in_turn():
 
 def test_control_messages_come_in_order_and_the_fifth_is_dropped():
     stats = Stats()
-    inbox = Inbox(256, stats)
+    inbox = opened(256, stats)
     for number in range(5):
-        inbox.put_control(b"t/%d" % number, b"p%d" % number)
+        inbox.put(b"t/%d" % number, b"p%d" % number)
     assert (stats.received, stats.queued, stats.dropped) == (5, 4, 1)
     assert inbox.lost == 0
     for number in range(4):
@@ -101,38 +109,38 @@ def test_control_messages_come_in_order_and_the_fifth_is_dropped():
 
 def test_a_job_message_larger_than_any_the_agent_reads_is_dropped():
     stats = Stats()
-    inbox = Inbox(256, stats)
-    inbox.put_control(b"t", bytes(4097))
+    inbox = opened(256, stats)
+    inbox.put(b"t", bytes(4097))
     assert inbox.take_control() is None
     assert stats.dropped == 1
-    inbox.put_control(b"t", bytes(4096))
+    inbox.put(b"t", bytes(4096))
     assert len(inbox.take_control()[1]) == 4096
 
 
 def test_clearing_forgets_everything_and_counts_it_as_processed():
     stats = Stats()
-    inbox = Inbox(256, stats)
+    inbox = opened(256, stats)
     for _ in range(3):
-        inbox.put_block(b"block")
-        inbox.put_control(b"t", b"p")
+        inbox.put(b"data", b"block")
+        inbox.put(b"t", b"p")
     inbox.clear()
     assert inbox.block() is None
     assert inbox.take_control() is None
     assert inbox.lost == 0
     assert stats.queued == stats.processed == 5
-    inbox.put_block(b"next")
+    inbox.put(b"data", b"next")
     assert bytes(inbox.block()) == b"next"
 
 
 def test_where_heap_is_scarce_one_block_has_room():
     kept, inboxes.mem_free = inboxes.mem_free, lambda: 60000
     try:
-        box = Inbox(256, Stats())
+        box = opened(256, Stats())
     finally:
         inboxes.mem_free = kept
-    box.put_block(b"first")
-    box.put_block(b"second")
+    box.put(b"data", b"first")
+    box.put(b"data", b"second")
     assert (bytes(box.block()), box.lost) == (b"first", 1)
     box.block_done()
-    box.put_block(b"third")
+    box.put(b"data", b"third")
     assert bytes(box.block()) == b"third"

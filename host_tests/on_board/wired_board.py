@@ -82,7 +82,8 @@ def main():
 def rest(client, agent):
     """Say so, and carry out the answer."""
     progress = agent.progress or [None]
-    state = [agent.state, agent.journal.phase, agent.image_state, gc.mem_free(), progress[0]]
+    phase = agent.journal.phase if "ota.engine" in sys.modules else "NONE"  # at rest
+    state = [agent.state, phase, agent.image_state, gc.mem_free(), progress[0]]
     client.publish("", json.dumps(state).encode())
     topic, payload = client.wait()
     if topic:

@@ -1,0 +1,212 @@
+"""Without a job the agent keeps little in memory; a message or a call brings the rest back."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from test_agent_api import custom_job
+from test_agent_never_stuck import boot_without_network, ended, work
+from test_agent_update import Bench, Patient, packed
+
+JOB = packed("1.1.0", 2)
+# What an agent at rest is made of.
+RESIDENT = {"agent", "chip", "compat", "errors", "inbox", "settings"}
+NOTIFY = b"$aws/things/board-1/jobs/notify-next"
+
+
+@pytest.fixture
+def bench(tmp_path: Path) -> Bench:
+    return Bench(tmp_path)
+
+
+def loaded() -> set[str]:
+    return {name[4:] for name in sys.modules if name.startswith("ota.")}
+
+
+def at_rest(bench: Bench) -> bool:
+    return loaded() == RESIDENT and bench.agent.state == "Ready"
+
+
+def rested(bench: Bench, callback: Any = None, **settings: Any) -> Any:
+    """Boot, and step until there is nothing to do. Returns the agent."""
+    bench.boot(callback, **settings)
+    bench.step()
+    return bench.agent
+
+
+def test_with_an_empty_queue_only_what_waits_stays_loaded(bench: Bench) -> None:
+    rested(bench)
+    assert at_rest(bench)
+
+
+def test_without_a_network_too(bench: Bench) -> None:
+    boot_without_network(bench)
+    for _ in range(5):
+        bench.agent.step()
+    assert at_rest(bench)
+
+
+def test_a_board_that_may_not_unload_keeps_everything(bench: Bench) -> None:
+    agent = rested(bench, unload=0)
+    assert agent.state == "Ready"
+    assert "engine" in loaded()
+
+
+def test_what_an_application_may_ask_stays_as_it_was_and_loads_nothing(bench: Bench) -> None:
+    bench.boot()
+    agent = bench.agent
+    before = agent.running, agent.slot, agent.image_state, agent.progress, agent.missing
+    bench.step()
+    assert at_rest(bench)
+    assert (agent.running, agent.slot, agent.image_state, agent.progress, agent.missing) == before
+    assert at_rest(bench)
+
+
+def test_a_job_that_comes_then_ends_up_running_and_accepted(bench: Bench) -> None:
+    rested(bench)
+    bench.service.add("job-1", JOB)
+    bench.service.notify()
+    assert bench.step() is not None  # the reset into the new image
+    bench.until_quiet()
+    assert bench.service.status("job-1") == "SUCCEEDED"
+    assert bench.agent.running == ("1.1.0", 2)
+    assert at_rest(bench)
+
+
+def test_after_a_failed_update_nothing_of_it_stays(bench: Bench) -> None:
+    bench.service.add("job-1", packed("1.0.0", 1))
+    bench.boot()
+    work(bench, ended(bench, "job-1"))
+    assert bench.service.status("job-1") == "FAILED"
+    bench.step()
+    assert at_rest(bench)
+
+
+def test_it_is_loaded_one_module_at_a_step(bench: Bench) -> None:
+    agent = rested(bench)
+    bench.service.add("job-1", JOB)
+    bench.service.notify()
+    bench.client.deliver()
+    while agent.state == "Ready":
+        before = loaded()
+        agent.step()
+        if "update" not in loaded():
+            assert len(loaded() - before) <= 1
+    assert agent.state == "Active"
+
+
+def test_the_message_that_brought_it_back_is_not_answered_by_a_question(bench: Bench) -> None:
+    agent = rested(bench)
+    asked = agent._inbox.asked
+    bench.service.add("job-1", JOB)
+    bench.service.notify()
+    bench.client.deliver()
+    while agent.state == "Ready":
+        agent.step()
+    assert agent._inbox.asked == asked
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        (NOTIFY, b'{"timestamp": 1800000000}'),
+        (NOTIFY, b"[" * 4000),
+        (b"$aws/things/board-1/jobs/job-0/update/accepted", b"{}"),
+        (b"$aws/things/board-1/streams/s/data/cbor", bytes(4096)),
+    ],
+    ids=["no-job", "no-json", "late-answer", "late-block"],
+)
+def test_a_message_of_no_use_is_read_and_the_agent_rests_again(
+    bench: Bench, message: tuple[bytes, bytes]
+) -> None:
+    agent = rested(bench)
+    asked = agent._inbox.asked
+    assert agent.on_message(*message)
+    agent.step()
+    assert not at_rest(bench)
+    for _ in range(20):
+        agent.step()
+    assert at_rest(bench)
+    assert agent._inbox.asked == asked
+
+
+def test_questions_are_counted_on_over_a_rest(bench: Bench) -> None:
+    """Their tokens are told apart."""
+    agent = rested(bench)
+    for _ in range(2):
+        agent.check_for_update()
+        bench.step()
+        assert at_rest(bench)
+    tokens = [json.loads(payload)["clientToken"] for _, payload, _ in bench.client.sent]
+    assert tokens == ["0:board-1", "1:board-1", "2:board-1"]
+
+
+def test_a_new_link_asks_again_and_the_agent_rests_again(bench: Bench) -> None:
+    agent = rested(bench)
+    asked = agent._inbox.asked
+    agent.start()
+    bench.step()
+    assert agent._inbox.asked == asked + 1
+    assert at_rest(bench)
+
+
+def test_a_suspended_agent_is_not_woken(bench: Bench) -> None:
+    agent = rested(bench)
+    agent.suspend()
+    bench.service.add("job-1", JOB)
+    bench.service.notify()
+    bench.client.deliver()
+    for _ in range(20):
+        agent.step()
+    assert loaded() == RESIDENT
+    assert agent.state == "Suspended"
+    agent.resume()
+    work(bench, lambda: agent.state == "Active")
+
+
+def test_shutdown_leaves_the_topics(bench: Bench) -> None:
+    agent = rested(bench)
+    assert bench.client.filters
+    assert agent.shutdown() == "NotReady"
+    assert not bench.client.filters
+
+
+@pytest.mark.parametrize("call", ["activate", "accept", "reject", "abort"])
+def test_a_call_out_of_season_is_refused_and_the_agent_rests_again(bench: Bench, call: str) -> None:
+    agent = rested(bench)
+    with pytest.raises(sys.modules["ota"].StateError):
+        getattr(agent, call)()
+    bench.step()
+    assert at_rest(bench)
+
+
+def test_a_file_is_installed_out_of_rest(bench: Bench, tmp_path: Path) -> None:
+    agent = rested(bench, Patient())
+    path = tmp_path / "x.ota"
+    path.write_bytes(JOB)
+    agent.install(str(path))
+    work(bench, lambda: agent.journal.phase == "VERIFIED")
+
+
+def test_a_job_in_the_applications_hands_is_offered_once(bench: Bench) -> None:
+    """So the agent keeps what it knows of it until the queue is empty."""
+    offered = []
+
+    def callback(event: str, detail: Any) -> bool:
+        offered.append((event, detail.job_id))
+        return True
+
+    custom_job(bench, "job-1")
+    agent = rested(bench, callback)
+    assert "engine" in loaded()
+    agent.check_for_update()
+    bench.step()
+    assert offered == [("ParseCustomJob", "job-1")]
+    bench.service.cancel("job-1")
+    bench.service.notify()
+    bench.step()
+    assert at_rest(bench)
