@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import hardware
 import pytest
 from test_agent_api import custom_job
 from test_agent_never_stuck import boot_without_network, ended, work
@@ -70,7 +71,7 @@ def test_a_job_that_comes_then_ends_up_running_and_accepted(bench: Bench) -> Non
     rested(bench)
     bench.service.add("job-1", JOB)
     bench.service.notify()
-    assert bench.step() is not None  # the reset into the new image
+    assert isinstance(bench.step(), hardware.Reset)
     bench.until_quiet()
     assert bench.service.status("job-1") == "SUCCEEDED"
     assert bench.agent.running == ("1.1.0", 2)
@@ -173,6 +174,28 @@ def test_shutdown_leaves_the_topics(bench: Bench) -> None:
     assert bench.client.filters
     assert agent.shutdown() == "NotReady"
     assert not bench.client.filters
+
+
+def test_memory_that_was_short_while_it_was_loaded_spoils_nothing(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def scarce(name: str) -> None:
+        if name == "ota.slots":
+            raise MemoryError
+        __import__(name)
+
+    agent = rested(bench)
+    bench.service.add("job-1", JOB)
+    bench.service.notify()
+    bench.client.deliver()
+    with monkeypatch.context() as patch:
+        patch.setattr(sys.modules["ota.agent"], "__import__", scarce, raising=False)
+        for call in (agent.check_for_update, lambda: [agent.step() for _ in range(9)]):
+            with pytest.raises(MemoryError):
+                call()
+            assert loaded() == RESIDENT
+    agent.check_for_update()
+    assert isinstance(bench.step(), hardware.Reset)
 
 
 @pytest.mark.parametrize("call", ["activate", "accept", "reject", "abort"])

@@ -61,8 +61,8 @@ print("imported")
 """
 
 
-# Prints the bytes that an agent takes at rest, without client and application. For a board whose
-# journal is empty.
+# Prints the bytes of a 32-bit chip that an agent takes at rest, without client and application. For
+# a board whose journal is empty.
 WEIGH_AGENT = """
 import gc, sys
 gc.collect()
@@ -71,7 +71,7 @@ from ota.agent import Agent
 _a = Agent(None, "weighed", settings={"product": "weighed"})
 while "ota.engine" in sys.modules: _a.step()
 gc.collect()
-print(gc.mem_alloc() - _t, "bytes at rest")
+print((gc.mem_alloc() - _t) // (2 if sys.maxsize >> 32 else 1), "bytes at rest")
 del _a, _t
 """
 
@@ -108,7 +108,7 @@ def agent_at_rest(stack: Stack) -> int:
         board.wait_console(" bytes at rest")
         taken = re.search(rb"(\d+) bytes at rest", board.log_path.read_bytes())
         assert taken
-        return -(-int(taken[1]) // _BYTES_PER_WK)
+        return -(-int(taken[1]) // 1024)
 
 
 def imports(stack: Stack, heap: int) -> bool:

@@ -341,7 +341,7 @@ class Agent:
 
     def _awake(self):
         """Return the engine, loaded at once if it is not."""
-        if self._engine is None:
+        while self._engine is None:
             for _ in self._loading or self._load():
                 pass
             self._loading = None
@@ -349,9 +349,13 @@ class Agent:
 
     def _load(self):
         """Load the engine. A generator of slices."""
-        for name in _WORKING.split():
-            __import__("ota." + name)
-            yield
+        try:
+            for name in _WORKING.split():
+                __import__("ota." + name)
+                yield
+        except MemoryError:
+            forget(_WORKING)  # one of them is half there
+            raise
         from .engine import Engine
 
         self._engine = Engine(self._identity, self._inbox, self._client, self._thing, self._tell)
