@@ -272,6 +272,27 @@ def test_a_redirect_is_followed(chip: Chip, server: Server) -> None:
     assert chip.agent.running == ("1.1.0", 2)
 
 
+@pytest.mark.parametrize(
+    ("place", "address"),
+    [
+        ("https://b/y.ota", "https://b/y.ota"),
+        ("//b:81/y.ota", "http://b:81/y.ota"),
+        ("/y.ota?z=/1", "http://a:80/y.ota?z=/1"),
+        ("y.ota", "http://a:80/dir/y.ota"),
+        ("sub/y.ota", "http://a:80/dir/sub/y.ota"),
+    ],
+)
+def test_a_redirect_is_seen_from_the_address_that_was_asked(place: str, address: str) -> None:
+    http: Any = importlib.import_module("ota.http")
+    assert http._resolved(place, "http://a:80/dir/x.ota?key=/../e") == address
+
+
+@pytest.mark.parametrize("base", ["http://a/x.ota", "http://a/", "http://a"])
+def test_a_redirect_from_the_top_of_a_server_is_too(base: str) -> None:
+    http: Any = importlib.import_module("ota.http")
+    assert http._resolved("y.ota", base) == "http://a/y.ota"
+
+
 # -- on real MicroPython, with its real littlefs ---------------------------------------------------
 
 MAIN = b"""

@@ -171,6 +171,22 @@ def test_without_rollback_in_the_bootloader_the_old_image_returns_and_updates_en
     assert "bootloader has no rollback" in bench.service.details("job-2")["detail"]
 
 
+def test_without_rollback_a_file_is_refused_once_and_by_event(tmp_path: Path) -> None:
+    bench = Bench(tmp_path, rollback=False)
+    activated(bench)
+    bench.until_quiet()
+    failed = []
+    bench.agent.callback = lambda event, detail: failed.append((event, str(detail)))
+    path = tmp_path / "x.ota"
+    path.write_bytes(packed("1.2.0", 3))
+    bench.agent.install(str(path))
+    bench.step()
+    ((event, detail),) = failed
+    assert event == "Fail"
+    assert "bootloader has no rollback" in detail
+    assert bench.agent.state == "Ready"
+
+
 def test_a_bootloader_in_a_slot_is_refused_although_set_boot_takes_it(bench: Bench) -> None:
     merged = image.image([(0x40078000, b"bootloader code".ljust(5000, b"\1"))])
     data = package.build(

@@ -145,7 +145,10 @@ class Engine:
             raise errors.SourceError("%d characters are no name to be kept" % len(name))
         if self.journal.origin != phases.LOCAL or self.journal.source != name:
             self.journal.finish(origin=phases.LOCAL, source=name)
-        self._take_local(source)
+        try:
+            self._take_local(source)
+        except errors.OtaError as error:
+            self.fail(error)
 
     def activate(self):
         """Boot what is verified. Raises StateError."""

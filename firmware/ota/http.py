@@ -108,8 +108,7 @@ class Http:
             status, length, given, place = yield from self._get(url, offset)
             if status not in (301, 302, 303, 307, 308):
                 break
-            if "://" not in place:
-                place = "/".join(url.split("/", 3)[:3]) + "/" + place.lstrip("/")
+            place = _resolved(place, url)
             scheme = place.split("://")[0]
             if scheme != "https" and (scheme != "http" or url.startswith("https://")):
                 raise OSError("the server redirects to " + place)
@@ -187,6 +186,18 @@ class Http:
                 return str(line, "utf-8").strip()
             line += byte
         raise OSError("the server's answer breaks off")
+
+
+def _resolved(place, base):
+    """Return the address that a Location names, seen from the one that was asked (RFC 3986, 5)."""
+    if "://" in place:
+        return place
+    scheme, _, rest = base.partition("?")[0].partition("://")
+    if place.startswith("//"):
+        return scheme + ":" + place
+    if place.startswith("/"):
+        return scheme + "://" + rest.partition("/")[0] + place
+    return scheme + "://" + (rest.rpartition("/")[0] or rest) + "/" + place
 
 
 def _range(text):
