@@ -10,12 +10,14 @@ from typing import Any
 import hardware
 import pytest
 from test_agent_api import custom_job
+from test_agent_application import Chip, application, pack
 from test_agent_never_stuck import boot_without_network, ended, work
 from test_agent_update import Bench, Patient, packed
 
 JOB = packed("1.1.0", 2)
 # What an agent at rest is made of.
 RESIDENT = {"agent", "chip", "compat", "errors", "inbox", "settings"}
+NO_JOB = b"$aws/things/board-1/jobs/$next/get/accepted", b'{"timestamp": 1800000000}'
 NOTIFY = b"$aws/things/board-1/jobs/notify-next"
 
 
@@ -117,9 +119,8 @@ def test_the_message_that_brought_it_back_is_not_answered_by_a_question(bench: B
         (NOTIFY, b'{"timestamp": 1800000000}'),
         (NOTIFY, b"[" * 4000),
         (b"$aws/things/board-1/jobs/job-0/update/accepted", b"{}"),
-        (b"$aws/things/board-1/streams/s/data/cbor", bytes(4096)),
     ],
-    ids=["no-job", "no-json", "late-answer", "late-block"],
+    ids=["no-job", "no-json", "late-answer"],
 )
 def test_a_message_of_no_use_is_read_and_the_agent_rests_again(
     bench: Bench, message: tuple[bytes, bytes]
@@ -133,6 +134,45 @@ def test_a_message_of_no_use_is_read_and_the_agent_rests_again(
         agent.step()
     assert at_rest(bench)
     assert agent._inbox.asked == asked
+
+
+@pytest.mark.parametrize("kind", ["data", "rejected"])
+def test_what_comes_late_of_a_stream_is_the_agents_and_loads_nothing(
+    bench: Bench, kind: str
+) -> None:
+    agent = rested(bench)
+    assert agent.on_message(f"$aws/things/board-1/streams/s/{kind}/cbor".encode(), bytes(4096))
+    agent.step()
+    assert at_rest(bench)
+
+
+def test_a_shadow_is_the_applications(bench: Bench) -> None:
+    agent = rested(bench)
+    assert not agent.on_message(b"$aws/things/board-1/shadow/update/delta", b"{}")
+
+
+def test_a_job_that_found_the_queue_full_is_asked_for(bench: Bench) -> None:
+    agent = rested(bench, Patient())
+    for number in range(4):
+        agent.on_message(b"$aws/things/board-1/jobs/j%d/update/accepted" % number, b"{}")
+    bench.service.add("job-1", JOB)
+    bench.service.notify()
+    bench.client.deliver()
+    assert agent.stats.dropped == 1
+    work(bench, lambda: agent.journal.job == "job-1")
+
+
+def test_no_stream_stays_subscribed(bench: Bench) -> None:
+    agent = rested(bench)
+    for number in range(3):
+        bench.service.add(f"job-{number}", packed("1.0.0", 1, size=20_000 + number))
+        bench.service.notify()
+        work(bench, ended(bench, f"job-{number}"))
+        bench.step()
+        assert at_rest(bench)
+        assert len([topic for topic in bench.client.filters if "/streams/" in topic]) == 2
+    agent.shutdown()
+    assert not bench.client.filters
 
 
 def test_questions_are_counted_on_over_a_rest(bench: Bench) -> None:
@@ -174,6 +214,20 @@ def test_shutdown_leaves_the_topics(bench: Bench) -> None:
     assert bench.client.filters
     assert agent.shutdown() == "NotReady"
     assert not bench.client.filters
+    assert loaded() == RESIDENT
+
+
+def test_a_start_that_fails_after_shutdown_starts_nothing(bench: Bench) -> None:
+    agent = rested(bench)
+    agent.shutdown()
+    bench.service.online = False
+    with pytest.raises(OSError, match="reset"):
+        agent.start()
+    with pytest.raises(sys.modules["ota"].StateError):
+        agent.suspend()
+    bench.service.online = True
+    agent.start()
+    assert agent.state == "Ready"
 
 
 def test_memory_that_was_short_while_it_was_loaded_spoils_nothing(
@@ -194,8 +248,110 @@ def test_memory_that_was_short_while_it_was_loaded_spoils_nothing(
             with pytest.raises(MemoryError):
                 call()
             assert loaded() == RESIDENT
-    agent.check_for_update()
+        agent.suspend()
+        with pytest.raises(MemoryError):
+            agent.resume()
+        assert agent.state == "Suspended"
+        with pytest.raises(MemoryError):
+            agent.shutdown()
+    agent.shutdown()
+    assert not bench.client.filters
+    agent.start()
     assert isinstance(bench.step(), hardware.Reset)
+
+
+@pytest.mark.parametrize("local", [False, True])
+def test_memory_that_was_short_for_an_updates_buffers_is_asked_for_again(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, local: bool
+) -> None:
+    def scarce(*_: object) -> None:
+        raise MemoryError
+
+    agent = rested(bench)
+    path = tmp_path / "x.ota"
+    path.write_bytes(JOB)
+    with monkeypatch.context() as patch:
+        patch.setattr(type(agent._inbox), "open", scarce)
+        if local:
+            agent.install(str(path))
+        else:
+            bench.service.add("job-1", JOB)
+            bench.service.notify()
+        with pytest.raises(MemoryError):
+            bench.step()
+    assert isinstance(bench.step(), hardware.Reset)
+
+
+def test_a_block_that_meets_the_end_of_its_stream_in_another_thread_is_forgotten(
+    bench: Bench,
+) -> None:
+    class Block(bytes):
+        looked = 0
+
+        def __len__(self) -> int:
+            Block.looked += 1
+            if Block.looked == 2:
+                agent.abort()  # as by the thread that steps
+            return super().__len__()
+
+    bench.service.add("job-1", JOB)
+    bench.boot(Patient())
+    agent = bench.agent
+    work(bench, lambda: agent._inbox.stream)
+    agent.on_message(agent._inbox.stream, Block(b"x" * 100))
+    assert Block.looked >= 2
+    for _ in range(5):
+        agent.step()
+    work(bench, ended(bench, "job-1"))
+
+
+def test_flash_that_cannot_be_read_is_no_lost_link(bench: Bench) -> None:
+    class Otadata:
+        def readblocks(self, *_: object) -> None:
+            raise OSError(5)
+
+    slots = rested(bench, unload=0).board.slots
+    slots._otadata = Otadata()
+    with pytest.raises(sys.modules["ota.errors"].FlashError, match="otadata"):
+        slots.state(slots.running)
+
+
+def test_what_a_download_has_brought_so_far_is_not_tidied_away(tmp_path: Path) -> None:
+    chip = Chip(tmp_path)
+    files = application("1.1.0")
+    data = pack("1.1.0", 2, files, behaviour="good", application_first=True)
+    chip.service.add("job-1", data)
+    chip.boot(None, checkpoint_blocks=1)
+    work(chip, lambda: chip.agent.journal.next > 24_000)
+    boot_without_network(chip)
+    for _ in range(50):
+        chip.agent.step()
+    chip.until_quiet()
+    assert chip.service.status("job-1") == "SUCCEEDED"
+
+
+def test_a_person_who_rolls_back_keeps_the_journal_as_it_was_read(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The agent is suspended before, not only when yes was typed."""
+
+    def answer(_: str) -> str:
+        assert bench.agent.state == "Suspended"
+        return "no"
+
+    bench.service.add("job-1", JOB)
+    bench.until_quiet()
+    monkeypatch.setattr("builtins.input", answer)
+    bench.board.run(lambda: sys.modules["ota"].rollback())
+    assert bench.agent.state == "Ready"
+
+
+def test_what_a_person_asked_for_is_unloaded_too(bench: Bench) -> None:
+    rested(bench)
+    sys.modules["ota"].status()
+    sys.modules["ota"].verify()
+    bench.step()
+    assert at_rest(bench)
 
 
 @pytest.mark.parametrize("call", ["activate", "accept", "reject", "abort"])
@@ -216,7 +372,6 @@ def test_a_file_is_installed_out_of_rest(bench: Bench, tmp_path: Path) -> None:
 
 
 def test_a_job_in_the_applications_hands_is_offered_once(bench: Bench) -> None:
-    """So the agent keeps what it knows of it until the queue is empty."""
     offered = []
 
     def callback(event: str, detail: Any) -> bool:
@@ -225,11 +380,9 @@ def test_a_job_in_the_applications_hands_is_offered_once(bench: Bench) -> None:
 
     custom_job(bench, "job-1")
     agent = rested(bench, callback)
-    assert "engine" in loaded()
+    assert at_rest(bench)
+    agent.on_message(*NO_JOB)  # a late answer
+    bench.step()
     agent.check_for_update()
     bench.step()
     assert offered == [("ParseCustomJob", "job-1")]
-    bench.service.cancel("job-1")
-    bench.service.notify()
-    bench.step()
-    assert at_rest(bench)

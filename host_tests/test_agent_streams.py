@@ -148,7 +148,7 @@ def test_only_json_makes_buffers_larger(bench: Bench, form: str) -> None:
     while not bench.agent.progress:
         bench.client.deliver()
         bench.agent.step()
-    assert len(inbox.lend()) == (4096 if form == "cbor" else 5464) + 64
+    assert len(inbox._buffers[0]) == (4096 if form == "cbor" else 5464) + 64
 
 
 def test_the_services_refusal_in_json_is_named(bench: Bench) -> None:

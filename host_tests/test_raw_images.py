@@ -107,6 +107,13 @@ def test_what_openssl_makes_by_the_documented_commands_is_taken(tmp_path: Path, 
     assert bench.service.status(JOB) == "SUCCEEDED"
 
 
+def test_a_board_without_keys_for_packages_takes_one(ecdsa: RawBench) -> None:
+    (ecdsa.board.folder / "etc/trusted_keys.pem").unlink()
+    ecdsa.add("job-1", firmware())
+    ecdsa.until_quiet()
+    assert ecdsa.service.status("job-1") == "SUCCEEDED"
+
+
 def test_a_certificate_may_be_der(ecdsa: RawBench) -> None:
     ecdsa.certificate.write_bytes(ECDSA.certificate(DER))
     ecdsa.add(JOB, firmware())

@@ -21,7 +21,7 @@ from . import (
     chip,
     errors,
 )
-from .compat import Lock, const, forget, sleep_ms, ticks_add, ticks_diff, ticks_ms
+from .compat import VERIFYING, Lock, const, forget, sleep_ms, ticks_add, ticks_diff, ticks_ms
 from .inbox import Inbox, Stats
 
 _IDLE_MS = const(1000)
@@ -29,6 +29,8 @@ _IDLE_MS = const(1000)
 _LOOP_MS = const(20)
 # What is loaded while there is something to do, each after what it needs.
 _WORKING = "jobs channel journal slots pair board timer engine"
+# What a person at the REPL has loaded, and what that needs.
+_ASKED = " console commands fallback local shadows rehash directory ustar cbor "
 
 
 class Agent:
@@ -129,10 +131,9 @@ class Agent:
         Raises OSError when the client does.
         """
         with self._lock:
-            engine = self._awake()
+            self._awake().connect()
             if self._gate != SUSPENDED:
                 self._gate = READY
-            engine.connect()
 
     def on_message(self, topic, payload):
         """Take a message from the MQTT callback. Only copies. False: the topic is not ours.
@@ -171,8 +172,7 @@ class Agent:
             except errors.OtaError as error:
                 engine.fail(error)
                 return 0
-            if engine.resting and self._lock.depth == 1:
-                self._rest()
+            self._rest_if_done(engine)
             return wait
 
     async def run(self):
@@ -277,8 +277,9 @@ class Agent:
         with self._lock:
             if self._gate != SUSPENDED:
                 raise errors.StateError("the agent is not suspended")
+            engine = self._awake()
             self._gate = READY
-            self._awake().check()
+            engine.check()
 
     def shutdown(self, timeout_ms=0):
         """Stop, and leave the topics; `start()` begins again. FreeRTOS: OTA_AgentShutdown.
@@ -307,8 +308,10 @@ class Agent:
             raise errors.StateError("the agent is suspended or shut down")
 
     def _stop(self):
+        engine = self._awake()
         self._gate = NOT_READY
-        self._awake().stop()
+        engine.stop()
+        self._rest_if_done(engine)
 
     def _tell(self, event, detail):
         """Hand an event to the application. Returns what it says."""
@@ -322,12 +325,12 @@ class Agent:
 
     # -- at rest, and back ------------------------------------------------------------------
 
-    def _rest(self):
-        """Unload the engine: only a message or a call brings something to do."""
-        if self._identity.settings["unload"]:
+    def _rest_if_done(self, engine):
+        """Unload the engine when only a message or a call brings something to do."""
+        if engine.resting and self._lock.depth == 1 and self._identity.settings["unload"]:
             self._image_state = self.image_state
             self._engine = None
-            forget(_WORKING)
+            forget(_WORKING + _ASKED + VERIFYING)
 
     def _wake(self):
         """Load the engine when a message waits, a module at each step. Returns what step() does."""

@@ -46,13 +46,13 @@ class Board:
 
     def tidying(self):
         """Remove an application directory that no slot's trailer names. A generator of slices."""
-        named = self.slots.other.read_trailer(self.buf)
-        name = self.spare
-        if not (named and named[1] == name) and is_there(name):
-            from .directory import clearing
+        try:
+            named = self.slots.other.read_trailer(self.buf)
+            name = self.spare
+            if not (named and named[1] == name) and is_there(name):
+                from .directory import clearing
 
-            try:
                 yield from clearing(name)
-            except errors.FilesystemError:
-                pass  # the update that needs the room will say it
-            forget("directory ustar")
+        except errors.FlashError:
+            pass  # of the file system, too; the update that needs the room will say it
+        forget("directory ustar")

@@ -29,8 +29,8 @@ class Channel:
         self._thing = thing_name
         self._topics = jobs.Topics(thing_name)
         self.things = self._topics.thing
-        self._streamed = ("", "")
-        inbox.prefix = self.things.encode()
+        inbox.jobs = (self.things + "jobs/").encode()
+        inbox.streams = (self.things + "streams/").encode()
 
     def open(self):
         """Subscribe to everything, on a fresh connection. Raises OSError when the client does."""
@@ -40,28 +40,27 @@ class Channel:
         if self.inbox.stream:
             self._subscribe_stream()
         else:
-            self._streamed = ("", "")
+            self.inbox.streamed = ("", "")
         self.inbox.online = True
 
     def close(self):
         """Leave every topic, where the client can. Raises OSError when it does."""
         self.inbox.online = False
         self.close_stream()
-        streamed, self._streamed = self._streamed, ("", "")
+        streamed, self.inbox.streamed = self.inbox.streamed, ("", "")
         self._unsubscribe(streamed)
         self._unsubscribe(self._topics.subscriptions)
 
     def open_stream(self, data, refusals):
         """Subscribe to these topics of a stream, too. Raises OSError when the client does."""
-        earlier, self._streamed = self._streamed, (data, refusals)
+        earlier, self.inbox.streamed = self.inbox.streamed, (data, refusals)
         self._unsubscribe(earlier)
         self._subscribe_stream()
         self.inbox.stream = data.encode()
 
     def close_stream(self):
-        """Forget the stream and what of it is queued."""
-        self.inbox.stream = b""
-        self.inbox.clear()
+        """Forget the stream, and what of it is queued."""
+        self.inbox.close()
 
     def take(self):
         """Return what the oldest control message says, None when there is none.
@@ -76,7 +75,7 @@ class Channel:
         if topic in (self._topics.get + "/accepted", self._topics.notify):
             job, timestamp = jobs.parse(payload)
             return JOB, job, timestamp
-        if self.inbox.stream and topic == self._streamed[1]:
+        if self.inbox.stream and topic == self.inbox.streamed[1]:
             return REFUSAL, payload
         answer = self._topics.answered_update(topic)
         if answer:
@@ -106,5 +105,5 @@ class Channel:
                 self._client.unsubscribe(topic)
 
     def _subscribe_stream(self):
-        for topic in self._streamed:
+        for topic in self.inbox.streamed:
             self._client.subscribe(topic, 0)

@@ -67,10 +67,22 @@ def verify():
 @_told
 def rollback(agent, yes):
     """Return to the image in the other slot. yes (bool): do not ask."""
+    busy = agent is not None and agent.state != "Suspended"
+    if busy:
+        try:
+            agent.suspend()  # first: what is read of its journal must stay so
+        except errors.StateError:
+            busy = False  # it was shut down, and does nothing
+    try:
+        _roll_back(look(), journal_of(agent), yes)
+    finally:
+        if busy:
+            agent.resume()
+
+
+def _roll_back(pair, journal, yes):
     from . import fallback
 
-    pair = look()
-    journal = journal_of(agent)
     buf = bytearray(slots.SECTOR)
     keys = trust.load_keys(trusted_keys())
     running = _running(pair.running, keys, buf)
@@ -86,15 +98,10 @@ def rollback(agent, yes):
         say("Nothing was changed.")
         return
     say("If %s is right, the board restarts and tests it." % there)
-    busy = agent is not None and agent.state != "Suspended"
-    if busy:
-        agent.suspend()
     try:
         fallback.begin(pair, journal, made, running, buf, _dot)
     finally:
         put("\n")
-        if busy:
-            agent.resume()
 
 
 def _live(agent):

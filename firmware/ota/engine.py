@@ -65,9 +65,8 @@ class Engine:
         self._channel = channel.Channel(client, thing_name, inbox)
         settings = self.board.settings
         self._timer = Timer(settings["request_ms"], settings["retry_max_ms"])
-        self._tidying = None
+        self._tidying = ()  # done before the last rest
         self._again = False
-        self._offered = ""
         self._phase = self._rest
 
     @property
@@ -78,7 +77,8 @@ class Engine:
     @property
     def resting(self):
         """Whether only a message or a call brings something to do."""
-        return self._phase == self._rest and self._tidying == () and not self._offered
+        done = self._phase == self._rest and self._tidying == ()
+        return done and not self._inbox.waiting
 
     @property
     def image_state(self):
@@ -110,6 +110,7 @@ class Engine:
 
     def report(self):
         """Nothing is in hand; a result may be that nobody has acknowledged."""
+        self._tidying = None
         self._phase = self._ask
         # It may wait for ever, where there is no network; what is installed here does not.
         if self.journal.result and self.journal.origin != phases.LOCAL and not self._inbox.alone:
@@ -188,7 +189,8 @@ class Engine:
         if self.update:
             self.update.save()
             self._forget()
-            self._phase = self._ask
+            self._phase = self._rest
+            self._tidying = ()
         if online:
             self._channel.close()
 
@@ -199,6 +201,9 @@ class Engine:
 
         Raises OSError of the client, OtaError, which ends the job: `fail` is to be called.
         """
+        if self._inbox.missed:
+            self._inbox.missed = False
+            self.check()  # it may have been the news of a job
         try:
             message = self._channel.take()
         except errors.JobError as error:
@@ -252,7 +257,9 @@ class Engine:
     def _rest(self):
         """The queue is empty; notify-next will tell. What an update left behind goes meanwhile."""
         if self._tidying is None:
-            self._tidying = self.board.tidying()
+            # What a download has brought so far is named by no trailer either.
+            receiving = self.journal.phase == phases.RECEIVING
+            self._tidying = () if receiving else self.board.tidying()
         for _ in self._tidying:
             return 0
         self._tidying = ()
@@ -350,7 +357,6 @@ class Engine:
         elif job is None:
             # With a job in hand this may also be a late answer: then it is named again.
             self._phase = self._rest if update is None else self._ask
-            self._offered = ""
             self._drop("the job was cancelled")
             self._timer.now()
         elif update is None or job.job_id != update.job_id:
@@ -405,12 +411,12 @@ class Engine:
     def _offer(self, job):
         """The document is not ours: the application may take it, and then reports it by itself."""
         self._phase = self._rest
-        if job.job_id == self._offered:
+        if job.job_id == self._inbox.offered:
             return
         if not self._tell(EVENT_PARSE_CUSTOM_JOB, job):
             self.journal.finish(job=job.job_id)
             raise errors.JobError("afr_ota is missing, and the application has no use for it")
-        self._offered = job.job_id
+        self._inbox.offered = job.job_id
 
     def _data_path(self, job):
         """Return how the job's file comes. Raises DataPathError."""
@@ -431,14 +437,14 @@ class Engine:
         self._begin(
             phases.LOCAL,
             None,
-            lambda: pulled(source, self._inbox.lend(), board.settings),
+            lambda: pulled(source, self._inbox, board.settings),
             self.journal.source,
         )
 
     def _begin(self, origin, job, connect, source=""):
         if self.journal.no_rollback:
             raise errors.MismatchError(_NO_ROLLBACK)
-        self._inbox.open(self.board.settings["message_size"])
+        self._ask_anew()  # where memory is short in what follows
         from .update import Update
 
         self.update = Update(self.board, origin, job, connect, self._on_progress, source)
@@ -507,6 +513,7 @@ class Engine:
 
     def _drop(self, why):
         """Let go of the job in hand, if any, without a report: the service ended it."""
+        self._tidying = None
         if self.journal.job:
             self.journal.finish()
         if self.update:
@@ -518,5 +525,4 @@ class Engine:
         update, self.update = self.update, None
         if update:
             update.close()
-            self._inbox.close()
             forget(_OF_ONE_UPDATE + VERIFYING)

@@ -13,7 +13,7 @@ class Fetching(Pulling):
     """The file of a jobs.Job. channel: channel.Channel; settings: of the agent."""
 
     def __init__(self, channel, job, settings):
-        super().__init__(job.file_size, None, channel.inbox.lend(), settings)
+        super().__init__(job.file_size, None, channel.inbox, settings)
         self._channel = channel
         self._url = job.url
         self._refused = False
@@ -40,11 +40,6 @@ class Fetching(Pulling):
             self._url = job.url
             if self._left == self._tries - 1:
                 self._timer.now()
-
-    def close(self):
-        """No more is wanted."""
-        if self._source:
-            self._source.close()
 
     def _read(self, offset, piece):
         source = self._source

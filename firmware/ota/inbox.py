@@ -1,5 +1,7 @@
 """What the MQTT callback leaves for `step()`: a block or two and a few control messages.
 
+Also what must be known of the conversation while the agent rests.
+
 The callback only copies. What does not fit is dropped and counted, as in FreeRTOS's agent; a
 dropped block is asked for again when the others of its window have come. The callback may run in
 another thread than `step()` without a lock: one counts in, the other counts out, where a global
@@ -38,19 +40,23 @@ class Stats:
 
 
 class Inbox:
-    """A bounded queue. It has buffers for blocks between `open` and `close`.
+    """A bounded queue. It has buffers for blocks while a data path is used: `open` to `close`.
 
-    alone (bool): there is no broker; prefix: what the topics of the agent begin with (bytes);
-    stream: the topic on which blocks come, b"" for none; online: whether the topics are subscribed,
-    and the link lives; lost: how many blocks were dropped since blocks were asked for; asked: how
-    often a job was asked for.
+    alone (bool): there is no broker; jobs, streams: what the topics of the agent begin with
+    (bytes); stream: the one on which blocks come, b"" for none; online: whether the topics are
+    subscribed, and the link lives; lost: how many blocks were dropped since blocks were asked for;
+    missed: whether a message about jobs was dropped for want of room.
+    streamed: the topics of the last stream that were subscribed; asked: how often a job was asked
+    for; offered: the job that the application was offered last.
     """
 
     def __init__(self, stats, alone=False):
         self.alone = alone
-        self.prefix = self.stream = b""
-        self.online = False
+        self.jobs = self.streams = self.stream = b""
+        self.online = self.missed = False
         self.lost = self.asked = 0
+        self.streamed = ("", "")
+        self.offered = ""
         self._buffers = []
         self._views = []
         self._lengths = [0, 0]
@@ -60,15 +66,21 @@ class Inbox:
         self._stats = stats
 
     def open(self, message_size):
-        """Make the buffers. message_size: bytes of a stream's block as sent."""
+        """Make the buffers. message_size: bytes of a stream's block as sent.
+
+        Returns the first, for a data path that needs one of its own and no stream.
+        """
         count = 1 if 0 < mem_free() < _SCARCE else 2
+        self._clear_blocks()
         self._buffers = [bytearray(message_size + _OVERHEAD) for _ in range(count)]
         self._views = [memoryview(buffer) for buffer in self._buffers]
+        return self._views[0]
 
     def close(self):
         """Give the buffers back, and forget what is in them."""
         self.stream = b""
         self._clear_blocks()
+        self.lost = 0
         self._buffers = []
         self._views = []
 
@@ -79,8 +91,11 @@ class Inbox:
         """
         if topic == self.stream:
             self._put_block(payload)
-        elif topic.startswith(self.prefix):
-            self._put_control(topic, payload)
+        elif topic.startswith(self.jobs):
+            self.missed |= not self._put_control(topic, payload)
+        elif topic.startswith(self.streams):
+            if self.stream:
+                self._put_control(topic, payload)
         else:
             return False
         return True
@@ -104,6 +119,8 @@ class Inbox:
 
     def block(self):
         """Return a view of the oldest block's message, or None; it stays until `block_done`."""
+        if not self._buffers:
+            self._clear_blocks()  # a message that met the end of its stream, in another thread
         if self._put == self._done:
             return None
         slot = self._done % len(self._buffers)
@@ -115,10 +132,6 @@ class Inbox:
             return
         self._done += 1
         self._stats.processed += 1
-
-    def lend(self):
-        """Return the first buffer, for who needs one of a block while no stream does."""
-        return self._views[0]
 
     def clear(self):
         """Forget everything queued, as after a lost connection."""
@@ -148,9 +161,11 @@ class Inbox:
         self._stats.queued += 1
 
     def _put_control(self, topic, payload):
+        """Returns False when there was no room. One too long is forgotten: it would come again."""
         self._stats.received += 1
         if len(self._controls) == _CONTROLS or len(payload) > _CONTROL_SIZE:
             self._stats.dropped += 1
-            return
+            return len(self._controls) < _CONTROLS
         self._controls.append((str(topic, "utf-8"), bytes(payload)))
         self._stats.queued += 1
+        return True

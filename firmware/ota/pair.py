@@ -183,7 +183,7 @@ def following(newest, board):
     directory, kept = board.directory, APPLICATION
     if newest.component(APPLICATION):
         directory, kept = board.spare, FIRMWARE
-    if not newest.component(kept):
+    if not newest.proof and not newest.component(kept):
         try:
             running = yield from reading(board.slots.running, board.keys(), board.buf)
         except (errors.PackageError, errors.UnknownKeyError, errors.SignatureError):

@@ -20,13 +20,14 @@ class Pulling:
     """One package. source: may be opened later, by who reads differently.
 
     size: bytes of it, 0 until a step without `taking` has found out, for which there is one try;
-    view: memoryview of at least a block; settings: of the agent.
+    inbox: inbox.Inbox, for its buffer; settings: of the agent.
     """
 
-    def __init__(self, size, source, view, settings):
+    def __init__(self, size, source, inbox, settings):
         self.size = size
         self._source = source
-        self._view = view
+        self._inbox = inbox
+        self._view = inbox.open(settings["message_size"])
         self._filled = 0  # bytes of the next block in `view`
         self._left = self._tries = settings["source_tries"]
         self._timer = Timer(_FIRST_PAUSE_MS, settings["retry_max_ms"])
@@ -81,13 +82,15 @@ class Pulling:
 
     def close(self):
         """No more is wanted."""
-        self._source.close()
+        if self._source:
+            self._source.close()
+        self._inbox.close()
 
 
-def pulled(source, view, settings):
+def pulled(source, inbox, settings):
     """Return the data path from a path, an address or a source. Raises SourceError."""
     source = opened(source)
-    return Pulling(source.size, source, view, settings)
+    return Pulling(source.size, source, inbox, settings)
 
 
 def opened(source):

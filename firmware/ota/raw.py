@@ -10,7 +10,7 @@ from binascii import a2b_base64, b2a_base64
 from hashlib import sha256
 
 from . import chip, errors, x509
-from .compat import const, forget
+from .compat import const
 from .pair import FIRMWARE, Component, Manifest
 from .settings import etc
 from .slots import SECTOR, check_image
@@ -56,22 +56,6 @@ def manifest_of(job, board):
     firmware.offset, manifest.package_size = 0, size
     manifest.proof, manifest.note = (key, signature), note
     return manifest
-
-
-def proving(proof, digest):
-    """Check the signature of a raw image. A generator of slices.
-
-    proof: of its Manifest; digest: SHA-256 of the image as read back. Raises SignatureError.
-    """
-    key, signature = proof
-    if isinstance(key, bytes):
-        from .p256 import verifying
-    else:
-        from .rsa import verifying
-    good = yield from verifying(key, digest, signature)
-    forget("p256 rsa")
-    if not good:
-        raise errors.SignatureError("the signature in the job does not belong to this image")
 
 
 def _proof(file):

@@ -6,7 +6,7 @@ buf: scratch, 4096 bytes.
 from hashlib import sha256
 
 from . import errors, pair
-from .compat import const, finish
+from .compat import const, finish, forget
 from .slots import SECTOR, check_image
 
 TICKS = 10
@@ -53,9 +53,7 @@ def checking(made, buf):
         digest = yield from _hashing(made.slot, firmware, buf)
         proof = made.manifest_with(pair.FIRMWARE).proof
         if proof:
-            from . import raw
-
-            yield from raw.proving(proof, digest)
+            yield from _proving(proof, digest)
         elif digest != firmware.sha256:
             raise errors.ImageError("%s does not hold what the manifest says" % made.slot.label)
     application = made.component(pair.APPLICATION)
@@ -91,6 +89,22 @@ def copying(source, target, size, buf):
                     "%s does not keep what is written at %d" % (target.label, at)
                 )
         yield
+
+
+def _proving(proof, digest):
+    """Check the signature of a raw image. A generator of slices.
+
+    proof: of its Manifest; digest: SHA-256 of the image as read back. Raises SignatureError.
+    """
+    key, signature = proof
+    if isinstance(key, bytes):
+        from .p256 import verifying
+    else:
+        from .rsa import verifying
+    good = yield from verifying(key, digest, signature)
+    forget("p256 rsa")
+    if not good:
+        raise errors.SignatureError("the signature in the job does not belong to this image")
 
 
 def _equal(source, target, at, view):

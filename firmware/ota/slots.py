@@ -221,7 +221,10 @@ class Slots:
         records = []
         buf = bytearray(32)
         for sector in (0, 1):
-            self._otadata.readblocks(sector, buf)
+            try:
+                self._otadata.readblocks(sector, buf)
+            except OSError as error:
+                raise errors.FlashError("otadata cannot be read: %s" % error)
             sequence = int.from_bytes(buf[:4], "little")
             crc = int.from_bytes(buf[28:], "little")
             if sequence != 0xFFFFFFFF and crc32(buf[:4], 0xFFFFFFFF) == crc:

@@ -38,6 +38,7 @@ class Streaming:
         self._form = _form(settings["stream_json"])
         self._topics = Topics(channel.things, job.stream, self._form.NAME)
         self._out = bytearray()
+        channel.inbox.open(settings["message_size"])
         channel.open_stream(self._topics.data, self._topics.rejected)
 
     def step(self, taking):

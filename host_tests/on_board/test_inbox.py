@@ -6,7 +6,8 @@ from ota.inbox import Inbox, Stats
 
 def opened(message_size, stats):
     inbox = Inbox(stats)
-    inbox.prefix = b"t"
+    inbox.jobs = b"t"
+    inbox.streams = b"s"
     inbox.stream = b"data"
     inbox.open(message_size)
     return inbox
