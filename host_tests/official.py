@@ -258,10 +258,13 @@ def kick(port: int, thing: str) -> None:
 
 
 class Site(Stack):
-    """Broker and service for many cases. Boards get images over HTTP through `gate`."""
+    """Broker and service for many cases. Boards get images over HTTP through `gate`.
 
-    def __init__(self, folder: Path) -> None:
-        super().__init__(folder, self_test_s=20)
+    interpreter: of the boards, as Stack takes it.
+    """
+
+    def __init__(self, folder: Path, interpreter: str | None = None) -> None:
+        super().__init__(folder, interpreter=interpreter, self_test_s=20)
         self.gate = Gate()
         self.signer = Signer()
         self.rsa_signer = Signer("rsa.pem", with_rsa=True)
@@ -310,10 +313,14 @@ class Site(Stack):
         )
 
     @contextlib.contextmanager
-    def case(self, thing: str, form: str, protocol: str) -> Iterator[Case]:
+    def case(
+        self, thing: str, form: str, protocol: str, heapsize: str | None = None
+    ) -> Iterator[Case]:
         """Prepare one case: a board that is flashed with 0.9.0, its power still off."""
         self.gate.reset()
-        board = Board(self.folder / thing, interpreter=self.interpreter, ssid=SSID)
+        board = Board(
+            self.folder / thing, interpreter=self.interpreter, heapsize=heapsize, ssid=SSID
+        )
         witness = Witness(self.broker_port, thing)
         case = Case(self, thing, form, protocol, board, witness)
         try:

@@ -293,14 +293,14 @@ def test_a_file_that_does_not_read_back_ends_the_update(
 ) -> None:
     chip.service.add("job-1", pack("1.1.0", 2, application("1.1.0")))
     assert chip.boot() is None
-    update: Any = importlib.import_module("ota.update")
-    finish = update.Update._checking
+    making: Any = importlib.import_module("ota.making")
+    checking = making._checking
 
-    def spoiled(self: Any, made: Any) -> Any:
+    def spoiled(made: Any, board: Any) -> Any:
         (chip.folder / "app_0/lib/sensor/driver.py").write_bytes(b"# driver of 6.6.6\n")
-        return finish(self, made)
+        return checking(made, board)
 
-    monkeypatch.setattr(update.Update, "_checking", spoiled)
+    monkeypatch.setattr(making, "_checking", spoiled)
     assert chip.step() is None
     assert chip.service.status("job-1") == "FAILED"
     assert chip.service.details("job-1")["cause"] == "bad_image"

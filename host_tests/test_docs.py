@@ -14,7 +14,7 @@ import chipboard  # noqa: F401  gives CPython the chip's modules
 import click
 import ota
 import pytest
-from ota import defaults, engine, errors, recovery, settings
+from ota import defaults, errors, inbox, recovery, settings
 from ota.agent import Agent
 
 from demo.children import wait_for
@@ -195,10 +195,10 @@ def test_every_call_state_and_event_of_the_agent_has_its_row() -> None:
     tables = rows(page, "FreeRTOS")
     here = "\n".join(row[1] for row in tables)
     calls = {"start", "shutdown", "suspend", "resume", "check_for_update", "activate", "accept"}
-    calls |= {"reject", "abort", "image_state", "state", "install", "stats"}
+    calls |= {"on_message", "reject", "abort", "image_state", "state", "install", "stats"}
     assert set(re.findall(r"\bagent\.(\w+)", here)) == calls
     assert calls <= set(dir(Agent)) | {"stats"}
-    assert set(re.findall(r"(?:stats|`)\.(\w+)`", here)) == set(vars(engine.Stats()))
+    assert set(re.findall(r"(?:stats|`)\.(\w+)`", here)) == set(vars(inbox.Stats()))
     states = {"NOT_READY", "READY", "ACTIVE", "SHUTTING_DOWN", "SUSPENDED"}
     events = {name for name in vars(ota) if name.startswith("EVENT_")}
     assert set(re.findall(r"\bota\.([A-Z_]+)", here)) == states | events

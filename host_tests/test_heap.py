@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from link_fixtures import need
+from official import HTTP, MQTT, PACKAGE, RAW, Site
 
 from demo.stack import Stack
 from tools import heap, size
@@ -23,6 +24,19 @@ def test_an_update_of_1_6_mb_passes_with_a_heap_of_90_kib(tmp_path: Path) -> Non
     sys.stdout.write(f"{found}wk, the simulation's own share {share.total:.1f}\n")
     assert heap.LEAST < found <= heap.MOST == 90
     assert 0 < share.umqtt < share.modules < found
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("protocol", [MQTT, HTTP])
+@pytest.mark.parametrize("form", [RAW, PACKAGE])
+def test_a_job_by_either_road_passes_with_it_too(tmp_path: Path, form: str, protocol: str) -> None:
+    with (
+        Site(tmp_path / "site", interpreter="micropython") as site,
+        site.case("board-1", form, protocol, heapsize=f"{heap.MOST}wk") as case,
+    ):
+        case.start()
+        job = case.offer(case.image("0.9.1"))
+        assert case.ended(job) == ("SUCCEEDED", "accepted v0.9.1")
 
 
 def test_an_agent_at_rest_keeps_nothing_of_what_an_update_needs(tmp_path: Path) -> None:

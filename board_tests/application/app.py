@@ -23,6 +23,9 @@ import ota
 from ota.agent import Agent
 
 _SAMPLE_STEPS = 64
+# Steps at rest before heap is sampled: the last of the work must be gone from the stack, whatever
+# lies there keeps what it points to.
+_REST_STEPS = 16
 _CUT = b"board-test cut"  # in RTC memory: it was done
 
 times = {}
@@ -132,10 +135,10 @@ def _watch(agent, ready):
     """Sample heap when the agent is first `ready`, and as "peak" while it makes an update."""
     _sample("loaded")
     step = agent.step
-    count = 0
+    count = rested = 0
 
     def watched():
-        nonlocal count
+        nonlocal count, rested
         if "begun" not in times and agent.state == ota.ACTIVE:
             times.clear()
             times["begun"] = time.ticks_us()
@@ -145,7 +148,8 @@ def _watch(agent, ready):
         wait = _timed("verify", step) if verifying else step()
         count += 1
         if _at_rest():
-            if ready not in heap:
+            rested += 1
+            if rested == _REST_STEPS:
                 _sample(ready)
                 taken[ready] = gc.mem_alloc()
                 say({"heap": {ready: heap[ready]}})

@@ -37,8 +37,8 @@ _MAX_REASON = const(200)
 _MAX_DETAIL = const(500)
 # Loaded for an update, and forgotten with it.
 _OF_ONE_UPDATE = (
-    "update streaming fetching stream stream_json cbor pulling http download window fill wide "
-    "unpack archive flat directory ustar rehash "
+    "update making streaming fetching stream stream_json cbor pulling http download window fill "
+    "wide unpack archive flat directory ustar rehash "
 )
 _NO_ROLLBACK = (
     "this board's bootloader has no rollback: flash the one of MicroPython 1.21 or later by cable"

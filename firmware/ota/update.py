@@ -112,7 +112,10 @@ class Update:
     def _opening(self):
         """The head is here: verify it, ask for admission, make room. A generator."""
         if self._board.buf[0] == IMAGE_MAGIC:
-            manifest = self._announced()
+            from . import raw
+
+            manifest = raw.manifest_of(self._job, self._board)
+            del raw
         else:
             manifest = yield from self._taking.verifying(self._board.keys())
         forget(VERIFYING)
@@ -129,12 +132,6 @@ class Update:
             forget("flat")
         self._count(self._download.received)
         return True
-
-    def _announced(self):
-        """Return the Manifest of the raw image that begins with what the buffer holds."""
-        from . import raw
-
-        return raw.manifest_of(self._job, self._board)
 
     def _count(self, received):
         """Blocks have come: tell it, keep a checkpoint, go on when all are here."""
@@ -191,7 +188,6 @@ class Update:
 
     def _completing(self):
         """Everything has come: make the pair whole and let the trailer say so. A generator."""
-        board = self._board
         self._download.finish()
         self.path.close()
         manifest, self.path = self._download.manifest, None
@@ -199,37 +195,19 @@ class Update:
         forget("download fill wide unpack archive flat streaming stream stream_json fetching")
         forget("pulling http")
         yield
-        made = yield from pair.following(manifest, board)
-        yield from self._checking(made)
-        if not manifest.proof:
-            made.write_trailer(board.buf)
-        board.journal.save(phase=phases.VERIFIED, next=0)
-        self.pair = made
+        from . import making
+
+        self.pair = yield from making.pair_of(manifest, self._board)
+        forget("making")
         return True
 
     def _going_on(self):
         """The journal says that the other slot holds this update. A generator of slices."""
-        board = self._board
-        try:
-            if board.journal.sequence:
-                made = yield from pair.reading(board.slots.other, board.keys(), board.buf)
-            else:
-                board.slots.other.read(0, board.buf)
-                made = yield from pair.following(self._announced(), board)
-        except errors.OtaError:
-            made = None
-        if made and made.newest.identity.hex() == board.journal.identity:
-            yield from self._checking(made)
-            self.pair = made
+        from . import making
+
+        self.pair = yield from making.pair_again(self._job, self._board)
+        forget("making")
         return True
-
-    def _checking(self, made):
-        from . import rehash  # late: verifying took the heap
-
-        forget(VERIFYING)
-        yield from rehash.completing(made, self._board.slots.running, self._board.buf)
-        yield from rehash.checking(made, self._board.buf)
-        forget("rehash directory ustar")
 
 
 class Head:
