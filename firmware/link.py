@@ -28,17 +28,17 @@ except ImportError:  # MicroPython 1.22
 
 from ota.compat import const, ticks_add, ticks_diff, ticks_ms
 
-_CONNECT = 0x10
-_CONNACK = 0x20
-_PUBLISH = 0x30
-_PUBACK = 0x40
-_SUBSCRIBE = 0x82
-_SUBACK = 0x90
-_UNSUBSCRIBE = 0xA2
-_UNSUBACK = 0xB0
-_PINGRESP = 0xD0
+_CONNECT = const(0x10)
+_CONNACK = const(0x20)
+_PUBLISH = const(0x30)
+_PUBACK = const(0x40)
+_SUBSCRIBE = const(0x82)
+_SUBACK = const(0x90)
+_UNSUBSCRIBE = const(0xA2)
+_UNSUBACK = const(0xB0)
+_PINGRESP = const(0xD0)
 
-_SILENT = "the broker does not answer"
+_SILENT = const("the broker does not answer")
 
 # What no packet id is: the ping's answer bears none.
 _PING = const(0)

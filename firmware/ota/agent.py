@@ -28,9 +28,9 @@ _IDLE_MS = const(1000)
 # Longest sleep of run() and the thread, so that a message is not kept waiting (ms).
 _LOOP_MS = const(20)
 # What is loaded while there is something to do, each after what it needs.
-_WORKING = "jobs channel journal slots pair board timer engine"
+_WORKING = const("jobs channel journal slots pair board timer engine")
 # What a person at the REPL has loaded, and what that needs.
-_ASKED = " console commands fallback local shadows rehash directory ustar cbor "
+_ASKED = const(" console commands fallback local shadows rehash directory ustar cbor ")
 
 
 class Agent:

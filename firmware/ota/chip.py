@@ -15,7 +15,7 @@ from .compat import const, ticks_diff, ticks_ms
 # The stage of a test that goes on while a person at the REPL has stopped main.py; boot.py's, too.
 STOPPED = "repl"
 
-_NOTE = "OTA1"
+_NOTE = const("OTA1")
 _NOTE_PERIOD_MS = const(1000)
 # The watchdog cannot be stopped; this is the longest time it takes (12 days).
 _WATCHDOG_REST_MS = const((1 << 30) - 1)

@@ -36,11 +36,11 @@ _MAX_REASON = const(200)
 # A sentence, in a journal that must fit a blob of NVS (characters).
 _MAX_DETAIL = const(500)
 # Loaded for an update, and forgotten with it.
-_OF_ONE_UPDATE = (
+_OF_ONE_UPDATE = const(
     "update making streaming fetching stream stream_json cbor pulling http download window fill "
     "wide unpack archive flat directory ustar rehash "
 )
-_NO_ROLLBACK = (
+_NO_ROLLBACK = const(
     "this board's bootloader has no rollback: flash the one of MicroPython 1.21 or later by cable"
 )
 

@@ -19,20 +19,20 @@ MQTT = "MQTT"
 HTTP = "HTTP"
 
 # Limits of statusDetails (AWS IoT Jobs): pairs, characters of a value.
-_MAX_PAIRS = 10
-_MAX_VALUE = 1024
+_MAX_PAIRS = const(10)
+_MAX_VALUE = const(1024)
 
 # Of a number of 32 bits as text, "0x" counted: a longer one would cost more heap than there is.
 _MAX_DIGITS = const(10)
 
 # The last second (Unix) that fits a chip's clock: 31 bits, counted from 2000.
-_LAST_SECOND = 3094168447
+_LAST_SECOND = const(3094168447)
 
 # How AWS says that the address needs no more than itself.
-_PRESIGNED = "aws.s3.presigned"
+_PRESIGNED = const("aws.s3.presigned")
 
 # A refused update that may go through later; any other refusal is final (AWS error codes).
-_TRANSIENT = ("RequestThrottled", "InternalError")
+_TRANSIENT = const(("RequestThrottled", "InternalError"))
 
 
 class Topics:

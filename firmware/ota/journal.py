@@ -45,7 +45,7 @@ PERSON = "person"
 
 _VERSION = const(1)
 _KEEP = const(8)
-_NAMESPACE = "ota"
+_NAMESPACE = const("ota")
 _MAX_BLOB = const(2048)
 _MAX_DETAIL = const(96)
 _NOT_FOUND = const(-4354)

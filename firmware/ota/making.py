@@ -3,7 +3,7 @@
 What came is read back and hashed, then the trailer says so. Each is a generator of slices.
 """
 
-from . import errors, pair
+from . import errors, pair, rehash
 from . import journal as phases
 from .compat import VERIFYING, forget
 
@@ -44,9 +44,7 @@ def pair_again(job, board):
 
 
 def _checking(made, board):
-    from . import rehash  # late: verifying took the heap
-
     forget(VERIFYING)
     yield from rehash.completing(made, board.slots.running, board.buf)
     yield from rehash.checking(made, board.buf)
-    forget("rehash directory ustar")
+    forget("directory ustar")

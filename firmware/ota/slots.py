@@ -38,7 +38,7 @@ _LAST_OTA = const(0x1F)
 _RECORDS = const(4056)
 _DIRECTORY = const(4064)
 
-_DESCRIPTOR = b"\x32\x54\xcd\xab"
+_DESCRIPTOR = const(b"\x32\x54\xcd\xab")
 
 
 class Slot:

@@ -193,12 +193,12 @@ class Update:
         manifest, self.path = self._download.manifest, None
         self._taking = self._download = None
         forget("download fill wide unpack archive flat streaming stream stream_json fetching")
-        forget("pulling http")
+        forget("pulling http directory ustar cbor")
         yield
         from . import making
 
         self.pair = yield from making.pair_of(manifest, self._board)
-        forget("making")
+        forget("making rehash")
         return True
 
     def _going_on(self):
@@ -206,7 +206,7 @@ class Update:
         from . import making
 
         self.pair = yield from making.pair_again(self._job, self._board)
-        forget("making")
+        forget("making rehash")
         return True
 
 

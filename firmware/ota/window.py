@@ -1,10 +1,11 @@
 """Which blocks of a file are here, and which to ask for next. Pure."""
 
 from . import errors
+from .compat import const
 
 # AWS sends at most this much data for one request (bytes).
 MAX_REQUEST = 131072
-_BLOCK_SIZES = (256, 512, 1024, 2048, 4096, 8192, 16384)
+_BLOCK_SIZES = const((256, 512, 1024, 2048, 4096, 8192, 16384))
 
 
 class Window:
