@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import sys
+import threading
 from pathlib import Path
 from typing import Any
 
 import hardware
 import pytest
+from job_service import LinkDown
 from test_agent_api import custom_job
 from test_agent_application import Chip, application, pack
 from test_agent_never_stuck import boot_without_network, ended, work
@@ -386,3 +388,96 @@ def test_a_job_in_the_applications_hands_is_offered_once(bench: Bench) -> None:
     agent.check_for_update()
     bench.step()
     assert offered == [("ParseCustomJob", "job-1")]
+
+
+def test_news_that_found_the_queue_full_is_asked_for_after_what_is_in_it(bench: Bench) -> None:
+    agent = rested(bench, Patient())
+    for topic, payload in (NO_JOB, *[(b"$aws/things/board-1/jobs/j/update/accepted", b"{}")] * 3):
+        agent.on_message(topic, payload)
+    bench.service.add("job-1", JOB)
+    bench.service.notify()
+    bench.client.deliver()
+    assert agent.stats.dropped == 1
+    work(bench, lambda: agent.journal.job == "job-1")
+
+
+def test_a_link_lost_while_a_stream_is_subscribed_leaves_no_buffers(bench: Bench) -> None:
+    agent = rested(bench, Patient())
+    bench.service.add("job-1", JOB)
+    bench.service.notify()
+    bench.client.deliver()
+    subscribe = bench.client.subscribe
+
+    def lost(topic: str, qos: int = 0) -> None:
+        if "/streams/" in topic:
+            raise LinkDown(104, "reset")
+        subscribe(topic, qos)
+
+    bench.client.subscribe = lost  # type: ignore[method-assign]
+    with pytest.raises(LinkDown):
+        bench.step()
+    agent.shutdown()
+    assert agent._inbox._buffers == []
+    assert loaded() == RESIDENT
+
+
+@pytest.mark.parametrize("queued", [False, True])
+def test_shutdown_unloads_whatever_was_asked_or_queued(bench: Bench, queued: bool) -> None:
+    agent = rested(bench)
+    if queued:
+        agent.on_message(*NO_JOB)
+    else:
+        agent.check_for_update()
+    agent.shutdown()
+    assert loaded() == RESIDENT
+    agent.start()
+    bench.service.add("job-1", JOB)
+    assert isinstance(bench.step(), hardware.Reset)
+
+
+def test_what_was_looked_at_without_a_link_is_unloaded_again(bench: Bench) -> None:
+    agent = rested(bench)
+    agent._inbox.online = False
+    assert agent.journal.job == ""
+    agent.step()
+    assert loaded() == RESIDENT
+    assert agent.state == "NotReady"
+
+
+def test_a_file_whose_data_path_found_no_memory_is_taken_up_again(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    path = tmp_path / "x.ota"
+    path.write_bytes(JOB)
+    agent = rested(bench)
+    with monkeypatch.context() as patch:
+        patch.setitem(sys.modules, "ota.pulling", None)  # its import fails
+        with pytest.raises(ImportError):
+            agent.install(str(path))
+    assert isinstance(bench.step(), hardware.Reset)
+
+
+def test_a_person_asks_while_a_thread_steps(bench: Bench) -> None:
+    """Nothing is unloaded under an answer that is being given."""
+    agent = rested(bench)
+    died: list[Exception] = []
+
+    def stepping() -> None:
+        try:
+            while not done.is_set():
+                agent.step()
+        except Exception as error:  # noqa: BLE001
+            died.append(error)
+
+    done = threading.Event()
+    thread = threading.Thread(target=stepping)
+    thread.start()
+    try:
+        for _ in range(30):
+            sys.modules["ota"].status()
+    finally:
+        done.set()
+        thread.join()
+    assert died == []
+    agent.step()
+    assert at_rest(bench)

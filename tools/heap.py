@@ -62,7 +62,8 @@ print("imported")
 
 
 # Prints the bytes of a 32-bit chip that an agent takes at rest, without client and application. For
-# a board whose journal is empty.
+# a board whose journal is empty. It steps on for a while: what the last of the work has left on the
+# stack keeps what it points to.
 WEIGH_AGENT = """
 import gc, sys
 gc.collect()
@@ -70,9 +71,9 @@ _t = gc.mem_alloc()
 from ota.agent import Agent
 _a = Agent(None, "weighed", settings={"product": "weighed"})
 while "ota.engine" in sys.modules: _a.step()
-gc.collect()
+for _ in range(16): _a.step(); gc.collect()
 print((gc.mem_alloc() - _t) // (2 if sys.maxsize >> 32 else 1), "bytes at rest")
-del _a, _t
+del _, _a, _t
 """
 
 

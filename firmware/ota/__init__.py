@@ -37,45 +37,37 @@ EVENT_PARSE_CUSTOM_JOB = "ParseCustomJob"
 
 def status():
     """Print what runs, what is in hand and what happened last, for a person at the REPL."""
-    from . import console
-
-    console.show(_live())
+    _answer("console", "show", _live())
 
 
 def history():
     """Print the last eight results with their causes, newest first."""
-    from . import console
-
-    console.history(_live())
+    _answer("console", "history", _live())
 
 
 def check_for_update():
     """Let the live agent ask the job service for work."""
-    _commands().check_for_update(_live())
+    _answer("commands", "check_for_update", _live())
 
 
 def accept():
     """Accept the image under test through the live agent."""
-    _commands().accept(_live())
+    _answer("commands", "accept", _live())
 
 
 def verify():
     """Hash both slots again and print whether they are what their trailers say."""
-    _commands().verify()
+    _answer("commands", "verify")
 
 
 def install(source):
     """Install a package: its path ("/sd/x.ota"), its address, or an object as in `pulling`."""
-    from . import local
-
-    local.install(_live(), source)
+    _answer("local", "install", _live(), source)
 
 
 def receive(size):
     """Install a package of `size` bytes that `fleet send` sends through this console."""
-    from . import local
-
-    local.receive(_live(), size)
+    _answer("local", "receive", _live(), size)
 
 
 def rollback(yes=False):
@@ -83,7 +75,7 @@ def rollback(yes=False):
 
     yes (bool): do not ask.
     """
-    _commands().rollback(_live(), yes)
+    _answer("commands", "rollback", _live(), yes)
 
 
 def _live():
@@ -92,10 +84,17 @@ def _live():
     return agent and agent.Agent.current
 
 
-def _commands():
-    from . import commands
-
-    return commands
+def _answer(module, function, *arguments):
+    """Load a module, and let its function answer. An agent in another thread stands still."""
+    agent = _live()
+    if agent:
+        agent.lock.acquire(True)
+    try:
+        __import__("ota." + module)
+        getattr(sys.modules["ota." + module], function)(*arguments)
+    finally:
+        if agent:
+            agent.lock.release()
 
 
 def crashed(error):

@@ -40,9 +40,10 @@ class Agent:
     without a network; thing_name (str); callback(event, detail): the application's, None for the
     default one, which activates and accepts at once; settings: dict as `load_settings` returns it;
     version: the application's own, as "0.9.1", without which no raw image is taken.
-    callback: may be replaced; running: (version, sequence) of what runs, from its trailer; without
-    one its own, and 0; slot: label of the one that runs, as "ota_0"; stats: counts of messages;
-    stepped: ticks_ms of the last step(). Raises SettingsError. FreeRTOS: OTA_AgentInit.
+    callback: may be replaced; lock: compat.Lock, which lets in one call or step; running: (version,
+    sequence) of what runs, from its trailer; without one its own, and 0; slot: label of the one
+    that runs, as "ota_0"; stats: counts of messages; stepped: ticks_ms of the last step(). Raises
+    SettingsError. FreeRTOS: OTA_AgentInit.
     """
 
     current = None
@@ -53,7 +54,7 @@ class Agent:
         self.callback = callback or self._default_callback
         self.stats = Stats()
         self.stepped = ticks_ms()
-        self._lock = Lock()
+        self.lock = Lock()
         self._gate = READY
         self._client = client
         self._thing = thing_name
@@ -115,7 +116,7 @@ class Agent:
     @property
     def board(self):
         """board.Board: settings, slots, journal. At rest it is loaded until the next step."""
-        with self._lock:
+        with self.lock:
             return self._awake().board
 
     @property
@@ -130,7 +131,7 @@ class Agent:
 
         Raises OSError when the client does.
         """
-        with self._lock:
+        with self.lock:
             self._awake().connect()
             if self._gate != SUSPENDED:
                 self._gate = READY
@@ -147,7 +148,7 @@ class Agent:
 
         Raises OSError when the client does, FlashError when the journal cannot be written.
         """
-        with self._lock:
+        with self.lock:
             chip.feed()
             self.stepped = ticks_ms()
             engine = self._engine
@@ -161,6 +162,7 @@ class Agent:
             if engine is None:
                 return self._wake()
             if engine.offline:
+                self._rest_if_done(engine)
                 return _IDLE_MS
             try:
                 wait = engine.work()
@@ -210,7 +212,7 @@ class Agent:
 
         Raises StateError before start(), and while suspended.
         """
-        with self._lock:
+        with self.lock:
             if not self._inbox.online:
                 raise errors.StateError("call start() after connecting first")
             self._check_running()
@@ -223,7 +225,7 @@ class Agent:
         `pulling.File` is one. What is wrong with it is told by EVENT_FAIL. Raises StateError with
         something else in hand, SourceError for a name of more than 800 characters.
         """
-        with self._lock:
+        with self.lock:
             self._check_running()
             self._awake().install(source)
 
@@ -233,7 +235,7 @@ class Agent:
         Suspended, or without a link, it is remembered. Raises StateError when no verified image
         waits. FreeRTOS: OTA_ActivateNewImage.
         """
-        with self._lock:
+        with self.lock:
             self._awake().activate()
 
     def accept(self):
@@ -242,7 +244,7 @@ class Agent:
         Raises StateError when no image is being tested, ActivateError.
         FreeRTOS: OTA_SetImageState(eOTA_ImageState_Accepted).
         """
-        with self._lock:
+        with self.lock:
             self._awake().accept()
 
     def reject(self, reason="rejected by the application"):
@@ -251,7 +253,7 @@ class Agent:
         Raises StateError when there is neither.
         FreeRTOS: OTA_SetImageState(eOTA_ImageState_Rejected).
         """
-        with self._lock:
+        with self.lock:
             self._awake().reject(reason)
 
     def abort(self, reason="aborted by the application"):
@@ -259,7 +261,7 @@ class Agent:
 
         FreeRTOS: OTA_SetImageState(eOTA_ImageState_Aborted).
         """
-        with self._lock:
+        with self.lock:
             self._awake().abort(reason)
 
     def suspend(self):
@@ -267,14 +269,14 @@ class Agent:
 
         Raises StateError after shutdown().
         """
-        with self._lock:
+        with self.lock:
             if self._gate != SUSPENDED:
                 self._check_running()
             self._gate = SUSPENDED
 
     def resume(self):
         """Go on after suspend(). Raises StateError when not suspended. FreeRTOS: OTA_Resume."""
-        with self._lock:
+        with self.lock:
             if self._gate != SUSPENDED:
                 raise errors.StateError("the agent is not suspended")
             engine = self._awake()
@@ -292,15 +294,15 @@ class Agent:
         if self._gate != NOT_READY:
             self._gate = SHUTTING_DOWN
         due = ticks_add(ticks_ms(), timeout_ms)
-        while not self._lock.acquire(False):
+        while not self.lock.acquire(False):
             if ticks_diff(due, ticks_ms()) <= 0:
                 return self.state
             sleep_ms(1)
         try:
-            if self._lock.depth == 1 and self._gate == SHUTTING_DOWN:
+            if self.lock.depth == 1 and self._gate == SHUTTING_DOWN:
                 self._stop()
         finally:
-            self._lock.release()
+            self.lock.release()
         return self.state
 
     def _check_running(self):
@@ -327,8 +329,11 @@ class Agent:
 
     def _rest_if_done(self, engine):
         """Unload the engine when only a message or a call brings something to do."""
-        if engine.resting and self._lock.depth == 1 and self._identity.settings["unload"]:
-            self._image_state = self.image_state
+        if engine.resting and self.lock.depth == 1 and self._identity.settings["unload"]:
+            try:
+                self._image_state = engine.image_state
+            except errors.FlashError:
+                return  # it is told to who asks
             self._engine = None
             forget(_WORKING + _ASKED + VERIFYING)
 

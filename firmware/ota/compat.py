@@ -106,7 +106,7 @@ def forget(names):
     names: with blanks between them. They are imported again, within functions, by who needs them.
     """
     for name in names.split():
-        if sys.modules.pop("ota." + name, None):
+        if sys.modules.pop("ota." + name, None) and hasattr(sys.modules["ota"], name):
             delattr(sys.modules["ota"], name)
 
 

@@ -78,7 +78,7 @@ class Engine:
     def resting(self):
         """Whether only a message or a call brings something to do."""
         done = self._phase == self._rest and self._tidying == ()
-        return done and not self._inbox.waiting
+        return done and not self._inbox.waiting and not self._inbox.missed
 
     @property
     def image_state(self):
@@ -189,8 +189,11 @@ class Engine:
         if self.update:
             self.update.save()
             self._forget()
-            self._phase = self._rest
+            self._phase = self._ask
+        if not self.active:
+            self._phase = self._rest  # start() asks
             self._tidying = ()
+        self._inbox.clear()
         if online:
             self._channel.close()
 
@@ -201,9 +204,6 @@ class Engine:
 
         Raises OSError of the client, OtaError, which ends the job: `fail` is to be called.
         """
-        if self._inbox.missed:
-            self._inbox.missed = False
-            self.check()  # it may have been the news of a job
         try:
             message = self._channel.take()
         except errors.JobError as error:
@@ -212,6 +212,9 @@ class Engine:
         if message:
             self._on_control(*message)
             return 0
+        if self._inbox.missed:
+            self._inbox.missed = False
+            self.check()  # it may have been the news of a job
         inbox = self._inbox
         payload = inbox.block()
         if payload is not None:
@@ -431,6 +434,7 @@ class Engine:
 
     def _take_local(self, source):
         """Begin with a local update, or go on with it."""
+        self._ask_anew()  # where memory is short in what follows
         from .pulling import pulled
 
         board = self.board
@@ -525,4 +529,5 @@ class Engine:
         update, self.update = self.update, None
         if update:
             update.close()
+            self._inbox.close()  # of a data path that could not be made
             forget(_OF_ONE_UPDATE + VERIFYING)

@@ -190,7 +190,7 @@ class Http:
 
 def _resolved(place, base):
     """Return the address that a Location names, seen from the one that was asked (RFC 3986, 5)."""
-    if "://" in place:
+    if "://" in place.partition("?")[0]:
         return place
     scheme, _, rest = base.partition("?")[0].partition("://")
     if place.startswith("//"):

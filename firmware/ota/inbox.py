@@ -71,7 +71,7 @@ class Inbox:
         Returns the first, for a data path that needs one of its own and no stream.
         """
         count = 1 if 0 < mem_free() < _SCARCE else 2
-        self._clear_blocks()
+        self.close()
         self._buffers = [bytearray(message_size + _OVERHEAD) for _ in range(count)]
         self._views = [memoryview(buffer) for buffer in self._buffers]
         return self._views[0]

@@ -34,7 +34,9 @@ def pair_again(job, board):
             from . import raw
 
             board.slots.other.read(0, board.buf)
-            made = yield from pair.following(raw.manifest_of(job, board), board)
+            manifest = raw.manifest_of(job, board)
+            del raw  # which the arithmetic needs the heap of
+            made = yield from pair.following(manifest, board)
     except errors.OtaError:
         return None
     if made is None or made.newest.identity.hex() != board.journal.identity:

@@ -8,8 +8,8 @@ def opened(message_size, stats):
     inbox = Inbox(stats)
     inbox.jobs = b"t"
     inbox.streams = b"s"
-    inbox.stream = b"data"
     inbox.open(message_size)
+    inbox.stream = b"data"
     return inbox
 
 
