@@ -260,6 +260,35 @@ def test_a_server_that_sends_less_at_once_than_asked_is_asked_for_the_rest(
     assert until(bench, "SUCCEEDED")
     assert starts(server) == [0, 4096, 14_096, 24_096, 34_096, 44_096][: len(server.requests)]
     assert len(server.requests) >= 5
+    assert server.connections == 2, "one broke, the other was kept"
+
+
+@pytest.mark.parametrize("said", [True, False])
+def test_a_server_that_keeps_no_connection_is_called_again(
+    bench: Bench, server: Server, said: bool
+) -> None:
+    """Also one that does not say so, after its silence was noticed."""
+    offered(bench, server)
+    server.breaks_at = [5000]
+    server.most = 20_000
+    server.hangs_up = True
+    if said:
+        server.heads = [{"Connection": "close"} for _ in range(9)]
+    assert until(bench, "SUCCEEDED")
+    assert len(server.requests) >= 3
+    assert server.connections == len(server.requests)
+
+
+def test_a_page_that_redirects_is_not_taken_for_the_next_answer(
+    bench: Bench, server: Server
+) -> None:
+    offered(bench, server)
+    server.location = "/x.ota"
+    document = bench.service.jobs["job-1"]["jobDocument"]["afr_ota"]["files"][0]
+    document["update_data_url"] = server.url.replace("x.ota", "moved.ota")
+    assert until(bench, "SUCCEEDED")
+    assert [path for path, _ in server.requests] == ["/moved.ota", "/x.ota"]
+    assert server.connections == 2
 
 
 @pytest.mark.parametrize(

@@ -35,6 +35,8 @@ class Server(http.server.ThreadingHTTPServer):
         self.location = ""
         self.expired: set[str] = set()  # paths with their query that are answered by 403
         self.most: int | None = None  # bytes of one answer to a Range
+        self.hangs_up = False  # after every answer
+        self.connections = 0
         self.heads: list[dict[str, str]] = []  # fields of the next answers, over the right ones
 
     @property
@@ -47,6 +49,11 @@ class Server(http.server.ThreadingHTTPServer):
 
 class Handler(http.server.BaseHTTPRequestHandler):
     server: Server
+    protocol_version = "HTTP/1.1"
+
+    def setup(self) -> None:
+        self.server.connections += 1
+        super().setup()
 
     def do_GET(self) -> None:
         asked = self.headers.get("Range")
@@ -57,7 +64,9 @@ class Handler(http.server.BaseHTTPRequestHandler):
         if self.path == "/moved.ota":
             self.send_response(302)
             self.send_header("Location", self.server.location)
+            self.send_header("Content-Length", "4")
             self.end_headers()
+            self.wfile.write(b"away")
             return
         data, start = self.server.data, 0
         if asked and self.server.ranges:
@@ -79,6 +88,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
             body = body[: self.server.breaks_at.pop(0)]
             self.close_connection = True
         self.wfile.write(body)
+        self.close_connection |= self.server.hangs_up
 
     def log_message(self, *_: Any) -> None:
         pass

@@ -1,8 +1,9 @@
 """A package on a web server: one connection, read on; Range where something is missing.
 
-RFC 9110 (14, Range), RFC 9112. Plain GET; redirects are followed up to four times. A server without
-Range is read from its start again when a connection breaks. Over https the server's certificate is
-verified against `/etc/http_ca.pem`; nothing falls back to http.
+RFC 9110 (14, Range), RFC 9112. Plain GET; redirects are followed up to four times. A server that
+sends less than was asked for is asked for the rest on the same connection, if it keeps that. One
+without Range is read from its start again when a connection breaks. Over https the server's
+certificate is verified against `/etc/http_ca.pem`; nothing falls back to http.
 No call waits for the server. What may take its time is looking up a name (lwIP), and what TLS
 reckons in its handshake.
 """
@@ -37,6 +38,7 @@ class Http:
         self._opening = None  # a generator, until the server has answered
         self._wanted = 0  # the byte that is read next
         self._at = self._end = 0  # what is left of the answer
+        self._keeper = ""  # the server that keeps the connection when the answer is read
         self._patience = Timer(0, 0)
         self.size = 0
 
@@ -96,6 +98,7 @@ class Http:
         return 0
 
     def _hang_up(self):
+        self._keeper = ""
         if self._stream:
             self._stream.close()
             self._stream = None
@@ -113,6 +116,7 @@ class Http:
             if scheme != "https" and (scheme != "http" or url.startswith("https://")):
                 raise OSError("the server redirects to " + place)
             url = place
+            self._hang_up()  # its page is not read
         if status not in (200, 206):
             raise OSError("the server answers %d" % status)
         if not length:
@@ -130,17 +134,20 @@ class Http:
 
     def _get(self, url, offset):
         """Send a GET. Returns (status, Content-Length, Content-Range, Location). A generator."""
-        self._hang_up()
         scheme, _, rest = url.partition("://")
         host, _, path = rest.partition("/")
-        name, _, port = host.partition(":")
-        port = int(port[:6] or (443 if scheme == "https" else 80))  # of more it would overflow
-        address = socket.getaddrinfo(name, port, 0, socket.SOCK_STREAM)[0][-1]
-        self._stream = socket.socket()
-        yield from _connecting(self._stream, address)
-        if scheme == "https":
-            self._stream = _over_tls(self._stream, name)
-        request = "GET /%s HTTP/1.1\r\nHost: %s\r\nConnection: close\r\n" % (path, host)
+        server = scheme + host
+        if self._at != self._end or self._keeper != server:
+            self._hang_up()
+            name, _, port = host.partition(":")
+            port = int(port[:6] or (443 if scheme == "https" else 80))  # of more it would overflow
+            address = socket.getaddrinfo(name, port, 0, socket.SOCK_STREAM)[0][-1]
+            self._stream = socket.socket()
+            yield from _connecting(self._stream, address)
+            if scheme == "https":
+                self._stream = _over_tls(self._stream, name)
+        self._keeper = ""
+        request = "GET /%s HTTP/1.1\r\nHost: %s\r\n" % (path, host)
         if offset:
             request += "Range: bytes=%d-\r\n" % offset
         left = memoryview((request + "\r\n").encode())
@@ -154,10 +161,13 @@ class Http:
         protocol, status = line.split(" ", 2)[:2]
         if not protocol.startswith("HTTP/1."):
             raise ValueError(protocol)
+        if protocol == "HTTP/1.0":
+            server = ""
         length, given, place = None, "", ""
         while True:
             line = yield from self._line()
             if not line:
+                self._keeper = server
                 return int(status), length, given, place
             key, _, value = line.partition(":")
             key, value = key.lower(), value.strip()
@@ -165,6 +175,8 @@ class Http:
                 length = _natural(value)
             elif key == "content-range":
                 given = value
+            elif key == "connection" and "close" in value.lower():
+                server = ""
             elif key == "transfer-encoding":
                 raise OSError("the server sends the file in chunks, without its length")
             elif key == "location":
