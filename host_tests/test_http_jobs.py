@@ -117,6 +117,38 @@ def test_an_expired_address_is_asked_for_again_and_the_download_goes_on(
     assert bench.agent.running == ("1.1.0", 2)
 
 
+class ShortLived:
+    """Addresses that expire 60 ms after they were signed; the first four requests are refused."""
+
+    def __init__(self) -> None:
+        self.signed: dict[str, float] = {}
+        self.refusals = 4
+
+    def __contains__(self, path: str) -> bool:
+        self.refusals -= 1
+        return self.refusals >= 0 or time.monotonic() - self.signed[path] > 0.06
+
+
+def test_an_address_that_expires_sooner_than_the_pause_ends_is_signed_after_it(
+    bench: Bench, server: Server
+) -> None:
+    """Pauses of 20 ms and twice as much each time, as with seconds and minutes."""
+    path = offered(bench, server)
+    known = ShortLived()
+    server.expired = known  # type: ignore[assignment]
+    handle = bench.service.handle
+
+    def signing(topic: str, payload: bytes) -> None:
+        if topic.endswith("$next/get"):
+            afresh = f"{path}{len(known.signed)}"
+            known.signed[afresh] = time.monotonic()
+            bench.service.offer_http("job-1", f"http://127.0.0.1:{server.server_port}{afresh}")
+        handle(topic, payload)
+
+    bench.service.handle = signing  # type: ignore[method-assign]
+    assert until(bench, "SUCCEEDED")
+
+
 def step_on(bench: Bench) -> None:
     """Step until the link is found to be lost."""
     deadline = time.monotonic() + PATIENCE_S

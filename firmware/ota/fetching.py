@@ -1,7 +1,8 @@
 """The data path over HTTP: the file of a job at an address that is good for a while.
 
 An address that no longer works is asked for again: the service signs it afresh whenever it names
-the job (AWS IoT Jobs, pre-signed URLs of S3). The blocks that came stay.
+the job (AWS IoT Jobs, pre-signed URLs of S3). The blocks that came stay. After the first failure
+that is done at once; later, when the pause is over, so that the new address is still good then.
 """
 
 from . import errors
@@ -16,30 +17,35 @@ class Fetching(Pulling):
         super().__init__(job.file_size, None, channel.inbox, settings)
         self._channel = channel
         self._url = job.url
+        self._request_ms = settings["request_ms"]
         self._refused = False
+        self._awaited = False
 
     def step(self, taking):
         """As `Pulling.step`; after a failure the service is asked for the job again.
 
         Raises OSError when the client does.
         """
-        if self._refused:
+        first = self._left == self._tries - 1
+        if self._refused and (first or not self._timer.left):
             self._refused = False
+            self._awaited = True
             self._channel.ask()
+            if not first:
+                self._timer.after(self._request_ms)
         return super().step(taking)
 
     def __str__(self):
         return self._url.split("?", 1)[0]  # the rest is a signature
 
     def named(self, job):
-        """The service names the job again: its address may be a new one.
-
-        Then it is tried at once, but the pauses go on growing where the server is at fault.
-        """
-        if job.url and job.url != self._url:
+        """The service names the job again, with an address that is tried at once."""
+        fresh = job.url and job.url != self._url
+        if fresh:
             self._url = job.url
-            if self._left == self._tries - 1:
-                self._timer.now()
+        if self._awaited and (fresh or self._left < self._tries - 1):
+            self._awaited = False
+            self._timer.after(0)  # the pauses go on growing where the server is at fault
 
     def _read(self, offset, piece):
         source = self._source
@@ -49,7 +55,7 @@ class Fetching(Pulling):
             count = source.read(offset, piece)
         except OSError:
             self._source = None
-            self._refused = True
+            self._refused, self._awaited = True, False
             raise
         if source.size not in (0, self.size):
             raise errors.SourceError(
