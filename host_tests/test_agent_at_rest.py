@@ -20,6 +20,7 @@ JOB = packed("1.1.0", 2)
 # What an agent at rest is made of.
 RESIDENT = {"agent", "chip", "compat", "errors", "inbox", "settings"}
 NO_JOB = b"$aws/things/board-1/jobs/$next/get/accepted", b'{"timestamp": 1800000000}'
+ANSWER = b"$aws/things/board-1/jobs/job-0/update/accepted", b"{}"
 NOTIFY = b"$aws/things/board-1/jobs/notify-next"
 
 
@@ -120,7 +121,7 @@ def test_the_message_that_brought_it_back_is_not_answered_by_a_question(bench: B
     [
         (NOTIFY, b'{"timestamp": 1800000000}'),
         (NOTIFY, b"[" * 4000),
-        (b"$aws/things/board-1/jobs/job-0/update/accepted", b"{}"),
+        ANSWER,
     ],
     ids=["no-job", "no-json", "late-answer"],
 )
@@ -153,10 +154,13 @@ def test_a_shadow_is_the_applications(bench: Bench) -> None:
     assert not agent.on_message(b"$aws/things/board-1/shadow/update/delta", b"{}")
 
 
-def test_a_job_that_found_the_queue_full_is_asked_for(bench: Bench) -> None:
+@pytest.mark.parametrize("first", [ANSWER, NO_JOB], ids=["answer", "no-job"])
+def test_a_job_that_found_the_queue_full_is_asked_for_after_what_is_in_it(
+    bench: Bench, first: tuple[bytes, bytes]
+) -> None:
     agent = rested(bench, Patient())
-    for number in range(4):
-        agent.on_message(b"$aws/things/board-1/jobs/j%d/update/accepted" % number, b"{}")
+    for message in (first, ANSWER, ANSWER, ANSWER):
+        agent.on_message(*message)
     bench.service.add("job-1", JOB)
     bench.service.notify()
     bench.client.deliver()
@@ -388,17 +392,6 @@ def test_a_job_in_the_applications_hands_is_offered_once(bench: Bench) -> None:
     agent.check_for_update()
     bench.step()
     assert offered == [("ParseCustomJob", "job-1")]
-
-
-def test_news_that_found_the_queue_full_is_asked_for_after_what_is_in_it(bench: Bench) -> None:
-    agent = rested(bench, Patient())
-    for topic, payload in (NO_JOB, *[(b"$aws/things/board-1/jobs/j/update/accepted", b"{}")] * 3):
-        agent.on_message(topic, payload)
-    bench.service.add("job-1", JOB)
-    bench.service.notify()
-    bench.client.deliver()
-    assert agent.stats.dropped == 1
-    work(bench, lambda: agent.journal.job == "job-1")
 
 
 def test_a_link_lost_while_a_stream_is_subscribed_leaves_no_buffers(bench: Bench) -> None:
