@@ -50,7 +50,7 @@ def write_blobs(board: Board, blobs: dict[str, bytes]) -> None:
     with board.flash_path.open("r+b") as file:
         store = nvs.Store(nor.Nor(file, layout.FLASH_SIZE))
         for name, data in blobs.items():
-            store.set("ota", name, b"b" + data)
+            store.set("ota", name, b"b", data)
 
 
 # -- images ----------------------------------------------------------------------------------------

@@ -6,7 +6,7 @@ is wrong. Its head is verified and admitted before.
 
 import gc
 
-from .compat import const, mem_free
+from .compat import const, forget, mem_free
 from .pair import FIRMWARE, HEAD_SIZE
 from .slots import SECTOR
 from .window import Window
@@ -141,10 +141,12 @@ class Download:
 
     def _unpacking(self, component, written):
         """Return how the directory is filled; what lies there goes, unless all of it is wanted."""
-        from .directory import clearing
-
         if written < component.length:
-            yield from clearing(self._spare)
+            from . import directory
+
+            yield from directory.clearing(self._spare)
+            del directory
+            forget("directory")  # what follows needs the heap
         from .unpack import Unpacking
 
         return Unpacking(self._spare, component, self._buf)

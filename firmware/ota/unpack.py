@@ -5,7 +5,6 @@ from hashlib import sha256
 
 from . import archive, errors, ustar
 from .compat import const
-from .directory import free
 from .settings import absolute
 
 _EXISTS = const(17)
@@ -120,6 +119,8 @@ class Unpacking:
         self._listing = None
 
     def _refused(self, error):
+        from .directory import free
+
         if error.args[0] == _NO_SPACE:
             error = "it is full"
         return errors.FilesystemError(

@@ -175,42 +175,47 @@ class NVS:
         """Store bytes. Written at once, as on the chip."""
         if len(value) > _MAX_BLOB:
             raise OSError(-4366, "ESP_ERR_NVS_VALUE_TOO_LONG")
-        self._store.set(self._space, _checked(key), b"b" + bytes(value))
+        self._store.set(self._space, _checked(key), b"b", value)
 
     def get_blob(self, key, buf):
         """Copy the blob into `buf`. Returns its length."""
-        value = self._value(key, b"b")
-        if len(value) > len(buf):
+        at, length = self._find(key, b"b")
+        if length > len(buf):
             raise OSError(-4364, "ESP_ERR_NVS_INVALID_LENGTH")
-        buf[: len(value)] = value
-        return len(value)
+        hardware.board.flash.read(at, memoryview(buf)[:length])
+        return length
 
     def set_i32(self, key, value):
         """Store a signed 32-bit integer."""
         if not -(1 << 31) <= value < 1 << 31:
             raise OverflowError("overflow converting long int to machine word")
-        self._store.set(
-            self._space, _checked(key), b"i" + (value & 0xFFFFFFFF).to_bytes(4, "little")
-        )
+        stored = (value & 0xFFFFFFFF).to_bytes(4, "little")
+        self._store.set(self._space, _checked(key), b"i", stored)
 
     def get_i32(self, key):
         """Return the integer."""
-        value = int.from_bytes(self._value(key, b"i"), "little")
+        stored = bytearray(4)
+        hardware.board.flash.read(self._find(key, b"i")[0], stored)
+        value = int.from_bytes(stored, "little")
         return value - (1 << 32) if value >> 31 else value
 
     def erase_key(self, key):
         """Forget the key."""
-        self._value(key, None)
+        self._find(key, None)
         self._store.set(self._space, _checked(key), b"")
 
     def commit(self):
         """Everything is written by `set_*` already, as on the chip."""
 
-    def _value(self, key, kind):
-        value = self._store.get(self._space, _checked(key))
-        if not value or kind not in (None, value[:1]):
+    def _find(self, key, kind):
+        """Return (address, length) of a value. kind: what it must be, None for any."""
+        at, length = self._store.find(self._space, _checked(key))
+        stored = bytearray(1)
+        if length:
+            hardware.board.flash.read(at, stored)
+        if not length or kind not in (None, stored):
             raise OSError(-4354, "ESP_ERR_NVS_NOT_FOUND")
-        return value[1:]
+        return at + 1, length - 1
 
 
 def _checked(name):

@@ -24,7 +24,8 @@ except ImportError:  # WebAssembly has no threads
 SECTOR = 4096
 BLOCK = 65536
 PAGE = 256
-_BLANK = b"\xff" * PAGE
+# A view: taking a part of it takes no heap, as on a chip, whose driver has its own memory.
+_BLANK = memoryview(b"\xff" * PAGE)
 
 
 class PowerCut(BaseException):
@@ -53,7 +54,7 @@ class Memory:
     def write(self, data):
         for start, end, sector, offset in self._pieces(len(data)):
             if sector not in self._sectors:
-                self._sectors[sector] = bytearray(_BLANK * (SECTOR // PAGE))
+                self._sectors[sector] = bytearray(b"\xff" * SECTOR)
             self._sectors[sector][offset : offset + end - start] = data[start:end]
         return len(data)
 

@@ -5,16 +5,22 @@ once its CRC is whole, the newest one of a key wins. When a half is full, the li
 copied into the other one together with the new record, and its header is written last.
 
 half    "NV", generation (u16 little-endian), the same inverted (u16), then records
-record  length (u16), CRC-32 of the rest (u32), namespace, 0, key, 0, value; empty value: erased
+record  length (u16), CRC-32 of the rest (u32), namespace, 0, key, 0, kind (a byte), value;
+        neither kind nor value: the key is erased
+
+ESP-IDF does this outside of Python's heap, so nothing here takes as much heap as a value has.
 """
 
 from binascii import crc32
 
 from layout import SECTOR, find
+from nor import PAGE
 
 _HALF = 2 * SECTOR
 _HEADER = 6
 _HEAD = 6
+# Namespace and key have at most 15 characters, and a 0 each.
+_NAMES = 32
 
 
 class Store:
@@ -23,101 +29,139 @@ class Store:
     def __init__(self, flash):
         self._flash = flash
         self._start = find("nvs")[3]
+        self._page = memoryview(bytearray(PAGE))
 
     def get(self, namespace, key):
-        """Return the value (bytes), None without one."""
-        name = _name(namespace, key)
-        value = None
-        for record in self._records(self._current()[0]):
-            if record.startswith(name):
-                value = record[len(name) :]
-        return value
+        """Return kind and value (bytearray), None without one."""
+        at, length = self.find(namespace, key)
+        if not length:
+            return None
+        stored = bytearray(length)
+        self._flash.read(at, stored)
+        return stored
 
-    def set(self, namespace, key, value):
-        """Store a value; an empty one erases the key. The same value again writes nothing."""
-        if self.get(namespace, key) == value:
-            return
+    def find(self, namespace, key):
+        """Return where in flash kind and value are (address, length); length 0 without one."""
         name = _name(namespace, key)
-        record = name + value
+        at, length = self._newest(self._current()[0]).get(name, (0, len(name)))
+        return at + len(name), length - len(name)
+
+    def set(self, namespace, key, kind, value=b""):
+        """Store a value. The same one again writes nothing.
+
+        kind: one byte, which goes before the value; b"" erases the key.
+        """
+        name = _name(namespace, key)
         half, generation = self._current()
-        end = None if half is None else self._end(half)
-        if end is not None and end + _HEAD + len(record) <= _HALF:
-            self._append(half, end, record)
+        newest = self._newest(half)
+        at, old = newest.pop(name, (0, len(name)))
+        head = name + kind
+        length = len(head) + len(value)
+        crc = crc32(value, crc32(head))
+        if length == old and (length == len(name) or self._crc(at, length) == crc):
             return
-        live = [old for old in self._live(half) if not old.startswith(name)] + [record]
-        if _HEADER + sum(_HEAD + len(one) for one in live) > _HALF:
+        end = self._end(half)
+        if end is not None and end + _HEAD + length <= self._address(half) + _HALF:
+            self._append(end, length, crc, head, value)
+            return
+        live = [newest[one] for one in newest if newest[one][1] > len(one)]
+        if _HEADER + sum(_HEAD + one for _, one in live) + _HEAD + length > _HALF:
             raise OSError(-4357, "ESP_ERR_NVS_NOT_ENOUGH_SPACE")
-        self._begin(1 if half == 0 else 0, generation + 1, live)
+        # Until its header is there, the half that counted does so still.
+        other = 1 if half == 0 else 0
+        self._append(self._compact(other, live), length, crc, head, value)
+        self._flash.program(self._address(other), _header(generation + 1))
+
+    def _address(self, half):
+        return self._start + half * _HALF
 
     def _current(self):
         """Return (half, generation) of the half that counts, (None, 0) on blank flash."""
         best = None, 0
         header = bytearray(_HEADER)
         for half in (0, 1):
-            self._flash.read(self._start + half * _HALF, header)
+            self._flash.read(self._address(half), header)
             generation = header[2] | header[3] << 8
             if header == _header(generation) and generation > best[1]:
                 best = half, generation
         return best
 
-    def _begin(self, half, generation, live):
-        """Write the half anew. Until its header is there, the other one counts."""
-        start = self._start + half * _HALF
+    def _compact(self, half, live):
+        """Erase the half and copy these records into it. Returns the address behind them."""
+        end = self._address(half)
         for sector in range(_HALF // SECTOR):
-            self._flash.erase(start // SECTOR + sector)
-        at = _HEADER
-        for record in live:
-            self._append(half, at, record)
-            at += _HEAD + len(record)
-        self._flash.program(start, _header(generation))
+            self._flash.erase(end // SECTOR + sector)
+        end += _HEADER
+        for at, length in live:
+            self._copy(at - _HEAD, end, _HEAD + length)
+            end += _HEAD + length
+        return end
 
-    def _append(self, half, at, record):
-        head = len(record).to_bytes(2, "little") + crc32(record).to_bytes(4, "little")
-        self._flash.program(self._start + half * _HALF + at, head + record)
+    def _copy(self, source, to, length):
+        """Copy within the flash, by whole pages of where it goes."""
+        end = source + length
+        while source < end:
+            piece = self._page[: min(PAGE - to % PAGE, end - source)]
+            self._flash.read(source, piece)
+            self._flash.program(to, piece)
+            source += len(piece)
+            to += len(piece)
+
+    def _append(self, end, length, crc, head, value):
+        """Write a record there. head: what goes before the value."""
+        self._flash.program(end, length.to_bytes(2, "little") + crc.to_bytes(4, "little") + head)
+        self._flash.program(end + _HEAD + len(head), value)
 
     def _walk(self, half):
-        """Yield (offset, record or None when torn) of each record in a half."""
-        start = self._start + half * _HALF
-        at = _HEADER
-        head = bytearray(_HEAD)
-        while at + _HEAD <= _HALF:
-            self._flash.read(start + at, head)
-            if head == b"\xff" * _HEAD:
-                return
-            length = head[0] | head[1] << 8
-            if at + _HEAD + length > _HALF:
-                yield at, None
-                return
-            record = bytearray(length)
-            self._flash.read(start + at + _HEAD, record)
-            if crc32(record) != int.from_bytes(head[2:], "little"):
-                yield at, None
-                return
-            yield at, bytes(record)
-            at += _HEAD + length
-
-    def _records(self, half):
+        """Yield (address behind its head, length or None when torn) of each record in a half."""
         if half is None:
             return
-        for _, record in self._walk(half):
-            if record is not None:
-                yield record
+        at = self._address(half) + _HEADER
+        end = self._address(half) + _HALF
+        head = bytearray(_HEAD)
+        while at + _HEAD <= end:
+            self._flash.read(at, head)
+            if head == b"\xff" * _HEAD:
+                return
+            at += _HEAD
+            length = head[0] | head[1] << 8
+            if at + length > end or self._crc(at, length) != int.from_bytes(head[2:], "little"):
+                yield at, None
+                return
+            yield at, length
+            at += length
 
-    def _live(self, half):
+    def _newest(self, half):
+        """Return {name: (address, length)} of the newest record of each key, erased ones too."""
         newest = {}
-        for record in self._records(half):
-            space, key, value = record.split(b"\x00", 2)
-            newest[space + b"\x00" + key] = record if value else None
-        return [newest[name] for name in newest if newest[name] is not None]
+        for at, length in self._walk(half):
+            if length is not None:
+                names = self._page[: min(_NAMES, length)]
+                self._flash.read(at, names)
+                space, key = bytes(names).split(b"\x00", 2)[:2]
+                newest[space + b"\x00" + key + b"\x00"] = at, length
+        return newest
 
     def _end(self, half):
-        """Return where the next record goes; None after a torn one, which ends the half."""
-        end = _HEADER
-        for at, record in self._walk(half):
-            if record is None:
+        """Return the address of the next record; None after a torn one, which ends the half."""
+        if half is None:
+            return None
+        end = self._address(half) + _HEADER
+        for at, length in self._walk(half):
+            if length is None:
                 return None
-            end = at + _HEAD + len(record)
+            end = at + length
         return end
+
+    def _crc(self, at, length):
+        crc = 0
+        while length:
+            piece = self._page[: min(PAGE, length)]
+            self._flash.read(at, piece)
+            crc = crc32(piece, crc)
+            at += len(piece)
+            length -= len(piece)
+        return crc
 
 
 def _header(generation):
