@@ -134,6 +134,53 @@ def test_a_callback_that_raises_when_a_job_is_cancelled_loses_no_job(bench: Benc
     assert bench.agent.journal.job == "job-2"
 
 
+@pytest.mark.parametrize("event", ["ReceivedJob", "ParseCustomJob"])
+def test_a_callback_that_raises_when_a_job_comes_is_told_of_it_again(
+    bench: Bench, event: str
+) -> None:
+    told = []
+
+    def callback(name: str, detail: Any) -> Any:
+        if name == event:
+            told.append(detail)
+            if len(told) == 1:
+                bench.agent.accept()  # there is nothing under test
+            return True
+        return None
+
+    bench.boot(callback)
+    work(bench, lambda: "ota.engine" not in sys.modules)
+    bench.service.add("job-1", JOB)
+    if event == "ParseCustomJob":
+        bench.service.jobs["job-1"]["jobDocument"] = {"operation": "rotate"}
+    bench.service.outgoing.clear()
+    bench.service.notify()
+    with pytest.raises(sys.modules["ota"].StateError, match="under test"):
+        work(bench, lambda: len(told) > 1)
+    work(bench, lambda: len(told) > 1)
+
+
+def test_a_custom_job_that_is_queued_once_more_is_offered_once_more(bench: Bench) -> None:
+    offered = []
+
+    def callback(event: str, detail: Any) -> bool:
+        offered.append((event, detail.job_id))
+        return True
+
+    bench.service.add("job-1", b"")
+    job = bench.service.jobs["job-1"]
+    job["jobDocument"] = {"operation": "rotate"}
+    bench.boot(callback)
+    bench.step()
+    topic = bench.service.prefix + "jobs/job-1/update"
+    bench.client.publish(topic, b'{"status":"FAILED"}', qos=1)
+    job.update(status="QUEUED", executionNumber=2)
+    bench.service.queue.append("job-1")
+    bench.service.notify()
+    bench.step()
+    assert offered == [("ParseCustomJob", "job-1")] * 2
+
+
 def test_a_thread_that_a_callback_ends_says_that_nobody_steps(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -223,6 +270,50 @@ def test_blocks_longer_than_asked_for_are_not_asked_for_for_ever(
     work(bench, ended(bench, "job-1"))
     assert service.details("job-1")["cause"] == "no_data"
     assert len(asked) <= 5
+
+
+def test_a_long_block_that_comes_late_does_not_spoil_the_head(bench: Bench) -> None:
+    """Of 8 KB, asked for before a restart; what is awaited then is the head, of 4 KB."""
+    service = bench.service
+    service.add("job-1", JOB)
+    bench.boot(block_size=8192)
+    work(bench, lambda: len(service.stream_requests) == 2)
+    late = next(message for message in service.outgoing if "/data/" in message[0])
+    assert len(late[1]) > 8192
+    service.outgoing.clear()
+    bench.agent.shutdown()
+    bench.agent.start()
+    work(bench, lambda: len(service.stream_requests) == 3)
+    service.outgoing.appendleft(late)
+    work(bench, lambda: bench.agent.journal.phase == "VERIFIED")
+
+
+def test_a_link_that_lives_shorter_than_a_block_takes_is_no_silent_stream(bench: Bench) -> None:
+    service = bench.service
+    service.add("job-1", JOB)
+    bench.boot(momentum=3)
+    work(bench, lambda: len(service.stream_requests) == 2)
+    for _ in range(8):
+        service.silent_stream = True
+        service.outgoing.clear()
+        bench.agent.start()
+        for _ in range(6):
+            bench.client.deliver()
+            bench.agent.step()
+    assert service.status("job-1") == "IN_PROGRESS", service.details("job-1")
+    assert len(service.stream_requests) == 10, "each link asks once"
+    service.silent_stream = False
+    bench.agent.start()
+    work(bench, lambda: bench.agent.journal.phase == "VERIFIED")
+
+
+def test_a_refusal_nested_too_deep_is_one_that_cannot_be_read(bench: Bench) -> None:
+    bench.service.add("job-1", JOB)
+    bench.boot(stream_json=1)
+    work(bench, lambda: bench.service.stream_requests)
+    topic = bench.service.prefix + "streams/job-1/rejected/json"
+    bench.agent.on_message(topic.encode(), b"[" * 4000)
+    work(bench, lambda: bench.agent.journal.phase == "VERIFIED")
 
 
 # -- what the board does -------------------------------------------------------------------------
@@ -319,6 +410,17 @@ def test_an_agent_without_a_network_asks_nobody(bench: Bench, tmp_path: Path) ->
     for _ in range(3000):
         bench.agent.step()
     assert bench.agent.journal.phase == "VERIFIED"
+
+
+def test_an_agent_without_a_network_steps_in_a_thread(bench: Bench) -> None:
+    boot_without_network(bench)
+    bench.agent.start_thread()
+    before = bench.agent.stepped
+    end = time.monotonic() + 10
+    while bench.agent.stepped == before and time.monotonic() < end:
+        time.sleep(0.002)
+    assert bench.agent.stepped != before
+    assert bench.agent.shutdown(1000) == "NotReady"
 
 
 def test_an_agent_without_a_network_leaves_a_result_to_one_that_has_it(bench: Bench) -> None:

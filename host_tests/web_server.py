@@ -38,6 +38,9 @@ class Server(http.server.ThreadingHTTPServer):
         self.hangs_up = False  # after every answer
         self.connections = 0
         self.heads: list[dict[str, str]] = []  # fields of the next answers, over the right ones
+        self.answers: list[bytes] = []  # the next answers, whole
+        self.interim = b""  # goes before each answer
+        self.ends_at: int | None = None  # byte of the file at which every connection breaks
 
     @property
     def url(self) -> str:
@@ -58,6 +61,11 @@ class Handler(http.server.BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         asked = self.headers.get("Range")
         self.server.requests.append((self.path, asked))
+        self.wfile.write(self.server.interim)
+        if self.server.answers:
+            self.wfile.write(self.server.answers.pop(0))
+            self.close_connection = True
+            return
         if self.path in self.server.expired:
             self.send_error(403, "Request has expired")
             return
@@ -84,6 +92,9 @@ class Handler(http.server.BaseHTTPRequestHandler):
             if value:
                 self.send_header(name, value)
         self.end_headers()
+        if self.server.ends_at is not None:
+            body = body[: max(0, self.server.ends_at - start)]
+            self.close_connection = True
         if self.server.breaks_at:
             body = body[: self.server.breaks_at.pop(0)]
             self.close_connection = True

@@ -198,7 +198,7 @@ class Agent:
 
     def _loop(self):
         try:
-            while self._inbox.online:
+            while self._gate != NOT_READY and self._inbox.reached:
                 sleep_ms(min(self.step(), _LOOP_MS))
         except OSError:
             pass  # the link's

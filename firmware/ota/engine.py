@@ -408,18 +408,21 @@ class Engine:
             journal.finish(job=job.job_id)
         if job.in_self_test and journal.phase == phases.NONE:
             self._refuse_stale_test(job)
+        self._ask_anew()  # where the callback raises
         self._tell(EVENT_RECEIVED_JOB, job.job_id)
         self._begin(phases.JOB, job, lambda: self._data_path(job))
 
     def _offer(self, job):
         """The document is not ours: the application may take it, and then reports it by itself."""
-        self._phase = self._rest
-        if job.job_id == self._inbox.offered:
-            return
-        if not self._tell(EVENT_PARSE_CUSTOM_JOB, job):
-            self.journal.finish(job=job.job_id)
-            raise errors.JobError("afr_ota is missing, and the application has no use for it")
-        self._inbox.offered = job.job_id
+        offer = job.job_id, job.queued
+        self._ask_anew()  # where the callback raises
+        if offer != self._inbox.offered:
+            if not self._tell(EVENT_PARSE_CUSTOM_JOB, job):
+                self.journal.finish(job=job.job_id)
+                raise errors.JobError("afr_ota is missing, and the application has no use for it")
+            self._inbox.offered = offer
+        if self._phase == self._ask:
+            self._phase = self._rest
 
     def _data_path(self, job):
         """Return how the job's file comes. Raises DataPathError."""
@@ -438,10 +441,11 @@ class Engine:
         from .pulling import pulled
 
         board = self.board
+        again = self.journal.phase != phases.NONE
         self._begin(
             phases.LOCAL,
             None,
-            lambda: pulled(source, self._inbox, board.settings),
+            lambda: pulled(source, self._inbox, board.settings, again),
             self.journal.source,
         )
 

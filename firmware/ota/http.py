@@ -23,7 +23,10 @@ from .timer import Timer
 
 _PATIENCE_MS = const(10000)
 _REDIRECTS = const(4)
-_LINE = const(1024)
+# Of a head: lines, bytes of one that are read. Addresses with a signature may be long.
+_LINES = const(100)
+_LINE = const(2048)
+_CHUNKS = const(-1)
 
 
 class Http:
@@ -51,14 +54,15 @@ class Http:
         With an empty `view` it comes as far as the size. Raises OSError, whose text says what the
         server did, also when it has done nothing for 10 s.
         """
+        count = -1
         try:
-            return self._read(offset, view)
-        except OSError:
-            self.close()
-            raise
+            count = self._read(offset, view)
         except ValueError as error:
-            self.close()
             raise OSError("what the server sent cannot be used: %s" % error)
+        finally:
+            if count < 0:
+                self.close()
+        return count
 
     def close(self):
         """End the connection."""
@@ -119,6 +123,8 @@ class Http:
             self._hang_up()  # its page is not read
         if status not in (200, 206):
             raise OSError("the server answers %d" % status)
+        if length == _CHUNKS:
+            raise OSError("the server sends the file in chunks, without its length")
         if not length:
             raise OSError("the server does not say how long the file is")
         start, size = 0, length
@@ -133,7 +139,7 @@ class Http:
         self._end = start + length
 
     def _get(self, url, offset):
-        """Send a GET. Returns (status, Content-Length, Content-Range, Location). A generator."""
+        """Send a GET. Returns as `_head`, of the final answer. A generator."""
         scheme, _, rest = url.partition("://")
         host, _, path = rest.partition("/")
         server = scheme + host
@@ -157,54 +163,83 @@ class Http:
                 left = left[count:]
             else:
                 yield
+        status = 100
+        while 100 <= status < 200:
+            status, length, given, place = yield from self._head(server)
+        return status, length, given, place
+
+    def _head(self, server):
+        """Read the head of an answer. A generator.
+
+        Returns (status, Content-Length or _CHUNKS or None, Content-Range, Location).
+        """
         line = yield from self._line()
-        protocol, status = line.split(" ", 2)[:2]
-        if not protocol.startswith("HTTP/1."):
+        protocol, status = line.split(b" ", 2)[:2]
+        if not protocol.startswith(b"HTTP/1."):
             raise ValueError(protocol)
-        if protocol == "HTTP/1.0":
+        if protocol == b"HTTP/1.0":
             server = ""
         length, given, place = None, "", ""
-        while True:
+        for _ in range(_LINES):
             line = yield from self._line()
             if not line:
                 self._keeper = server
                 return int(status), length, given, place
-            key, _, value = line.partition(":")
-            key, value = key.lower(), value.strip()
-            if key == "content-length":
-                length = _natural(value)
-            elif key == "content-range":
-                given = value
-            elif key == "connection" and "close" in value.lower():
+            key, _, value = line.partition(b":")
+            key = key.lower()
+            if key == b"content-length":
+                length = length or _natural(_text(value))
+            elif key == b"content-range":
+                given = _text(value)
+            elif key == b"connection" and b"close" in value.lower():
                 server = ""
-            elif key == "transfer-encoding":
-                raise OSError("the server sends the file in chunks, without its length")
-            elif key == "location":
-                place = value
+            elif key == b"transfer-encoding":
+                server, length = "", _CHUNKS
+            elif key == b"location":
+                place = _text(value)
+        raise ValueError("a head without end")
 
     def _line(self):
-        """Read a line of the head. Returns it as str. A generator."""
+        """Read a line of the head, as far as there is room for it (bytes). A generator."""
         line = bytearray()
         byte = bytearray(1)
         yield
-        while len(line) < _LINE:
+        while True:
             count = self._stream.readinto(byte)
             if count is None:
                 yield
                 continue
             if not count:
-                break
+                raise OSError("the server's answer breaks off")
             if byte == b"\n":
-                return str(line, "utf-8").strip()
-            line += byte
-        raise OSError("the server's answer breaks off")
+                self._patience.after(_PATIENCE_MS)  # the application may take its time between two
+                return bytes(line).strip()
+            if len(line) < _LINE:
+                line += byte
+
+
+def _text(value):
+    """Return a value of the head as str. Raises ValueError for one that was too long, too."""
+    if len(value) > _LINE - 100:
+        raise ValueError("a line of more than %d bytes" % _LINE)
+    return str(value, "utf-8").strip()
 
 
 def _resolved(place, base):
-    """Return the address that a Location names, seen from the one that was asked (RFC 3986, 5)."""
+    """Return the address that a Location names, seen from the one that was asked (RFC 3986, 5).
+
+    Raises ValueError when it names none.
+    """
+    place = place.partition("#")[0]
+    if not place:
+        raise ValueError("a redirect without an address")
     if "://" in place.partition("?")[0]:
-        return place
-    scheme, _, rest = base.partition("?")[0].partition("://")
+        scheme, _, rest = place.partition("://")
+        return scheme.lower() + "://" + rest
+    base = base.partition("?")[0]
+    if place.startswith("?"):
+        return base + place
+    scheme, _, rest = base.partition("://")
     if place.startswith("//"):
         return scheme + ":" + place
     if place.startswith("/"):

@@ -47,7 +47,7 @@ class Inbox:
     subscribed, and the link lives; lost: how many blocks were dropped since blocks were asked for;
     missed: whether a message about jobs was dropped for want of room.
     streamed: the topics of the last stream that were subscribed; asked: how often a job was asked
-    for; offered: the job that the application was offered last.
+    for; offered: the job that the application was offered last, and its `queued`.
     """
 
     def __init__(self, stats, alone=False):
@@ -56,7 +56,7 @@ class Inbox:
         self.online = self.missed = False
         self.lost = self.asked = 0
         self.streamed = ("", "")
-        self.offered = ""
+        self.offered = ()
         self._buffers = []
         self._views = []
         self._lengths = [0, 0]

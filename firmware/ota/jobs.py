@@ -75,7 +75,8 @@ class Job:
     job_id, status (str), details (dict str -> str); from the document: stream (str or None),
     file_id (int), file_size (bytes), protocols (list of str), url (str or None): of the file; file
     (dict): all that the document says of it, unchecked, for a raw image (see `raw`).
-    document: the whole of one that is not of an update (dict), else None.
+    document: the whole of one that is not of an update (dict), else None; queued: its
+    queuedAt and executionNumber, which tell this execution from the next of the same job.
     """
 
     def __init__(
@@ -90,6 +91,7 @@ class Job:
         url=None,
         file=None,
         document=None,
+        queued=None,
     ):
         self.job_id = job_id
         self.status = status
@@ -101,6 +103,7 @@ class Job:
         self.url = url
         self.file = file
         self.document = document
+        self.queued = queued
 
     @property
     def custom(self):
@@ -156,7 +159,8 @@ def _job(job_id, execution):
     details = _object(execution.get("statusDetails", {}), "statusDetails")
     document = _object(execution.get("jobDocument"), "jobDocument")
     if "afr_ota" not in document:
-        return Job(job_id, QUEUED, {}, None, 0, 0, (), document=document)
+        queued = execution.get("queuedAt"), execution.get("executionNumber")
+        return Job(job_id, QUEUED, {}, None, 0, 0, (), document=document, queued=queued)
     update = _object(document.get("afr_ota"), "afr_ota")
     files = update.get("files")
     if not isinstance(files, list) or len(files) != 1:

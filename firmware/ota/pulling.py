@@ -3,7 +3,7 @@
 A source has `size` (bytes of the file, 0 while it does not know), `close()`, a text for people, and
 `read(offset, view)`, which puts what is there into `view` and returns how many bytes that are, 0
 when none are yet, or raises OSError. One that fails is asked again, with pauses that double; one
-that never works is given up.
+that brings no whole block any more is given up.
 """
 
 from . import errors
@@ -19,15 +19,17 @@ _LOOK_MS = const(5)
 class Pulling:
     """One package. source: may be opened later, by who reads differently.
 
-    size: bytes of it, 0 until a step without `taking` has found out, for which there is one try;
-    inbox: inbox.Inbox, for its buffer; settings: of the agent.
+    size: bytes of it, 0 until a step without `taking` has found out, for which there is one try
+    unless it has worked before: `again`; inbox: inbox.Inbox, for its buffer; settings: of the
+    agent.
     """
 
-    def __init__(self, size, source, inbox, settings):
+    def __init__(self, size, source, inbox, settings, again=False):
         self.size = size
         self._source = source
         self._inbox = inbox
         self._view = inbox.open(settings["message_size"])
+        self._again = again
         self._filled = 0  # bytes of the next block in `view`
         self._left = self._tries = settings["source_tries"]
         self._timer = Timer(_FIRST_PAUSE_MS, settings["retry_max_ms"])
@@ -50,17 +52,18 @@ class Pulling:
         except OSError as error:
             self._filled = 0
             self._left -= 1
-            if not self._left or not self.size:
-                tries = ", %d times" % self._tries if self.size else ""
+            again = self.size or self._again
+            if not self._left or not again:
+                tries = ", %d times" % self._tries if again else ""
                 raise errors.SourceError("%s: %s%s" % (self, error, tries))
             self._timer.later()
             return self._timer.left
         if not count:
             return 0 if taking and taking.work() else _LOOK_MS
-        self._left = self._tries
-        self._timer.now()
         self._filled = (filled + count) % length
-        if not self._filled:
+        if not self._filled:  # less would be thrown away with the next failure
+            self._left = self._tries
+            self._timer.now()
             taking.take(index, self._view[:length])
         return 0
 
@@ -87,10 +90,13 @@ class Pulling:
         self._inbox.close()
 
 
-def pulled(source, inbox, settings):
-    """Return the data path from a path, an address or a source. Raises SourceError."""
+def pulled(source, inbox, settings, again):
+    """Return the data path from a path, an address or a source. Raises SourceError.
+
+    again (bool): the source has given some of the package before.
+    """
     source = opened(source)
-    return Pulling(source.size, source, inbox, settings)
+    return Pulling(source.size, source, inbox, settings, again)
 
 
 def opened(source):

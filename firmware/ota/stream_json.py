@@ -51,7 +51,7 @@ def parse_rejected(payload):
     try:
         refusal = json.loads(bytes(payload))
         code = refusal.get("o") or refusal.get("code")
-    except (AttributeError, ValueError):
+    except (AttributeError, MemoryError, RuntimeError, ValueError):  # also of one that is too deep
         code = None
     return code if isinstance(code, str) else "unknown"
 

@@ -33,7 +33,7 @@ class Streaming:
         self._most = settings["momentum"]
         self._timer = Timer(self._period, self._period)
         self._momentum = 0
-        self._silent = False
+        self._silent = self._anew = False
         self._refusal = "no answer"
         self._form = _form(settings["stream_json"])
         self._topics = Topics(channel.things, job.stream, self._form.NAME)
@@ -46,7 +46,7 @@ class Streaming:
 
         taking: a update.Head or download.Download.
         """
-        if taking.window.idle(self._channel.inbox.lost):
+        if self._anew or taking.window.idle(self._channel.inbox.lost):
             self._request(taking)
             return 0  # while the blocks are on their way, the flash has work
         if self._timer.left == 0:
@@ -73,7 +73,7 @@ class Streaming:
     def connected(self):
         """The link is a new one: ask at once."""
         self._silent = False
-        self._timer.now()
+        self._anew = True
 
     def named(self, _job):
         """The service names the job again. Raises MomentumError as `answered`."""
@@ -99,6 +99,7 @@ class Streaming:
         self._channel.close_stream()
 
     def _request(self, taking):
+        self._anew = False
         self._timer.after(self._period)
         self._form.get_request(self._out, self._job.file_id, taking.window.ask())
         self._channel.request(self._topics.get, self._out)

@@ -225,7 +225,7 @@ class Head:
     def take(self, index, data):
         """Take block `index` (memoryview). Returns whether it is new. Raises BlockRangeError."""
         window = self.window
-        if index >= window.blocks or not window.takes(index, len(data)):
+        if index >= window.blocks or len(data) > HEAD_SIZE or not window.takes(index, len(data)):
             return False  # of an earlier transfer of this file, perhaps
         at = index * window.block_size
         self._view[at : at + len(data)] = data
