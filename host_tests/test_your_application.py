@@ -48,11 +48,20 @@ def deciding() -> str:
     return plain.replace(step, BLOCKS["loop"] + step)
 
 
+def over_tls() -> str:
+    """Return the plain application with the link of a broker that talks TLS."""
+    made = 'link = Link(settings["thing"], broker["host"], broker["port"])\n'
+    assert BLOCKS["plain/main.py"].count(made) == 1
+    return BLOCKS["plain/main.py"].replace(made, BLOCKS["tls"])
+
+
 def application(name: str) -> dict[str, str]:
     """Return the files of the application that the page calls so."""
     if name == "decides":
         beside = {path: BLOCKS[path] for path in ("selftest.py", "store.py")}
         return {"main.py": deciding(), "lib/gauge.py": GAUGE, **beside}
+    if name == "tls":
+        return {"main.py": over_tls()}
     found = {"main.py": BLOCKS[f"{name}/main.py"]}
     if name == "mqtt_as":
         found["lib/mqtt_as.py"] = MQTT_AS.read_text(encoding="utf-8")
@@ -151,10 +160,10 @@ def test_the_commands_print_what_the_page_shows(tmp_path: Path) -> None:
 def test_no_example_is_left_out() -> None:
     assert PAGE.count("```python\n") == len(BLOCKS)
     used = {*(f"{name}/main.py" for name in ("plain", "asyncio", "threads", "mqtt_as"))}
-    assert set(BLOCKS) == used | {"selftest.py", "store.py", "on_event", "loop"}
+    assert set(BLOCKS) == used | {"tls", "selftest.py", "store.py", "on_event", "loop"}
 
 
-@pytest.mark.parametrize("name", ["plain", "asyncio", "threads", "mqtt_as", "decides"])
+@pytest.mark.parametrize("name", ["plain", "tls", "asyncio", "threads", "mqtt_as", "decides"])
 def test_the_examples_run_on_the_oldest_micropython(name: str) -> None:
     for path, text in application(name).items():
         if path != "lib/mqtt_as.py":
