@@ -14,7 +14,7 @@ import chipboard  # noqa: F401  gives CPython the chip's modules
 import click
 import ota
 import pytest
-from ota import defaults, errors, inbox, recovery, settings
+from ota import defaults, errors, inbox, recovery
 from ota.agent import Agent
 
 from demo.children import wait_for
@@ -119,9 +119,10 @@ def test_the_self_tests_deadline_is_documented() -> None:
 
 
 def test_every_file_of_etc_is_documented() -> None:
-    read = set(re.findall(r'read_etc\(\s*"([^"]+)"', MAIN + inspect.getsource(settings)))
-    raw = (ROOT / "firmware/ota/raw.py").read_text(encoding="utf-8")
-    read |= {f"{folder}/NAME" for folder in re.findall(r'etc\("([\w/]+)/" \+', raw)}
+    sources = [ROOT / "boot.py", *(ROOT / "firmware").rglob("*.py")]
+    text = "\n".join(path.read_text(encoding="utf-8") for path in sources)
+    read = set(re.findall(r'\b(?:read_)?etc\(\s*"([^"]*[^"/])"', text))
+    read |= {f"{folder}/NAME" for folder in re.findall(r'\betc\(\s*"([^"]+)/" \+', text)}
     assert read == set(re.findall(r"`/etc/([^`]+)`", SETTINGS))
 
 
@@ -208,7 +209,7 @@ def test_every_call_state_and_event_of_the_agent_has_its_row() -> None:
 def test_every_target_and_command_that_is_named_exists(page: Path) -> None:
     shown = commands(page.read_text(encoding="utf-8"))
     makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
-    for target in re.findall(r"^make ([a-z-]+)", shown, re.MULTILINE):
+    for target in re.findall(r"^make (?:-C \S+ )?([a-z-]+)", shown, re.MULTILINE):
         assert re.search(rf"^{target}:", makefile, re.MULTILINE), target
     for name, rest in re.findall(r"^fleet ([a-z-]+)(.*)", shown, re.MULTILINE):
         command = fleet.commands[name]
