@@ -25,6 +25,8 @@ WIFI_SSID =
 WIFI_PASSWORD =
 # Seconds a new image has in `make board-test`.
 SELF_TEST_S =
+# AGENT=lib puts the agent into /lib, where updates leave it; docs/your-application.md, Room.
+AGENT =
 # KEEP="files nvs" keeps either or both; DRY_RUN=1 prints what would be done.
 KEEP =
 DRY_RUN =
@@ -58,7 +60,7 @@ flash: ## PORT= FIRMWARE=esp32.bin [CHIP= FLASH=4MB SETTINGS= FLEET= ...]: flash
 	@tools/flash.sh $(if $(CHIP),--chip "$(CHIP)") $(if $(FLASH),--flash "$(FLASH)") \
 		$(if $(SETTINGS),--settings "$(SETTINGS)") $(if $(PACKAGE),--package "$(PACKAGE)") \
 		$(if $(FLEET),--fleet "$(FLEET)") $(if $(VERSION),--version "$(VERSION)") \
-		$(if $(SEQUENCE),--sequence "$(SEQUENCE)") $(KEEP:%=--keep-%) \
+		$(if $(SEQUENCE),--sequence "$(SEQUENCE)") $(KEEP:%=--keep-%) $(AGENT:%=--agent-in-%) \
 		$(if $(DRY_RUN),--dry-run) $(if $(IMAGE),--image-only "$(IMAGE)",$(if $(PORT),"$(PORT)")) \
 		$(if $(FIRMWARE),"$(FIRMWARE)")
 

@@ -1,9 +1,11 @@
 """What lies in a board's file system: the application, and the settings of one thing."""
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from board import filesystem
 from fleet import mpy
 from fleet.errors import FleetError
 from tools.paths import ROOT
@@ -11,6 +13,7 @@ from tools.paths import ROOT
 _PRIVATE_KEY = b"PRIVATE KEY-----"
 _OWN_KEY = "client.key"  # the one private key that belongs on a board: its own
 _TLS_FILES = ("ca.pem", "client.pem", _OWN_KEY)
+_AGENT = ("/ota/", "/link.", "/reserve.")
 
 
 class FilesError(FleetError):
@@ -43,6 +46,29 @@ def application(*, compiled: bool = True) -> dict[str, bytes]:
         else:
             files[path] = source.read_bytes()
     return files
+
+
+def agent_in_lib(found: Mapping[str, bytes]) -> dict[str, bytes]:
+    """Return the same files with the agent in /lib, where updates leave it.
+
+    MicroPython looks there last: an application that brings an agent of its own has that.
+    """
+    return {
+        f"/lib{path}" if path.startswith(_AGENT) else path: data for path, data in found.items()
+    }
+
+
+def room(found: Mapping[str, bytes], size: int) -> tuple[int, int]:
+    """Return how large an application over the air may be in a file system with these files.
+
+    size: bytes of the file system. Returns (bytes of blocks that an application may take, those of
+    them that an agent of its own takes). The first one comes beside the flat files, which then go;
+    afterwards there are two at a time.
+    """
+    stays = {path: found[path] for path in found if path.startswith(("/boot.py", "/etc/", "/lib/"))}
+    agent = {f"/app{path}": found[path] for path in found if path.startswith(_AGENT)}
+    most = min((size - filesystem.taken(stays)) // 2, size - filesystem.taken(found))
+    return most, filesystem.taken(agent)
 
 
 def folder(path: Path, *, compiled: bool = False) -> dict[str, bytes]:

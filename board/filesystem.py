@@ -102,3 +102,17 @@ def build(files: Mapping[str, bytes], size: int) -> bytes:
     write(fs, files)
     fs.unmount()
     return bytes(data)
+
+
+def taken(files: Mapping[str, bytes]) -> int:
+    """Return the bytes that these files and their directories take, as a board counts them.
+
+    MicroPython's littlefs counts the two blocks of a directory twice (`os.statvfs`).
+    """
+    fs = mount(
+        bytearray(b"\xff" * BLOCK * (16 + sum(len(data) // BLOCK + 5 for data in files.values())))
+    )
+    empty = fs.used_block_count
+    write(fs, files)
+    folders = sum(len(below) for _, below, _ in fs.walk("/"))
+    return int(fs.used_block_count - empty + 2 * folders) * BLOCK

@@ -36,6 +36,7 @@ class Job:
     version: str
     sequence: int
     keep: tuple[str, ...]
+    agent_in_lib: bool
 
 
 @dataclass(frozen=True)
@@ -64,15 +65,20 @@ def prepare(job: Job) -> Content:
     signed = _sign(job, found, fleet)
     if signed and settings:
         trailer.check_settings(signed, settings)
-    image = None
+    image = room = None
     if "vfs" not in job.keep:
         size = table.need(layout.table, "vfs").size
-        image = filesystem.build({**files.application(), **settings}, size)
+        application = files.application()
+        if job.agent_in_lib:
+            application = files.agent_in_lib(application)
+        contents = {**application, **settings}
+        image = filesystem.build(contents, size)
+        room = _room(*files.room(contents, size))
     regions = whole.regions(
         found, layout, trailer=signed.data if signed else None, filesystem=image
     )
     regions = [region for region in regions if region.name not in job.keep]
-    return Content(layout, regions, [found.summary, *_remarks(job, signed)])
+    return Content(layout, regions, [found.summary, *_remarks(job, signed, room)])
 
 
 def _sign(job: Job, found: download.Download, fleet: config.Config | None) -> trailer.Signed | None:
@@ -92,7 +98,18 @@ def _sign(job: Job, found: download.Download, fleet: config.Config | None) -> tr
     )
 
 
-def _remarks(job: Job, signed: trailer.Signed | None) -> list[str]:
+def _room(most: int, agent: int) -> str:
+    said = f"Room: an application over the air may take {max(0, most) >> 10} KB"
+    if not agent:
+        return f"{said}; the agent stays in /lib, `--no-agent` leaves it out."
+    if most < agent:
+        said += ", too little for"
+    else:
+        said += f", {agent >> 10} KB of them for"
+    return f"{said} an agent of its own; --agent-in-lib (AGENT=lib) makes more."
+
+
+def _remarks(job: Job, signed: trailer.Signed | None, room: str | None) -> list[str]:
     said = [
         f"Signed: {signed}."
         if signed
@@ -108,6 +125,8 @@ def _remarks(job: Job, signed: trailer.Signed | None) -> list[str]:
             "Files: boot.py, the application, the agent; no /etc (no --settings): the application "
             "will ask for its settings until `make deploy` brings them."
         )
+    if room:
+        said.append(room)
     kept = "stays" if "nvs" in job.keep else "blank: Wi-Fi calibration, agent's journal and floor"
     said.append(f"NVS: {kept}.")
     said.append(
@@ -127,6 +146,7 @@ def _remarks(job: Job, signed: trailer.Signed | None) -> list[str]:
 @click.option("--fleet", type=_FOLDER, help="Folder of fleet.toml, whose key signs.")
 @click.option("--version", default="1.0.0", show_default=True, help="With --fleet: of FIRMWARE.")
 @click.option("--sequence", default=1, show_default=True, help="With --fleet: of FIRMWARE.")
+@click.option("--agent-in-lib", is_flag=True, help="Agent in /lib: applications may lack it.")
 @click.option("--keep-files", is_flag=True, help="Keep the file system that is on the board.")
 @click.option("--keep-nvs", is_flag=True, help="Keep NVS, with the agent's journal.")
 @click.option("--baud", default=writer.BAUD, show_default=True, help="Speed while writing.")
@@ -142,6 +162,7 @@ def command(
     fleet: Path | None,
     version: str,
     sequence: int,
+    agent_in_lib: bool,
     keep_files: bool,
     keep_nvs: bool,
     baud: int,
@@ -170,8 +191,20 @@ def command(
         least = int(slot_size, 0)
     except ValueError as error:
         raise click.BadParameter(f"--slot-size: {slot_size!r} is no number") from error
+    if keep_files and agent_in_lib:
+        raise click.UsageError("--keep-files keeps the agent where it is: leave --agent-in-lib out")
     job = Job(
-        Path(places[-1]), chip, flash, least, settings, package, fleet, version, sequence, keep
+        Path(places[-1]),
+        chip,
+        flash,
+        least,
+        settings,
+        package,
+        fleet,
+        version,
+        sequence,
+        keep,
+        agent_in_lib,
     )
     content = prepare(job)
     click.echo(content.remarks[0])

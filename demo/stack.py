@@ -135,7 +135,8 @@ class Stack:
             text=True,
         )
         if done.returncode:
-            raise children.StartError(f"fleet {arguments[0]}: {done.stderr.strip()}")
+            said = (done.stdout + done.stderr).strip()
+            raise children.StartError(f"fleet {arguments[0]}: {said}")
         return done.stdout
 
     def pack(

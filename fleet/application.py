@@ -203,7 +203,10 @@ def _agent(
     if not options.agent:
         if "ota" not in lacking or "ota" in frozen:
             return {}, [], []
-        alone = "without ota/ the board can be updated again only if its firmware freezes the agent"
+        alone = (
+            "without ota/ the board can be updated again only if it has the agent in /lib, or its "
+            "firmware freezes it"
+        )
         return {}, [], [alone]
     notes = [f"{module} is frozen into the firmware" for module in lacking if module in frozen]
     added: dict[str, Path] = {}

@@ -17,7 +17,7 @@ from link_fixtures import need
 from mp_image_tool_esp32.firmware import Firmware
 from mp_image_tool_esp32.lfs import lfs_mounted
 
-from board import files, writer
+from board import files, table, writer
 from board import plan as planner
 from board.chips import CHIPS, FLASH_SIZES
 from fleet import config, keys, package
@@ -132,6 +132,31 @@ def test_an_image_holds_trailer_settings_and_keys_of_one_thing(tmp_path):
         assert sorted(fs.listdir("/etc")) == ["settings.json", "trusted_keys.pem"]
 
 
+@pytest.mark.parametrize(("options", "base"), [([], ""), (["--agent-in-lib"], "/lib")])
+def test_the_agent_lies_where_it_is_asked_to_and_the_room_beside_it_is_said(
+    options, base, tmp_path
+):
+    settings = make_settings(tmp_path / "settings", make_fleet(tmp_path))
+    image = tmp_path / "image.bin"
+    done = flash(*options, "--image-only", image, "--settings", settings, download(tmp_path))
+    assert done.exit_code == 0, done.stderr
+    read = Firmware(str(merged_part(tmp_path, image.read_bytes(), CHIPS["esp32"])))
+    there = {}
+    with lfs_mounted(read.partition("vfs")) as fs:
+        for folder, _, names in fs.walk("/"):
+            for name in names:
+                path = f"{folder.rstrip('/')}/{name}"
+                with fs.open(path, "rb") as file:
+                    there[path] = file.read()
+    modules = {path for path in there if path.endswith(".mpy")}
+    assert modules == {base + path for path in APPLICATION if path.endswith(".mpy")}
+    assert {"/boot.py", "/main.py", "/etc/settings.json"} <= there.keys()
+    laid = planner.plan(CHIPS["esp32"], FLASH_SIZES["4MB"], 100_000).table
+    most, agent = files.room(there, table.need(laid, "vfs").size)
+    assert f"Room: an application over the air may take {most >> 10} KB" in done.output
+    assert ("--no-agent" in done.output) == (agent == 0) == bool(base)
+
+
 def test_an_image_holds_the_certificates_and_the_key_of_one_thing(tmp_path):
     fleet = make_fleet(tmp_path)
     settings = tmp_path / "boards/board-1"
@@ -244,14 +269,15 @@ def test_what_is_missing_is_said_in_the_plan(tmp_path):
 @pytest.mark.slow
 def test_the_script_and_make_are_doors_to_the_same(tmp_path):
     source = download(tmp_path)
-    expected = flash("--dry-run", "--chip", "esp32", "--flash", "8MB", PORT, source)
-    script = [str(ROOT / "tools/flash.sh"), "--dry-run", "--chip", "esp32", "--flash", "8MB", PORT]
+    asked = ["--dry-run", "--chip", "esp32", "--flash", "8MB", "--agent-in-lib", PORT]
+    expected = flash(*asked, source)
+    script = [str(ROOT / "tools/flash.sh"), *asked]
     done = subprocess.run(
         [*script, source.name], cwd=tmp_path, capture_output=True, text=True, check=True
     )
     assert done.stdout == expected.output
     options = [f"PYTHON={sys.executable}", f"PORT={PORT}", f"FIRMWARE={source}", "CHIP=esp32"]
-    argv = ["make", "-s", "flash", *options, "FLASH=8MB", "DRY_RUN=1"]
+    argv = ["make", "-s", "flash", *options, "FLASH=8MB", "AGENT=lib", "DRY_RUN=1"]
     made = subprocess.run(argv, cwd=ROOT, capture_output=True, text=True, check=True)
     assert expected.output in made.stdout
 
@@ -331,6 +357,7 @@ def test_an_image_that_does_not_fit_is_refused_with_the_numbers(tmp_path):
         (["--image-only", "o.bin", PORT, "F"], "--image-only takes FIRMWARE alone"),
         (["--image-only", "o.bin", "--keep-nvs", "F"], "--image-only keeps nothing"),
         (["--keep-files", "--settings", ".", PORT, "F"], "leave --settings out"),
+        (["--keep-files", "--agent-in-lib", PORT, "F"], "leave --agent-in-lib out"),
         (["--version", "2.0.0", PORT, "F"], "go with --fleet"),
         (["--slot-size", "big", PORT, "F"], "'big' is no number"),
         (["--flash", "2MB", PORT, "F"], "'2MB' is not one of"),

@@ -17,7 +17,9 @@ from board import files
 from demo import contents
 from demo.children import StartError
 from demo.stack import Stack
+from sim import filesystem
 from sim.board import Board
+from sim.chip import layout
 from tools import subset
 from tools.paths import ROOT
 
@@ -121,12 +123,37 @@ def test_the_callback_decides_and_data_outlives_the_update(stack: Stack) -> None
 
 
 @pytest.mark.slow
-def test_a_second_update_finds_room_on_a_board_of_4_mb(stack: Stack) -> None:
-    board = pushed(stack, "plain")
-    for directory in ("app_1", "app_0"):
-        assert "\naccepted: " in stack.fleet("push", "plain", "board-plain", "--timeout", "60")
+@pytest.mark.parametrize("place", ["/", "/lib"])
+def test_applications_as_large_as_flashing_says_take_turns_in_4_mb(
+    stack: Stack, place: str
+) -> None:
+    name = f"large{place.replace('/', '-')}"
+    folder = stack.folder / f"of-{name}"
+    write(folder, application("plain"))
+    board = stack.board(name, application=files.folder(folder))
+    there = files.application()
+    there |= {path: board.read_file(path) for path in ("/main.py", *etc(board))}
+    options = ["--timeout", "60"]
+    if place == "/lib":
+        options.append("--no-agent")
+        there = files.agent_in_lib(there)
+        with filesystem.mounted(board.flash_path, write=True) as fs:
+            fs.mkdir("/lib")
+            for module in ("ota", "link.mpy", "reserve.mpy"):
+                fs.rename(f"/{module}", f"/lib/{module}")
+    most, agent = files.room(there, layout.VFS[4])
+    for number in range((most - agent) // 4608 - 5):  # listing, main.py, end, a directory
+        (folder / f"{number}.bin").write_bytes(bytes([number]) * 4096)
+    board.start()
+    for directory in ("app_0", "app_1", "app_0"):
+        assert "\naccepted: " in stack.fleet("push", folder.name, name, *options)
         assert contents.directory(board, board.boots[-1][0]) == directory
+        assert ("ota" in board.list_files(f"/{directory}")) == (place == "/")
     board.close()
+
+
+def etc(board: Board) -> list[str]:
+    return [f"/etc/{name}" for name in board.list_files("/etc")]
 
 
 @pytest.mark.slow
