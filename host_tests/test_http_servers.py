@@ -55,9 +55,10 @@ def test_a_redirect_whose_page_comes_in_chunks_is_followed(bench: Bench, server:
         (PAGE % (b"200 OK", b"Content-Length: 45056\r\n"), "the server sends the file in chunks"),
         (PAGE % (b"302 Found", b""), "a redirect without an address"),
         (PAGE % (b"302 Found", b"Location: /%s\r\n" % (b"x" * 2100)), "more than 2048 bytes"),
+        (b"HTTP/1.1 100 Continue\r\n\r\n" * 500, "the server answers 100"),
         (ENDLESS, "cannot be used: a head without end"),
     ],
-    ids=["403", "chunks", "both lengths", "nowhere", "too long", "endless"],
+    ids=["403", "chunks", "both lengths", "nowhere", "too long", "interim", "endless"],
 )
 def test_an_answer_that_is_of_no_use_is_said_by_its_name(
     bench: Bench, server: Server, answer: bytes, said: str

@@ -23,6 +23,7 @@ from .timer import Timer
 
 _PATIENCE_MS = const(10000)
 _REDIRECTS = const(4)
+_INTERIM = const(4)  # answers that are not the final one
 # Of a head: lines, bytes of one that are read. Addresses with a signature may be long.
 _LINES = const(100)
 _LINE = const(2048)
@@ -163,10 +164,11 @@ class Http:
                 left = left[count:]
             else:
                 yield
-        status = 100
-        while 100 <= status < 200:
-            status, length, given, place = yield from self._head(server)
-        return status, length, given, place
+        for _ in range(_INTERIM + 1):
+            head = yield from self._head(server)
+            if not 100 <= head[0] < 200:
+                break
+        return head
 
     def _head(self, server):
         """Read the head of an answer. A generator.
