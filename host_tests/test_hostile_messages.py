@@ -270,7 +270,7 @@ def withstand(attack: Attack, jobs: int, blocks: int) -> None:
 
 
 def test_hostile_messages_end_their_jobs_and_the_next_good_job_succeeds(attack: Attack) -> None:
-    withstand(attack, 200, 200)
+    withstand(attack, 100, 100)
 
 
 @pytest.mark.slow
