@@ -192,8 +192,9 @@ class Cable:
     def interrupt(self, timeout: float = 30) -> bool:
         """Stop the program by Ctrl-C, without any reset, and come to the friendly prompt.
 
-        Returns whether a program ran: `soft_reset` starts main.py again. Raises NoAnswer without a
-        prompt in `timeout` seconds.
+        Returns whether a program ran: `soft_reset` starts main.py again. A raw prompt that another
+        tool left counts as one: a soft reset too many harms nothing, one too few leaves main.py
+        stopped. Raises NoAnswer without a prompt in `timeout` seconds.
         """
         asked, self._transport.in_raw_repl = self._transport.in_raw_repl, False
         heard = b""
@@ -204,10 +205,15 @@ class Cable:
             self._type(_CTRL_B)
             left = max(0.0, deadline - time.monotonic())
             heard += self._read_until(_FRIENDLY, min(_BANNER_S, left))
-            before, banner, _ = heard.partition(_FRIENDLY)
+            before, banner, after = heard.partition(_FRIENDLY)
             if banner:
-                said = before.rpartition(b"MicroPython ")[0].replace(_PROMPT, b"")
-                return bool(said.strip()) and not asked  # what was asked before has been answered
+                # An idle prompt answers Ctrl-C by a prompt and nothing else. A program that ends,
+                # however quietly, brings its banner first; then comes Ctrl-B's, if it was not lost.
+                said = before.rpartition(b"MicroPython ")[0].split()
+                ran = set(said) != {_PROMPT.strip()} and not asked  # what was asked is answered
+                if ran and _FRIENDLY not in after:
+                    self._read_until(_FRIENDLY, _BANNER_S)
+                return ran
         raise NoAnswer(
             f"{self.port}: no MicroPython prompt within {timeout:g} s of Ctrl-C. Is this the "
             "board's port, does MicroPython run there, and does its program let Ctrl-C through?"

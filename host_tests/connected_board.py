@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 import socket
-from collections.abc import Iterator
-from contextlib import contextmanager
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from board_flashing import APPLICATION
@@ -98,3 +99,30 @@ class Listener:
                 self.typed += data
             self._connection.close()
             self._connection = None
+
+
+class Prompt:
+    """Stands for a board of another MicroPython: it answers keys by what a real one was seen to.
+
+    answers: by key; all others are without one.
+    """
+
+    def __init__(self, answers: Mapping[bytes, bytes]) -> None:
+        self._answers = answers
+        self._server = socket.create_server(("127.0.0.1", 0))
+        self.port = "socket://{}:{}".format(*self._server.getsockname())
+        self._thread = threading.Thread(target=self._serve, daemon=True)
+
+    def __enter__(self) -> Prompt:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._server.close()
+        self._thread.join(20)
+
+    def _serve(self) -> None:
+        connection, _ = self._server.accept()
+        with connection, suppress(OSError):  # it hung up
+            while key := connection.recv(1):
+                connection.sendall(self._answers.get(key, b""))

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from connected_board import Listener, port, running_board
+from connected_board import Listener, Prompt, port, running_board
 
 from board.cable import TEMPORARY, Cable, NoAnswer, NotWritten, Raised
 from board.files import compile_module
@@ -75,6 +75,45 @@ def test_an_interrupted_program_is_known_and_started_again(shared: Board, cable:
     cable.soft_reset()
     cable.wait_for("main: runs 1.1.0", 10)
     assert shared.boots[before:] == [(0, SOFT), (0, SOFT)]
+
+
+@pytest.mark.parametrize("takes_s", [0, 0.3])
+def test_a_program_that_ends_without_a_word_is_known_to_have_run(
+    tmp_path: Path, takes_s: float
+) -> None:
+    quiet = (
+        "import time\nprint('main: up')\n"
+        "try:\n    time.sleep(60)\nexcept KeyboardInterrupt:\n"
+        f"    time.sleep({takes_s})\n"
+    )
+    with running_board(tmp_path / "board") as board, Cable(port(board)) as cable:
+        cable.put("/main.py", quiet.encode())
+        cable.soft_reset()
+        cable.wait_for("main: up", 10)
+        assert cable.interrupt()
+        assert not cable.interrupt()
+        assert cable.evaluate("6 * 7") == 42
+
+
+BANNER = b'MicroPython v1.26.1; ESP32\r\nType "help()" for more information.\r\n>>> '
+
+
+@pytest.mark.parametrize(
+    ("ctrl_c", "ctrl_b", "ran"),
+    [
+        (b"\r\n>>> ", b"\r\n" + BANNER, False),
+        (b"", b"\r\n" + BANNER, True),  # a raw prompt does not answer Ctrl-C
+        (b"Traceback\r\nKeyboardInterrupt: \r\n" + BANNER, b"\r\n" + BANNER, True),
+        (BANNER, b"\r\n" + BANNER, True),
+        (b"", BANNER, True),  # it took Ctrl-B for its own, and then ended
+        (b"", b"\r\n" + BANNER + b"\r\n" + BANNER, True),  # it ended after Ctrl-B had come
+    ],
+)
+def test_a_program_has_run_if_more_comes_than_the_prompts_answer(
+    ctrl_c: bytes, ctrl_b: bytes, ran: bool
+) -> None:
+    with Prompt({b"\x03": ctrl_c, b"\x02": ctrl_b}) as board, Cable(board.port) as cable:
+        assert cable.interrupt() is ran
 
 
 def test_a_module_is_on_the_board_for_a_while(shared: Board, cable: Cable, tmp_path: Path) -> None:
