@@ -37,6 +37,7 @@ _POLL_S = 0.005
 _AT_ONCE = 4096  # bytes
 _CTRL_C_S = 0.1  # what comes in one USB packet with Ctrl-C may be lost
 _BANNER_S = 2.0
+_UNDO_S = 5.0
 _CHUNK = 1536  # bytes of a file per command: at most some 6 KB of the board's heap, a while
 
 _HASHES = """
@@ -342,8 +343,8 @@ class Cable:
     def stage(self, files: Mapping[str, bytes]) -> None:
         """Write files (absolute path to bytes) under temporary names and verify them by SHA-256.
 
-        `replace` puts them in place. Raises NotWritten or Raised; then no file is changed, and the
-        temporary ones are removed.
+        `replace` puts them in place. Raises NotWritten or Raised; then, as after Ctrl-C, no file is
+        changed, and the temporary ones are removed.
         """
         self.execute(_FOLDERS % _folders(files))
         try:
@@ -353,9 +354,11 @@ class Cable:
             for path, data in files.items():
                 if there[path + TEMPORARY] != hashlib.sha256(data).digest():
                     raise NotWritten(f"{path}: the board does not hold what was sent; try again")
-        except (Raised, NotWritten):
-            left = [path + TEMPORARY for path in files]
-            self.replace([], [path for path, hash_ in self.hashes(left).items() if hash_])
+        except (Raised, NotWritten, KeyboardInterrupt):
+            with contextlib.suppress(CableError):  # what went wrong first is what is told
+                self.interrupt(_UNDO_S)  # Ctrl-C may have come in the middle of an answer
+                there = self.hashes([path + TEMPORARY for path in files])
+                self.replace([], [path for path, hash_ in there.items() if hash_])
             raise
 
     def replace(self, paths: Iterable[str], remove: Iterable[str] = ()) -> None:

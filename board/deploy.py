@@ -75,21 +75,19 @@ def compare(wanted: Mapping[str, bytes], there: Mapping[str, bytes | None]) -> C
         for path, data in wanted.items()
         if there.get(path) != hashlib.sha256(data).digest()
     }
-    staged = {path + TEMPORARY for path in write}  # written anew, and then renamed
-    remove = [
-        path for path in doubtful(wanted) if path not in staged and there.get(path) is not None
-    ]
+    remove = [path for path in others(wanted) if there.get(path) is not None]
     new = frozenset(path for path in write if there.get(path) is None)
     return Changes(write, new, remove, len(wanted) - len(write))
 
 
-def doubtful(wanted: Collection[str]) -> list[str]:
-    """Return what must not lie on the board beside the wanted files, if it does.
+def others(wanted: Collection[str]) -> list[str]:
+    """Return the other form of each wanted module, which must not lie on the board beside it."""
+    return [other for path in wanted if (other := other_form(path)) and other not in wanted]
 
-    The other form of a module, and what a deployment that broke off has left.
-    """
-    others = [other for path in wanted if (other := other_form(path)) and other not in wanted]
-    return [*others, *(path + TEMPORARY for path in wanted)]
+
+def leftovers(wanted: Collection[str]) -> list[str]:
+    """Return what a deployment that broke off may have left. It takes the room of the next one."""
+    return [name for path in wanted if (name := path + TEMPORARY) not in wanted]
 
 
 def beside(directory: str, wanted: Mapping[str, bytes]) -> dict[str, bytes]:
@@ -129,8 +127,13 @@ def deploy(
             if application:
                 raise DeployError(signed)
             say(f"Only boot.py and settings: {signed}.")
+        there = cable.hashes([*wanted, *others(wanted), *leftovers(wanted)])
+        left = [path for path in leftovers(wanted) if there[path] is not None]
+        if left:
+            cable.replace([], left)
+            board = running.look(cable)
         own_key.check(cable, wanted)
-        changes = compare(wanted, cable.hashes([*wanted, *doubtful(wanted)]))
+        changes = compare(wanted, there)
         free = board.free or 0
         if changes.room > free:
             raise DeployError(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import io
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -112,21 +113,17 @@ def test_what_differs_is_written_and_what_is_equal_stays() -> None:
     ("ours", "theirs"), [("/ota/a.mpy", "/ota/a.py"), ("/ota/a.py", "/ota/a.mpy")]
 )
 def test_the_other_form_of_a_module_is_removed(ours: str, theirs: str) -> None:
-    assert theirs in deploy.doubtful([ours])
+    assert theirs in deploy.others([ours])
     changes = deploy.compare({ours: b"x"}, {ours: sha(b"x"), theirs: sha(b"y")})
     assert (changes.write, changes.remove) == ({}, [theirs])
     assert changes
 
 
-def test_what_a_broken_deployment_left_is_removed_unless_it_is_written_anew() -> None:
-    there = {"/a.py": sha(b"a"), "/a.py.new": sha(b""), "/b.py": None, "/b.py.new": sha(b"")}
-    changes = deploy.compare({"/a.py": b"a", "/b.py": b"b"}, there)
-    assert (changes.write, changes.remove) == ({"/b.py": b"b"}, ["/a.py.new"])
-
-
 def test_nothing_else_is_ever_removed() -> None:
     wanted = {"/main.py": b"m", "/etc/trusted_keys.pem": b"k", "/both.py": b"1", "/both.mpy": b"2"}
-    assert set(deploy.doubtful(wanted)) == {"/main.mpy", *(path + ".new" for path in wanted)}
+    assert deploy.others(wanted) == ["/main.mpy"]
+    assert deploy.leftovers(wanted) == [path + ".new" for path in wanted]
+    assert deploy.leftovers(["/a", "/a.new"]) == ["/a.new.new"]
 
 
 def test_an_application_takes_the_place_of_the_demos(app: Path, settings: Path) -> None:
@@ -311,6 +308,46 @@ def test_files_that_find_no_room_change_nothing(board: Board, app: Path) -> None
     board.stop()
     assert board.boots == [(0, PWRON), (0, SOFT)]
     assert "big.bin" not in board.list_files("/")
+
+
+def test_what_a_broken_deployment_left_does_not_take_the_room_of_the_next(
+    tmp_path: Path, app: Path
+) -> None:
+    with running_board(tmp_path / "board") as board:
+        with Cable(port(board)) as cable:
+            free = running.look(cable).free
+        assert free
+        board.stop()
+        board.install({"/boot.py.new": os.urandom(free - 40_000)})
+        board.start()
+        board.wait_console("main: runs", since=len(board.log_path.read_bytes()))
+        (app / "big.bin").write_bytes(os.urandom(60_000))
+        done = command("deploy", port(board), "--app", app)
+        assert done.exit_code == 0, done.output
+        board.stop()
+        assert not [name for name in board.list_files("/") if name.endswith(".new")]
+        assert board.read_file("/big.bin") == (app / "big.bin").read_bytes()
+
+
+def test_a_deploy_that_is_ended_by_ctrl_c_leaves_nothing(
+    board: Board, app: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (app / "big.bin").write_bytes(bytes(20_000))
+    execute = Cable.execute
+
+    def interrupted(self: Cable, code: str, timeout: float = 10) -> str:
+        if code.startswith("_file.write"):
+            monkeypatch.undo()
+            self.stream.write(b"print('half of a com")
+            raise KeyboardInterrupt
+        return execute(self, code, timeout)
+
+    monkeypatch.setattr(Cable, "execute", interrupted)
+    assert command("deploy", port(board), "--app", app).exit_code == 1
+    board.wait_boots(2)
+    board.stop()
+    assert board.boots == [(0, PWRON), (0, SOFT)]  # what ran there runs again
+    assert not [name for name in board.list_files("/") if "big.bin" in name]
 
 
 # Other flash than the simulated chip has: until the next soft reset, which no refusal makes.
