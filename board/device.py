@@ -1,10 +1,14 @@
 """What a connected board is: read once by esptool, judged before anything is written."""
 
-from collections.abc import Sequence
+import contextlib
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from board import table
 from board.plan import Plan
+from board.port import BAUD
+from board.writer import Port
 from fleet.errors import FleetError
 
 
@@ -84,29 +88,50 @@ def _check_kept(device: Device, plan: Plan, label: str) -> None:
         )
 
 
-def read(port: str, baud: int) -> Device:
-    """Ask the board behind a port. It stays in its ROM loader. Raises DeviceError."""
+@contextlib.contextmanager
+def connected(port: Port) -> Iterator[Device]:
+    """Ask the board behind a port, and hold it for a `with` that judges it.
+
+    It stays in its ROM loader. Raises DeviceError; then, and after one that the `with` raises, the
+    board starts again, or the sentence says that a person has to start it.
+    """
     from esptool import FatalError, cmds
     from esptool.logger import log
-    from esptool.util import flash_size_bytes
 
     log.set_verbosity("silent")
     try:
-        with cmds.detect_chip(port, baud) as esp:
-            chip = esp.CHIP_NAME.lower().replace("-", "")
-            encrypted = bool(esp.get_flash_encryption_enabled())
-            secure = bool(esp.secure_download_mode or esp.get_secure_boot_enabled())
-            if secure or encrypted:
-                return Device(chip, None, secure, encrypted, None)
-            esp = cmds.run_stub(esp)
-            cmds.attach_flash(esp)
-            size = cmds.detect_flash_size(esp)
-            data = cmds.read_flash(esp, table.ADDRESS, table.LENGTH, no_progress=True) or b""
-            cmds.reset_chip(esp, "no-reset")
+        # esptool's own commands begin no faster, and change only when the stub runs.
+        with cmds.detect_chip(port.name, min(port.baud, BAUD)) as esp:
+            try:
+                yield _ask(esp)
+            except (DeviceError, FatalError, OSError) as error:
+                if not port.has_reset:
+                    raise DeviceError(
+                        f"{error}. The board waits in its ROM loader: press EN, its reset button"
+                    ) from error
+                with contextlib.suppress(FatalError, OSError):
+                    cmds.reset_chip(esp, "hard-reset")
+                raise
     except (FatalError, OSError) as error:
-        raise DeviceError(f"{port}: {error}") from error
+        raise DeviceError(f"{port.name}: {error}") from error
     finally:
         log.set_verbosity("auto")
+
+
+def _ask(esp: Any) -> Device:
+    from esptool import cmds
+    from esptool.util import flash_size_bytes
+
+    chip = esp.CHIP_NAME.lower().replace("-", "")
+    encrypted = bool(esp.get_flash_encryption_enabled())
+    secure = bool(esp.secure_download_mode or esp.get_secure_boot_enabled())
+    if secure or encrypted:
+        return Device(chip, None, secure, encrypted, None)
+    stub = cmds.run_stub(esp)
+    cmds.attach_flash(stub)
+    size = cmds.detect_flash_size(stub)
+    data = cmds.read_flash(stub, table.ADDRESS, table.LENGTH, no_progress=True) or b""
+    cmds.reset_chip(stub, "no-reset")
     try:
         found = table.parse(data)
     except table.TableError:

@@ -233,11 +233,11 @@ def _write_board(
         for line in found:
             click.echo(writer.shown(line))
         return
-    there = device.read(port.name, port.baud)
-    device.check(there, content.plan, keep)
+    with device.connected(port) as there:
+        device.check(there, content.plan, keep)
     for remark in there.remarks():
         click.echo(remark)
     with tempfile.TemporaryDirectory(prefix="flash-") as folder:
         writer.run(found, content.regions, Path(folder))
-    resets = not port.name.startswith("socket:")  # a TCP socket carries no reset line
-    click.echo(f"Flashed and verified; {'the board starts' if resets else 'now reset the board'}.")
+    next_ = "the board starts" if port.has_reset else "now reset the board"
+    click.echo(f"Flashed and verified; {next_}.")

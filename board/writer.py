@@ -31,6 +31,11 @@ class Port:
     name: str
     baud: int = BAUD
 
+    @property
+    def has_reset(self) -> bool:
+        """Say whether the board can be reset through it: a TCP socket carries no reset line."""
+        return not self.name.startswith("socket:")
+
 
 def commands(port: Port, chip: Chip, regions: Sequence[Region]) -> list[list[str]]:
     """Return esptool's arguments, command by command, that write and verify the regions.

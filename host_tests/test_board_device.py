@@ -7,9 +7,10 @@ import dataclasses
 
 import pytest
 from board_flashing import APPLICATION, SLOT, download, flash
+from esptool.loader import ESPLoader
 from rom_loader import RomLoader
 
-from board import device, files, plan, table
+from board import device, files, plan, table, writer
 from board.chips import CHIPS
 
 MB = 1 << 20
@@ -92,8 +93,9 @@ def test_what_a_board_lacked_is_said(rows, words):
     [(PLAIN, {}), (None, {}), (PLAN.table, {"secure_boot": True}), (None, {"encrypted": True})],
 )
 def test_a_board_is_read_and_not_written(rows, options):
-    with RomLoader(flash_with(rows), **options) as chip:
-        found = device.read(chip.port, 460800)
+    chip = RomLoader(flash_with(rows), **options)
+    with chip, device.connected(writer.Port(chip.port)) as found:
+        pass
     assert chip.writes == []
     assert found.chip == "esp32"
     assert found.secure_boot == ("secure_boot" in options)
@@ -119,6 +121,40 @@ def test_a_refused_board_stays_as_it_was(chip, arguments, words, tmp_path):
     assert done.exit_code == 1
     assert words in done.stderr
     assert chip.writes == []
+
+
+@pytest.mark.parametrize(
+    ("options", "arguments"), [({"secure_boot": True}, []), ({}, ["--keep-files"])]
+)
+@pytest.mark.parametrize("has_reset", [True, False])
+def test_a_refused_board_starts_again_or_a_person_is_told_to_start_it(
+    options, arguments, has_reset, tmp_path, monkeypatch
+):
+    resets = []
+    monkeypatch.setattr(ESPLoader, "hard_reset", lambda *_: resets.append("hard"))
+    if has_reset:
+        monkeypatch.setattr(writer.Port, "has_reset", True)
+    with RomLoader(flash_with(PLAIN), **options) as chip:
+        done = flash(*arguments, chip.port, download(tmp_path))
+    assert done.exit_code == 1
+    assert resets == ["hard"] * has_reset
+    assert ("press EN, its reset button" in done.stderr) == (not has_reset)
+
+
+def test_a_board_is_first_spoken_to_at_the_speed_that_every_chip_follows(monkeypatch):
+    asked = []
+    real = ESPLoader.connect
+
+    def connect(self, *arguments, **options):
+        asked.append(self._port.baudrate)
+        return real(self, *arguments, **options)
+
+    monkeypatch.setattr(ESPLoader, "connect", connect)
+    with RomLoader(flash_with()) as chip:
+        for baud in (460800, 9600):
+            with device.connected(writer.Port(chip.port, baud)):
+                pass
+    assert asked == [115200, 9600]
 
 
 def test_a_board_of_another_chip_is_refused_by_name(tmp_path):
