@@ -150,7 +150,9 @@ def _remarks(job: Job, signed: trailer.Signed | None, room: str | None) -> list[
 @click.option("--keep-files", is_flag=True, help="Keep the file system that is on the board.")
 @click.option("--keep-nvs", is_flag=True, help="Keep NVS, with the agent's journal.")
 @click.option("--baud", default=writer.BAUD, show_default=True, help="Speed while writing.")
-@click.option("--dry-run", is_flag=True, help="Print plan and commands; open no port.")
+@click.option(
+    "--dry-run", is_flag=True, help="Print plan and commands; open no port, write no file."
+)
 @click.option("--image-only", type=click.Path(dir_okay=False, path_type=Path), metavar="OUT.bin")
 def command(
     places: tuple[str, ...],
@@ -183,6 +185,8 @@ def command(
     keep = ("vfs",) * keep_files + ("nvs",) * keep_nvs
     if image_only and keep:
         raise click.UsageError("an image is new: --image-only keeps nothing")
+    if image_only and image_only.resolve() == Path(places[-1]).resolve():
+        raise click.UsageError(f"--image-only would overwrite FIRMWARE, {image_only}")
     if keep_files and settings:
         raise click.UsageError("--keep-files keeps /etc, too: leave --settings out")
     if (package or not fleet) and (version, sequence) != ("1.0.0", 1):
@@ -213,12 +217,16 @@ def command(
     for remark in content.remarks[1:]:
         click.echo(remark)
     if image_only:
-        _write_image(content, image_only)
+        _write_image(content, image_only, dry_run=dry_run)
     else:
         _write_board(content, writer.Port(resolve(places[0]), baud), keep, dry_run=dry_run)
 
 
-def _write_image(content: Content, path: Path) -> None:
+def _write_image(content: Content, path: Path, *, dry_run: bool) -> None:
+    if dry_run:
+        size = content.plan.flash_size
+        click.echo(f"Would write {path}: {size} bytes, to be flashed at address 0.")
+        return
     data = whole.assemble(content.regions, content.plan.flash_size)
     disk.replace(path, data, disk.SECRET)  # it may hold the board's own key
     click.echo(f"Wrote {path}: {len(data)} bytes, to be flashed at address 0.")

@@ -244,6 +244,27 @@ def test_a_dry_run_prints_every_command_and_touches_nothing(chip, size, tmp_path
     assert sorted(path.name for path in tmp_path.iterdir()) == [source.name]
 
 
+def test_a_dry_run_of_an_image_writes_no_file(tmp_path):
+    source, out = download(tmp_path), tmp_path / "out.bin"
+    done = flash("--dry-run", "--image-only", out, source)
+    assert done.exit_code == 0, done.output
+    assert done.output.endswith(
+        f"Would write {out}: {4 << 20} bytes, to be flashed at address 0.\n"
+    )
+    assert not out.exists()
+
+
+def test_an_image_does_not_overwrite_the_download(tmp_path):
+    source = download(tmp_path)
+    before = source.read_bytes()
+    (tmp_path / "link.bin").symlink_to(source)
+    for out in (source, tmp_path / "link.bin"):
+        done = flash("--image-only", out, source)
+        assert done.exit_code == 2
+        assert "would overwrite FIRMWARE" in done.stderr
+    assert source.read_bytes() == before
+
+
 def test_a_port_may_have_its_short_name(tmp_path):
     shown = flash("--dry-run", "u3", download(tmp_path)).output
     assert "--port /dev/ttyUSB3 " in shown
