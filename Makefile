@@ -33,9 +33,19 @@ DRY_RUN =
 # YES=1 answers what `make reset` and `make erase` would ask.
 YES =
 
+# What was given goes to commands letter by letter: neither make nor the shell reads $, ` or " in it.
+unexport APP PORT FIRMWARE CHIP FLASH SETTINGS FLEET VERSION SEQUENCE PACKAGE IMAGE THING OUT HOST
+unexport AGENT WIFI_SSID WIFI_PASSWORD SELF_TEST_S KEEP DRY_RUN YES
+# $(call quoted,PORT): its value; $(call option,APP,app): --app=its value, if there is one;
+# $(call flag,YES,yes): --yes if YES=1.
+quoted = '$(subst ','\'',$(value $(1)))'
+option = $(if $(value $(1)),--$(2)=$(call quoted,$(1)))
+flag = $(if $(filter-out 0 1 no yes,$(value $(1))),$(error make $@: say $(1)=1, or leave it out))$(if \
+	$(filter 1 yes,$(value $(1))),--$(2))
+
 .DEFAULT_GOAL := help
 define need_port
-	@$(if $(PORT),true,echo "make $@: say PORT=, the board's serial device, socket:// or rfc2217://" >&2; exit 2)
+	@$(if $(value PORT),true,echo "make $@: say PORT=, the board's serial device, socket:// or rfc2217://" >&2; exit 2)
 	@$(PYTHON) -m tools.setup venv natives
 endef
 
@@ -53,61 +63,63 @@ demo: ## seven updates of a simulated board, a minute
 
 play: ## broker, service and one board, until Ctrl-C; APP=dir runs your application
 	@$(PYTHON) -m tools.setup venv umqtt natives
-	@$(VENV)/python -m demo.play $(if $(APP),--app "$(APP)")
+	@$(VENV)/python -m demo.play $(call option,APP,app)
 
 flash: ## PORT= FIRMWARE=esp32.bin [CHIP= FLASH=4MB SETTINGS= FLEET= ...]: flash a board; IMAGE=out.bin: a file
 	@$(PYTHON) -m tools.setup venv natives
-	@tools/flash.sh $(if $(CHIP),--chip "$(CHIP)") $(if $(FLASH),--flash "$(FLASH)") \
-		$(if $(SETTINGS),--settings "$(SETTINGS)") $(if $(PACKAGE),--package "$(PACKAGE)") \
-		$(if $(FLEET),--fleet "$(FLEET)") $(if $(VERSION),--version "$(VERSION)") \
-		$(if $(SEQUENCE),--sequence "$(SEQUENCE)") $(KEEP:%=--keep-%) $(AGENT:%=--agent-in-%) \
-		$(if $(DRY_RUN),--dry-run) $(if $(IMAGE),--image-only "$(IMAGE)",$(if $(PORT),"$(PORT)")) \
-		$(if $(FIRMWARE),"$(FIRMWARE)")
+	@tools/flash.sh $(call option,CHIP,chip) $(call option,FLASH,flash) \
+		$(call option,SETTINGS,settings) $(call option,PACKAGE,package) \
+		$(call option,FLEET,fleet) $(call option,VERSION,version) \
+		$(call option,SEQUENCE,sequence) $(foreach part,$(value KEEP),--keep-$(call quoted,part)) \
+		$(if $(value AGENT),--agent-in-$(call quoted,AGENT)) \
+		$(call flag,DRY_RUN,dry-run) \
+		$(or $(call option,IMAGE,image-only),$(if $(value PORT),$(call quoted,PORT))) \
+		$(if $(value FIRMWARE),$(call quoted,FIRMWARE))
 
 broker: ## FLEET=: mosquitto as `fleet broker-config` set it up there, until Ctrl-C
-	@$(if $(FLEET),true,echo "make $@: say FLEET=, the folder of fleet.toml" >&2; exit 2)
+	@$(if $(value FLEET),true,echo "make $@: say FLEET=, the folder of fleet.toml" >&2; exit 2)
 	@$(PYTHON) -m tools.setup venv natives
-	@$(VENV)/python -m tools.natives mosquitto -c "$(FLEET)/broker/mosquitto.conf"
+	@$(VENV)/python -m tools.natives mosquitto -c $(call quoted,FLEET)/broker/mosquitto.conf
 
 csr: ## PORT= THING=: the board makes its private key, and THING.csr for `fleet provision --csr`
 	$(need_port)
-	@$(if $(THING),true,echo "make $@: say THING=, the board's name in the fleet" >&2; exit 2)
-	@$(VENV)/python -m board csr "$(PORT)" "$(THING)" $(if $(OUT),--out "$(OUT)")
+	@$(if $(value THING),true,echo "make $@: say THING=, the board's name in the fleet" >&2; exit 2)
+	@$(VENV)/python -m board csr $(call quoted,PORT) $(call quoted,THING) $(call option,OUT,out)
 
 deploy: ## PORT= [SETTINGS= APP=]: bring what changed onto a running board, and restart it
 	$(need_port)
-	@$(VENV)/python -m board deploy "$(PORT)" $(if $(SETTINGS),--settings "$(SETTINGS)") \
-		$(if $(APP),--app "$(APP)")
+	@$(VENV)/python -m board deploy $(call quoted,PORT) $(call option,SETTINGS,settings) \
+		$(call option,APP,app)
 
 status: ## PORT=: what runs on the board, and what its last update came to
 	$(need_port)
-	@$(VENV)/python -m board status "$(PORT)"
+	@$(VENV)/python -m board status $(call quoted,PORT)
 
 logs: ## PORT=: what the board prints; types nothing
 	$(need_port)
-	@$(VENV)/python -m board logs "$(PORT)"
+	@$(VENV)/python -m board logs $(call quoted,PORT)
 
 repl: ## PORT=: a terminal on the board
 	$(need_port)
-	@$(VENV)/python -m board repl "$(PORT)"
+	@$(VENV)/python -m board repl $(call quoted,PORT)
 
 reset: ## PORT= [YES=1]: restart the board
 	$(need_port)
-	@$(VENV)/python -m board reset "$(PORT)" $(if $(YES),--yes)
+	@$(VENV)/python -m board reset $(call quoted,PORT) $(call flag,YES,yes)
 
 erase: ## PORT= [YES=1]: erase the board's whole flash
 	$(need_port)
-	@$(VENV)/python -m board erase "$(PORT)" $(if $(YES),--yes)
+	@$(VENV)/python -m board erase $(call quoted,PORT) $(call flag,YES,yes)
 
 board-test: ## PORT= [WIFI_SSID= WIFI_PASSWORD= HOST=]: every kind of update on one board, with a report
 	$(need_port)
-	@$(VENV)/pytest board_tests -p no:cacheprovider -o timeout=3600 --port "$(PORT)" \
-		--wifi-ssid "$(WIFI_SSID)" --wifi-password "$(WIFI_PASSWORD)" --host "$(HOST)" \
-		$(if $(SELF_TEST_S),--self-test-s "$(SELF_TEST_S)")
+	@$(VENV)/pytest board_tests -p no:cacheprovider -o timeout=3600 --port=$(call quoted,PORT) \
+		--wifi-ssid=$(call quoted,WIFI_SSID) --wifi-password=$(call quoted,WIFI_PASSWORD) \
+		--host=$(call quoted,HOST) $(call option,SELF_TEST_S,self-test-s)
 
 bench: ## the agent's download beside plain ones; [PORT= HOST=this machine's address]
 	@$(PYTHON) -m tools.setup venv umqtt natives
-	@$(VENV)/python -m bench $(if $(PORT),--port "$(PORT)") $(if $(HOST),--host "$(HOST)")
+	@$(VENV)/python -m bench $(call option,PORT,port) $(call option,HOST,host)
 
 mip: ## build/mip/: the agent alone, compiled, for `mpremote mip install`
 	@$(PYTHON) -m tools.setup venv natives

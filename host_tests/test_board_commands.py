@@ -6,6 +6,7 @@ import contextlib
 import os
 import re
 import select
+import shlex
 import signal
 import subprocess
 import sys
@@ -174,3 +175,37 @@ def test_make_asks_for_the_port(target: str) -> None:
     done = subprocess.run(["make", target], cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 2
     assert done.stderr.startswith(f"make {target}: say PORT=, the board's serial device")
+
+
+def would_run(*arguments: str) -> list[str]:
+    """Return the words of the last command that `make` would run."""
+    argv = ["make", "-n", "-s", f"PYTHON={sys.executable}", *arguments]
+    done = subprocess.run(argv, cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return shlex.split(done.stdout.rpartition(".venv/bin/")[2].replace("\\\n", " "))
+
+
+def test_make_hands_on_what_it_was_given_letter_by_letter(tmp_path: Path) -> None:
+    odd = f"pa$word\"x'y`touch {tmp_path}/a`$(shell touch {tmp_path}/b)$(touch  z\\"
+    given = {"WIFI_PASSWORD": odd, "WIFI_SSID": "", "PORT": odd, "HOST": "$$1"}
+    words = would_run("board-test", *(f"{name}={value}" for name, value in given.items()))
+    assert words[-4:] == [
+        f"--port={odd}",
+        "--wifi-ssid=",
+        f"--wifi-password={odd}",
+        "--host=$$1",
+    ]
+    assert would_run("csr", "PORT=u0", f"THING={odd}")[-2:] == ["u0", odd]
+    assert would_run("deploy", "PORT=u0", f"APP={odd}")[-2:] == ["u0", f"--app={odd}"]
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("target", ["reset", "erase"])
+def test_make_takes_no_for_no_and_asks_about_what_is_neither(target: str) -> None:
+    for yes, words in {"": [], "0": [], "no": [], "1": ["--yes"], "yes": ["--yes"]}.items():
+        assert would_run(target, "PORT=u0", f"YES={yes}")[5:] == words
+    argv = ["make", "-n", target, "PORT=u0", "YES=please"]
+    done = subprocess.run(argv, cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 2
+    assert f"make {target}: say YES=1, or leave it out" in done.stderr
+    assert "--yes" not in done.stdout
