@@ -17,6 +17,7 @@ import re
 import time
 from base64 import b64encode
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from types import TracebackType
 from typing import Any
 
@@ -111,6 +112,13 @@ class Raised(CableError):
 
 class NotWritten(CableError):
     """What the board read back of a file is not what was sent."""
+
+
+@dataclass
+class Pause:
+    """What becomes of the program that was stopped. `starts_again`: False if none ran."""
+
+    starts_again: bool
 
 
 class Cable:
@@ -219,6 +227,23 @@ class Cable:
             f"{self.port}: no MicroPython prompt within {timeout:g} s of Ctrl-C. Is this the "
             "board's port, does MicroPython run there, and does its program let Ctrl-C through?"
         )
+
+    @contextlib.contextmanager
+    def paused(self) -> Iterator["Pause"]:
+        """Stop the program that runs, and start it again at the end, by a soft reset.
+
+        An error inside goes before one of starting again. Raises NoAnswer.
+        """
+        pause = Pause(self.interrupt())
+        try:
+            yield pause
+        except BaseException:
+            if pause.starts_again:
+                with contextlib.suppress(CableError):
+                    self.soft_reset()
+            raise
+        if pause.starts_again:
+            self.soft_reset()
 
     def execute(self, code: str, timeout: float = 10) -> str:
         """Run code on the board and return what it prints, with plain line ends.

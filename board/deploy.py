@@ -8,7 +8,8 @@ from pathlib import Path
 import click
 
 from board import files, own_key, running
-from board.cable import TEMPORARY, Cable
+from board.cable import TEMPORARY, Cable, NoAnswer
+from board.port import PortError
 from fleet.errors import FleetError
 
 _BLOCK = 4096  # bytes: littlefs gives a file whole ones
@@ -114,8 +115,7 @@ def deploy(
     PendingError, OwnKeyError, DeployError or CableError; then, too, it runs again, and no file is
     changed, unless the connection was lost while they were being replaced.
     """
-    ran = cable.interrupt()
-    try:
+    with cable.paused() as pause:
         board = running.look(cable)
         running.check(board)
         wanted = beside(board.directory, wanted)
@@ -145,13 +145,21 @@ def deploy(
         for path in changes.remove:
             say(f"  removed  {path}")
         if changes:
-            cable.stage(changes.write)
+            _stage(cable, changes.write)
             cable.replace(changes.write, changes.remove)
-            ran = False
-    finally:
-        if ran:
-            cable.soft_reset()
+            pause.starts_again = False
     return changes
+
+
+def _stage(cable: Cable, files: Mapping[str, bytes]) -> None:
+    try:
+        cable.stage(files)
+    except (NoAnswer, PortError) as error:
+        raise DeployError(
+            f"{error}, while files were sent; none is changed. Where the application starts a "
+            "watchdog (machine.WDT), it resets the chip while the application is stopped: remove "
+            "main.py in `make repl`, `make reset`, and deploy again"
+        ) from error
 
 
 @click.command("deploy")

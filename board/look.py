@@ -36,19 +36,16 @@ def status(port: str) -> None:
     again by a soft reset, without a reset of the chip. What was at its prompt is left there.
     """
     with Cable(port) as cable:
-        ran = cable.interrupt()
-        try:
-            click.echo(cable.execute(_STATUS), nl=False)
-        except Raised as error:
-            if "no module named 'ota'" in str(error):
-                raise LookError(
-                    "there is no agent on this board; `make deploy` brings it"
-                ) from error
-            raise
-        finally:
-            if ran:
-                cable.soft_reset()
-        if ran:
+        with cable.paused() as pause:
+            try:
+                click.echo(cable.execute(_STATUS), nl=False)
+            except Raised as error:
+                if "no module named 'ota'" in str(error):
+                    raise LookError(
+                        "there is no agent on this board; `make deploy` brings it"
+                    ) from error
+                raise
+        if pause.starts_again:
             click.echo(_AGAIN)
 
 
@@ -136,13 +133,9 @@ def reset(port: str, yes: bool) -> None:
 
 def _refuse_if_pending(cable: Cable) -> None:
     """Raise PendingError while an image is under test, which goes on."""
-    ran = cable.interrupt()
-    board = None
-    try:
+    with cable.paused() as pause:
         board = running.look(cable)
-    finally:
-        if ran and (board is None or board.pending):
-            cable.soft_reset()
+        pause.starts_again &= board.pending
     if board.pending:
         raise running.PendingError(
             f"{board.test}: a reset would roll it back. `--yes` (make: YES=1) resets in any case"

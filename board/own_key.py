@@ -88,15 +88,10 @@ def command(port: str, thing: str, out: Path | None) -> None:
     """
     certificates.check_thing(thing)
     path = out or Path(f"{thing}.csr")
-    with Cable(port) as cable:
-        ran = cable.interrupt()
-        try:
-            running.check(running.look(cable))
-            cable.bare_reset()  # which frees the memory of a stopped main.py
-            der, made = request(cable, thing)
-        finally:
-            if ran:
-                cable.soft_reset()
+    with Cable(port) as cable, cable.paused():
+        running.check(running.look(cable))
+        cable.bare_reset()  # which frees the memory of a stopped main.py
+        der, made = request(cable, thing)
     disk.replace(path, x509.load_der_x509_csr(der).public_bytes(Encoding.PEM))
     click.echo(
         f"The board made its key, which stays there, in {KEY}."

@@ -77,6 +77,25 @@ def test_an_interrupted_program_is_known_and_started_again(shared: Board, cable:
     assert shared.boots[before:] == [(0, SOFT), (0, SOFT)]
 
 
+def test_what_goes_wrong_during_a_pause_is_told_before_a_board_that_does_not_start_again(
+    cable: Cable, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        raise NoAnswer("no soft reset")
+
+    cable.soft_reset()
+    cable.wait_for("main: runs 1.1.0", 10)
+    monkeypatch.setattr(cable, "soft_reset", fail)
+    with pytest.raises(Raised, match="ValueError: the first"), cable.paused():
+        cable.execute("raise ValueError('the first')")
+    monkeypatch.undo()
+    cable.soft_reset()
+    cable.wait_for("main: runs 1.1.0", 10)
+    monkeypatch.setattr(cable, "soft_reset", fail)
+    with pytest.raises(NoAnswer, match="no soft reset"), cable.paused() as pause:
+        assert pause.starts_again
+
+
 @pytest.mark.parametrize("takes_s", [0, 0.3])
 def test_a_program_that_ends_without_a_word_is_known_to_have_run(
     tmp_path: Path, takes_s: float

@@ -350,6 +350,18 @@ def test_a_deploy_that_is_ended_by_ctrl_c_leaves_nothing(
     assert not [name for name in board.list_files("/") if "big.bin" in name]
 
 
+@pytest.mark.slow
+def test_a_board_that_resets_while_files_are_sent_is_said_to_have_a_watchdog_perhaps(
+    board: Board, app: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (app / "more.py").write_text("x = 1\n")
+    monkeypatch.setattr(Cable, "_send", lambda *_: board.reset())
+    done = command("deploy", port(board), "--app", app)
+    assert done.exit_code == 1
+    assert "stopped answering" in done.stderr
+    assert "watchdog (machine.WDT), it resets the chip while the application is st" in done.stderr
+
+
 # Other flash than the simulated chip has: until the next soft reset, which no refusal makes.
 PLAIN_TABLE = """
 from esp32 import Partition
