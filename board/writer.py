@@ -5,19 +5,26 @@ finds nothing to start, and nothing boots half-written. Between the commands the
 ROM loader.
 """
 
+import contextlib
 import shlex
+import signal
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from board.chips import Chip
 from board.whole import SECTOR, Region
+from fleet import files as disk
 from fleet.errors import FleetError
 
 BAUD = 460800
 BOOTLOADER = "bootloader"
+
+_UNFINISHED = (
+    "Until a whole run has passed the board does not start; nothing on it is half-new. Run it again"
+)
 
 
 class WriteError(FleetError):
@@ -61,18 +68,36 @@ def shown(command: Sequence[str]) -> str:
 def run(found: Sequence[Sequence[str]], regions: Sequence[Region], folder: Path) -> None:
     """Write the regions' files into `folder` and run the commands there.
 
-    Raises WriteError at the first that fails.
+    The files may hold the board's own key: nobody else may read them, and SIGTERM and SIGHUP end
+    Python by SystemExit meanwhile, so that who made the folder can remove it. Raises WriteError at
+    the first command that fails, and at Ctrl-C.
     """
-    for region in regions:
-        (folder / file_name(region)).write_bytes(region.data)
-    for command in found:
-        code = esptool(command, folder)
-        if code:
-            raise WriteError(
-                f"`esptool ... {_verb(command)}` ended with {code}. Until a whole run "
-                "has passed the board does not start; nothing on it is half-new. Run it again; "
-                "docs/flashing.md answers common complaints"
-            )
+    with _signals_as_exit():
+        for region in regions:
+            disk.replace(folder / file_name(region), region.data, disk.SECRET)
+        for command in found:
+            try:
+                code = esptool(command, folder)
+            except KeyboardInterrupt as error:
+                raise WriteError(f"stopped by Ctrl-C. {_UNFINISHED}") from error
+            if code:
+                raise WriteError(
+                    f"`esptool ... {_verb(command)}` ended with {code}. {_UNFINISHED}; "
+                    "docs/flashing.md answers common complaints"
+                )
+
+
+@contextlib.contextmanager
+def _signals_as_exit() -> Iterator[None]:
+    def end(number: int, _: object) -> None:
+        raise SystemExit(128 + number)
+
+    before = {number: signal.signal(number, end) for number in (signal.SIGTERM, signal.SIGHUP)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def esptool(command: Sequence[str], folder: Path | None = None) -> int:

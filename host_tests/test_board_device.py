@@ -4,6 +4,7 @@ The board is an ESP32 in its ROM loader behind a TCP port; esptool is the real o
 """
 
 import dataclasses
+import signal
 
 import pytest
 from board_flashing import APPLICATION, SLOT, download, flash
@@ -213,6 +214,31 @@ def test_nothing_boots_while_it_is_half_written(tmp_path, monkeypatch):
     assert done.exit_code == 1
     assert "`esptool ... write-flash` ended with" in done.stderr
     assert set(chip.flash[0x1000:0x2000]) == {0xFF}
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT])
+def test_a_flash_that_is_ended_in_the_middle_leaves_no_file_of_the_boards(
+    number, tmp_path, monkeypatch
+):
+    folders = []
+
+    def ended(command, folder):
+        folders.append(folder)
+        assert {path.stat().st_mode & 0o777 for path in folder.iterdir()} == {0o600}
+        assert signal.getsignal(number) is not signal.SIG_DFL
+        signal.raise_signal(number)
+
+    before = signal.getsignal(signal.SIGTERM)
+    monkeypatch.setattr(writer, "esptool", ended)
+    with RomLoader(flash_with(PLAIN)) as chip:
+        done = flash(chip.port, download(tmp_path))
+    assert signal.getsignal(signal.SIGTERM) is before
+    (folder,) = folders
+    assert not folder.exists()
+    if number == signal.SIGINT:
+        assert "stopped by Ctrl-C. Until a whole run has passed the board does not" in done.stderr
+    else:
+        assert done.exit_code == 128 + number
 
 
 def test_slots_of_the_shared_plan_are_the_simulated_boards():
