@@ -3,11 +3,14 @@
 import codecs
 import io
 import math
+import os
+import select
 import sys
 import time
+from typing import Any
 
 import click
-from serial.tools.miniterm import Miniterm
+from serial.tools.miniterm import Console, Miniterm
 
 from board import running, writer
 from board.cable import Cable, Raised
@@ -17,6 +20,7 @@ from fleet.errors import FleetError
 _STATUS = "import ota\nota.status()"
 _LISTEN_S = 0.2
 _REOPEN_S = 15
+_LEAVE = b"\x1d"  # Ctrl-]; the end of the keyboard stands for it
 _AGAIN = (
     "main.py was stopped for this and has been started again by a soft reset; "
     "a test that is under way goes on with the rest of its time."
@@ -91,22 +95,73 @@ def _reopened(port: str) -> Cable:
             time.sleep(_LISTEN_S)
 
 
+class _Console(Console):  # type: ignore[misc]
+    """Keyboard and screen. `cancel` ends the wait for a key, also where Linux lets nobody type it.
+
+    Miniterm's own needs TIOCSTI, which newer kernels refuse.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._cancelled, self._cancel = os.pipe()
+        self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
+        self._typed = ""
+
+    def getkey(self) -> str:
+        while not self._typed:
+            ready, _, _ = select.select([self.fd, self._cancelled], [], [])
+            if self._cancelled in ready:
+                return ""
+            self._typed = self._decoder.decode(os.read(self.fd, 1024) or _LEAVE)
+        key, self._typed = self._typed[0], self._typed[1:]
+        return "\b" if key == "\x7f" else key
+
+    def cancel(self) -> None:
+        os.write(self._cancel, b"!")
+
+
+class _Terminal(Miniterm):  # type: ignore[misc]
+    """A terminal that ends when the port is lost. `lost`: the error, then."""
+
+    def __init__(self, stream: Any) -> None:
+        super().__init__(stream, eol="cr", filters=["direct"])
+        self.console = _Console()
+        self.lost: OSError | None = None
+        self.raw = True
+        self.set_rx_encoding("utf-8")
+        self.set_tx_encoding("utf-8")
+
+    def reader(self) -> None:
+        try:
+            super().reader()
+        except OSError as error:
+            self._lose(error)
+
+    def writer(self) -> None:
+        try:
+            super().writer()
+        except OSError as error:
+            self._lose(error)
+
+    def _lose(self, error: OSError) -> None:
+        self.lost = self.lost or error
+        self.alive = False
+        self.console.cancel()
+
+
 @click.command("repl")
 @click.argument("port")
 def repl(port: str) -> None:
     """Be a terminal on the board at PORT: Ctrl-C stops main.py, Ctrl-D starts it, Ctrl-] leaves.
 
     As `mpremote resume repl`, but the port is opened without a reset of the board, and may be
-    a socket:// or rfc2217:// one.
+    a socket:// or rfc2217:// one. Ends with the connection, too.
     """
     if not sys.stdin.isatty():
         raise LookError("`repl` needs a terminal; scripts use `mpremote connect PORT resume exec`")
     with Cable(port) as cable:
         cable.stream.timeout = _LISTEN_S  # how long the terminal's reader keeps it from ending
-        terminal = Miniterm(cable.stream, eol="cr", filters=["direct"])
-        terminal.raw = True
-        terminal.set_rx_encoding("utf-8")
-        terminal.set_tx_encoding("utf-8")
+        terminal = _Terminal(cable.stream)
         terminal.start()  # from here on Ctrl-C is a key for the board
         click.echo("Ctrl-C stops main.py, Ctrl-D starts it again, Ctrl-] leaves.")
         try:
@@ -114,6 +169,8 @@ def repl(port: str) -> None:
         finally:
             terminal.console.cleanup()
     click.echo()
+    if terminal.lost:
+        raise PortError(f"{port}: connection lost: {terminal.lost}")
 
 
 @click.command("reset")

@@ -127,6 +127,21 @@ def read_until(terminal: int, end: bytes) -> bytes:
     return heard
 
 
+def test_a_terminal_ends_with_the_connection_and_says_so() -> None:
+    ours, theirs = os.openpty()
+    options = {"stdin": theirs, "stdout": theirs, "stderr": theirs}
+    with Listener() as board, started(module("repl", board.port), **options) as it:
+        os.close(theirs)
+        board.say(b"one\r\n")
+        read_until(ours, b"one\n")
+        board.drop()
+        said = read_until(ours, b"connection lost: ")
+        assert it.wait(20) == 1  # without a key
+        assert b"Traceback" not in said
+        assert b"error: " + board.port.encode() in said
+    os.close(ours)
+
+
 # -- reset -----------------------------------------------------------------------------------------
 
 
