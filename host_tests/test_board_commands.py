@@ -132,6 +132,7 @@ def test_a_terminal_ends_with_the_connection_and_says_so() -> None:
     options = {"stdin": theirs, "stdout": theirs, "stderr": theirs}
     with Listener() as board, started(module("repl", board.port), **options) as it:
         os.close(theirs)
+        read_until(ours, b"leaves.\n")
         board.say(b"one\r\n")
         read_until(ours, b"one\n")
         board.drop()
