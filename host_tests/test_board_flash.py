@@ -303,6 +303,19 @@ def test_the_script_and_make_are_doors_to_the_same(tmp_path):
     assert expected.output in made.stdout
 
 
+def test_the_script_finds_the_project_whatever_cdpath_says(tmp_path):
+    (tmp_path / "tools").mkdir()
+    done = subprocess.run(
+        ["tools/flash.sh", "--help"],
+        cwd=ROOT,
+        env={**os.environ, "CDPATH": f".:{tmp_path}"},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "Flash FIRMWARE, a MicroPython download" in done.stdout
+
+
 # -- signed records --------------------------------------------------------------------------------
 
 

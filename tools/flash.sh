@@ -2,7 +2,7 @@
 # The door to `python -m board flash`: tools/flash.sh [OPTIONS] PORT FIRMWARE, --help for all of it.
 # Paths stay relative to where it is called.
 set -eu
-root=$(cd "$(dirname "$0")/.." && pwd)
+root=$(CDPATH= cd -- "$(dirname -- "$0")/.." && pwd)
 [ -x "$root/.venv/bin/python" ] || {
     echo "flash: $root/.venv is missing; run 'make setup' there" >&2
     exit 1
