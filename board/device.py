@@ -7,7 +7,7 @@ from typing import Any
 
 from board import table
 from board.plan import Plan
-from board.port import BAUD
+from board.port import BAUD, complaint
 from board.writer import Port
 from fleet.errors import FleetError
 
@@ -100,8 +100,7 @@ def connected(port: Port) -> Iterator[Device]:
 
     log.set_verbosity("silent")
     try:
-        # esptool's own commands begin no faster, and change only when the stub runs.
-        with cmds.detect_chip(port.name, min(port.baud, BAUD)) as esp:
+        with _open(port) as esp:
             try:
                 yield _ask(esp)
             except (DeviceError, FatalError, OSError) as error:
@@ -118,13 +117,29 @@ def connected(port: Port) -> Iterator[Device]:
         log.set_verbosity("auto")
 
 
+def _open(port: Port) -> Any:
+    from esptool import FatalError, cmds
+
+    try:
+        # esptool's own commands begin no faster, and change only when the stub runs.
+        return cmds.detect_chip(port.name, min(port.baud, BAUD))
+    except (FatalError, ValueError) as error:
+        # pyserial, which esptool asked, tells more about a port that cannot be opened.
+        said = error.__context__ if isinstance(error, FatalError) else error
+        if isinstance(said, (OSError, ValueError)):
+            raise DeviceError(complaint(port.name, said)) from error
+        raise
+
+
 def _ask(esp: Any) -> Device:
     from esptool import cmds
     from esptool.util import flash_size_bytes
 
     chip = esp.CHIP_NAME.lower().replace("-", "")
+    if esp.secure_download_mode:  # then its eFuses cannot be read
+        return Device(chip, None, True, False, None)
     encrypted = bool(esp.get_flash_encryption_enabled())
-    secure = bool(esp.secure_download_mode or esp.get_secure_boot_enabled())
+    secure = bool(esp.get_secure_boot_enabled())
     if secure or encrypted:
         return Device(chip, None, secure, encrypted, None)
     stub = cmds.run_stub(esp)

@@ -185,6 +185,8 @@ def command(
     keep = ("vfs",) * keep_files + ("nvs",) * keep_nvs
     if image_only and keep:
         raise click.UsageError("an image is new: --image-only keeps nothing")
+    if Path(places[-1]).exists() and not Path(places[-1]).is_file():
+        raise click.UsageError(f"FIRMWARE is no file: {places[-1]}; PORT comes first")
     if image_only and image_only.resolve() == Path(places[-1]).resolve():
         raise click.UsageError(f"--image-only would overwrite FIRMWARE, {image_only}")
     if keep_files and settings:

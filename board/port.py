@@ -100,7 +100,7 @@ def open_quietly(port: str, baud: int = BAUD) -> Any:
         opened.open()
         _set_dtr(opened, wants_dtr)
     except (OSError, ValueError) as error:
-        raise PortError(_complaint(port, error)) from error
+        raise PortError(complaint(port, error)) from error
     return opened
 
 
@@ -120,7 +120,8 @@ def _is_own_usb(port: str) -> bool:
     )
 
 
-def _complaint(port: str, error: Exception) -> str:
+def complaint(port: str, error: BaseException) -> str:
+    """Return the sentence for what keeps a port closed. Pure, but for a list of the ports here."""
     code = getattr(error, "errno", None)
     if code == errno.EACCES:
         return (

@@ -4,17 +4,24 @@ The board is an ESP32 in its ROM loader behind a TCP port; esptool is the real o
 """
 
 import dataclasses
+import os
+import re
 import signal
 
 import pytest
+import serial
 from board_flashing import APPLICATION, SLOT, download, flash
+from esptool import cmds
 from esptool.loader import ESPLoader
+from esptool.targets.esp32s3 import ESP32S3ROM
+from esptool.util import UnsupportedCommandError
 from rom_loader import RomLoader
 
 from board import device, files, plan, table, writer
 from board.chips import CHIPS
 
 MB = 1 << 20
+PORT = "/dev/no-such-port"
 PLAN = plan.plan(CHIPS["esp32"], 4 * MB, 1_672_976)
 PLAIN = (
     table.Partition("nvs", 1, 2, 0x9000, 0x6000),
@@ -122,6 +129,46 @@ def test_a_refused_board_stays_as_it_was(chip, arguments, words, tmp_path):
     assert done.exit_code == 1
     assert words in done.stderr
     assert chip.writes == []
+
+
+def test_secure_download_mode_is_told_before_efuses_that_cannot_be_read(monkeypatch):
+    class Chip(ESP32S3ROM):
+        def __init__(self):
+            self.secure_download_mode = True
+
+        def __enter__(self):
+            return self
+
+        def __exit__(self, *_):
+            pass
+
+        def read_reg(self, *_):
+            raise UnsupportedCommandError(self, 0x0A)
+
+    monkeypatch.setattr(cmds, "detect_chip", lambda *_: Chip())
+    monkeypatch.setattr(Chip, "hard_reset", lambda *_: None)
+    found = dataclasses.replace(PLAN, chip=CHIPS["esp32s3"])
+    refused = pytest.raises(device.DeviceError, match=r"^secure boot is on")
+    with refused, device.connected(writer.Port(PORT)) as there:
+        device.check(there, found, [])
+
+
+def test_a_port_that_is_in_use_is_told_as_for_a_running_board(tmp_path):
+    ours, theirs = os.openpty()
+    name = os.ttyname(theirs)
+    with serial.Serial(name, exclusive=True):
+        done = flash(name, download(tmp_path))
+    os.close(ours)
+    os.close(theirs)
+    assert done.exit_code == 1
+    assert done.stderr == f"error: {name} is in use; close the other program\n"
+
+
+@pytest.mark.parametrize("port", ["foo://bar", PORT])
+def test_a_port_that_cannot_be_opened_is_a_sentence(port, tmp_path):
+    done = flash(port, download(tmp_path))
+    assert done.exit_code == 1
+    assert re.match(rf"error: (cannot open )?{port}(:| does not exist\.) .+\n$", done.stderr)
 
 
 @pytest.mark.parametrize(

@@ -404,6 +404,15 @@ def test_wrong_usage_is_answered_before_anything_is_read(arguments, words):
     assert words in done.stderr
 
 
+def test_port_and_firmware_in_the_wrong_order_are_told_apart(tmp_path):
+    ours, theirs = os.openpty()  # reading it would never end
+    done = flash(download(tmp_path), os.ttyname(theirs))
+    os.close(ours)
+    os.close(theirs)
+    assert done.exit_code == 2
+    assert "PORT comes first" in done.stderr
+
+
 def test_a_file_that_is_not_there_is_named(tmp_path):
     done = flash(PORT, tmp_path / "none.bin")
     assert done.exit_code == 1
