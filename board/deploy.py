@@ -93,11 +93,15 @@ def leftovers(wanted: Collection[str]) -> list[str]:
 
 def beside(directory: str, wanted: Mapping[str, bytes]) -> dict[str, bytes]:
     """Return what of the wanted files a board uses whose application lies in a directory. Pure."""
-    return {
-        path: data
-        for path, data in wanted.items()
-        if path == "/boot.py" or path.startswith("/etc/") or not directory
-    }
+    used = ("/boot.py", "/etc/", *files.AGENT_IN_LIB) if directory else "/"
+    return {path: data for path, data in wanted.items() if path.startswith(used)}
+
+
+def _agent_is_in_lib(cable: Cable) -> bool:
+    """Say whether the agent lies in /lib alone, as `make flash AGENT=lib` puts it there."""
+    forms = [f"/ota/__init__.{form}" for form in ("mpy", "py")]
+    there = cable.hashes([*forms, *(f"/lib{path}" for path in forms)])
+    return {path[:5] for path, found in there.items() if found} == {"/lib/"}
 
 
 def deploy(
@@ -118,7 +122,8 @@ def deploy(
     with cable.paused() as pause:
         board = running.look(cable)
         running.check(board)
-        wanted = beside(board.directory, wanted)
+        in_lib = _agent_is_in_lib(cable)
+        wanted = beside(board.directory, files.agent_in_lib(wanted) if in_lib else wanted)
         if board.directory:
             signed = (
                 f"the application runs from /{board.directory}, which a signed package brought; "
@@ -126,7 +131,8 @@ def deploy(
             )
             if application:
                 raise DeployError(signed)
-            say(f"Only boot.py and settings: {signed}.")
+            also = "boot.py, the agent in /lib and settings" if in_lib else "boot.py and settings"
+            say(f"Only {also}: {signed}.")
         there = cable.hashes([*wanted, *others(wanted), *leftovers(wanted)])
         left = [path for path in leftovers(wanted) if there[path] is not None]
         if left:

@@ -14,6 +14,8 @@ _PRIVATE_KEY = b"PRIVATE KEY-----"
 _OWN_KEY = "client.key"  # the one private key that belongs on a board: its own
 _TLS_FILES = ("ca.pem", "client.pem", _OWN_KEY)
 _AGENT = ("/ota/", "/link.", "/reserve.")
+AGENT_IN_LIB = tuple(f"/lib{path}" for path in _AGENT)
+"""How the paths begin of an agent in /lib, which an application over the air need not bring."""
 
 
 class FilesError(FleetError):

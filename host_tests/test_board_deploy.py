@@ -30,7 +30,7 @@ from test_looking_inside import MAIN
 from board import deploy, files, otadata, running, table
 from board.cable import Cable, Raised
 from fleet import package
-from sim import image
+from sim import filesystem, image
 from sim.board import HARD, PWRON, SOFT, WDT, Board, firmware
 from tools.paths import ROOT
 
@@ -68,18 +68,20 @@ def board(tmp_path: Path) -> Iterator[Board]:
         yield board
 
 
+def signed(directory: str) -> tuple[bytes, bytes]:
+    """Return firmware 1.1.0 and the trailer that names its application's directory."""
+    data = image.firmware(version="1.1.0", size=100_000)
+    packed = package.build([package.firmware(data)], KEY, PRODUCT, "1.1.0", 2, 1_790_000_000)
+    return data, package.trailer([package.read_head(packed).record], directory)
+
+
 def test_a_board_whose_application_came_over_the_air_gets_boot_py_and_settings_alone(
     tmp_path: Path, settings: Path
 ) -> None:
-    packed = package.build(
-        [package.firmware(image.firmware(version="1.1.0", size=100_000))],
-        KEY, PRODUCT, "1.1.0", 2, 1_790_000_000,
-    )  # fmt: skip
-    trailer = package.trailer([package.read_head(packed).record], "app_0")
     there = {f"/app_0{path}": data for path, data in APPLICATION.items() if path != "/boot.py"}
     with running_board(tmp_path / "board", {**there, "/app_0/main.py": MAIN}) as board:
         board.stop()
-        board.flash_firmware(0, image.firmware(version="1.1.0", size=100_000), trailer)
+        board.flash_firmware(0, *signed("app_0"))
         board.start()
         board.wait_console("main: runs 1.1.0", since=len(board.log_path.read_bytes()))
         (settings / "settings.json").write_bytes(SETTINGS["settings.json"] + b"\n")
@@ -91,6 +93,34 @@ def test_a_board_whose_application_came_over_the_air_gets_boot_py_and_settings_a
         assert "Only boot.py and settings: the application runs from /app_0" in done.output
         assert "1 files written" in done.output
         assert board.read_file("/app_0/main.py") == MAIN
+
+
+@pytest.mark.parametrize("directory", ["", "app_0"])
+def test_an_agent_in_lib_is_renewed_there_and_nowhere_else(
+    tmp_path: Path, app: Path, directory: str
+) -> None:
+    with running_board(tmp_path / "board") as board:
+        board.stop()
+        with filesystem.mounted(board.flash_path, write=True) as fs:
+            fs.mkdir("/lib")
+            for name in ("ota", "link.mpy", "reserve.mpy"):
+                fs.rename(f"/{name}", f"/lib/{name}")
+        older = files.compile_module(ROOT / "firmware/ota/timer.py", "older")
+        board.install({"/lib/ota/timer.mpy": older})
+        if directory:
+            board.install({"/app_0/main.py": MAIN})
+            board.flash_firmware(0, *signed(directory))
+        board.start()
+        board.wait_console("main: runs 1.1.0", since=len(board.log_path.read_bytes()))
+        options = [] if directory else ["--app", app]
+        done = command("deploy", port(board), *options)
+        assert done.exit_code == 0, done.output
+        assert ("Only boot.py, the agent in /lib and settings: " in done.output) == bool(directory)
+        assert "  changed  /lib/ota/timer.mpy  " in done.output
+        assert "1 files written" in done.output
+        board.stop()
+        assert "ota" not in board.list_files("/")
+        assert board.read_file("/lib/ota/timer.mpy") == APPLICATION["/ota/timer.mpy"]
 
 
 # -- what has to be done, pure ---------------------------------------------------------------------
