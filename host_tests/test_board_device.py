@@ -132,7 +132,7 @@ def test_a_refused_board_stays_as_it_was(chip, arguments, words, tmp_path):
 
 
 def test_secure_download_mode_is_told_before_efuses_that_cannot_be_read(monkeypatch):
-    class Chip(ESP32S3ROM):
+    class Chip(ESP32S3ROM):  # type: ignore[misc]
         def __init__(self):
             self.secure_download_mode = True
 
