@@ -49,7 +49,7 @@ def _hash(path):
     except OSError as error:
         if error.errno == 2:
             return None
-        raise
+        raise OSError(error.errno, path)
     sha = hashlib.sha256()
     buf = memoryview(bytearray(1024))
     with file:
@@ -353,7 +353,10 @@ class Cable:
     # -- files: stops the program that runs -------------------------------------------------------
 
     def hashes(self, paths: Iterable[str]) -> dict[str, bytes | None]:
-        """Return the SHA-256 (32 bytes) of files on the board, None for those that are missing."""
+        """Return the SHA-256 (32 bytes) of files on the board, None for those that are missing.
+
+        Raises Raised, with the path, where a folder is in the place of a file or the reverse.
+        """
         found: dict[str, bytes | None] = self.evaluate_output(_HASHES % list(paths), 30)
         return found
 

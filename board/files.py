@@ -99,17 +99,18 @@ def folder(path: Path, *, compiled: bool = False) -> dict[str, bytes]:
 def settings(folder: Path, *, running: bool = False) -> dict[str, bytes]:
     """Return a board's settings folder as the files below /etc (docs/settings.md).
 
-    Absolute path on the board to bytes. running: they go beside what a running board has, where
-    the private key may lie that was made there, and that a new file system would lack. Raises
-    FilesError when settings.json, the keys it trusts or a file that TLS needs is missing, and for a
-    private key that is not the board's own.
+    Absolute path on the board to bytes; hidden files and what editors keep of older ones (`~` at
+    the end) stay at home. running: they go beside what a running board has, where the private key
+    may lie that was made there, and that a new file system would lack. Raises FilesError when
+    settings.json, the keys it trusts or a file that TLS needs is missing, and for a private key
+    that is not the board's own.
     """
     if not folder.is_dir():
         raise FilesError(f"{folder}: no such folder; it holds settings.json and the board's keys")
     found = {
         f"/etc/{file.relative_to(folder).as_posix()}": file.read_bytes()
         for file in sorted(folder.rglob("*"))
-        if file.is_file()
+        if file.is_file() and not _stays(file.relative_to(folder))
     }
     needed = ["settings.json", "trusted_keys.pem"]
     if _uses_tls(folder, found.get("/etc/settings.json")):
@@ -134,6 +135,10 @@ def settings(folder: Path, *, running: bool = False) -> dict[str, bytes]:
                 "belongs on a board"
             )
     return found
+
+
+def _stays(below: Path) -> bool:
+    return any(part[0] == "." or part[-1] == "~" for part in below.parts)
 
 
 def _uses_tls(folder: Path, data: bytes | None) -> bool:

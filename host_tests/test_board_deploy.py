@@ -329,6 +329,18 @@ def test_an_activated_image_is_not_started_by_a_deploy(board: Board, app: Path) 
     assert board.otadata() == [(1, VALID), (2, NEW)]
 
 
+def test_a_folder_in_the_place_of_a_file_is_named(board: Board, app: Path) -> None:
+    board.stop()
+    board.install({"/gauge.mpy/data.txt": b"mine"})
+    (app / "gauge.py").write_text("LEVEL = 1")
+    board.start()
+    board.wait_console("main: runs", since=len(board.log_path.read_bytes()))
+    done = command("deploy", port(board), "--app", app)
+    assert done.exit_code == 1
+    assert "/gauge.mpy" in done.output
+    board.wait_console("main: runs", since=board.wait_console("main: runs"))
+
+
 def test_files_that_find_no_room_change_nothing(board: Board, app: Path) -> None:
     (app / "big.bin").write_bytes(bytes(600_000))
     done = command("deploy", port(board), "--app", app)

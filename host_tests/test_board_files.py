@@ -56,6 +56,13 @@ def test_a_settings_folder_becomes_etc(folder):
     ]
 
 
+def test_hidden_files_and_what_editors_keep_of_older_ones_stay_at_home(folder):
+    (folder / ".git").mkdir()
+    for name in (".settings.json.swp", ".DS_Store", ".git/config", "settings.json~"):
+        (folder / name).write_text("an old password")
+    assert sorted(files.settings(folder)) == ["/etc/settings.json", "/etc/trusted_keys.pem"]
+
+
 @pytest.mark.parametrize("name", ["settings.json", "trusted_keys.pem"])
 def test_a_folder_that_lacks_a_file_is_refused(folder, name):
     (folder / name).unlink()
