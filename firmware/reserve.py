@@ -10,7 +10,8 @@ import _thread
 import gc
 import time
 
-# What a connection takes beside Python's heap (bytes): measured, docs/board-tests.md.
+# What Wi-Fi's association, a connection and what comes on it take beside Python's heap (bytes):
+# measured, docs/board-tests.md.
 FOR_LINK = 22 * 1024
 FOR_TLS = 44 * 1024
 # With so much free heap (bytes) there is PSRAM, and nothing is scarce.

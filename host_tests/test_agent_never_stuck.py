@@ -307,6 +307,44 @@ def test_a_link_that_lives_shorter_than_a_block_takes_is_no_silent_stream(bench:
     work(bench, lambda: bench.agent.journal.phase == "VERIFIED")
 
 
+def test_each_link_lost_in_mid_transfer_halves_what_is_asked_for_at_once(bench: Bench) -> None:
+    service = bench.service
+    service.add("job-1", packed("1.1.0", 2, size=200_000))
+    bench.boot()
+    receive(bench, 2)
+    asked = []
+    for _ in range(5):
+        asked.append(int.from_bytes(service.stream_requests[-1]["b"], "little").bit_count())
+        service.outgoing.clear()
+        service.stream_requests.clear()
+        bench.agent.start()
+        work(bench, lambda: service.stream_requests)
+    assert asked == [8, 4, 2, 1, 1]
+    bench.agent.check_for_update()
+    work(bench, lambda: bench.agent.journal.phase == "VERIFIED")
+
+
+def test_neither_verifying_nor_receiving_keeps_buffers_that_only_the_other_needs(
+    bench: Bench,
+) -> None:
+    bench.service.add("job-1", JOB)
+    bench.boot(Patient())
+    seen = set()
+
+    def looked() -> bool:
+        update = bench.agent._engine and bench.agent._engine.update
+        if update and update.path:
+            verifying = "ota.p256" in sys.modules
+            inbox, board = bench.agent._inbox, bench.agent.board
+            seen.add((verifying, bool(inbox._buffers), board._buf is not None))
+        return bool(bench.agent.journal.phase == "VERIFIED")
+
+    work(bench, looked)
+    assert (True, True, True) not in seen
+    assert (True, False, True) in seen
+    assert (False, True, False) in seen
+
+
 def test_a_refusal_nested_too_deep_is_one_that_cannot_be_read(bench: Bench) -> None:
     bench.service.add("job-1", JOB)
     bench.boot(stream_json=1)

@@ -218,7 +218,7 @@ def test_without_the_agent_is_said_what_that_means(folder: Path) -> None:
     found = made(folder, agent=False)
     assert sorted(found.files) == ["link.py", "main.py", "pump.py"]
     assert found.notes == ()
-    assert "only if its firmware freezes the agent" in found.warnings[0]
+    assert "only if it has the agent in /lib, or its firmware freezes it" in found.warnings[0]
 
 
 @pytest.mark.parametrize("agent", [True, False])

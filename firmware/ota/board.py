@@ -11,7 +11,7 @@ class Board:
     """identity: identity.Identity, whose fields are here too.
 
     Raises SettingsError without two OTA slots.
-    slots: slots.Slots; journal: journal.Journal; buf: scratch, 4096 bytes.
+    slots: slots.Slots; journal: journal.Journal.
     """
 
     def __init__(self, identity):
@@ -23,7 +23,18 @@ class Board:
         self.directory = identity.directory
         self.slots = Slots()
         self.journal = Journal()
-        self.buf = bytearray(SECTOR)
+        self._buf = None
+
+    @property
+    def buf(self):
+        """Scratch, 4096 bytes: always the same, until it is given back."""
+        if self._buf is None:
+            self._buf = bytearray(SECTOR)
+        return self._buf
+
+    def give_back(self):
+        """Let the heap have the scratch buffer, until it is used again."""
+        self._buf = None
 
     @staticmethod
     def keys():

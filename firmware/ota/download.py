@@ -7,7 +7,7 @@ is wrong. Its head is verified and admitted before.
 import gc
 
 from .compat import const, forget, mem_free
-from .pair import FIRMWARE, HEAD_SIZE
+from .pair import APPLICATION, FIRMWARE, HEAD_SIZE
 from .slots import SECTOR
 from .window import Window
 
@@ -29,7 +29,7 @@ class Download:
         self._spare = board.spare
         self._settings = board.settings
         self._block_size = board.settings["block_size"]
-        self._buf = board.buf
+        self._board = board
         self._parts = []
         self.window = None
 
@@ -100,17 +100,20 @@ class Download:
         manifest = self.manifest
         same, firmware = False, manifest.component(FIRMWARE)
         if firmware:
-            same = self._slot.begin(manifest.record, self._buf)
+            same = self._slot.begin(manifest.record, self._board.buf)
         else:
-            self._slot.void(self._buf)
+            self._slot.void(self._board.buf)
+        if not manifest.component(APPLICATION):
+            self._board.give_back()  # until what came is read back
         yield
         parts, group, origin = [], 0, 0
         size = self._block_size
+        same = same and size >= SECTOR
         first = (self._size + size - 1) // size
         for component in manifest.components:
             written = min(max(0, present - component.offset), component.length)
             if component == firmware:
-                filling = self._choose_fill(component.length)
+                filling = self._choose_fill(component.length, same)
                 group, origin = filling.group // size, component.offset // size
                 if written < component.length:
                     written -= written % (filling.group or SECTOR)
@@ -121,23 +124,24 @@ class Download:
             parts.append((component, filling))
         for component, filling in parts:
             here = min(max(0, first * size - component.offset), component.length)
-            filling.begin(here, same and size >= SECTOR)
+            filling.begin(here, same)
         self.window = Window(self._size, size, self._settings["window"], first, group, origin)
         self._parts = parts
 
-    def _choose_fill(self, length):
+    def _choose_fill(self, length, same):
         """Return how the slot is filled. Imported only now: verifying the head took the heap."""
         size = self._block_size
         gc.collect()
         if self._settings["wide_writes"] and mem_free() >= _PLENTY:
             from . import wide
 
-            filling = wide.find(self._slot, length, size, self._buf)
+            filling = wide.find(self._slot, length, size, self._board.buf)
             if filling:
                 return filling
         from .fill import Fill
 
-        return Fill(self._slot, length, self._settings["window"] * size, self._buf)
+        buf = self._board.buf if same else None
+        return Fill(self._slot, length, self._settings["window"] * size, buf)
 
     def _unpacking(self, component, written):
         """Return how the directory is filled; what lies there goes, unless all of it is wanted."""
@@ -149,7 +153,7 @@ class Download:
             forget("directory")  # what follows needs the heap
         from .unpack import Unpacking
 
-        return Unpacking(self._spare, component, self._buf)
+        return Unpacking(self._spare, component, self._board.buf)
 
     def _here(self, component):
         """How many bytes of a component have come without a gap."""

@@ -121,6 +121,8 @@ class Engine:
     def connect(self):
         """The client has connected. Raises OSError when it fails."""
         self._channel.open()
+        if self.update:
+            self.update.connected()
         if self.proof:
             self.proof.connected()
         self.check()

@@ -11,7 +11,8 @@ from .slots import SECTOR
 class Fill:
     """An image of `length` bytes, each of its sectors written as soon as it comes.
 
-    slot: slots.Slot; window: bytes of a request; buf: scratch, 4096 bytes.
+    slot: slots.Slot; window: bytes of a request; buf: scratch, 4096 bytes, where `begin` says
+    `same`, else None.
     group: a request must not reach over a multiple of so many bytes, 0 for any; in_order: whether
     bytes must come in their order.
     """
@@ -23,7 +24,7 @@ class Fill:
         self._slot = slot
         self._end = (length + SECTOR - 1) // SECTOR
         self._ahead = (window + SECTOR - 1) // SECTOR
-        self._view = memoryview(buf)
+        self._view = memoryview(buf) if buf else None
         # Sectors from _kept on, up to _erased, are erased or written; the slot may hold bytes of
         # this very image only before _kept.
         self._kept = 0

@@ -71,14 +71,18 @@ class Inbox:
         Returns the first, for a data path that needs one of its own and no stream.
         """
         count = 1 if 0 < mem_free() < _SCARCE else 2
-        self.close()
+        self.give_back()
         self._buffers = [bytearray(message_size + _OVERHEAD) for _ in range(count)]
         self._views = [memoryview(buffer) for buffer in self._buffers]
         return self._views[0]
 
     def close(self):
-        """Give the buffers back, and forget what is in them."""
+        """Give the buffers back, and the stream up."""
         self.stream = b""
+        self.give_back()
+
+    def give_back(self):
+        """Let the heap have the buffers, and forget what is in them; until they are made again."""
         self._clear_blocks()
         self.lost = 0
         self._buffers = []

@@ -28,7 +28,8 @@ class Pulling:
         self.size = size
         self._source = source
         self._inbox = inbox
-        self._view = inbox.open(settings["message_size"])
+        self._longest = settings["message_size"]
+        self.resume()
         self._again = again
         self._filled = 0  # bytes of the next block in `view`
         self._left = self._tries = settings["source_tries"]
@@ -82,6 +83,15 @@ class Pulling:
     def connected(self):
         """A new link: try at once."""
         self._timer.now()
+
+    def suspend(self):
+        """Nothing is wanted for a while: the heap may have the buffer."""
+        self._view = None
+        self._inbox.give_back()
+
+    def resume(self):
+        """Make it again."""
+        self._view = self._inbox.open(self._longest)
 
     def close(self):
         """No more is wanted."""

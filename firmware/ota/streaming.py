@@ -33,12 +33,13 @@ class Streaming:
         self._most = settings["momentum"]
         self._timer = Timer(self._period, self._period)
         self._momentum = 0
-        self._silent = self._anew = False
+        self._silent = self._again = False
         self._refusal = "no answer"
         self._form = _form(settings["stream_json"])
         self._topics = Topics(channel.things, job.stream, self._form.NAME)
         self._out = bytearray()
-        channel.inbox.open(settings["message_size"])
+        self._longest = settings["message_size"]
+        self.resume()
         channel.open_stream(self._topics.data, self._topics.rejected)
 
     def step(self, taking):
@@ -46,7 +47,7 @@ class Streaming:
 
         taking: a update.Head or download.Download.
         """
-        if self._anew or taking.window.idle(self._channel.inbox.lost):
+        if self._again or taking.window.idle(self._channel.inbox.lost):
             self._request(taking)
             return 0  # while the blocks are on their way, the flash has work
         if self._timer.left == 0:
@@ -73,7 +74,7 @@ class Streaming:
     def connected(self):
         """The link is a new one: ask at once."""
         self._silent = False
-        self._anew = True
+        self._again = True
 
     def named(self, _job):
         """The service names the job again. Raises MomentumError as `answered`."""
@@ -94,12 +95,20 @@ class Streaming:
         """The stream service answered with an error."""
         self._refusal = self._form.parse_rejected(payload)
 
+    def suspend(self):
+        """Nothing is wanted for a while: the heap may have the buffers."""
+        self._channel.inbox.give_back()
+
+    def resume(self):
+        """Make them again."""
+        self._channel.inbox.open(self._longest)
+
     def close(self):
         """No more is wanted."""
         self._channel.close_stream()
 
     def _request(self, taking):
-        self._anew = False
+        self._again = False
         self._timer.after(self._period)
         self._form.get_request(self._out, self._job.file_id, taking.window.ask())
         self._channel.request(self._topics.get, self._out)

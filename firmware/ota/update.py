@@ -85,6 +85,11 @@ class Update:
             self.path.take(self._taking, payload)
             self._look()
 
+    def connected(self):
+        """The link is a new one. What came at once may have been more than it had memory for."""
+        if self._download and self._download.window:
+            self._download.window.narrow()
+
     def save(self):
         """Keep a checkpoint of what is safe. Raises FlashError."""
         if self._download and self._download.window:
@@ -111,6 +116,7 @@ class Update:
 
     def _opening(self):
         """The head is here: verify it, ask for admission, make room. A generator."""
+        self.path.suspend()
         if self._board.buf[0] == IMAGE_MAGIC:
             from . import raw
 
@@ -123,6 +129,7 @@ class Update:
         yield
         from .download import Download  # late: verifying took the heap
 
+        self.path.resume()
         self._taking = self._download = Download(manifest, self.path.size, self._board)
         yield from self._download.open(present)
         if manifest.component(APPLICATION):

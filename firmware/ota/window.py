@@ -68,6 +68,10 @@ class Window:
         self._asked = bin(self.missing()).count("1")
         return self
 
+    def narrow(self):
+        """Ask for half as many blocks at a time from now on, down to one."""
+        self._size = max(1, self._size // 2)
+
     def idle(self, lost):
         """Whether everything asked for has come, or was dropped, so that more can be asked for.
 
