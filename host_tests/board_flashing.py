@@ -9,7 +9,8 @@ from board import files
 from board.__main__ import main
 from board.chips import CHIPS, Chip
 from fleet import config, keys
-from sim import image
+from sim import filesystem, image
+from sim.board import Board
 
 SLOT = 0x1B0000  # bytes: of the simulated board, and what fleet.toml says by default
 APPLICATION = files.application()
@@ -54,3 +55,11 @@ def make_settings(folder: Path, fleet: config.Config) -> Path:
     public = keys.public_pem(keys.read_public(fleet.public_key))
     (folder / "trusted_keys.pem").write_bytes(public)
     return folder
+
+
+def move_agent_to_lib(board: Board) -> None:
+    """Let the agent of a board that is off lie in /lib, as AGENT=lib flashes it."""
+    with filesystem.mounted(board.flash_path, write=True) as fs:
+        fs.mkdir("/lib")
+        for name in ("ota", "link.mpy", "reserve.mpy"):
+            fs.rename(f"/{name}", f"/lib/{name}")

@@ -13,7 +13,7 @@ from typing import Any
 import bootloader
 import nor
 import pytest
-from board_flashing import APPLICATION
+from board_flashing import APPLICATION, move_agent_to_lib
 from connected_board import (
     ACTIVATE,
     SETTINGS,
@@ -30,7 +30,7 @@ from test_looking_inside import MAIN
 from board import deploy, files, otadata, running, table
 from board.cable import Cable, Raised
 from fleet import package
-from sim import filesystem, image
+from sim import image
 from sim.board import HARD, PWRON, SOFT, WDT, Board, firmware
 from tools.paths import ROOT
 
@@ -101,10 +101,7 @@ def test_an_agent_in_lib_is_renewed_there_and_nowhere_else(
 ) -> None:
     with running_board(tmp_path / "board") as board:
         board.stop()
-        with filesystem.mounted(board.flash_path, write=True) as fs:
-            fs.mkdir("/lib")
-            for name in ("ota", "link.mpy", "reserve.mpy"):
-                fs.rename(f"/{name}", f"/lib/{name}")
+        move_agent_to_lib(board)
         older = files.compile_module(ROOT / "firmware/ota/timer.py", "older")
         board.install({"/lib/ota/timer.mpy": older})
         if directory:

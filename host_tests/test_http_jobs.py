@@ -172,6 +172,15 @@ def until(bench: Bench, status: str, resets: int = 8) -> bool:
     return False
 
 
+def refused(bench: Bench) -> str:
+    """Run the job to its end, which is no good one. Returns what the service was told."""
+    bench.boot(source_tries=2, retry_max_ms=1000)
+    assert until(bench, "FAILED")
+    assert bench.service.details("job-1")["cause"] == "source"
+    assert bench.board.running == 0
+    return bench.service.details("job-1")["detail"]
+
+
 @pytest.mark.compatibility(
     "4", "a file of another length than the job says ends the job", path="HTTP"
 )
@@ -192,10 +201,7 @@ def test_a_server_that_is_not_there_ends_the_job_after_its_tries(
 ) -> None:
     offered(bench, server)
     server.status = 404
-    bench.boot(source_tries=2)
-    assert until(bench, "FAILED")
-    assert bench.service.details("job-1")["cause"] == "source"
-    assert "404, 2 times" in bench.service.details("job-1")["detail"]
+    assert "404, 2 times" in refused(bench)
 
 
 def test_the_pauses_grow_though_every_new_address_is_signed_afresh(
@@ -433,15 +439,6 @@ def test_a_file_comes_over_https_by_one_request(bench: Bench, secure: Server, ca
     assert until(bench, "SUCCEEDED")
     assert secure.requests == [(path, None)]
     assert bench.agent.running == ("1.1.0", 2)
-
-
-def refused(bench: Bench) -> str:
-    """Run the job to its end, which is no good one. Returns what the service was told."""
-    bench.boot(source_tries=2, retry_max_ms=1000)
-    assert until(bench, "FAILED")
-    assert bench.service.details("job-1")["cause"] == "source"
-    assert bench.board.running == 0
-    return bench.service.details("job-1")["detail"]
 
 
 def test_a_server_whom_the_boards_ca_did_not_certify_is_refused(

@@ -9,21 +9,12 @@ from typing import Any
 
 import pytest
 from test_agent_update import Bench
-from test_http_jobs import bench, offered, server, until
+from test_http_jobs import bench, offered, refused, server, until
 from web_server import Server
 
 __all__ = ["bench", "server"]  # fixtures
 PAGE = b"HTTP/1.1 %s\r\n%sTransfer-Encoding: chunked\r\n\r\n4\r\npage\r\n0\r\n\r\n"
 ENDLESS = b"HTTP/1.1 200 OK\r\n" + b"X: y\r\n" * 500
-
-
-def failure(bench: Bench, **settings: Any) -> str:
-    """Run the job to its end, which is no good one. Returns what the service was told."""
-    bench.boot(source_tries=2, **settings)
-    assert until(bench, "FAILED")
-    details = bench.service.details("job-1")
-    assert details["cause"] == "source"
-    return details["detail"]
 
 
 def test_a_file_that_always_ends_at_the_same_byte_is_given_up_after_its_tries(
@@ -65,7 +56,7 @@ def test_an_answer_that_is_of_no_use_is_said_by_its_name(
 ) -> None:
     offered(bench, server)
     server.answers = [answer] * 2
-    assert said in failure(bench)
+    assert said in refused(bench)
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
+from board_flashing import move_agent_to_lib
 from link_fixtures import need
 from test_first_board import Shell, commands
 
@@ -17,7 +18,6 @@ from board import files
 from demo import contents
 from demo.children import StartError
 from demo.stack import Stack
-from sim import filesystem
 from sim.board import Board
 from sim.chip import layout
 from tools import subset
@@ -137,10 +137,7 @@ def test_applications_as_large_as_flashing_says_take_turns_in_4_mb(
     if place == "/lib":
         options.append("--no-agent")
         there = files.agent_in_lib(there)
-        with filesystem.mounted(board.flash_path, write=True) as fs:
-            fs.mkdir("/lib")
-            for module in ("ota", "link.mpy", "reserve.mpy"):
-                fs.rename(f"/{module}", f"/lib/{module}")
+        move_agent_to_lib(board)
     most, agent = files.room(there, layout.VFS[4])
     for number in range((most - agent) // 4608 - 5):  # listing, main.py, end, a directory
         (folder / f"{number}.bin").write_bytes(bytes([number]) * 4096)
