@@ -125,3 +125,18 @@ def fresh_ota(folder: Path) -> ModuleType:
     settings.ROOT = f"{folder}/"
     importlib.import_module("ota.agent")
     return ota
+
+
+def on_load(name: str, change: Callable[[Any], None]) -> None:
+    """Change a module of the agent whenever it is loaded, until the next boot; now, if it is."""
+    phases: Any = sys.modules["ota.phases"]
+    load = phases._load
+
+    def loading(loaded: str) -> None:
+        load(loaded)
+        if loaded == name:
+            change(phases.module(name))
+
+    phases._load = loading
+    if phases.is_loaded(name):
+        change(phases.module(name))

@@ -259,15 +259,15 @@ def test_after_a_shutdown_nothing_is_said_or_done_until_start(bench: Bench) -> N
     assert bench.board.running == 1
 
 
-# What is in hand, as an update.Update sees it.
+# What is in hand, as the engine says it.
 MOMENTS: dict[str, Callable[[Any], Any]] = {
-    "the head is awaited": lambda update: update.path and not update._slices,
-    "the head is verified": lambda update: update._slices and not update._download,
-    "room is made": lambda update: update._download and not update._download.window,
-    "blocks come": lambda update: update.progress and update.progress[0] >= 5,
-    "the last block has come": lambda update: update.progress and update.progress[0] == 11,
-    "what came is hashed": lambda update: update._slices and not update.path,
-    "it is verified": lambda update: update.pair,
+    "the head is awaited": lambda engine: engine.state == "fetching",
+    "the head is verified": lambda engine: engine.state == "verifying",
+    "room is made": lambda engine: engine.state == "preparing" and engine.work,
+    "blocks come": lambda engine: engine.progress and engine.progress[0] >= 5,
+    "the last block has come": lambda engine: engine.state == "finishing" and not engine.work,
+    "what came is hashed": lambda engine: engine.state == "finishing" and engine.work,
+    "it is verified": lambda engine: engine.state == "waiting",
 }
 
 
@@ -442,11 +442,8 @@ def test_a_job_of_the_applications_own_is_left_to_it(bench: Bench) -> None:
     bench.agent.check_for_update()
     bench.step()
     assert len(told.events) == 1, "the same job is offered once"
-    from ota import jobs
-
     bench.service.add("job-2", JOB)
-    topic = jobs.Topics("board-1").update("job-1")
-    bench.client.publish(topic, jobs.update_request(jobs.SUCCEEDED, {}), qos=1)
+    bench.agent.report("job-1", "SUCCEEDED")
     assert isinstance(bench.step(), hardware.Reset), "the next job, an update, was taken"
     bench.until_quiet()
     assert bench.service.status("job-2") == "SUCCEEDED"

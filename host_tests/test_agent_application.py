@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from chipboard import on_load
 from layout import SLOT_SIZE
 from test_agent_update import IMAGE, KEY, PRODUCT, Bench, Patient
 
@@ -293,14 +294,11 @@ def test_a_file_that_does_not_read_back_ends_the_update(
 ) -> None:
     chip.service.add("job-1", pack("1.1.0", 2, application("1.1.0")))
     assert chip.boot() is None
-    making: Any = importlib.import_module("ota.making")
-    checking = making._checking
 
-    def spoiled(made: Any, board: Any) -> Any:
+    def spoil(finalize: Any) -> None:
         (chip.folder / "app_0/lib/sensor/driver.py").write_bytes(b"# driver of 6.6.6\n")
-        return checking(made, board)
 
-    monkeypatch.setattr(making, "_checking", spoiled)
+    on_load("finalize", spoil)
     assert chip.step() is None
     assert chip.service.status("job-1") == "FAILED"
     assert chip.service.details("job-1")["cause"] == "bad_image"
@@ -370,8 +368,6 @@ def test_a_file_system_that_runs_full_ends_the_update_with_its_numbers(
 ) -> None:
     chip.service.add("job-1", pack("1.1.0", 2, application("1.1.0")))
     assert chip.boot() is None
-    directory: Any = importlib.import_module("ota.unpack")
-
     opened = open
 
     class Full:
@@ -381,12 +377,12 @@ def test_a_file_system_that_runs_full_ends_the_update_with_its_numbers(
         def close(self) -> None:
             raise OSError(28, "no space")
 
-    monkeypatch.setattr(
-        directory,
-        "open",
-        lambda path, mode="r": Full() if path.endswith("app.py") else opened(path, mode),
-        raising=False,
-    )
+    def spoil(writer: Any) -> None:
+        writer._file = lambda path, mode="r": (
+            Full() if path.endswith("app.py") else opened(path, mode)
+        )
+
+    on_load("directory_writer", spoil)
     assert chip.step() is None
     details = chip.service.details("job-1")
     assert details["cause"] == "filesystem"
@@ -448,11 +444,11 @@ def test_a_file_that_hides_a_frozen_module_is_named_in_the_status(chip: Chip) ->
         package.application(archive.build(files)),
     ]
     chip.update("job-1", package.build(contents, KEY, PRODUCT, "1.1.0", 2, 1_790_000_000))
-    console: Any = importlib.import_module("ota.console")
+    repl_status: Any = importlib.import_module("ota.repl_status")
     assert (
-        console.lines(chip.agent)[0] == "Runs      ota_1  valid  version 1.1.0  sequence 2  app_0"
+        repl_status.lines(chip.agent)[0] == "Runs      ota_1  valid  version 1.1.0  sequence 2  app_0"
     )
-    (line,) = [line for line in console.lines(chip.agent) if line.startswith("Warning")]
+    (line,) = [line for line in repl_status.lines(chip.agent) if line.startswith("Warning")]
     assert line == "Warning   dht, umqtt in the application hide what the firmware has frozen"
     chip.update("job-2", pack("1.2.0", 3, application("1.2.0")))
-    assert not [line for line in console.lines(chip.agent) if line.startswith("Warning")]
+    assert not [line for line in repl_status.lines(chip.agent) if line.startswith("Warning")]

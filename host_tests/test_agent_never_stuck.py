@@ -332,11 +332,10 @@ def test_neither_verifying_nor_receiving_keeps_buffers_that_only_the_other_needs
     seen = set()
 
     def looked() -> bool:
-        update = bench.agent._engine and bench.agent._engine.update
-        if update and update.path:
+        if bench.in_hand and bench.in_hand.path:
             verifying = "ota.p256" in sys.modules
             inbox, board = bench.agent._inbox, bench.agent.board
-            seen.add((verifying, bool(inbox._buffers), board._buf is not None))
+            seen.add((verifying, bool(inbox.buffers), board._buf is not None))
         return bool(bench.agent.journal.phase == "VERIFIED")
 
     work(bench, looked)
@@ -430,7 +429,7 @@ def test_a_directory_that_cannot_be_looked_at_fails_the_job_and_not_the_link(
         raise OSError(84, "corrupt")
 
     monkeypatch.setattr(directory, "_measuring", damaged)
-    monkeypatch.setattr(importlib.import_module("ota.update"), "forget", lambda _: None)
+    monkeypatch.setattr(importlib.import_module("ota.phases"), "unloads", False)
     work(chip, ended(chip, "job-1"))
     assert chip.service.status("job-1") == "FAILED"
     assert "app_0 cannot be looked at" in chip.service.details("job-1")["detail"]
@@ -488,8 +487,7 @@ def test_an_installation_at_the_prompt_gives_the_callback_back(
     bench.service.add("job-1", JOB)
     bench.boot(callback)
     receive(bench, 3)
-    local: Any = importlib.import_module("ota.local")
-    local.install(bench.agent, str(tmp_path / "x.ota"))  # says that an update is in hand
+    sys.modules["ota"].install(str(tmp_path / "x.ota"))  # says that an update is in hand
     assert bench.agent.callback is callback
     work(bench, lambda: "Activate" in seen)
     assert bench.agent.journal.phase == "VERIFIED"

@@ -38,7 +38,7 @@ class Meter:
                 meter.count += 1
                 return number % int(self)
 
-        monkeypatch.setattr(importlib.import_module("ota.trust"), "forget", lambda _: None)
+        monkeypatch.setattr(importlib.import_module("ota.phases"), "unloads", False)
         p256: Any = importlib.import_module("ota.p256")
         monkeypatch.setattr(p256, "P", Prime(p256.P))
         inverse = p256._inverse
@@ -71,10 +71,10 @@ def until(bench: Bench, condition: Any, meter: Meter | None = None) -> list[int]
 def until_verifying(bench: Bench) -> None:
     """Stop in the middle of the verification of the head."""
     agent = bench.agent
-    until(bench, lambda: bench.in_hand and bench.in_hand._slices)
+    until(bench, lambda: bench.in_hand and bench.in_hand.state == "verifying")
     for _ in range(5):
         agent.step()
-    assert bench.in_hand._slices
+    assert bench.in_hand.state == "verifying"
 
 
 def put_off(_event: str, _detail: Any) -> None:

@@ -136,7 +136,7 @@ def test_only_the_form_that_is_chosen_is_loaded(bench: Bench, form: str) -> None
     while not bench.agent.progress or bench.agent.progress[0] < 3:
         bench.client.deliver()
         bench.agent.step()
-    assert ("ota.stream" in sys.modules) == (form == "cbor")
+    assert ("ota.stream_cbor" in sys.modules) == (form == "cbor")
     assert ("ota.stream_json" in sys.modules) == (form == "json")
 
 
@@ -148,7 +148,7 @@ def test_only_json_makes_buffers_larger(bench: Bench, form: str) -> None:
     while not bench.agent.progress:
         bench.client.deliver()
         bench.agent.step()
-    assert len(inbox._buffers[0]) == (4096 if form == "cbor" else 5464) + 64
+    assert len(inbox.buffers[0]) == (4096 if form == "cbor" else 5464) + 64
 
 
 def test_the_services_refusal_in_json_is_named(bench: Bench) -> None:

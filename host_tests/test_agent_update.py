@@ -90,9 +90,9 @@ class Bench:
 
     @property
     def in_hand(self) -> Any:
-        """The update in hand, None without one."""
+        """The engine with an update in hand, None without one."""
         engine = self.agent._engine
-        return engine and engine.update
+        return engine if engine and engine.in_hand else None
 
     @property
     def proof(self) -> Any:

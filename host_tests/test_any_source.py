@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from chipboard import on_load
 from click.testing import CliRunner
 from connected_board import SETTINGS, port
 from link_fixtures import need
@@ -71,8 +72,8 @@ class Local:
         while chip.boot(callback, **settings) is not None:
             pass
         # CPython's sockets lack MicroPython's stream methods.
-        http: Any = importlib.import_module("ota.http")
-        http.socket = importlib.import_module("cpython_sockets").socket
+        sockets: Any = importlib.import_module("cpython_sockets").socket
+        on_load("http", lambda http: setattr(http, "socket", sockets))
         if not self.online:
             chip.agent._inbox.online, chip.agent._inbox.alone = False, True
 

@@ -12,6 +12,7 @@ from typing import Any
 
 import esp32
 import pytest
+from chipboard import on_load
 from local_ca import LocalCA
 from test_agent_update import Bench, packed
 from web_server import Server, serving
@@ -26,8 +27,7 @@ class Hasty(Bench):
 
     def boot(self, callback: Any = None, **settings: Any) -> Any:
         ended = super().boot(callback, **settings)
-        pulling: Any = importlib.import_module("ota.pulling")
-        pulling._FIRST_PAUSE_MS = 20
+        on_load("source", lambda source: setattr(source, "_FIRST_PAUSE_MS", 20))
         return ended
 
 

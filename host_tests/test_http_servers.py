@@ -8,6 +8,7 @@ import time
 from typing import Any
 
 import pytest
+from chipboard import on_load
 from test_agent_update import Bench
 from test_http_jobs import bench, offered, refused, server, until
 from web_server import Server
@@ -108,10 +109,13 @@ def test_an_application_that_steps_seldom_does_not_make_a_server_silent(
     offered(bench, server)
     server.heads = [{f"X-{number}": "y" for number in range(30)}]
     bench.boot(source_tries=1)
-    timer: Any = importlib.import_module("ota.timer")
     compat: Any = importlib.import_module("ota.compat")
     late = [0]
-    timer.ticks_ms = lambda: compat.ticks_ms() + late[0]
+
+    def later(channel: Any) -> None:
+        channel.ticks_ms = lambda: compat.ticks_ms() + late[0]
+
+    on_load("channel", later)
     deadline = time.monotonic() + 30
     while not bench.agent.progress or not bench.agent.progress[0]:
         assert time.monotonic() < deadline
@@ -153,23 +157,24 @@ def test_an_install_taken_up_again_survives_a_server_that_is_not_up_yet(
     assert not server.answers
 
 
-def test_what_memory_interrupts_is_asked_for_again(
-    bench: Bench, server: Server, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_what_memory_interrupts_is_asked_for_again(bench: Bench, server: Server) -> None:
     bench.boot()
     bench.step(50)
-    http: Any = importlib.import_module("ota.http")
-    real = http.Http._line
     server.breaks_at = [20_001]
     left = [1]
 
-    def line(self: Any) -> Any:
-        if len(server.requests) == 2 and left[0]:
-            left[0] = 0
-            raise MemoryError
-        return (yield from real(self))
+    def scarce(http: Any) -> None:
+        real = http.Http._line
 
-    monkeypatch.setattr(http.Http, "_line", line)
+        def line(self: Any) -> Any:
+            if len(server.requests) == 2 and left[0]:
+                left[0] = 0
+                raise MemoryError
+            return (yield from real(self))
+
+        http.Http._line = line
+
+    on_load("http", scarce)
     bench.agent.install(server.url)
     deadline = time.monotonic() + 30
     resets: Any = None

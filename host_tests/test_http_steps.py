@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from chipboard import on_load
 from local_ca import LocalCA
 from test_agent_update import Bench, packed
 
@@ -160,12 +161,17 @@ class Play:
     def boot(self) -> None:
         self.bench.boot(retry_max_ms=1000)
         sockets: Any = importlib.import_module("cpython_sockets")
-        http: Any = importlib.import_module("ota.http")
-        http.socket, http.select = self.watch.socket, self.watch.select
-        http.tls = self.watch.tls(sockets.tls)
-        timer: Any = importlib.import_module("ota.timer")
         compat: Any = importlib.import_module("ota.compat")
-        timer.ticks_ms = lambda: compat.ticks_ms() + self.late
+
+        def watched(http: Any) -> None:
+            http.socket, http.select = self.watch.socket, self.watch.select
+            http.tls = self.watch.tls(sockets.tls)
+
+        def later(channel: Any) -> None:
+            channel.ticks_ms = lambda: compat.ticks_ms() + self.late
+
+        on_load("http", watched)
+        on_load("channel", later)
 
     def step(self, count: int = 1) -> None:
         """Let the board step; every step returns, while the server does nothing."""
@@ -213,7 +219,7 @@ def _play(bench: Bench, watch: Watch, tls: ssl.SSLContext | None) -> Iterator[Pl
     yield play
     server.close()
     if bench.in_hand:
-        bench.in_hand.close()
+        bench.in_hand.let_go()
 
 
 @pytest.fixture

@@ -85,7 +85,7 @@ def before_the_head(bench: Bench) -> None:
 
 
 def while_the_head_is_verified(bench: Bench) -> None:
-    step_until(bench, lambda: "ota.p256" in sys.modules)
+    step_until(bench, lambda: bench.agent._engine and bench.agent._engine.state == "verifying")
 
 
 def while_it_comes(bench: Bench) -> None:
@@ -93,7 +93,7 @@ def while_it_comes(bench: Bench) -> None:
 
 
 def while_it_is_hashed(bench: Bench) -> None:
-    step_until(bench, lambda: "ota.rehash" in sys.modules)
+    step_until(bench, lambda: bench.agent._engine.state == "finishing")
 
 
 def while_the_application_is_asked(bench: Bench) -> None:

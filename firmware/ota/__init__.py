@@ -10,8 +10,7 @@
 Importing `ota` alone takes little, so that an application may first open what needs memory.
 """
 
-import sys
-
+from . import phases
 from .chip import note
 from .errors import OtaError, SettingsError, StateError
 from .settings import load_settings
@@ -37,37 +36,37 @@ EVENT_PARSE_CUSTOM_JOB = "ParseCustomJob"
 
 def status():
     """Print what runs, what is in hand and what happened last, for a person at the REPL."""
-    _answer("console", "show", _live())
+    _answer("status", "show", _live())
 
 
 def history():
     """Print the last eight results with their causes, newest first."""
-    _answer("console", "history", _live())
+    _answer("status", "history", _live())
 
 
 def check_for_update():
     """Let the live agent ask the job service for work."""
-    _answer("commands", "check_for_update", _live())
+    _answer("command", "check_for_update", _live())
 
 
 def accept():
     """Accept the image under test through the live agent."""
-    _answer("commands", "accept", _live())
+    _answer("command", "accept", _live())
 
 
 def verify():
     """Hash both slots again and print whether they are what their trailers say."""
-    _answer("commands", "verify")
+    _answer("command", "verify")
 
 
 def install(source):
-    """Install a package: its path ("/sd/x.ota"), its address, or an object as in `pulling`."""
-    _answer("local", "install", _live(), source)
+    """Install a package: its path ("/sd/x.ota"), its address, or an object as in `source`."""
+    _answer("install", "install", _live(), source)
 
 
 def receive(size):
     """Install a package of `size` bytes that `fleet send` sends through this console."""
-    _answer("local", "receive", _live(), size)
+    _answer("install", "receive", _live(), size)
 
 
 def rollback(yes=False):
@@ -75,33 +74,26 @@ def rollback(yes=False):
 
     yes (bool): do not ask.
     """
-    _answer("commands", "rollback", _live(), yes)
-
-
-def _live():
-    """Return the agent that runs, or None."""
-    agent = sys.modules.get("ota.agent")
-    return agent and agent.Agent.current
-
-
-def _answer(module, function, *arguments):
-    """Load a module, and let its function answer. An agent in another thread stands still."""
-    agent = _live()
-    if agent:
-        agent.lock.acquire(True)
-    try:
-        __import__("ota." + module)
-        getattr(sys.modules["ota." + module], function)(*arguments)
-    finally:
-        if agent:
-            agent.lock.release()
+    _answer("command", "rollback", _live(), yes)
 
 
 def crashed(error):
     """Tell that the application died of `error`: an image under test is rolled back at once."""
-    from . import chip, journal, slots
+    phases.ask("crash", "crashed", error)
 
-    if slots.Slots().pending:
-        detail = "%s: %s" % (type(error).__name__, error)
-        journal.Journal().save(cause="crash", detail=detail[:200])
-        chip.reset()
+
+def _live():
+    """Return the agent that runs, or None."""
+    return phases.is_loaded("agent") and phases.module("agent").Agent.current or None
+
+
+def _answer(question, function, *arguments):
+    """Let a module answer a person. An agent in another thread stands still."""
+    agent = _live()
+    if agent:
+        agent.lock.acquire(True)
+    try:
+        phases.ask(question, function, *arguments)
+    finally:
+        if agent:
+            agent.lock.release()

@@ -1,4 +1,4 @@
-"""The OTA agent as the application sees it. What happens in between is in `engine`.
+"""The OTA agent as the application sees it. `engine` is its state machine.
 
 Rules
 - The MQTT callback only queues (`on_message`); `step()` does at most one block of work.
@@ -20,17 +20,17 @@ from . import (
     SUSPENDED,
     chip,
     errors,
+    phases,
 )
-from .compat import VERIFYING, Lock, const, forget, sleep_ms, ticks_add, ticks_diff, ticks_ms
+from .compat import Lock, const, sleep_ms, ticks_add, ticks_diff, ticks_ms
 from .inbox import Inbox, Stats
 
 _IDLE_MS = const(1000)
 # Longest sleep of run() and the thread, so that a message is not kept waiting (ms).
 _LOOP_MS = const(20)
-# What is loaded while there is something to do, each after what it needs.
-_WORKING = const("jobs channel journal slots pair board timer engine")
-# What a person at the REPL has loaded, and what that needs.
-_ASKED = const(" console commands fallback local shadows rehash directory ustar cbor ")
+# Pauses after which a service that refused to name a job is asked again (ms).
+_REFUSED_MS = const(60000)
+_REFUSED_MAX_MS = const(3840000)
 
 
 class Agent:
@@ -49,25 +49,24 @@ class Agent:
     current = None
 
     def __init__(self, client, thing_name, callback=None, *, settings=None, version=None):
-        from . import identity  # late, as it is not needed again
-
         self.callback = callback or self._default_callback
         self.stats = Stats()
         self.stepped = ticks_ms()
         self.lock = Lock()
-        self._gate = READY
+        self._mode = READY
         self._client = client
         self._thing = thing_name
         self._inbox = Inbox(self.stats, client is None)
-        self._identity = identity.read(settings or {}, version)
-        self.running = self._identity.version, self._identity.sequence
-        self.slot = self._identity.slot
+        self._engine = None
         self._image_state = None
-        self._engine = self._loading = None
-        engine = self._awake()
-        from . import restart
-
-        restart.recover(engine)
+        self._refused_at = self._refusals = 0
+        phases.enter_now("start")
+        start = phases.module("start")
+        self._facts = start.facts(settings or {}, version)
+        self.running = self._facts.version, self._facts.sequence
+        self.slot = self._facts.slot
+        phases.unloads = bool(self._facts.settings["unload"])
+        start.recover(self._make_engine())
         Agent.current = self
 
     # -- what there is to see ---------------------------------------------------------------
@@ -78,8 +77,8 @@ class Agent:
 
         Also Suspended and ShuttingDown. FreeRTOS: OTA_GetAgentState.
         """
-        if self._gate != READY:
-            return self._gate
+        if self._mode != READY:
+            return self._mode
         engine = self._engine
         if engine is None:
             return READY if self._inbox.reached else NOT_READY
@@ -99,8 +98,7 @@ class Agent:
     @property
     def progress(self):
         """(blocks received, blocks in all) of the download in hand, None without one."""
-        engine = self._engine
-        return engine and engine.progress
+        return self._engine and self._engine.progress
 
     @property
     def missing(self):
@@ -133,8 +131,8 @@ class Agent:
         """
         with self.lock:
             self._awake().connect()
-            if self._gate != SUSPENDED:
-                self._gate = READY
+            if self._mode != SUSPENDED:
+                self._mode = READY
 
     def on_message(self, topic, payload):
         """Take a message from the MQTT callback. Only copies. False: the topic is not ours.
@@ -155,17 +153,22 @@ class Agent:
             if engine and engine.news:
                 news, engine.news = engine.news, None
                 self._tell(*news)
-            if self._gate == SHUTTING_DOWN:
+            if self._mode == SHUTTING_DOWN:
                 self._stop()
-            if self._gate != READY:
+            if self._mode != READY:
                 return _IDLE_MS
-            if engine is None:
-                return self._wake()
-            if engine.offline:
-                self._rest_if_done(engine)
+            self._ask_a_service_that_refused()
+            engine = self._engine
+            if engine is None and not self._wakes():
                 return _IDLE_MS
             try:
-                wait = engine.work()
+                if engine is None:
+                    self._load_engine(phases.enter)
+                    return 0
+                if engine.offline:
+                    self._rest_if_done(engine)
+                    return _IDLE_MS
+                wait = engine.step()
             except OSError:
                 self._inbox.online = False
                 raise
@@ -184,7 +187,7 @@ class Agent:
         """
         import asyncio
 
-        while self._gate != NOT_READY:
+        while self._mode != NOT_READY:
             await asyncio.sleep(min(self.step(), _LOOP_MS) / 1000)
 
     def start_thread(self):
@@ -198,7 +201,7 @@ class Agent:
 
     def _loop(self):
         try:
-            while self._gate != NOT_READY and self._inbox.reached:
+            while self._mode != NOT_READY and self._inbox.reached:
                 sleep_ms(min(self.step(), _LOOP_MS))
         except OSError:
             pass  # the link's
@@ -206,6 +209,15 @@ class Agent:
             self._inbox.online = False  # nobody steps: NotReady until the next start()
 
     # -- what the application asks ----------------------------------------------------------
+
+    def report(self, job_id, status, details=None):
+        """Tell the job service about a job of the application's own (`EVENT_PARSE_CUSTOM_JOB`).
+
+        status: "IN_PROGRESS", "SUCCEEDED" or "FAILED"; details: dict of at most ten texts. Raises
+        OSError when the client does.
+        """
+        with self.lock:
+            self._awake().report_custom(job_id, status, details or {})
 
     def check_for_update(self):
         """Ask the job service now. FreeRTOS: OTA_CheckForUpdate.
@@ -227,7 +239,7 @@ class Agent:
         """
         with self.lock:
             self._check_running()
-            self._awake().install(source)
+            self._call("install", source)
 
     def activate(self):
         """Boot into the verified image as soon as the service has heard of it.
@@ -236,7 +248,7 @@ class Agent:
         waits. FreeRTOS: OTA_ActivateNewImage.
         """
         with self.lock:
-            self._awake().activate()
+            self._call("activate")
 
     def accept(self):
         """Agree to keep the image under test. Final once nothing is `missing`.
@@ -245,7 +257,7 @@ class Agent:
         FreeRTOS: OTA_SetImageState(eOTA_ImageState_Accepted).
         """
         with self.lock:
-            self._awake().accept()
+            self._call("accept")
 
     def reject(self, reason="rejected by the application"):
         """Refuse the image under test (resets, the old image returns), or the verified one.
@@ -254,7 +266,7 @@ class Agent:
         FreeRTOS: OTA_SetImageState(eOTA_ImageState_Rejected).
         """
         with self.lock:
-            self._awake().reject(reason)
+            self._call("reject", reason)
 
     def abort(self, reason="aborted by the application"):
         """Give up the update in hand before it is activated. Raises StateError without one.
@@ -262,7 +274,7 @@ class Agent:
         FreeRTOS: OTA_SetImageState(eOTA_ImageState_Aborted).
         """
         with self.lock:
-            self._awake().abort(reason)
+            self._call("abort", reason)
 
     def suspend(self):
         """Stop working until resume(); what was received stays. FreeRTOS: OTA_Suspend.
@@ -270,17 +282,17 @@ class Agent:
         Raises StateError after shutdown().
         """
         with self.lock:
-            if self._gate != SUSPENDED:
+            if self._mode != SUSPENDED:
                 self._check_running()
-            self._gate = SUSPENDED
+            self._mode = SUSPENDED
 
     def resume(self):
         """Go on after suspend(). Raises StateError when not suspended. FreeRTOS: OTA_Resume."""
         with self.lock:
-            if self._gate != SUSPENDED:
+            if self._mode != SUSPENDED:
                 raise errors.StateError("the agent is not suspended")
             engine = self._awake()
-            self._gate = READY
+            self._mode = READY
             engine.check()
 
     def shutdown(self, timeout_ms=0):
@@ -291,28 +303,34 @@ class Agent:
         state: ShuttingDown when such a step, or the one that called this, has yet to end. Raises
         OSError when the client does; the agent is stopped all the same.
         """
-        if self._gate != NOT_READY:
-            self._gate = SHUTTING_DOWN
+        if self._mode != NOT_READY:
+            self._mode = SHUTTING_DOWN
         due = ticks_add(ticks_ms(), timeout_ms)
         while not self.lock.acquire(False):
             if ticks_diff(due, ticks_ms()) <= 0:
                 return self.state
             sleep_ms(1)
         try:
-            if self.lock.depth == 1 and self._gate == SHUTTING_DOWN:
+            if self.lock.depth == 1 and self._mode == SHUTTING_DOWN:
                 self._stop()
         finally:
             self.lock.release()
         return self.state
 
     def _check_running(self):
-        if self._gate != READY:
+        if self._mode != READY:
             raise errors.StateError("the agent is suspended or shut down")
+
+    def _call(self, name, *arguments):
+        """Let the engine do what the application asks."""
+        engine = self._awake()
+        engine.load(phases.CALLING)
+        getattr(phases.module("calls"), name)(engine, *arguments)
 
     def _stop(self):
         engine = self._awake()
-        self._gate = NOT_READY
-        engine.stop()
+        self._mode = NOT_READY
+        self._call("stop")
         self._rest_if_done(engine)
 
     def _tell(self, event, detail):
@@ -329,41 +347,51 @@ class Agent:
 
     def _rest_if_done(self, engine):
         """Unload the engine when only a message or a call brings something to do."""
-        if engine.resting and self.lock.depth == 1 and self._identity.settings["unload"]:
+        if engine.resting and self.lock.depth == 1 and phases.unloads:
             try:
                 self._image_state = engine.image_state
             except errors.FlashError:
                 return  # it is told to who asks
             self._engine = None
-            forget(_WORKING + _ASKED + VERIFYING)
+            phases.enter_now("rest")
 
-    def _wake(self):
-        """Load the engine when a message waits, a module at each step. Returns what step() does."""
-        if not (self._loading or (self._inbox.waiting and self._inbox.reached)):
-            return _IDLE_MS
-        self._loading = self._loading or self._load()
-        for _ in self._loading:
-            return 0
-        self._loading = None
-        return 0
+    def _wakes(self):
+        """Say whether a message waits that the engine must read."""
+        return self._inbox.waiting and self._inbox.reached
+
+    def _ask_a_service_that_refused(self):
+        """A service that does not know this thing is asked again, after pauses that grow."""
+        inbox, engine = self._inbox, self._engine
+        if not inbox.refused or not inbox.online or (engine and not engine.resting):
+            return
+        now = ticks_ms()
+        if inbox.refused != self._refusals:
+            self._refusals = inbox.refused
+            self._refused_at = now
+        pause = min(_REFUSED_MS << min(inbox.refused - 1, 6), _REFUSED_MAX_MS)
+        if ticks_diff(now, self._refused_at) >= pause:
+            self._refused_at = now
+            self._awake().check()
 
     def _awake(self):
         """Return the engine, loaded at once if it is not."""
-        while self._engine is None:
-            for _ in self._loading or self._load():
-                pass
-            self._loading = None
+        if self._engine is None:
+            self._load_engine(phases.enter_now)
         return self._engine
 
-    def _load(self):
-        """Load the engine. A generator of slices."""
+    def _load_engine(self, enter):
+        """Make the engine if its modules are here. enter: phases.enter, which loads one, or all."""
         try:
-            for name in _WORKING.split():
-                __import__("ota." + name)
-                yield
+            if enter("serve"):
+                self._make_engine()
         except MemoryError:
-            forget(_WORKING)  # one of them is half there
+            phases.enter_now("rest")
             raise
-        from .engine import Engine
 
-        self._engine = Engine(self._identity, self._inbox, self._client, self._thing, self._tell)
+    def _make_engine(self):
+        """Make the engine, whose modules are loaded."""
+        board = phases.module("board").Board(self._facts)
+        self._engine = phases.module("engine").Engine(
+            board, self._inbox, self._client, self._thing, self._tell
+        )
+        return self._engine

@@ -21,16 +21,16 @@ class Reader:
     """Takes an archive's bytes in their order, and gives `sink` what is in it.
 
     length: bytes of the archive. sink: `folder(path)`, `file(path, size)`, then `content(data)` and
-    `close()` for a file; what it raises passes through. scratch: 512 bytes (memoryview).
+    `close()` for a file; what it raises passes through.
     path: of the entry read last.
     """
 
-    def __init__(self, length, sink, scratch):
+    def __init__(self, length, sink):
         self.path = ""
         self._length = length
         self._sink = sink
         self._header = bytearray(BLOCK)
-        self._wanted = scratch
+        self._wanted = bytearray(BLOCK)
         self._at = 0
         self._content = 0
         self._padding = 0

@@ -1,26 +1,37 @@
 """This board as an update finds it: its settings, slots and journal, and what runs."""
 
-from . import errors
-from .compat import forget
+from collections import namedtuple
+
 from .journal import Journal
-from .settings import is_there, trusted_keys
 from .slots import DIRECTORIES, SECTOR, VALID, Slots
+
+# What is read once, when the agent is made (`start`).
+# settings: those of the agent (dict); product (str); word: the application's own version as
+# FreeRTOS packs it, or None; slot: label of the slot that runs, as "ota_0"; version, sequence: of
+# what runs; without a trailer the own one or "0.0.0", and 0; directory: the application directory
+# that runs, "" for none; parts: what the trailer of the running slot says of its image and of its
+# directory, see `installed`; seal: the last bytes of that trailer, which change with it.
+Facts = namedtuple(
+    "Facts",
+    ("settings", "product", "word", "slot", "version", "sequence", "directory", "parts", "seal"),
+)
 
 
 class Board:
-    """identity: identity.Identity, whose fields are here too.
+    """facts: Facts, whose fields are here too. Raises SettingsError without two OTA slots.
 
-    Raises SettingsError without two OTA slots.
     slots: slots.Slots; journal: journal.Journal.
     """
 
-    def __init__(self, identity):
-        self.settings = identity.settings
-        self.product = identity.product
-        self.word = identity.word
-        self.version = identity.version
-        self.sequence = identity.sequence
-        self.directory = identity.directory
+    def __init__(self, facts):
+        self.settings = facts.settings
+        self.product = facts.product
+        self.word = facts.word
+        self.version = facts.version
+        self.sequence = facts.sequence
+        self.directory = facts.directory
+        self.parts = facts.parts
+        self.seal = facts.seal
         self.slots = Slots()
         self.journal = Journal()
         self._buf = None
@@ -36,13 +47,6 @@ class Board:
         """Let the heap have the scratch buffer, until it is used again."""
         self._buf = None
 
-    @staticmethod
-    def keys():
-        """Return the keys this board trusts. Raises SettingsError."""
-        from .trust import load_keys
-
-        return load_keys(trusted_keys())
-
     @property
     def spare(self):
         """The application directory that does not run, and that the next one goes into."""
@@ -54,16 +58,3 @@ class Board:
         if self.slots.state(self.slots.running) == VALID:
             return max(self.journal.floor, self.sequence)
         return self.journal.floor
-
-    def tidying(self):
-        """Remove an application directory that no slot's trailer names. A generator of slices."""
-        try:
-            named = self.slots.other.read_trailer(self.buf)
-            name = self.spare
-            if not (named and named[1] == name) and is_there(name):
-                from .directory import clearing
-
-                yield from clearing(name)
-        except errors.FlashError:
-            pass  # of the file system, too; the update that needs the room will say it
-        forget("directory ustar")

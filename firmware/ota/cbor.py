@@ -1,7 +1,7 @@
 """CBOR (RFC 8949), as little as an update needs.
 
-`head` walks data that others encode as they like; `package.loads` reads signed data. `dump` writes
-into a bytearray. Floats, simple values and bignums do not occur.
+`Reader` walks data that others encode as they like; `package.loads` reads signed data with it.
+`dump` writes into a bytearray. Floats, simple values and bignums do not occur.
 """
 
 from .compat import const
@@ -20,70 +20,82 @@ DEPTH = const(6)  # arrays, maps and tags inside one another
 _BREAK = const(0xFF)
 
 
-def head(data, pos):
-    """Read one item's head at `pos`.
+class Reader:
+    """Walks over items. What it reads lies in its attributes, so that a block allocates nothing.
 
-    Returns (major type, argument, position after the head); the argument is INDEFINITE for
-    indefinite lengths. A break (0xFF) reads as (OTHER, INDEFINITE, ...). Raises ValueError.
+    pos: where the next item begins; major, value: major type and argument of the head that was read
+    last; the argument is INDEFINITE for an indefinite length.
     """
-    try:
-        first = data[pos]
-    except IndexError:
-        raise ValueError("CBOR ends too early")
-    major = first >> 5
-    low = first & 31
-    pos += 1
-    if low < 24:
-        return major, low, pos
-    if low == 31:
-        return major, INDEFINITE, pos
-    if low > 27:
-        raise ValueError("CBOR uses a reserved length")
-    size = 1 << (low - 24)
-    if pos + size > len(data):
-        raise ValueError("CBOR ends too early")
-    value = 0
-    for i in range(pos, pos + size):
-        value = value << 8 | data[i]
-    return major, value, pos + size
 
+    def __init__(self, data=b""):
+        self.start(data, len(data))
 
-def skip(data, pos, depth=DEPTH):
-    """Return the position after the item at `pos`. Raises ValueError."""
-    major, value, pos = head(data, pos)
-    check_size(data, major, value)
-    if major in (BYTES, TEXT) and value != INDEFINITE:
-        if pos + value > len(data):
+    def start(self, data, length):
+        """Begin at the first of `length` bytes in `data` (bytes-like)."""
+        self.data = data
+        self.end = length
+        self.pos = self.major = self.value = 0
+
+    def head(self):
+        """Read the head of an item. A break (0xFF) reads as (OTHER, INDEFINITE).
+
+        Raises ValueError.
+        """
+        data, pos = self.data, self.pos
+        if pos >= self.end:
             raise ValueError("CBOR ends too early")
-        return pos + value
-    if major in (UINT, NEGATIVE) or major == OTHER:
-        if value == INDEFINITE:
-            raise ValueError("CBOR has a stray break")
-        return pos
-    if depth == 0:
-        raise ValueError("CBOR nests too deep")
-    if major == TAG:
-        return skip(data, pos, depth - 1)
-    if value == INDEFINITE:
-        while not at_break(data, pos):
-            pos = skip(data, pos, depth - 1)
-        return pos + 1
-    for _ in range(value if major == ARRAY else 2 * value):
-        pos = skip(data, pos, depth - 1)
-    return pos
+        self.major = data[pos] >> 5
+        low = data[pos] & 31
+        pos += 1
+        if low == 31:
+            low = INDEFINITE
+        elif low > 27:
+            raise ValueError("CBOR uses a reserved length")
+        elif low > 23:
+            last = pos + (1 << (low - 24))
+            if last > self.end:
+                raise ValueError("CBOR ends too early")
+            low = 0
+            while pos < last:
+                low = low << 8 | data[pos]
+                pos += 1
+        self.value = low
+        self.pos = pos
 
+    def check_size(self):
+        """Refuse a count or length that the data cannot hold, before anything loops over it."""
+        if BYTES <= self.major <= MAP and self.value > self.end:
+            raise ValueError("CBOR ends too early")
 
-def at_break(data, pos):
-    """Say whether an indefinite-length item ends at `pos`. Raises ValueError past the end."""
-    if pos >= len(data):
-        raise ValueError("CBOR ends too early")
-    return data[pos] == _BREAK
+    def skip(self, depth=DEPTH):
+        """Step over an item. Raises ValueError."""
+        self.head()
+        self.check_size()
+        major, value = self.major, self.value
+        if major in (BYTES, TEXT) and value != INDEFINITE:
+            if self.pos + value > self.end:
+                raise ValueError("CBOR ends too early")
+            self.pos += value
+        elif major in (UINT, NEGATIVE, OTHER):
+            if value == INDEFINITE:
+                raise ValueError("CBOR has a stray break")
+        elif depth == 0:
+            raise ValueError("CBOR nests too deep")
+        elif major == TAG:
+            self.skip(depth - 1)
+        elif value == INDEFINITE:
+            while not self.at_break():
+                self.skip(depth - 1)
+            self.pos += 1
+        else:
+            for _ in range(2 * value if major == MAP else value):
+                self.skip(depth - 1)
 
-
-def check_size(data, major, value):
-    """Refuse a count or length that the data cannot hold, before anything loops over it."""
-    if BYTES <= major <= MAP and value > len(data):
-        raise ValueError("CBOR ends too early")
+    def at_break(self):
+        """Say whether an indefinite-length item ends here. Raises ValueError past the end."""
+        if self.pos >= self.end:
+            raise ValueError("CBOR ends too early")
+        return self.data[self.pos] == _BREAK
 
 
 def dump(out, value):

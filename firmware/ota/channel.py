@@ -1,41 +1,48 @@
-"""The agent's end of the conversation with the job service, over the application's MQTT client.
+"""The agent's end of the conversation with AWS IoT Jobs and its streams, over MQTT.
 
-Messages that come are queued by the callback and taken from the inbox here; messages that go are
-built and published here. What they mean is decided in engine.py.
+Topics lie under `$aws/things/<thing>/`. The board publishes requests; answers come on `accepted`
+and `rejected` below a request's topic, and `notify-next` tells when another job has moved to the
+front. The callback queues what comes in the inbox; `hear` reads it.
 """
 
-from . import jobs
+import json
+
+from .compat import const, ticks_add, ticks_diff, ticks_ms
+
+IN_PROGRESS = "IN_PROGRESS"
+SUCCEEDED = "SUCCEEDED"
+FAILED = "FAILED"
 
 # Tokens of the two reports whose answers the agent waits for.
 READY = "ready"
 RESULT = "result"
 
-# What `take` returns first.
-JOB = "job"
-ANSWER = "answer"
-REFUSAL = "refusal"
-OTHER = "other"
+# Limits of statusDetails (AWS IoT Jobs): pairs, characters of a value.
+_MAX_PAIRS = const(10)
+_MAX_VALUE = const(1024)
 
 
 class Channel:
     """The topics of one thing. client: the application's; inbox: inbox.Inbox, for what comes.
 
-    things: what all of them begin with (str).
+    things: the beginning of all topics (str); get, notify: the request for the next job, and the
+    topic of unasked-for news.
     """
 
     def __init__(self, client, thing_name, inbox):
         self.inbox = inbox
+        self.things = "$aws/things/%s/" % thing_name
+        self.get = self.things + "jobs/$next/get"
+        self.notify = self.things + "jobs/notify-next"
         self._client = client
         self._thing = thing_name
-        self._topics = jobs.Topics(thing_name)
-        self.things = self._topics.thing
         inbox.jobs = (self.things + "jobs/").encode()
         inbox.streams = (self.things + "streams/").encode()
 
     def open(self):
         """Subscribe to everything, on a fresh connection. Raises OSError when the client does."""
         self.inbox.clear()
-        for topic in self._topics.subscriptions:
+        for topic in self._subscriptions():
             self._client.subscribe(topic, 1)
         if self.inbox.stream:
             self._subscribe_stream()
@@ -49,7 +56,7 @@ class Channel:
         self.close_stream()
         streamed, self.inbox.streamed = self.inbox.streamed, ("", "")
         self._unsubscribe(streamed)
-        self._unsubscribe(self._topics.subscriptions)
+        self._unsubscribe(self._subscriptions())
 
     def open_stream(self, data, refusals):
         """Subscribe to these topics of a stream, too. Raises OSError when the client does."""
@@ -59,44 +66,38 @@ class Channel:
         self.inbox.stream = data.encode()
 
     def close_stream(self):
-        """Forget the stream, and what of it is queued."""
+        """Forget the stream, and its messages in the queue."""
         self.inbox.close()
-
-    def take(self):
-        """Return what the oldest control message says, None when there is none.
-
-        (JOB, job or None, Unix seconds); (ANSWER, job id, token, accepted, whether a refusal is
-        final); (REFUSAL, payload of the stream's); (OTHER,). Raises JobError for a document.
-        """
-        control = self.inbox.take_control()
-        if control is None:
-            return None
-        topic, payload = control
-        if topic in (self._topics.get + "/accepted", self._topics.notify):
-            job, timestamp = jobs.parse(payload)
-            return JOB, job, timestamp
-        if self.inbox.stream and topic == self.inbox.streamed[1]:
-            return REFUSAL, payload
-        answer = self._topics.answered_update(topic)
-        if answer:
-            return ANSWER, answer[0], jobs.token_of(payload), answer[1], jobs.is_final(payload)
-        return (OTHER,)
 
     def ask(self):
         """Request the next job, with a token as the 2019 agent makes it."""
         token = "%d:%s" % (self.inbox.asked, self._thing)
         self.inbox.asked += 1
-        self._client.publish(self._topics.get, jobs.get_request(token), qos=1)
+        self._client.publish(self.get, get_request(token), qos=1)
 
     def report(self, job_id, status, details, qos=1, token=None):
-        """Tell the service about a job. details: from `jobs.status_details`."""
-        request = jobs.update_request(status, details, token)
-        self._client.publish(self._topics.update(job_id), request, qos=qos)
+        """Tell the service about a job. details: from `status_details`."""
+        topic = "%sjobs/%s/update" % (self.things, job_id)
+        self._client.publish(topic, update_request(status, details, token), qos=qos)
 
     def request(self, topic, payload):
-        """Ask for blocks of the stream. What was dropped of those before is dealt with."""
+        """Ask for blocks of the stream. Blocks that were dropped before are dealt with."""
         self.inbox.lost = 0
         self._client.publish(topic, payload, qos=0)
+
+    def _subscriptions(self):
+        """Return every filter that a board subscribes to.
+
+        A plain broker delivers nothing unsubscribed, AWS delivers the answers anyway.
+        """
+        update = self.things + "jobs/+/update/"
+        return (
+            self.get + "/accepted",
+            self.get + "/rejected",
+            self.notify,
+            update + "accepted",
+            update + "rejected",
+        )
 
     def _unsubscribe(self, topics):
         """Leave these topics, where the client can: brokers count subscriptions."""
@@ -107,3 +108,71 @@ class Channel:
     def _subscribe_stream(self):
         for topic in self.inbox.streamed:
             self._client.subscribe(topic, 0)
+
+
+class Timer:
+    """Due at once when made. first_ms, longest_ms: shortest and longest pause of `later`."""
+
+    def __init__(self, first_ms, longest_ms):
+        self._first = first_ms
+        self._longest = longest_ms
+        self.now()
+
+    @property
+    def left(self):
+        """Milliseconds until it is due, 0 when it is."""
+        return max(0, ticks_diff(self._due, ticks_ms()))
+
+    def now(self):
+        """Be due at once; the next `later` is a short one again."""
+        self._pause = 0
+        self._due = ticks_ms()
+
+    def after(self, milliseconds):
+        """Be due so much later."""
+        self._due = ticks_add(ticks_ms(), milliseconds)
+
+    def later(self):
+        """Be due after a pause twice as long as the last one."""
+        self._pause = min(max(2 * self._pause, self._first), self._longest)
+        self.after(self._pause)
+
+
+def get_request(token):
+    """Build a DescribeJobExecution request for `$next`. token: str of at most 64 characters."""
+    return _dumps({"clientToken": token[:64]})
+
+
+def update_request(status, details, token=None):
+    """Build an UpdateJobExecution request. details: a dict made by `status_details`.
+
+    token: str that the answer brings back, for requests whose answer matters: answers to
+    different requests about one job look alike otherwise.
+    """
+    request = {"status": status, "statusDetails": details}
+    if token:
+        request["clientToken"] = token
+    return _dumps(request)
+
+
+def status_details(reason=None, **pairs):
+    """Return a dict for statusDetails that the service cannot refuse.
+
+    Values become printable text of 1 to 1024 characters; None and empty values are left out;
+    `reason` stays, whatever else does not fit into ten pairs.
+    """
+    details = {}
+    if reason:
+        details["reason"] = _printable(reason)
+    for key in sorted(pairs):
+        if pairs[key] not in (None, "") and len(details) < _MAX_PAIRS:
+            details[key] = _printable(str(pairs[key]))
+    return details
+
+
+def _printable(text):
+    return "".join(c if " " <= c <= "~" else "?" for c in text[:_MAX_VALUE]) or "?"
+
+
+def _dumps(value):
+    return json.dumps(value, separators=(",", ":")).encode()

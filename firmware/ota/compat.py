@@ -1,9 +1,7 @@
 """What CPython lacks of MicroPython, so that one source runs on the chip and on a laptop.
 
-Also what every module may need: modules unloaded, a generator run to its end.
+Also what every module may need: a lock, and a generator that is run to its end.
 """
-
-import sys
 
 try:
     from micropython import const
@@ -93,21 +91,6 @@ class Lock:
 
     def __exit__(self, *_):
         self.release()
-
-
-# Modules that read and verify what is offered; nobody needs them while it comes. One text: of a
-# tuple, each name would take a place in MicroPython's table of names before its module is loaded.
-VERIFYING = "package fields trust p256 raw x509 rsa"
-
-
-def forget(names):
-    """Unload these modules of the agent, if loaded: their work is done, and the heap is needed.
-
-    names: with blanks between them. They are imported again, within functions, by who needs them.
-    """
-    for name in names.split():
-        if sys.modules.pop("ota." + name, None) and hasattr(sys.modules["ota"], name):
-            delattr(sys.modules["ota"], name)
 
 
 def finish(work):

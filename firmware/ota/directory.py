@@ -2,7 +2,7 @@
 
 Rules
 - The directory that runs is never touched: what is filled or removed is the other one.
-- A directory is filled (`unpack`) when it is empty, and while no slot's trailer names it.
+- A directory is filled (`directory_writer`) when it is empty, and while no slot's trailer names it.
 - `.files` in it lists what the archive brought, in its order. It need not be trusted: the files it
   lists give the archive's signed SHA-256, or they do not. What else lies there does no harm.
 """
@@ -12,7 +12,7 @@ from hashlib import sha256
 
 from . import errors, ustar
 from .compat import const
-from .settings import absolute
+from .settings import absolute, free
 
 _BLOCK = const(4096)  # of littlefs (bytes)
 _FOLDER = const(0x4000)
@@ -25,13 +25,6 @@ def exists(name):
         return bool(os.stat(absolute(name))[0] & _FOLDER)
     except OSError:
         return False
-
-
-def free():
-    """Return the bytes that are free in the file system."""
-    found = os.statvfs(absolute(""))
-    # littlefs may count a block twice, and so find more in use than there are.
-    return found[1] * found[3] if 0 <= found[3] <= found[2] else 0
 
 
 def checking_room(name, size, more):
@@ -68,7 +61,7 @@ def clearing(name):
 def reading_back(name, component, buf):
     """Compare the files of a directory with the archive they came in. A generator of slices.
 
-    component: of the manifest; buf: scratch, 4096 bytes. Raises ImageError, FilesystemError.
+    component: its size (bytes) and sha256; buf: scratch, 4096 bytes. Raises ImageError, FilesystemError.
     """
     base = absolute(name) + "/"
     digest = sha256()
@@ -94,7 +87,7 @@ def reading_back(name, component, buf):
         length = 0  # a listing that no archive has
     digest.update(ustar.ZEROS)
     digest.update(ustar.ZEROS)
-    if length != component.length or digest.digest() != component.sha256:
+    if length != component.size or digest.digest() != component.sha256:
         raise errors.ImageError("%s does not hold what the manifest says" % base)
 
 

@@ -37,6 +37,7 @@ AbortedError OtaError user aborted 28000000 0
 RejectedError OtaError rejected rejected 00000000 0
 RolledBackError OtaError rolled_back rejected 23000000 0
 StateMismatchError OtaError state_mismatch rejected 26000000 0
+ExtensionError OtaError extension - 24000000 5
 """
 
 

@@ -17,9 +17,9 @@ try:
 except ImportError:  # before MicroPython 1.23
     import ssl as tls
 
+from .channel import Timer
 from .compat import const
 from .settings import etc
-from .timer import Timer
 
 _PATIENCE_MS = const(10000)
 _REDIRECTS = const(4)
@@ -28,6 +28,11 @@ _INTERIM = const(4)  # answers that are not the final one
 _LINES = const(100)
 _LINE = const(2048)
 _CHUNKS = const(-1)
+
+
+def opened(address):
+    """Return the source at an address, as `source` reads it."""
+    return Http(address)
 
 
 class Http:

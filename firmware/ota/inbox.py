@@ -47,19 +47,22 @@ class Inbox:
     subscribed, and the link lives; lost: how many blocks were dropped since blocks were asked for;
     missed: whether a message about jobs was dropped for want of room.
     streamed: the topics of the last stream that were subscribed; asked: how often a job was asked
-    for; offered: the job that the application was offered last, and its `queued`.
+    for; offered: the job that the application was offered last, and its `queued`; refused: how
+    often in succession the job service refused to name a job.
+    buffers, lengths: of the blocks that wait, by the slot that `oldest` returns.
     """
 
     def __init__(self, stats, alone=False):
         self.alone = alone
         self.jobs = self.streams = self.stream = b""
         self.online = self.missed = False
-        self.lost = self.asked = 0
+        self.lost = self.asked = self.refused = 0
         self.streamed = ("", "")
         self.offered = ()
-        self._buffers = []
-        self._views = []
-        self._lengths = [0, 0]
+        self.buffers = ()
+        self.lengths = [0, 0]
+        self._lent = [None, None]
+        self._bounds = [0, 0, 0, 0]
         self._put = 0  # blocks ever; only _put_block() changes it
         self._done = 0  # only block_done() does
         self._controls = []
@@ -72,9 +75,8 @@ class Inbox:
         """
         count = 1 if 0 < mem_free() < _SCARCE else 2
         self.give_back()
-        self._buffers = [bytearray(message_size + _OVERHEAD) for _ in range(count)]
-        self._views = [memoryview(buffer) for buffer in self._buffers]
-        return self._views[0]
+        self.buffers = [bytearray(message_size + _OVERHEAD) for _ in range(count)]
+        return memoryview(self.buffers[0])
 
     def close(self):
         """Give the buffers back, and the stream up."""
@@ -85,8 +87,8 @@ class Inbox:
         """Let the heap have the buffers, and forget what is in them; until they are made again."""
         self._clear_blocks()
         self.lost = 0
-        self._buffers = []
-        self._views = []
+        self.buffers = ()
+        self._lent = [None, None]
 
     def put(self, topic, payload):
         """Queue a copy of a message from the callback. False: the topic is not the agent's.
@@ -121,14 +123,24 @@ class Inbox:
         self._stats.processed += 1
         return self._controls.pop(0)
 
-    def block(self):
-        """Return a view of the oldest block's message, or None; it stays until `block_done`."""
-        if not self._buffers:
+    def oldest(self):
+        """Return the slot of the oldest block's message, -1 without one; it stays till `block_done`."""
+        if not self.buffers:
             self._clear_blocks()  # a message that met the end of its stream, in another thread
         if self._put == self._done:
-            return None
-        slot = self._done % len(self._buffers)
-        return self._views[slot][: self._lengths[slot]]
+            return -1
+        return self._done % len(self.buffers)
+
+    def lend(self, slot, start, end):
+        """Return the bytes from start to end in the buffer of a slot (memoryview).
+
+        Blocks mostly lie at the same place of their messages: then it is the same view as before.
+        """
+        bounds = self._bounds
+        if self._lent[slot] is None or bounds[slot] != start or bounds[slot + 2] != end:
+            self._lent[slot] = memoryview(self.buffers[slot])[start:end]
+            bounds[slot], bounds[slot + 2] = start, end
+        return self._lent[slot]
 
     def block_done(self):
         """Give the oldest block's buffer back, unless all were cleared meanwhile."""
@@ -150,7 +162,7 @@ class Inbox:
 
     def _put_block(self, payload):
         self._stats.received += 1
-        buffers = self._buffers
+        buffers = self.buffers
         if not buffers or len(payload) > len(buffers[0]):
             self._stats.dropped += 1  # and not lost: it would come as long again
             return
@@ -160,7 +172,7 @@ class Inbox:
             return
         slot = self._put % len(buffers)
         buffers[slot][: len(payload)] = payload
-        self._lengths[slot] = len(payload)
+        self.lengths[slot] = len(payload)
         self._put += 1
         self._stats.queued += 1
 

@@ -1,26 +1,16 @@
-"""AWS IoT Jobs messages (MQTT): topics, parsing, building. No state.
+"""What the messages of AWS IoT Jobs say (`$next/get/accepted`, `notify-next`, `.../update/...`).
 
-Topics lie under `$aws/things/<thing>/jobs/`. Requests are published by the board; answers come on
-`accepted` and `rejected` below the request's topic, and `notify-next` tells when another job
-has moved to the front.
+Pure. `channel` has the topics, and the requests that a board publishes.
 """
 
 import json
+from collections import namedtuple
 
 from . import errors
 from .compat import const
 
-QUEUED = "QUEUED"
-IN_PROGRESS = "IN_PROGRESS"
-SUCCEEDED = "SUCCEEDED"
-FAILED = "FAILED"
-
 MQTT = "MQTT"
 HTTP = "HTTP"
-
-# Limits of statusDetails (AWS IoT Jobs): pairs, characters of a value.
-_MAX_PAIRS = const(10)
-_MAX_VALUE = const(1024)
 
 # Of a number of 32 bits as text, "0x" counted: a longer one would cost more heap than there is.
 _MAX_DIGITS = const(10)
@@ -35,107 +25,39 @@ _PRESIGNED = const("aws.s3.presigned")
 _TRANSIENT = const(("RequestThrottled", "InternalError"))
 
 
-class Topics:
-    """The topics of one thing.
-
-    get, notify: request for the next job; the topic of unasked-for news.
-    subscriptions: every filter the board must subscribe to. A plain broker delivers nothing
-    unsubscribed, AWS delivers the answers anyway.
-    """
-
-    def __init__(self, thing_name):
-        self.thing = "$aws/things/%s/" % thing_name
-        self._jobs = self.thing + "jobs/"
-        self.get = self._jobs + "$next/get"
-        self.notify = self._jobs + "notify-next"
-        self.subscriptions = (
-            self.get + "/accepted",
-            self.get + "/rejected",
-            self.notify,
-            self._jobs + "+/update/accepted",
-            self._jobs + "+/update/rejected",
-        )
-
-    def update(self, job_id):
-        """Return the topic on which the status of `job_id` is reported."""
-        return "%s%s/update" % (self._jobs, job_id)
-
-    def answered_update(self, topic):
-        """Return (job id, accepted) when `topic` answers a status report, else None."""
-        parts = topic.split("/")
-        if topic.startswith(self._jobs) and len(parts) == 7 and parts[5] == "update":
-            if parts[6] in ("accepted", "rejected"):
-                return parts[4], parts[6] == "accepted"
-        return None
-
-
-class Job:
-    """One job execution, as far as an update needs it.
-
-    job_id, status (str), details (dict str -> str); from the document: stream (str or None),
-    file_id (int), file_size (bytes), protocols (list of str), url (str or None): of the file; file
-    (dict): all that the document says of it, unchecked, for a raw image (see `raw`).
-    document: the whole of one that is not of an update (dict), else None; queued: its
-    queuedAt and executionNumber, which tell this execution from the next of the same job.
-    """
-
-    def __init__(
-        self,
-        job_id,
-        status,
-        details,
-        stream,
-        file_id,
-        file_size,
-        protocols,
-        url=None,
-        file=None,
-        document=None,
-        queued=None,
-    ):
-        self.job_id = job_id
-        self.status = status
-        self.details = details
-        self.stream = stream
-        self.file_id = file_id
-        self.file_size = file_size
-        self.protocols = protocols
-        self.url = url
-        self.file = file
-        self.document = document
-        self.queued = queued
-
-    @property
-    def custom(self):
-        """Whether its document is the application's, not of an update."""
-        return self.document is not None
-
-    @property
-    def in_self_test(self):
-        """Whether the service believes that a new image is being tested (key `self_test`)."""
-        return "self_test" in self.details
-
-    @property
-    def updated_by(self):
-        """What the image that reported last is (int): its sequence, a raw one's version word.
-
-        0 if none did or it is unreadable.
-        """
-        text = self.details.get("updatedBy", "0")
-        if not isinstance(text, str) or len(text) > _MAX_DIGITS:
-            return 0
-        try:
-            return int(text, 16) if text.startswith("0x") else int(text)
-        except ValueError:
-            return 0
+# One job execution, as far as an update needs it. A tuple: a class's methods would keep this module
+# in memory for as long as the job is in hand.
+# job_id (str); details (dict str -> str); in_self_test (bool): whether the service believes that a
+# new image is under test; updated_by (int): its sequence, or a raw image's version word, by the
+# image that reported last, 0 if none did; from the document: stream (str or None), file_id (int),
+# file_size (bytes), protocols (list of str), url (str or None) of the file, file (dict): all that the
+# document says of it, unchecked, for a raw image.
+# document: of a job that is no update (dict), else None; queued: queuedAt and executionNumber, which
+# tell this execution from the next one of the same job.
+Job = namedtuple(
+    "Job",
+    (
+        "job_id",
+        "details",
+        "in_self_test",
+        "updated_by",
+        "stream",
+        "file_id",
+        "file_size",
+        "protocols",
+        "url",
+        "file",
+        "document",
+        "queued",
+    ),
+)
 
 
 def parse(payload):
     """Read a `$next/get/accepted` or `notify-next` message.
 
     Returns (job or None, timestamp in Unix seconds, 0 if it has none). None: the queue is empty.
-    One whose document is not of an update (no `afr_ota`) is `custom`, and has neither file nor
-    details.
+    A job that is no update (no `afr_ota`) has a `document`, and neither file nor details.
     Raises JobError; its attribute `job_id` names the job to fail, or is None if there is none.
     """
     message = _object(_json(payload), "the message")
@@ -160,7 +82,7 @@ def _job(job_id, execution):
     document = _object(execution.get("jobDocument"), "jobDocument")
     if "afr_ota" not in document:
         queued = execution.get("queuedAt"), execution.get("executionNumber")
-        return Job(job_id, QUEUED, {}, None, 0, 0, (), document=document, queued=queued)
+        return Job(job_id, {}, False, 0, None, 0, 0, (), None, None, document, queued)
     update = _object(document.get("afr_ota"), "afr_ota")
     files = update.get("files")
     if not isinstance(files, list) or len(files) != 1:
@@ -178,8 +100,30 @@ def _job(job_id, execution):
     protocols = update.get("protocols", [MQTT])
     if not isinstance(protocols, list):
         raise errors.JobError("protocols is not a list")
-    status = execution.get("status", QUEUED)
-    return Job(job_id, status, details, stream, file_id, file_size, protocols, _url(file), file)
+    return Job(
+        job_id,
+        details,
+        "self_test" in details,
+        _updated_by(details),
+        stream,
+        file_id,
+        file_size,
+        protocols,
+        _url(file),
+        file,
+        None,
+        None,
+    )
+
+
+def _updated_by(details):
+    text = details.get("updatedBy", "0")
+    if not isinstance(text, str) or len(text) > _MAX_DIGITS:
+        return 0
+    try:
+        return int(text, 16) if text.startswith("0x") else int(text)
+    except ValueError:
+        return 0
 
 
 def _url(file):
@@ -214,21 +158,16 @@ def choose(job, prefer_http, https_fits):
     return HTTP if http and (prefer_http or not mqtt) else MQTT
 
 
-def get_request(token):
-    """Build a DescribeJobExecution request for `$next`. token: str of at most 64 characters."""
-    return _dumps({"clientToken": token[:64]})
+def answered_update(topic, things):
+    """Return (job id, accepted) when `topic` answers a status report, else None.
 
-
-def update_request(status, details, token=None):
-    """Build an UpdateJobExecution request. details: a dict made by `status_details`.
-
-    token: str that the answer brings back, for requests whose answer matters: answers to
-    different requests about one job look alike otherwise.
+    things: the beginning of all topics of this thing (str).
     """
-    request = {"status": status, "statusDetails": details}
-    if token:
-        request["clientToken"] = token
-    return _dumps(request)
+    parts = topic.split("/")
+    if topic.startswith(things + "jobs/") and len(parts) == 7 and parts[5] == "update":
+        if parts[6] in ("accepted", "rejected"):
+            return parts[4], parts[6] == "accepted"
+    return None
 
 
 def token_of(payload):
@@ -239,35 +178,12 @@ def token_of(payload):
         return None
 
 
-def status_details(reason=None, **pairs):
-    """Return a dict for statusDetails that the service cannot refuse.
-
-    Values become printable text of 1 to 1024 characters; None and empty values are left out;
-    `reason` stays whatever else does not fit into ten pairs.
-    """
-    details = {}
-    if reason:
-        details["reason"] = _printable(reason)
-    for key in sorted(pairs):
-        if pairs[key] not in (None, "") and len(details) < _MAX_PAIRS:
-            details[key] = _printable(str(pairs[key]))
-    return details
-
-
 def is_final(payload):
     """Say whether an `update/rejected` message ends the matter, or the report may be sent again."""
     try:
         return _json(payload).get("code") not in _TRANSIENT
     except (AttributeError, errors.JobError):
         return True
-
-
-def _printable(text):
-    return "".join(c if " " <= c <= "~" else "?" for c in text[:_MAX_VALUE]) or "?"
-
-
-def _dumps(value):
-    return json.dumps(value, separators=(",", ":")).encode()
 
 
 def _json(payload):

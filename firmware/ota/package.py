@@ -1,18 +1,27 @@
 """The signed head of a package, taken apart. Pure.
 
 Rules
-- Nothing of the manifest is read before the signature over it holds (`pair.parsing_record`).
-- Only the deterministic encoding is taken (`loads`), and only fields that are known (`fields`).
+- Nothing of the manifest is read before the signature over it holds (`admission`, `installed`).
+- Only the deterministic encoding is taken (`loads`), and only fields that are known (`manifest`).
 The bytes: magic "OTA\\x01", u32 length L, COSE_Sign1 (RFC 9052), 0xFF up to 4096; then components,
 each on a multiple of 4096.
 """
 
 from . import cbor, errors
 from .compat import const
-from .pair import HEAD_SIZE, is_package
 
+HEAD_SIZE = const(4096)
+FIRMWARE = const(0)
+APPLICATION = const(1)
+
+MAGIC = b"OTA\x01"
 _MAX_COSE = const(2000)
 _COSE_SIGN1 = const(18)
+
+
+def is_package(start):
+    """Say whether a file that begins with the bytes `start` (at least 4) is a package."""
+    return bytes(start[:4]) == MAGIC
 
 
 def record_of_head(data):
@@ -105,37 +114,39 @@ class Tagged:
 
 def loads(data):
     """Decode one deterministically encoded item that fills `data`. Raises ValueError."""
-    value, end = _load(data, 0, cbor.DEPTH)
-    if end != len(data):
+    reader = cbor.Reader(data)
+    value = _load(reader, cbor.DEPTH)
+    if reader.pos != len(data):
         raise ValueError("CBOR is followed by other bytes")
     return value
 
 
-def _load(data, start, depth):
-    major, value, pos = cbor.head(data, start)
+def _load(reader, depth):
+    start = reader.pos
+    reader.head()
+    major, value, pos = reader.major, reader.value, reader.pos
     if major == cbor.OTHER or value == cbor.INDEFINITE:
         raise ValueError("CBOR holds a float, a simple value or an indefinite length")
     if pos - start > 1 and value < _shortest(pos - start):
         raise ValueError("CBOR spells a number longer than needed")
-    cbor.check_size(data, major, value)
+    reader.check_size()
     if major == cbor.UINT:
-        return value, pos
+        return value
     if major == cbor.NEGATIVE:
-        return -1 - value, pos
+        return -1 - value
     if major in (cbor.BYTES, cbor.TEXT):
-        end = pos + value
-        if end > len(data):
+        if pos + value > reader.end:
             raise ValueError("CBOR ends too early")
-        raw = bytes(data[pos:end])
-        return (raw if major == cbor.BYTES else str(raw, "utf-8")), end
+        reader.pos = pos + value
+        raw = bytes(reader.data[pos : pos + value])
+        return raw if major == cbor.BYTES else str(raw, "utf-8")
     if depth == 0:
         raise ValueError("CBOR nests too deep")
     if major == cbor.TAG:
-        inner, pos = _load(data, pos, depth - 1)
-        return Tagged(value, inner), pos
+        return Tagged(value, _load(reader, depth - 1))
     if major == cbor.ARRAY:
-        return _load_array(data, value, pos, depth)
-    return _load_map(data, value, pos, depth)
+        return [_load(reader, depth - 1) for _ in range(value)]
+    return _load_map(reader, value, depth)
 
 
 def _shortest(head_size):
@@ -143,25 +154,17 @@ def _shortest(head_size):
     return 24 if head_size == 2 else 1 << 8 * (head_size // 2)
 
 
-def _load_array(data, count, pos, depth):
-    items = []
-    for _ in range(count):
-        item, pos = _load(data, pos, depth - 1)
-        items.append(item)
-    return items, pos
-
-
-def _load_map(data, count, pos, depth):
+def _load_map(reader, count, depth):
     items = {}
     before = b""
     for _ in range(count):
-        start = pos
-        key, pos = _load(data, pos, depth - 1)
+        start = reader.pos
+        key = _load(reader, depth - 1)
         if not isinstance(key, (int, str)):
             raise ValueError("CBOR map key is neither a number nor a text")
-        encoded = bytes(data[start:pos])
+        encoded = bytes(reader.data[start : reader.pos])
         if encoded <= before:
             raise ValueError("CBOR map keys are not sorted, or occur twice")
         before = encoded
-        items[key], pos = _load(data, pos, depth - 1)
-    return items, pos
+        items[key] = _load(reader, depth - 1)
+    return items

@@ -11,7 +11,8 @@ from hashlib import sha256
 
 from . import chip, errors, x509
 from .compat import const
-from .pair import FIRMWARE, Component, Manifest
+from .manifest import Component, Manifest
+from .package import FIRMWARE
 from .settings import etc
 from .slots import SECTOR, check_image
 
@@ -22,7 +23,7 @@ _MAX_CERTIFICATE = const(4096)
 
 
 def manifest_of(job, board):
-    """Return the pair.Manifest of a raw image that may be installed here, as far as is known.
+    """Return the manifest.Manifest of a raw image that may be installed here, as far as is known.
 
     job: jobs.Job, None where none brings it; board: board.Board, whose `buf` begins with the first
     4096 bytes of the image. Raises PackageError, SettingsError, MismatchError, JobError,
@@ -50,12 +51,12 @@ def manifest_of(job, board):
         )
     chip_id = board.slots.running.chip_id()
     check_image(memoryview(board.buf)[: min(size, SECTOR)], chip_id)
-    firmware = Component(FIRMWARE, size, size, None, chip_id)
+    firmware = Component(FIRMWARE, 0, size, size, None, chip_id)
     identity = sha256(signature).digest()
-    manifest = Manifest(board.product, "0.0.0", 0, 0, None, [firmware], identity, identity)
-    firmware.offset, manifest.package_size = 0, size
-    manifest.proof, manifest.note = (key, signature), note
-    return manifest
+    proof = "p256" if isinstance(key, bytes) else "rsa", key, signature
+    return Manifest(
+        board.product, "0.0.0", 0, 0, None, [firmware], identity, identity, size, proof, note
+    )
 
 
 def _proof(file):

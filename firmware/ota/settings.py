@@ -22,6 +22,13 @@ def is_there(name):
         return False
 
 
+def free():
+    """Return the bytes that are free in the file system."""
+    found = os.statvfs(absolute(""))
+    # littlefs may count a block twice, and so find more in use than there are.
+    return found[1] * found[3] if 0 <= found[3] <= found[2] else 0
+
+
 def etc(name):
     """Return the path of a file in the board's settings folder."""
     return absolute("etc/" + name)

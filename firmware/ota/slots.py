@@ -113,13 +113,18 @@ class Slot:
         """
         self.read(self.capacity, buf)
         view = memoryview(buf)
-        if sha256(view[:_DIRECTORY]).digest() != bytes(view[_DIRECTORY:SECTOR]):
+        if sha256(view[:_DIRECTORY]).digest() != self.seal(buf):
             return None
         try:
             directory = bytes(view[_RECORDS:_DIRECTORY]).rstrip(b"\x00").decode()
         except UnicodeError:
             return None
         return view[:_RECORDS], directory
+
+    @staticmethod
+    def seal(buf):
+        """Return the digest at the end of a trailer that was read into `buf` (32 bytes)."""
+        return bytes(memoryview(buf)[_DIRECTORY:SECTOR])
 
     def set_boot(self):
         """Make the bootloader start this slot next. The only commit. Raises ActivateError."""

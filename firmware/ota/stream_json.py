@@ -1,4 +1,4 @@
-"""Messages of the MQTT file streams of AWS IoT in JSON, as `stream` has them in CBOR. No I/O.
+"""Messages of the MQTT file streams of AWS IoT in JSON, as `stream_cbor` has them in CBOR. No I/O.
 
 Topics end in `/json`; the bitmap of a request is hexadecimal text, a block is base64 (RFC 4648).
 """
@@ -23,27 +23,36 @@ def get_request(out, file_id, window):
     out[:] = (text % (file_id, window.block_size, window.first, bits, count)).encode()
 
 
-def parse_data(payload):
-    """Read a `data/json` message; its base64 is decoded where it lies.
+class Data:
+    """A `data/json` message. file_id, index: of the block in it; its bytes: start to end."""
 
-    payload: memoryview that may be written. Returns as `stream.parse_data`. Keys come in any order;
-    beside f, l, i and p there may be others, of numbers or simple texts. Raises BlockError.
-    """
-    try:
-        head = bytes(payload[:_PIECE])
-        start = head.find(b'"', head.find(b'"p"') + 3) + 1
-        end, after = _decode(payload, start)
-        if len(payload) - after > _PIECE:
-            raise ValueError("too much beside p")
-        fields = _fields(head[:start] + bytes(payload[after:]))
-        if fields.get("p") != '""':
-            raise ValueError("p is missing or not a text")
-        file_id, index, length = [_number(fields.get(key, "")) for key in ("f", "i", "l")]
-    except ValueError as error:
-        raise errors.BlockError("a block that is not JSON of a stream: %s" % error)
-    if length != end - start:
-        raise errors.BlockError("a block of %d bytes that claims %d" % (end - start, length))
-    return file_id, index, start, end
+    def __init__(self):
+        self.file_id = self.index = self.start = self.end = -1
+
+    def read(self, buffer, length):
+        """Read the message in the first `length` bytes of `buffer`, and decode its base64 there.
+
+        buffer: bytearray. Keys come in any order; beside f, l, i and p there may be others, of
+        numbers or simple texts. Raises BlockError.
+        """
+        payload = memoryview(buffer)[:length]
+        try:
+            head = bytes(payload[:_PIECE])
+            start = head.find(b'"', head.find(b'"p"') + 3) + 1
+            end, after = _decode(payload, start)
+            if len(payload) - after > _PIECE:
+                raise ValueError("too much beside p")
+            fields = _fields(head[:start] + bytes(payload[after:]))
+            if fields.get("p") != '""':
+                raise ValueError("p is missing or not a text")
+            self.file_id, self.index, claimed = [
+                _number(fields.get(key, "")) for key in ("f", "i", "l")
+            ]
+        except ValueError as error:
+            raise errors.BlockError("a block that is not JSON of a stream: %s" % error)
+        if claimed != end - start:
+            raise errors.BlockError("a block of %d bytes that claims %d" % (end - start, claimed))
+        self.start, self.end = start, end
 
 
 def parse_rejected(payload):

@@ -89,18 +89,11 @@ class Window:
         return self.block_size if index < self.blocks - 1 else self._last_size
 
     def takes(self, index, size):
-        """Say whether block `index` is wanted. Raises BlockRangeError if it is not of this file.
+        """Say whether block `index` of `size` bytes is wanted.
 
-        size: bytes of it.
+        A block of another size, or of no file like this one, answers an earlier request.
         """
-        expected = self.length_of(index)
-        if not self.wants(index):
-            return False
-        if size != expected:
-            raise errors.BlockRangeError(
-                "block %d has %d bytes instead of %d" % (index, size, expected)
-            )
-        return True
+        return self.wants(index) and size == self.length_of(index)
 
     def wants(self, index):
         """Say whether block `index` is missing and within the window."""

@@ -21,7 +21,7 @@ import hardware
 import nor
 import vfs
 from layout import FLASH_SIZE, SLOTS, TABLE
-from ota import chip, trust
+from ota import chip, phases
 from ota.agent import Agent
 
 _FOLDER = 0x4000
@@ -343,15 +343,26 @@ def _content(base, path):
 def _remember_signatures():
     """Verify each signature once: its arithmetic takes longer than all the rest of an update."""
     known = []
-    verifying = trust.verifying
+    load = phases._load
 
-    def remembered(keys, algorithm, kid, signed, signature):
-        mark = sha256(signed).digest() + kid + signature
-        if mark not in known:
-            yield from verifying(keys, algorithm, kid, signed, signature)
-            known.append(mark)
+    def loading(name):
+        load(name)
+        if name == "p256":
+            p256 = phases.module(name)
+            verifying = p256.verifying
 
-    trust.verifying = remembered
+            def remembered(key, digest, signature):
+                mark = digest + key + signature
+                if mark in known:
+                    return True
+                good = yield from verifying(key, digest, signature)
+                if good:
+                    known.append(mark)
+                return good
+
+            p256.verifying = remembered
+
+    phases._load = loading
 
 
 def _note_blobs():

@@ -45,7 +45,7 @@ def feed(reader, data, size):
 def read(data, size):
     """Return what a sink is given of an archive."""
     sink = Sink()
-    feed(Reader(len(data), sink, memoryview(bytearray(512))), data, size)
+    feed(Reader(len(data), sink), data, size)
     return sink.given
 
 
@@ -77,7 +77,7 @@ def refuse(name, size):
     """Check that a hostile archive is refused, with its sentence, before its offence is done."""
     bad = hostile.make(name)
     sink = Sink()
-    reader = Reader(len(bad.data), sink, memoryview(bytearray(512)))
+    reader = Reader(len(bad.data), sink)
     error = raises(ArchiveError, feed, reader, bad.data, size)
     assert bad.says in str(error), (name, size, str(error))
     assert sink.given == expected(bad.given), (name, size, sink.given)
@@ -103,7 +103,7 @@ def test_what_the_sink_raises_passes_through():
             raise OSError(28)
 
     data = hostile.archive(hostile.GOOD["a single file"])
-    reader = Reader(len(data), Full(), memoryview(bytearray(512)))
+    reader = Reader(len(data), Full())
     assert raises(OSError, feed, reader, data, 4096).args[0] == 28
     assert reader.path == "main.py"
 
@@ -116,7 +116,7 @@ def test_damaged_archives_are_refused_or_are_the_one_archive_of_what_they_hold()
     for i in range(600):
         data = mutations.of(small if i % 2 else whole)
         sink = Sink()
-        reader = Reader(len(data), sink, memoryview(bytearray(512)))
+        reader = Reader(len(data), sink)
         try:
             feed(reader, data, 1 + mutations.below(5000))
         except ArchiveError:

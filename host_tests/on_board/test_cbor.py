@@ -74,6 +74,14 @@ def dumped(value):
     return bytes(out)
 
 
+def skipped(data, pos):
+    """Return the position after the item at `pos`."""
+    reader = cbor.Reader(data)
+    reader.pos = pos
+    reader.skip()
+    return reader.pos
+
+
 def refused(text):
     return str(raises(ValueError, package.loads, unhexlify(text)))
 
@@ -166,9 +174,9 @@ def test_six_levels_of_nesting_are_read_and_seven_refused():
     assert "deep" in refused("c1" * 7 + "00")
     assert "deep" in refused("81" * 4000)
     assert "deep" in refused("a1" * 4000)
-    assert cbor.skip(unhexlify("81" * 6 + "00"), 0) == 7
+    assert skipped(unhexlify("81" * 6 + "00"), 0) == 7
     for encoded in ("81" * 7 + "00", "9f" * 4000, "c1" * 4000, "bf" * 4000, "5f" * 4000):
-        raises(ValueError, cbor.skip, unhexlify(encoded), 0)
+        raises(ValueError, skipped, unhexlify(encoded), 0)
 
 
 def test_a_huge_count_is_refused_before_anything_counts_to_it():
@@ -177,7 +185,7 @@ def test_a_huge_count_is_refused_before_anything_counts_to_it():
             head = unhexlify(length)
             data = bytes([major | head[0] & 31]) + head[1:] + bytes(16)
             assert "early" in str(raises(ValueError, package.loads, data))
-            assert "early" in str(raises(ValueError, cbor.skip, data, 0))
+            assert "early" in str(raises(ValueError, skipped, data, 0))
 
 
 def test_skip_finds_the_end_of_whatever_others_write():
@@ -194,8 +202,8 @@ def test_skip_finds_the_end_of_whatever_others_write():
         "1800",
     ):
         data = unhexlify(encoded)
-        assert cbor.skip(b"\x00" + data + b"\x00", 1) == 1 + len(data), encoded
-        raises(ValueError, cbor.skip, data[:-1], 0)
+        assert skipped(b"\x00" + data + b"\x00", 1) == 1 + len(data), encoded
+        raises(ValueError, skipped, data[:-1], 0)
 
 
 def test_damaged_bytes_are_read_or_refused_by_valueerror_alone():

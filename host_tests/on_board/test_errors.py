@@ -27,6 +27,7 @@ REASONS = (
     (errors.RejectedError, "rejected: 0x00000000"),
     (errors.RolledBackError, "rejected: 0x23000000"),
     (errors.StateMismatchError, "rejected: 0x26000000"),
+    (errors.ExtensionError, "0x24000000: 0x00000005"),
 )
 # End no job.
 OTHERS = (errors.OtaError, errors.StateError, errors.SettingsError)

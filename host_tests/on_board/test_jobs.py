@@ -4,7 +4,8 @@ import json
 
 from expect import raises
 from mutation import Mutations
-from ota import jobs
+from ota import channel, jobs
+from ota.inbox import Inbox, Stats
 from ota.errors import JobError
 
 # What CreateOTAUpdate makes, with every key that AWS is known to send.
@@ -20,7 +21,7 @@ AWS_FILE = {
     "sig-sha256-ecdsa": "MEUCIGarghx/ZM93q5/O/tLolwV5GHbGVU4pIqaAaE9LCIV9AiEA0d7HmJvkoUodeYEt",
 }
 STREAM = "AFR_OTA-0f1e2d3c-4b5a-6978-8796-a5b4c3d2e1f0"
-TOPICS = jobs.Topics("meter-17")
+THINGS = "$aws/things/meter-17/"
 
 
 def execution(**changes):
@@ -84,29 +85,59 @@ def refused(content):
     return error
 
 
+class Client:
+    """Notes what is published, subscribed to and left."""
+
+    def __init__(self):
+        self.published, self.subscribed, self.left = [], [], []
+
+    def publish(self, topic, payload, qos=0):
+        self.published.append(topic)
+
+    def subscribe(self, topic, qos=0):
+        self.subscribed.append(topic)
+
+    def unsubscribe(self, topic):
+        self.left.append(topic)
+
+
+def connected():
+    client = Client()
+    made = channel.Channel(client, "meter-17", Inbox(Stats()))
+    made.open()
+    return client, made
+
+
 def test_the_topics_are_those_of_aws():
-    prefix = "$aws/things/meter-17/"
-    assert TOPICS.thing == prefix
-    assert TOPICS.get == prefix + "jobs/$next/get"
-    assert TOPICS.notify == prefix + "jobs/notify-next"
-    assert TOPICS.update("AFR_OTA-1") == prefix + "jobs/AFR_OTA-1/update"
-
-
-def test_every_answer_topic_is_subscribed():
-    prefix = "$aws/things/meter-17/jobs/"
-    assert sorted(TOPICS.subscriptions) == [
-        prefix + "$next/get/accepted",
-        prefix + "$next/get/rejected",
-        prefix + "+/update/accepted",
-        prefix + "+/update/rejected",
-        prefix + "notify-next",
+    client, made = connected()
+    assert made.notify == THINGS + "jobs/notify-next"
+    made.ask()
+    made.report("AFR_OTA-1", channel.IN_PROGRESS, {})
+    assert client.published == [
+        THINGS + "jobs/$next/get",
+        THINGS + "jobs/AFR_OTA-1/update",
     ]
+
+
+def test_every_answer_topic_is_subscribed_and_left_again():
+    client, made = connected()
+    filters = [
+        THINGS + "jobs/$next/get/accepted",
+        THINGS + "jobs/$next/get/rejected",
+        THINGS + "jobs/+/update/accepted",
+        THINGS + "jobs/+/update/rejected",
+        THINGS + "jobs/notify-next",
+    ]
+    assert sorted(client.subscribed) == filters
+    made.close()
+    assert sorted(client.left) == filters
 
 
 def test_an_answer_to_a_report_names_its_job():
     prefix = "$aws/things/meter-17/jobs/"
-    assert TOPICS.answered_update(prefix + "AFR_OTA-1/update/accepted") == ("AFR_OTA-1", True)
-    assert TOPICS.answered_update(prefix + "AFR_OTA-1/update/rejected") == ("AFR_OTA-1", False)
+    for word, accepted in (("accepted", True), ("rejected", False)):
+        topic = prefix + "AFR_OTA-1/update/" + word
+        assert jobs.answered_update(topic, THINGS) == ("AFR_OTA-1", accepted)
 
 
 def test_no_other_topic_passes_for_an_answer_to_a_report():
@@ -121,13 +152,13 @@ def test_no_other_topic_passes_for_an_answer_to_a_report():
         "elsewhere/things/meter-17/jobs/J/update/accepted",
         "",
     ):
-        assert TOPICS.answered_update(topic) is None, topic
+        assert jobs.answered_update(topic, THINGS) is None, topic
 
 
 def test_a_queued_job_is_read():
     job, timestamp = jobs.parse(message(execution()))
     assert timestamp == 1700000100
-    assert (job.job_id, job.status, job.details) == ("AFR_OTA-fw091", "QUEUED", {})
+    assert (job.job_id, job.details, job.document) == ("AFR_OTA-fw091", {}, None)
     assert (job.stream, job.file_id, job.file_size) == (STREAM, 0, 10000)
     assert job.protocols == ["MQTT"]
     assert not job.in_self_test
@@ -162,7 +193,6 @@ def test_a_started_job_brings_its_times_and_details():
             thingName="meter-17",
         )
     )
-    assert job.status == "IN_PROGRESS"
     assert job.in_self_test
     assert job.updated_by == 7
 
@@ -234,8 +264,9 @@ def test_a_job_that_is_no_update_is_failed_by_name():
 def test_a_job_of_somebody_else_comes_with_its_document_for_the_application():
     for document in ({}, {"operation": "reboot", "steps": [1, None]}):
         job = job_of(execution(jobDocument=document))
-        assert job.custom and job.document == document and job.job_id == "AFR_OTA-fw091"
-    assert not job_of(execution()).custom
+        assert job.document == document
+        assert job.job_id == "AFR_OTA-fw091"
+    assert job_of(execution()).document is None
 
 
 def test_a_job_names_exactly_one_file():
@@ -292,23 +323,23 @@ def test_a_damaged_message_never_raises_anything_but_joberror():
         except JobError:
             continue
         assert isinstance(timestamp, int)
-        assert job is None or job.custom or (job.file_size > 0 and isinstance(job.updated_by, int))
+        assert job is None or job.document is not None or (job.file_size > 0 and isinstance(job.updated_by, int))
 
 
 def test_a_request_carries_a_token_of_at_most_64_characters():
-    assert json.loads(jobs.get_request("3:meter-17")) == {"clientToken": "3:meter-17"}
-    assert json.loads(jobs.get_request("t" * 100)) == {"clientToken": "t" * 64}
+    assert json.loads(channel.get_request("3:meter-17")) == {"clientToken": "3:meter-17"}
+    assert json.loads(channel.get_request("t" * 100)) == {"clientToken": "t" * 64}
 
 
 def test_a_report_carries_status_and_details():
-    payload = jobs.update_request(jobs.IN_PROGRESS, jobs.status_details(receive="64/285"))
+    payload = channel.update_request(channel.IN_PROGRESS, channel.status_details(receive="64/285"))
     assert isinstance(payload, bytes)
     assert json.loads(payload) == {"status": "IN_PROGRESS", "statusDetails": {"receive": "64/285"}}
 
 
 def test_details_are_texts_and_nothing_empty_is_sent():
-    assert jobs.status_details() == {}
-    assert jobs.status_details("why", a=1, b=None, c="", d=0, e="x") == {
+    assert channel.status_details() == {}
+    assert channel.status_details("why", a=1, b=None, c="", d=0, e="x") == {
         "reason": "why",
         "a": "1",
         "d": "0",
@@ -320,14 +351,14 @@ def test_details_have_at_most_ten_pairs_and_the_reason_is_one_of_them():
     many = {}
     for i in range(20):
         many["a%02d" % i] = "x"
-    details = jobs.status_details("why", **many)
+    details = channel.status_details("why", **many)
     assert len(details) == 10
     assert details["reason"] == "why"
-    assert len(jobs.status_details(**many)) == 10
+    assert len(channel.status_details(**many)) == 10
 
 
 def test_a_detail_is_1_to_1024_printable_characters():
-    details = jobs.status_details("r" * 2000, text=" a\x00b\nc\x7f\u00fc~", long="l" * 1025)
+    details = channel.status_details("r" * 2000, text=" a\x00b\nc\x7f\u00fc~", long="l" * 1025)
     assert details == {"reason": "r" * 1024, "text": " a?b?c??~", "long": "l" * 1024}
 
 

@@ -7,8 +7,9 @@ import heads
 from expect import raises
 from heads import APPLICATION, CREATED, FIRMWARE, MANIFEST, Map, Raw
 from mutation import Mutations
-from ota import fields as manifest_fields
-from ota import pair
+from ota import installed, package
+from ota import manifest as manifests
+from ota.compat import finish
 from ota.errors import (
     DowngradeError,
     ExpiredError,
@@ -20,7 +21,7 @@ from ota.errors import (
     TooLargeError,
     UnknownKeyError,
 )
-from ota.pair import is_package
+from ota.package import is_package
 
 # Kinds of components, as the format numbers them.
 IS_FIRMWARE, IS_APPLICATION = 0, 1
@@ -29,8 +30,20 @@ KEYS = {heads.kid(heads.KEY): heads.public(heads.KEY)}
 EXAMPLE_HEAD = heads.framed(heads.EXAMPLE_COSE)
 
 
+def parse_head(data, keys):
+    return finish(installed.reading_record(package.record_of_head(data), keys))
+
+
+def parse_record(data, keys):
+    return finish(installed.reading_record(package.record_of(data), keys))
+
+
 def read(data):
-    return pair.parse_head(data, KEYS)
+    return parse_head(data, KEYS)
+
+
+def component(manifest, kind):
+    return manifests.component_of(manifest, kind)
 
 
 def manifest_of(**changes):
@@ -60,11 +73,11 @@ def test_the_worked_example_is_read_as_it_was_made():
     assert manifest.identity == heads.EXAMPLE_IDENTITY
     assert manifest.package_size == heads.EXAMPLE["package_size"]
     assert manifest.record == EXAMPLE_HEAD[: 8 + heads.EXAMPLE["cose_length"]]
-    firmware = manifest.component(IS_FIRMWARE)
+    firmware = component(manifest, IS_FIRMWARE)
     assert (firmware.length, firmware.size, firmware.offset, firmware.chip) == (5000, 5000, 4096, 0)
     image = bytes([(7 * i + 3) & 255 for i in range(5000)])
     assert firmware.sha256 == sha256(image).digest()
-    application = manifest.component(IS_APPLICATION)
+    application = component(manifest, IS_APPLICATION)
     assert (application.length, application.offset, application.chip) == (1536, 12288, None)
 
 
@@ -83,9 +96,9 @@ def test_a_head_is_read_from_a_view_of_a_larger_buffer():
 
 def test_a_record_is_read_without_its_padding_as_it_lies_in_a_trailer():
     record = EXAMPLE_HEAD[: 8 + len(heads.EXAMPLE_COSE)]
-    assert pair.parse_record(record, KEYS).identity == heads.EXAMPLE_IDENTITY
-    assert pair.parse_record(record + record, KEYS).identity == heads.EXAMPLE_IDENTITY
-    assert pair.parse_record(memoryview(record + bytes(64)), KEYS).record == record
+    assert parse_record(record, KEYS).identity == heads.EXAMPLE_IDENTITY
+    assert parse_record(record + record, KEYS).identity == heads.EXAMPLE_IDENTITY
+    assert parse_record(memoryview(record + bytes(64)), KEYS).record == record
 
 
 def test_the_same_manifest_signed_anew_is_the_same_package():
@@ -106,7 +119,7 @@ def test_a_file_shorter_than_its_head_is_refused():
     for length in (0, 4, 8, 223, 4095):
         assert "shorter" in refused(EXAMPLE_HEAD[:length])
     for length in (0, 4, 7, 8, 222):
-        raises(PackageError, pair.parse_record, EXAMPLE_HEAD[:length], KEYS)
+        raises(PackageError, parse_record, EXAMPLE_HEAD[:length], KEYS)
 
 
 def test_another_magic_is_refused():
@@ -146,8 +159,8 @@ def test_a_strangers_package_is_refused_by_the_name_of_its_key():
     data = heads.framed(heads.cose(heads.EXAMPLE_MANIFEST, key=heads.STRANGER))
     raises(UnknownKeyError, read, data)
     theirs = {heads.kid(heads.STRANGER): heads.public(heads.STRANGER)}
-    assert pair.parse_head(data, theirs).sequence == 7
-    raises(UnknownKeyError, pair.parse_head, data, {})
+    assert parse_head(data, theirs).sequence == 7
+    raises(UnknownKeyError, parse_head, data, {})
 
 
 def test_a_stranger_who_names_a_trusted_key_is_refused():
@@ -328,8 +341,8 @@ def test_reserved_and_unknown_keys_below_64_are_refused():
 def test_unknown_keys_from_64_on_are_ignored():
     later = manifest_of(k64=[1, Map((1, "x"))], k99999=b"new")
     assert later.sequence == 7
-    component = Map(*FIRMWARE).but(k64=7, k1000=[])
-    assert manifest_of(k7=[component]).component(IS_FIRMWARE).size == 5000
+    later = manifest_of(k7=[Map(*FIRMWARE).but(k64=7, k1000=[])])
+    assert component(later, IS_FIRMWARE).size == 5000
 
 
 def test_a_manifest_that_is_no_deterministic_map_is_refused():
@@ -389,7 +402,7 @@ def test_firmware_names_its_chip_and_an_application_none():
         assert "chip" in component_refused(FIRMWARE, k6=value)
     assert "chip" in component_refused(FIRMWARE, k6=None)
     assert "chip" in component_refused(APPLICATION, k6=0)
-    assert manifest_of(k7=[Map(*FIRMWARE).but(k6=13)]).component(IS_FIRMWARE).chip == 13
+    assert component(manifest_of(k7=[Map(*FIRMWARE).but(k6=13)]), IS_FIRMWARE).chip == 13
 
 
 def test_unknown_keys_of_a_component_are_refused_below_64():
@@ -403,11 +416,11 @@ def test_components_lie_one_after_another_on_multiples_of_4096():
     for length, end in ((1, 8192), (4096, 8192), (4097, 12288), (8192, 12288)):
         firmware = Map(*FIRMWARE).but(k3=length, k4=length)
         manifest = manifest_of(k7=[Map(*APPLICATION), firmware])
-        assert manifest.component(IS_APPLICATION).offset == 4096
-        assert manifest.component(IS_FIRMWARE).offset == 8192
+        assert component(manifest, IS_APPLICATION).offset == 4096
+        assert component(manifest, IS_FIRMWARE).offset == 8192
         assert manifest.package_size == 4096 + end
         assert manifest_of(k7=[firmware]).package_size == end
-    assert manifest_of().component(IS_APPLICATION) is None
+    assert component(manifest_of(), IS_APPLICATION) is None
 
 
 def test_a_damaged_head_never_raises_anything_but_the_typed_errors():
@@ -435,7 +448,7 @@ def admit(changes=(), **board):
     fields = MANIFEST.but(**dict(changes))
     rules = {"product": "demo-board", "chip": 0, "capacity": 5000, "floor": 6}
     rules.update(board)
-    manifest_fields.admit(read(heads.head(fields)), **rules)
+    manifests.admit(read(heads.head(fields)), **rules)
 
 
 def test_what_fits_this_board_is_admitted():
@@ -476,7 +489,7 @@ def test_the_floors_own_sequence_is_admitted_only_as_a_retry_of_the_same_package
 
 def expiring(now):
     fields = read(heads.head(with_expiry(CREATED + 1000)))
-    manifest_fields.admit(fields, product="demo-board", chip=0, capacity=5000, floor=6, now=now)
+    manifests.admit(fields, product="demo-board", chip=0, capacity=5000, floor=6, now=now)
 
 
 def test_expiry_is_judged_only_by_a_clock_that_is_later_than_created():
@@ -504,6 +517,6 @@ def test_the_first_reason_is_product_then_chip_size_sequence_and_age():
         ("floor", 6, SameVersionError),
         ("now", None, ExpiredError),
     ):
-        raises(error, manifest_fields.admit, fields, **board)
+        raises(error, manifests.admit, fields, **board)
         board[name] = right
-    manifest_fields.admit(fields, **board)
+    manifests.admit(fields, **board)

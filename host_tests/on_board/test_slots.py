@@ -7,7 +7,8 @@ from chip_bench import Bench, image
 from expect import raises
 from hardware import PWRON
 from layout import find
-from ota import pair, slots
+from ota import installed, package, slots
+from ota.compat import finish
 from ota.errors import FlashError, ImageError, StateError
 from ota.slots import ABORTED, INVALID, NEW, PENDING, VALID
 
@@ -137,7 +138,8 @@ def test_a_trailer_has_the_bytes_of_the_worked_example():
     records, directory = slot.read_trailer(buf)
     assert directory == "app_1"
     keys = {heads.kid(heads.KEY): heads.public(heads.KEY)}
-    assert pair.parse_record(records, keys).identity == heads.EXAMPLE_IDENTITY
+    manifest = finish(installed.reading_record(package.record_of(records), keys))
+    assert manifest.identity == heads.EXAMPLE_IDENTITY
 
 
 def test_a_slot_without_a_whole_trailer_has_none():

@@ -4,9 +4,8 @@ from binascii import unhexlify
 
 from expect import raises
 from mutation import Mutations
-from ota import stream
+from ota import stream_cbor as stream
 from ota.errors import BlockError, BlockRangeError, SettingsError
-from ota.streaming import Topics
 from ota.window import Window
 
 BLOCK = bytes(range(256))
@@ -20,19 +19,18 @@ def request(window, file_id=0):
     return bytes(out)
 
 
+def parse_data(payload):
+    data = stream.Data()
+    data.read(payload, len(payload))
+    return data.file_id, data.index, data.start, data.end
+
+
 def parsed(text):
-    return stream.parse_data(unhexlify(text))
+    return parse_data(unhexlify(text))
 
 
 def refused(data):
-    return str(raises(BlockError, stream.parse_data, data))
-
-
-def test_the_topics_are_those_of_aws():
-    topics = Topics("$aws/things/meter-17/", "S-1", stream.NAME)
-    assert topics.get == "$aws/things/meter-17/streams/S-1/get/cbor"
-    assert topics.data == "$aws/things/meter-17/streams/S-1/data/cbor"
-    assert topics.rejected == "$aws/things/meter-17/streams/S-1/rejected/cbor"
+    return str(raises(BlockError, parse_data, data))
 
 
 def test_a_new_window_wants_its_first_blocks_and_no_more():
@@ -69,6 +67,17 @@ def test_a_block_outside_the_file_is_refused():
     for index in (-1, 3, 4, 1 << 31, 1 << 64):
         raises(BlockRangeError, window.length_of, index)
         assert not window.wants(index)
+
+
+def test_only_a_block_that_is_wanted_and_as_long_as_it_must_be_is_taken():
+    window = Window(10000, 4096, 2)
+    assert window.takes(0, 4096)
+    for index, size in ((0, 4095), (0, 4097), (0, 0), (2, 1808), (-1, 4096), (3, 4096), (1 << 62, 1)):
+        assert not window.takes(index, size)
+    window.mark(0)
+    assert not window.takes(0, 4096)
+    assert window.takes(2, 1808)
+    assert not window.takes(2, 4096)
 
 
 def test_blocks_in_order_move_the_window():
@@ -180,7 +189,7 @@ def test_the_bitmap_begins_with_the_lowest_bit_of_the_first_byte():
 
 
 def test_a_block_of_aws_is_read_where_it_lies():
-    file_id, index, start, end = stream.parse_data(memoryview(AWS_BLOCK))
+    file_id, index, start, end = parse_data(memoryview(AWS_BLOCK))
     assert (file_id, index) == (0, 0)
     assert AWS_BLOCK[start:end] == BLOCK
 
@@ -281,9 +290,10 @@ def test_a_damaged_block_never_raises_anything_but_blockerror():
     for _ in range(3000):
         sample = damaged.of(valid)
         try:
-            _, index, start, end = stream.parse_data(memoryview(sample))
+            _, index, start, end = parse_data(memoryview(sample))
             assert 0 < start <= end <= len(sample)
-            window.length_of(index)
+            if window.takes(index, end - start):
+                window.length_of(index)
             read += 1
         except BlockError:
             pass

@@ -4,10 +4,10 @@ Each ends by saying how long a test that is under way still takes, whatever came
 agent: the live Agent, or None where main.py has not made one.
 """
 
-from . import errors, slots, trust
+from . import errors, installed, roll_back, slots
 from .console import START_AGAIN, is_stopped, journal_of, look, put, say, say_what_is_left, told
-from .rehash import pair_of, rehash
 from .settings import trusted_keys
+from .trust import load_keys
 
 
 def _told(action):
@@ -59,7 +59,7 @@ def verify():
     pair = look()
     say_what_is_left(pair)
     buf = bytearray(slots.SECTOR)
-    keys = trust.load_keys(trusted_keys())
+    keys = load_keys(trusted_keys())
     for slot in (pair.running, pair.other):
         _compare(slot, keys, buf)
 
@@ -81,25 +81,23 @@ def rollback(agent, yes):
 
 
 def _roll_back(pair, journal, yes):
-    from . import fallback
-
     buf = bytearray(slots.SECTOR)
-    keys = trust.load_keys(trusted_keys())
+    keys = load_keys(trusted_keys())
     running = _running(pair.running, keys, buf)
     try:
-        made = fallback.find(pair, journal, running[1], keys, buf)
+        found = roll_back.find(pair, journal, running[1], keys, buf)
     except errors.OtaError as error:
         say("No rollback: %s." % error)
         return
     here, there = pair.running.label, pair.other.label
-    version = made.newest.version
+    version = found.version
     say("%s runs version %s; %s holds version %s." % (here, running[0], there, version))
     if not yes and input("Type yes to boot %s: " % there).strip() != "yes":
         say("Nothing was changed.")
         return
     say("If %s is right, the board restarts and tests it." % there)
     try:
-        fallback.begin(pair, journal, made, running, buf, _dot)
+        roll_back.begin(pair, journal, found, running, buf, _dot)
     finally:
         put("\n")
 
@@ -113,18 +111,18 @@ def _live(agent):
 def _compare(slot, keys, buf):
     """Print how the slot compares with its trailer."""
     try:
-        made = pair_of(slot, keys, buf)
+        found = installed.read(slot, keys, buf)
     except errors.OtaError as error:
         say("%s  trailer not believed: %s" % (slot.label, error), "  ")
         return
     put(slot.label + "  ")
-    if made is None:
+    if found is None:
         empty = slot.chip_id() is None
         say("empty" if empty else "no trailer: a raw image, by cable or a job, or not complete yet")
         return
     try:
-        rehash(made, buf, _dot)
-        say(" matches version " + made.newest.version)
+        roll_back.rehash(slot, found, buf, _dot)
+        say(" matches version " + found.version)
     except errors.OtaError as error:
         say(" differs: %s" % error)
 
@@ -132,10 +130,10 @@ def _compare(slot, keys, buf):
 def _running(slot, keys, buf):
     """Return (version, sequence) of the running image, ("0.0.0", 0) without a trailer."""
     try:
-        made = pair_of(slot, keys, buf)
+        found = installed.read(slot, keys, buf)
     except errors.OtaError:
-        made = None
-    return (made.newest.version, made.newest.sequence) if made else ("0.0.0", 0)
+        found = None
+    return (found.version, found.sequence) if found else ("0.0.0", 0)
 
 
 def _dot():

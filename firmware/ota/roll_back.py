@@ -9,24 +9,29 @@ Rules
 - The floor stays the highest sequence ever accepted: what was left behind is not installed again.
 """
 
-from . import chip, errors, slots
-from . import journal as phases
-from .rehash import pair_of, rehash
+from . import chip, errors, journal, slots
+from .compat import const
+from .installed import read
+from .readback import matching
+from .settings import trusted_keys
+from .trust import load_keys
+
+_TICKS = const(10)
 
 
-def floor_of(pair, journal, sequence):
+def floor_of(pair, noted, sequence):
     """Return the highest sequence this board has accepted: of the journal or what runs, VALID.
 
-    sequence: of the running image.
+    pair: slots.Slots; noted: journal.Journal; sequence: of the running image.
     """
-    return max(journal.floor, sequence if pair.state(pair.running) == slots.VALID else 0)
+    return max(noted.floor, sequence if pair.state(pair.running) == slots.VALID else 0)
 
 
-def find(pair, journal, sequence, keys, buf):
-    """Return the pair.Pair of the other slot, which may be booted.
+def find(pair, noted, sequence, keys, buf):
+    """Return the installed.Installed of the other slot, which may be booted.
 
-    pair: slots.Slots; sequence: of the running image. Raises StateError that says why not, and
-    what `rehash.pair_of` raises.
+    pair: slots.Slots; noted: journal.Journal; sequence: of the running image. Raises StateError
+    that says why not, and what `installed.read` raises.
     """
     here, label = pair.running.label, pair.other.label
     if pair.pending:
@@ -38,46 +43,44 @@ def find(pair, journal, sequence, keys, buf):
         raise errors.StateError(
             "otadata names a slot that does not run; machine.reset() comes first"
         )
-    if journal.no_rollback:
+    if noted.no_rollback:
         raise errors.StateError(
             "this board's bootloader has no rollback, so %s could not be tested; flash the "
             "bootloader of MicroPython 1.21 or later by cable" % label
         )
-    made = pair_of(pair.other, keys, buf)
-    if made is None:
-        if journal.phase == phases.RECEIVING:
+    found = read(pair.other, keys, buf)
+    if found is None:
+        if noted.phase == journal.RECEIVING:
             raise errors.StateError(
                 "%s is being filled by an update; there is nothing else" % label
             )
         raise errors.StateError("%s holds no verified image: it has no trailer" % label)
-    manifest = made.newest
     if pair.state(pair.other) in (slots.ABORTED, slots.INVALID):
         raise errors.StateError(
             "version %s in %s did not prove itself here and was rolled back"
-            % (manifest.version, label)
+            % (found.version, label)
         )
-    if manifest.sequence > floor_of(pair, journal, sequence):
+    if found.sequence > floor_of(pair, noted, sequence):
         raise errors.StateError(
-            "version %s in %s was never accepted here" % (manifest.version, label)
+            "version %s in %s was never accepted here" % (found.version, label)
         )
-    return made
+    return found
 
 
-def begin(pair, journal, made, running, buf, tick):
+def begin(pair, noted, found, running, buf, tick):
     """Boot what `find` returned. Does not return.
 
     running: (version, sequence) of the running image; buf, tick: as `rehash` takes them. Raises
     ImageError, FlashError, ActivateError: then everything is as before.
     """
-    rehash(made, buf, tick)
-    manifest = made.newest
-    floor = floor_of(pair, journal, running[1])
-    journal.finish(
-        phase=phases.ACTIVATED,
-        origin=phases.PERSON,
+    rehash(pair.other, found, buf, tick)
+    floor = floor_of(pair, noted, running[1])
+    noted.finish(
+        phase=journal.ACTIVATED,
+        origin=journal.PERSON,
         slot=pair.other.label,
-        identity=manifest.identity.hex(),
-        sequence=manifest.sequence,
+        identity=found.identity.hex(),
+        sequence=found.sequence,
         tries=1,
         floor=floor,
         detail="rolled back by a person from version " + running[0],
@@ -85,18 +88,40 @@ def begin(pair, journal, made, running, buf, tick):
     try:
         _boot(pair.other)
     except errors.ActivateError:
-        journal.finish()
+        noted.finish()
         raise
 
 
-def again(pair, journal, keys, buf):
+def again(board):
     """Repeat what a power cut broke off. Does not return. Raises OtaError when it cannot be."""
-    made = pair_of(pair.other, keys, buf)
-    if made is None or made.newest.identity.hex() != journal.identity:
-        raise errors.ImageError("%s no longer holds what was to be booted" % pair.other.label)
-    rehash(made, buf, chip.feed)
-    journal.save(phase=phases.ACTIVATED, tries=journal.tries + 1)
-    _boot(pair.other)
+    other, noted, buf = board.slots.other, board.journal, board.buf
+    found = read(other, load_keys(trusted_keys()), buf)
+    if found is None or found.identity.hex() != noted.identity:
+        raise errors.ImageError("%s no longer holds what was to be booted" % other.label)
+    rehash(other, found, buf, chip.feed)
+    noted.save(phase=journal.ACTIVATED, tries=noted.tries + 1)
+    _boot(other)
+
+
+def rehash(slot, found, buf, tick):
+    """Compare the image in a slot, and its directory, with what its trailer says.
+
+    found: installed.Installed; tick(): called ten times on the way. Raises what
+    `readback.matching` raises.
+    """
+    sectors = 1
+    for part in found.parts:
+        if part:
+            sectors += (part.size + slots.SECTOR - 1) // slots.SECTOR
+    done, ticks = 0, 0
+    for _ in matching(slot, found.parts, found.directory, buf):
+        done = min(done + 1, sectors)
+        while ticks < _TICKS * done // sectors:
+            ticks += 1
+            tick()
+    while ticks < _TICKS:
+        ticks += 1
+        tick()
 
 
 def _boot(slot):

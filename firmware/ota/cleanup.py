@@ -1,17 +1,40 @@
-"""What a flat board keeps in `/` when its application has moved into a directory.
+"""What an update leaves behind: a directory that no slot names, and modules of a flat board.
 
 Once no slot goes with the flat files, modules there that the running application has brought anew
 are imported by nobody, and take the room of a whole application. Only such modules are removed: not
-`boot.py`, no data, nothing in `/lib`. Loaded when an application comes.
+`boot.py`, no data, nothing in `/lib`.
 """
 
 import os
 
-from . import errors, ustar
+from . import engine as states
+from . import errors, journal, ustar
 from .compat import const
+from .directory import clearing
 from .settings import absolute, is_there
 
 _BLOCK = const(4096)  # of littlefs (bytes)
+
+
+def tidying(engine):
+    """Remove an application directory that no slot's trailer names, a slice at a time."""
+    if engine.slices(_tidying):
+        engine.tidied = True
+        engine.become(states.RESTING)
+    return 0
+
+
+def _tidying(engine):
+    board = engine.board
+    if engine.journal.phase == journal.RECEIVING:
+        return  # what a download has brought so far is named by no trailer either
+    try:
+        named = board.slots.other.read_trailer(board.buf)
+        name = board.spare
+        if not (named and named[1] == name) and is_there(name):
+            yield from clearing(name)
+    except errors.FlashError:
+        pass  # of the file system, too; the update that needs the room will say it
 
 
 def room(running):

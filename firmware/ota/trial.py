@@ -6,29 +6,32 @@ and the old image returns. An update without a job asks for the broker only, whe
 a rollback by a person for neither.
 """
 
-from . import EVENT_START_TEST, chip, errors, jobs
-from . import journal as phases
+from . import EVENT_START_TEST, chip, errors, journal
+from .channel import IN_PROGRESS, status_details
 from .compat import const
+from .slots import Slots
 
 _IDLE_MS = const(1000)
 
 
-class Proving:
-    """The test of what runs.
+def proving(engine):
+    """This image is under test. Returns the milliseconds until it wants to run again."""
+    if engine.proof.agreed:
+        engine.keep()
+        return 0
+    return engine.proof.step()
 
-    board: board.Board; channel: channel.Channel; timer: timer.Timer; tell(event, detail): to the
-    application.
-    """
 
-    def __init__(self, board, channel, timer, tell):
+class Trial:
+    """The test of what runs. engine: engine.Engine."""
+
+    def __init__(self, engine):
         note = chip.noted()
         self._tested = note is None or note[0] not in ("boot", "selftest")
         self._named = False
         self._consent = False
-        self._board = board
-        self._channel = channel
-        self._timer = timer
-        self._tell = tell
+        self._engine = engine
+        self._board = engine.board
 
     @property
     def missing(self):
@@ -36,10 +39,10 @@ class Proving:
         origin = self._board.journal.origin
         if not self._tested:
             return "self-test"
-        if self._named or origin == phases.PERSON:
+        if self._named or origin == journal.PERSON:
             return None
-        if origin == phases.LOCAL:
-            return None if self._channel.inbox.reached else "broker"
+        if origin == journal.LOCAL:
+            return None if self._engine.inbox.reached else "broker"
         return "job"
 
     @property
@@ -51,54 +54,72 @@ class Proving:
         """The application says yes."""
         self._consent = True
 
+    def reject(self, reason):
+        """The application says no: the old image returns, and tells `reason`."""
+        self._board.journal.save(cause=errors.RejectedError.cause, detail=reason)
+        chip.reset()
+
+    def end(self):
+        """The image is kept: no deadline from here on."""
+        chip.end_test()
+
     def connected(self):
         """The link is a new one: the job must be named over it."""
         self._named = False
 
     def step(self):
         """Ask who has not answered. Returns the milliseconds until it wants to run again."""
+        timer = self._engine.timer
         if not self._tested:
             return _IDLE_MS  # boot.py's self-test was broken off: only the deadline follows
-        if self._board.journal.origin != phases.JOB and not self._named:
+        if self._board.journal.origin != journal.JOB and not self._named:
             self._named = True  # nobody else will
-            self._tell(EVENT_START_TEST, self._board.version)
+            self._engine.tell(EVENT_START_TEST, self._board.version)
             return 0
         chip.note("handler" if self._named else "broker")
-        if self._timer.left == 0 and not self._named:
-            self._timer.later()
-            self._channel.ask()
-        return min(self._timer.left, _IDLE_MS)
+        if timer.left == 0 and not self._named:
+            timer.later()
+            self._engine.channel.ask()
+        return min(timer.left, _IDLE_MS)
 
     def on_job(self, job):
         """The service names a job (jobs.Job), or None."""
-        board, journal = self._board, self._board.journal
-        known = journal.job
+        board, noted = self._board, self._board.journal
+        known = noted.job
         if job is None or self._named or (known and job.job_id != known):
             return
-        if journal.origin != phases.JOB:
+        if noted.origin != journal.JOB:
             return  # jobs come after the test
         if not known:
             if not job.in_self_test:
                 return
-            journal.save(phase=phases.TESTING, job=job.job_id, slot=board.slots.running.label)
+            noted.save(phase=journal.TESTING, job=job.job_id, slot=board.slots.running.label)
         mine = board.sequence
-        if not mine and not journal.sequence:  # a raw image
+        if not mine and not noted.sequence:  # a raw image
             mine = board.word or 0
             if job.details.get("self_test") != "active":
                 self._check_version(job.updated_by, mine)
         self._named = True
-        details = jobs.status_details(self_test="active", updatedBy="0x%x" % mine)
-        self._channel.report(journal.job, jobs.IN_PROGRESS, details)
+        details = status_details(self_test="active", updatedBy="0x%x" % mine)
+        self._engine.channel.report(noted.job, IN_PROGRESS, details)
         if not self._consent:
-            self._tell(EVENT_START_TEST, board.version)
+            self._engine.tell(EVENT_START_TEST, board.version)
 
     def _check_version(self, before, mine):
         """Reset, and so return to the old image, unless this raw one is newer.
 
-        before, mine: version words. "active" has been said already by who passed this.
+        before, mine: version words. A job that says "active" has passed this already.
         """
         if before >= mine:
             kind = errors.SameVersionError if before == mine else errors.DowngradeError
             said = "the new image says version word 0x%x, the old one 0x%x" % (mine, before)
             self._board.journal.save(cause=kind.cause, detail=said)
             chip.reset()
+
+
+def crashed(error):
+    """The application died of `error`: an image under test is rolled back at once."""
+    if Slots().pending:
+        detail = "%s: %s" % (type(error).__name__, error)
+        journal.Journal().save(cause="crash", detail=detail[:200])
+        chip.reset()

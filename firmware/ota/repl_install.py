@@ -7,10 +7,11 @@ made. The person has asked for the update, so what is verified is activated at o
 import sys
 from binascii import a2b_base64
 
-from . import console, errors
-from . import journal as phases
+from . import agent as agents
+from . import console, errors, journal
 from .compat import const, sleep_ms
 from .console import put, say, told
+from .settings import load_settings, require
 
 _STEP_MS = const(20)
 _DOTS = const(20)
@@ -54,7 +55,7 @@ class Cable:
 
 @told
 def install(agent, source):
-    """Install a package: path, address, or source object (see `pulling`). Ends with a restart."""
+    """Install a package: path, address, or source object (see `source`). Ends with a restart."""
     _carry_out(agent or _made(), source, _Dots())
 
 
@@ -79,7 +80,7 @@ def _carry_out(agent, source, dots):
     agent.callback = callback
     try:
         agent.install(source)
-        while agent.state == "Active" and agent.journal.origin == phases.LOCAL:
+        while agent.state == "Active" and agent.journal.origin == journal.LOCAL:
             wait = agent.step()
             if dots:
                 dots.show(agent.progress)
@@ -92,11 +93,8 @@ def _carry_out(agent, source, dots):
 
 
 def _made():
-    from .agent import Agent
-    from .settings import load_settings, require
-
     settings = load_settings()
-    return Agent(None, require(settings, "thing"), settings=settings)
+    return agents.Agent(None, require(settings, "thing"), settings=settings)
 
 
 class _Dots:

@@ -1,37 +1,37 @@
 """An image into a slot by 64 KB at once, on chips with plenty of memory.
 
-ESP-IDF erases 64 KB at a multiple of 64 KB by one command, several times as fast as sixteen
-sectors. MicroPython reaches it by `Partition.writeblocks` without an offset. The price is a buffer
-of 64 KB, and that one step lasts as long as such a write.
+A component writer, see `transfer`. ESP-IDF erases 64 KB at a multiple of 64 KB by one command,
+several times as fast as sixteen sectors. MicroPython reaches it by `Partition.writeblocks` without
+an offset. The price is a buffer of 64 KB, and that one step lasts as long as such a write.
 """
 
+from . import errors
 from .compat import const
 from .slots import SECTOR
 
 _BLOCK = const(65536)
 
 
-def find(slot, length, block_size, buf):
-    """Return a WideFill, or None where none can be had.
+def open(slot, length, block_size, buf):
+    """Return the writer of an image of `length` bytes.
 
     It takes 64 KB of heap in one piece, blocks that do not cross a sector's border, and a slot that
-    begins at a multiple of 64 KB. block_size: bytes; buf: scratch, 4096 bytes.
+    begins at a multiple of 64 KB. block_size: bytes; buf: scratch, 4096 bytes. Raises MismatchError
+    where it cannot be, MemoryError.
     """
     if block_size > SECTOR or slot.address % _BLOCK:
-        return None
-    try:
-        return WideFill(slot, length, buf)
-    except MemoryError:
-        return None
+        raise errors.MismatchError("%s cannot be written by 64 KB" % slot.label)
+    return WideWriter(slot, length, buf)
 
 
-class WideFill:
-    """Collects 64 KB, then writes them. Methods as those of `fill.Fill`. Raises MemoryError."""
+class WideWriter:
+    """Collects 64 KB, then writes them, as `open` makes it."""
 
     group = _BLOCK
     in_order = False
 
     def __init__(self, slot, length, buf):
+        self.received = 0
         self._slot = slot
         self._length = length
         self._here = memoryview(buf)
@@ -39,9 +39,9 @@ class WideFill:
         self._start = 0
         self._missing = 0
 
-    def begin(self, written, _same):
-        """Start behind the first `written` bytes, a multiple of 64 KB."""
-        self._start = written
+    def begin(self, done, _same):
+        """Start behind the first `done` bytes, a multiple of 64 KB."""
+        self.received = self._start = done
         self._missing = self._size
 
     def write(self, offset, data):
@@ -52,20 +52,20 @@ class WideFill:
         self._view[at : at + len(data)] = data
         self._missing -= len(data)
 
-    def work(self, _here):
+    def work(self):
         """Write 64 KB that have come. Returns False when they have not. Raises FlashError."""
         if self._missing or not self._size:
             return False
         self._store()
         return True
 
-    def safe(self, here):
-        """Return how many of the first `here` bytes, which have come, are in the slot."""
-        return min(here, self._start)
+    def safe(self):
+        """Return how many bytes are in the slot."""
+        return min(self.received, self._start)
 
     def finish(self):
         """Write what is left, when everything has come. Raises FlashError."""
-        self.work(self._length)
+        self.work()
 
     def abandon(self):
         """Let go, in the middle."""

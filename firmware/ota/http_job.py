@@ -7,22 +7,28 @@ that is done at once; later, when the pause is over, so that the new address is 
 
 from . import errors
 from .http import Http
-from .pulling import Pulling
+from .source import Pulled
 
 
-class Fetching(Pulling):
-    """The file of a jobs.Job. channel: channel.Channel; settings: of the agent."""
+def open(engine):
+    """Return the data path of the job in hand."""
+    return HttpJob(engine)
 
-    def __init__(self, channel, job, settings):
-        super().__init__(job.file_size, None, channel.inbox, settings)
-        self._channel = channel
-        self._url = job.url
+
+class HttpJob(Pulled):
+    """The file of a jobs.Job, see `transfer`."""
+
+    def __init__(self, engine):
+        settings = engine.board.settings
+        super().__init__(engine.job.file_size, None, engine.inbox, settings)
+        self._channel = engine.channel
+        self._url = engine.job.url
         self._request_ms = settings["request_ms"]
         self._refused = False
         self._awaited = False
 
-    def step(self, taking):
-        """As `Pulling.step`; after a failure the service is asked for the job again.
+    def poll(self, window):
+        """As `Pulled.poll`; after a failure the service is asked for the job again.
 
         Raises OSError when the client does.
         """
@@ -33,7 +39,7 @@ class Fetching(Pulling):
             self._channel.ask()
             if not first:
                 self._timer.after(self._request_ms)
-        return super().step(taking)
+        return super().poll(window)
 
     def __str__(self):
         return self._url.split("?", 1)[0]  # the rest is a signature

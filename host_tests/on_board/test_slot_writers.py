@@ -3,10 +3,10 @@
 from chip_bench import Bench
 from expect import raises
 from mutation import Mutations
-from ota import slots, wide
+from ota import slot_writer, slots
+from ota import slot_writer_64k as wide
 from ota.compat import mem_free
-from ota.errors import FlashError
-from ota.fill import Fill
+from ota.errors import FlashError, MismatchError
 
 SECTOR = 4096
 BLOCK = 65536
@@ -51,7 +51,7 @@ def image(length, seed=1):
 
 
 def begun(slot, length, written=0, same=False, window=8 * SECTOR):
-    filling = Fill(slot, length, window, bytearray(SECTOR))
+    filling = slot_writer.open(slot, length, window, bytearray(SECTOR))
     filling.begin(written, same)
     return filling
 
@@ -59,6 +59,17 @@ def begun(slot, length, written=0, same=False, window=8 * SECTOR):
 def write(filling, data, blocks, size=SECTOR):
     for block in blocks:
         filling.write(block * size, data[block * size : (block + 1) * size])
+
+
+def work(filling, here):
+    """Let it work when `here` bytes have come without a gap."""
+    filling.received = here
+    return filling.work()
+
+
+def safe(filling, here):
+    filling.received = here
+    return filling.safe()
 
 
 def holds(slot, data):
@@ -87,7 +98,7 @@ def test_any_order_within_a_window_reads_back_and_erases_each_sector_once():
             wanted = [i for i in range(first, min(first + 4, blocks)) if i not in here]
             chosen = wanted[order.below(len(wanted))]
             if order.below(2):
-                filling.work(first * size)
+                work(filling, first * size)
             write(filling, data, [chosen], size)
             here.append(chosen)
             while first in here:
@@ -101,15 +112,15 @@ def test_a_window_is_erased_ahead_and_no_more():
     slot = counted()
     data = image(40 * SECTOR)
     filling = begun(slot, len(data))
-    while filling.work(0):
+    while work(filling, 0):
         pass
     assert slot.erased == list(range(8))
     write(filling, data, range(8))
     assert slot.erased == list(range(8)), "writing erases nothing that is erased"
-    assert filling.work(3 * SECTOR)
-    assert filling.work(3 * SECTOR)
-    assert filling.work(3 * SECTOR)
-    assert not filling.work(3 * SECTOR)
+    assert work(filling, 3 * SECTOR)
+    assert work(filling, 3 * SECTOR)
+    assert work(filling, 3 * SECTOR)
+    assert not work(filling, 3 * SECTOR)
     assert slot.erased == list(range(11))
 
 
@@ -117,13 +128,13 @@ def test_nothing_is_erased_past_the_image():
     slot = counted()
     length = slot.capacity
     filling = begun(slot, length, written=length - 3 * SECTOR)
-    while filling.work(length - 3 * SECTOR):
+    while work(filling, length - 3 * SECTOR):
         pass
     count = slot.size // SECTOR
     assert slot.erased == [count - 4, count - 3, count - 2], "not the trailer's sector"
     filling = begun(slot, 9_000)
     slot.forget()
-    while filling.work(0):
+    while work(filling, 0):
         pass
     assert slot.erased == [0, 1, 2]
 
@@ -135,12 +146,12 @@ def test_equal_sectors_are_neither_erased_nor_programmed():
     slot.forget()
     filling = begun(slot, len(data), written=4 * SECTOR, same=True)
     for block in range(4, 12):
-        assert not filling.work(block * SECTOR), "they may hold what comes"
+        assert not work(filling, block * SECTOR), "they may hold what comes"
         write(filling, data, [block])
     assert slot.erased == slot.programmed == []
     for block in range(12, 30):
         write(filling, data, [block])
-        filling.work((block + 1) * SECTOR)
+        work(filling, (block + 1) * SECTOR)
     assert holds(slot, data)
     assert sorted(slot.erased) == list(range(12, 30)), "each once"
 
@@ -153,7 +164,7 @@ def test_what_came_before_a_gap_is_kept_behind_it_too():
     filling = begun(slot, len(data), same=True)
     for block in (5, 0, 3, 1, 2, 4, 7, 6):
         write(filling, data, [block])
-        filling.work(0)
+        work(filling, 0)
     assert slot.programmed == [5 * SECTOR, 3 * SECTOR, 2 * SECTOR]
     write(filling, data, range(8, 40))
     assert holds(slot, data)
@@ -165,8 +176,8 @@ def test_after_the_first_new_sector_erasing_goes_ahead_again():
     data = image(40 * SECTOR)
     filling = begun(slot, len(data), same=True)
     write(filling, data, range(1))
-    assert not filling.work(SECTOR - 1)
-    assert filling.work(SECTOR)
+    assert not work(filling, SECTOR - 1)
+    assert work(filling, SECTOR)
     assert slot.erased == [0, 8]
 
 
@@ -199,7 +210,7 @@ def test_a_fill_stays_within_the_slot():
 
 
 def wide_fill(slot, length, written=0):
-    filling = wide.WideFill(slot, length, bytearray(SECTOR))
+    filling = wide.open(slot, length, SECTOR, bytearray(SECTOR))
     filling.begin(written, False)
     return filling
 
@@ -209,22 +220,22 @@ def test_64_kb_are_collected_in_any_order_and_written_at_once():
     data = image(2 * BLOCK + 5 * 1024 + 16)
     filling = wide_fill(slot, len(data))
     for block in range(63, -1, -1):
-        assert not filling.work(0)
+        assert not work(filling, 0)
         write(filling, data, [block], 1024)
     assert slot.replaced == []
     write(filling, data, range(16, 32))
     assert slot.replaced == [(0, BLOCK)], "the second 64 KB wait for a moment without a message"
-    assert filling.safe(2 * BLOCK) == BLOCK
-    assert filling.work(0)
-    assert filling.safe(2 * BLOCK) == 2 * BLOCK
-    assert not filling.work(0)
+    assert safe(filling, 2 * BLOCK) == BLOCK
+    assert work(filling, 0)
+    assert safe(filling, 2 * BLOCK) == 2 * BLOCK
+    assert not work(filling, 0)
     write(filling, data, [33, 32])
     filling.finish()
     assert slot.replaced[2:] == [(2 * BLOCK, 2 * SECTOR)], "the last sector is padded"
     assert slot.erased == slot.programmed == []
     assert holds(slot, data)
     filling.finish()
-    assert not filling.work(len(data))
+    assert not work(filling, len(data))
     assert len(slot.replaced) == 3
 
 
@@ -250,7 +261,7 @@ def test_a_cut_while_64_kb_are_written_costs_those_only():
     bench.boot(1)
     slot = slots.Slots().other
     assert holds(slot, data[:BLOCK])
-    filling = wide_fill(slot, len(data), filling.safe(len(data)))
+    filling = wide_fill(slot, len(data), safe(filling, len(data)))
     write(filling, data, range(16, 32))
     filling.finish()
     assert holds(slot, data)
@@ -262,22 +273,11 @@ def test_a_cut_while_64_kb_are_written_costs_those_only():
 def test_blocks_that_cross_sectors_and_slots_that_lie_askew_rule_it_out():
     slot = counted()
     buf = bytearray(SECTOR)
-    assert type(wide.find(slot, 1000, 4096, buf)) is wide.WideFill
-    assert type(wide.find(slot, 1000, 256, buf)) is wide.WideFill
-    assert wide.find(slot, 1000, 8192, buf) is None
+    assert wide.open(slot, 1000, 4096, buf).group == BLOCK
+    assert wide.open(slot, 1000, 256, buf).group == BLOCK
+    raises(MismatchError, wide.open, slot, 1000, 8192, buf)
     slot.address += SECTOR
-    assert wide.find(slot, 1000, 4096, buf) is None
-
-
-def test_without_64_kb_in_one_piece_there_is_none():
-    def none(*arguments):
-        raise MemoryError("memory allocation failed, allocating 65536 bytes")
-
-    real, wide.WideFill = wide.WideFill, none
-    try:
-        assert wide.find(counted(), 1000, 4096, bytearray(SECTOR)) is None
-    finally:
-        wide.WideFill = real
+    raises(MismatchError, wide.open, slot, 1000, 4096, buf)
 
 
 def test_the_free_heap_is_a_number_on_every_interpreter():

@@ -1,45 +1,53 @@
-"""A directory filled from an archive while it streams. Loaded when needed, then forgotten."""
+"""A directory filled from an archive while it streams: a component writer, see `transfer`."""
 
 import os
 from hashlib import sha256
 
 from . import archive, errors, ustar
 from .compat import const
-from .settings import absolute
+from .settings import absolute, free
 
+_file = open  # which `open` below hides
 _EXISTS = const(17)
 _NO_SPACE = const(28)
 
 
-class Unpacking:
-    """A directory that is filled, to be used as a `fill.Fill`: its bytes must come in order.
+def open(name, component):
+    """Return the writer of a directory, which does not exist yet.
 
-    name: of a directory that does not exist; component: of the manifest; buf: scratch, 4096 bytes.
+    name: of the directory; component: manifest.Component of its archive.
     """
+    return DirectoryWriter(name, component)
+
+
+class DirectoryWriter:
+    """As `open` makes it: its bytes must come in order."""
 
     group = 0
     in_order = True
 
-    def __init__(self, name, component, buf):
+    def __init__(self, name, component):
+        self.received = 0
         self._base = absolute(name) + "/"
         self._component = component
-        self._reader = archive.Reader(component.length, self, memoryview(buf)[: ustar.BLOCK])
+        self._reader = archive.Reader(component.length, self)
         self._hash = sha256()
         self._listing = None
         self._file = None
         self._at = 0
 
-    def begin(self, written, _same):
-        """Start. written: bytes that are here: all of them, or none count. Raises FilesystemError.
+    def begin(self, done, _same):
+        """Start behind the first `done` bytes: all of them, or none count. Raises FilesystemError.
 
-        An archive is begun anew after a power cut: a SHA-256 in the middle cannot be kept.
+        An archive is begun again after a power cut: a SHA-256 in the middle cannot be kept.
         """
-        if written >= self._component.length:
+        self.received = done
+        if done >= self._component.length:
             self._at = self._component.length
             return
         try:
             os.mkdir(self._base[:-1])
-            self._listing = open(self._base + ustar.LISTING, "w")
+            self._listing = _file(self._base + ustar.LISTING, "w")
         except OSError as error:
             raise self._refused(error)
 
@@ -61,13 +69,13 @@ class Unpacking:
         except OSError as error:
             raise self._refused(error)
 
-    def work(self, _here):
+    def work(self):
         """Nothing is done ahead."""
         return False
 
-    def safe(self, here):
-        """Return how many of the first `here` bytes would survive a power cut: all, or none."""
-        return here if self._listing is None else 0
+    def safe(self):
+        """Return how many bytes would survive a power cut: all, or none."""
+        return self.received if self._listing is None else 0
 
     def finish(self):
         """Nothing is left to write."""
@@ -95,7 +103,7 @@ class Unpacking:
 
     def file(self, path, _size):
         """Begin a file."""
-        self._file = open(self._base + path, "wb")
+        self._file = _file(self._base + path, "wb")
         self._list(path)
 
     def content(self, data):
@@ -119,8 +127,6 @@ class Unpacking:
         self._listing = None
 
     def _refused(self, error):
-        from .directory import free
-
         if error.args[0] == _NO_SPACE:
             error = "it is full"
         return errors.FilesystemError(

@@ -2,21 +2,52 @@
 
 Unknown keys below 64 are refused, from 64 on ignored. Whether a genuine package may be installed on
 this board now is decided by `admit` alone.
+
+What is read is kept in tuples: a class's methods would keep this module in memory for as long as an
+update is in hand.
 """
+
+from collections import namedtuple
+from hashlib import sha256
 
 from . import errors
 from .compat import const
-from .pair import APPLICATION, FIRMWARE, Component, Manifest
+from .package import APPLICATION, FIRMWARE, HEAD_SIZE
+
+# One component: kind, offset in the package (bytes), length there and size of the result (bytes),
+# sha256 of the result (32 bytes), chip (int, of firmware only).
+Component = namedtuple("Component", ("kind", "offset", "length", "size", "sha256", "chip"))
+
+# A verified head: product, version (str), sequence, created, expires (int; expires may be None),
+# components, identity (32 bytes: SHA-256 of the manifest), record (bytes: the head without its
+# padding), package_size (bytes). Of a raw image: proof, which verifies it in place of a digest (see
+# `raw`), and note, which its result repeats. It has no record, so its slot gets no trailer.
+Manifest = namedtuple(
+    "Manifest",
+    (
+        "product",
+        "version",
+        "sequence",
+        "created",
+        "expires",
+        "components",
+        "identity",
+        "record",
+        "package_size",
+        "proof",
+        "note",
+    ),
+)
 
 _MAX_SEQUENCE = const(0x7FFFFFFF)
 
 _KINDS = {FIRMWARE: "firmware", APPLICATION: "application"}
 
 
-def manifest_of(fields, identity, record):
-    """Return the Manifest that the verified map `fields` describes. Raises PackageError.
+def manifest_of(payload, fields, record):
+    """Return the Manifest that a signed payload holds. Raises PackageError.
 
-    identity: SHA-256 of the map; record: bytes of the head without its padding.
+    payload: bytes; fields: the map in it; record: bytes of the head without its padding.
     """
     _check_keys(fields, 7, "manifest")
     if fields.get(1) != 1:
@@ -24,16 +55,29 @@ def manifest_of(fields, identity, record):
             "the package has format %r, this agent reads 1" % (fields.get(1),)
         )
     created = _uint(fields, 5, "created", 0)
+    components = _components(fields.get(7))
+    last = components[-1]
     return Manifest(
         _text(fields, 2, "product"),
         _text(fields, 3, "version"),
         _uint(fields, 4, "sequence", 1, _MAX_SEQUENCE),
         created,
         _uint(fields, 6, "expires", created + 1) if 6 in fields else None,
-        _components(fields.get(7)),
-        identity,
+        components,
+        sha256(payload).digest(),
         record,
+        _next_offset(last.offset, last.length),
+        None,
+        "",
     )
+
+
+def component_of(manifest, kind):
+    """Return the component of `kind`, or None."""
+    for component in manifest.components:
+        if component.kind == kind:
+            return component
+    return None
 
 
 def admit(manifest, *, product, chip, capacity, floor, now=None, retry_of=None):
@@ -48,7 +92,7 @@ def admit(manifest, *, product, chip, capacity, floor, now=None, retry_of=None):
         raise errors.MismatchError(
             "the package is for product %s, this board is %s" % (manifest.product, product)
         )
-    firmware = manifest.component(FIRMWARE)
+    firmware = component_of(manifest, FIRMWARE)
     if firmware and firmware.chip != chip:
         raise errors.MismatchError(
             "the image is for chip %d, this board has chip %d" % (firmware.chip, chip)
@@ -72,7 +116,11 @@ def admit(manifest, *, product, chip, capacity, floor, now=None, retry_of=None):
 def _components(items):
     if not isinstance(items, list) or not 1 <= len(items) <= 4:
         raise errors.PackageError("the manifest needs 1 to 4 components")
-    components = [_component(item) for item in items]
+    components, offset = [], HEAD_SIZE
+    for item in items:
+        component = _component(item, offset)
+        components.append(component)
+        offset = _next_offset(offset, component.length)
     kinds = [component.kind for component in components]
     for kind in kinds:
         if kinds.count(kind) > 1:
@@ -80,7 +128,12 @@ def _components(items):
     return components
 
 
-def _component(fields):
+def _next_offset(offset, length):
+    """Return where the component begins that follows one of `length` bytes at `offset`."""
+    return offset + (length + HEAD_SIZE - 1) // HEAD_SIZE * HEAD_SIZE
+
+
+def _component(fields, offset):
     _check_keys(fields, 6, "component")
     kind = _uint(fields, 1, "kind", 0)
     if kind not in _KINDS:
@@ -99,7 +152,7 @@ def _component(fields):
         chip = _uint(fields, 6, "chip", 0, 0xFFFF)
     elif 6 in fields:
         raise errors.PackageError("chip belongs to firmware components only")
-    return Component(kind, length, size, digest, chip)
+    return Component(kind, offset, length, size, digest, chip)
 
 
 def _check_keys(fields, highest, name):

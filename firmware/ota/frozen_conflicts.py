@@ -8,7 +8,7 @@ frozen modules into the package (manifest, component key 64), for what only show
 import os
 
 from . import package
-from .pair import FIRMWARE
+from .package import FIRMWARE
 from .settings import absolute
 
 _COMPONENTS = 7

@@ -1,26 +1,30 @@
-"""How an image gets into a slot: sectors erased ahead of the network, equal ones kept.
+"""An image into a slot: sectors erased ahead of the network, equal ones kept.
 
-A fill takes the bytes of an image at most once, in any order within a request's window. It decides
-when flash is erased and programmed; `slots.Slot` does it. While nothing comes over the network,
-`work` does what the flash needs next, so that neither waits for the other.
+A component writer, see `transfer`. It decides when flash is erased and programmed; `slots.Slot`
+does it. While nothing comes over the network, `work` erases ahead, so that neither waits for the
+other.
 """
 
 from .slots import SECTOR
 
 
-class Fill:
-    """An image of `length` bytes, each of its sectors written as soon as it comes.
+def open(slot, length, window, buf):
+    """Return the writer of an image of `length` bytes, each sector written as soon as it comes.
 
     slot: slots.Slot; window: bytes of a request; buf: scratch, 4096 bytes, where `begin` says
     `same`, else None.
-    group: a request must not reach over a multiple of so many bytes, 0 for any; in_order: whether
-    bytes must come in their order.
     """
+    return SlotWriter(slot, length, window, buf)
+
+
+class SlotWriter:
+    """As `open` makes it."""
 
     group = 0
     in_order = False
 
     def __init__(self, slot, length, window, buf):
+        self.received = 0
         self._slot = slot
         self._end = (length + SECTOR - 1) // SECTOR
         self._ahead = (window + SECTOR - 1) // SECTOR
@@ -30,12 +34,13 @@ class Fill:
         self._kept = 0
         self._erased = 0
 
-    def begin(self, written, same):
-        """Start behind the first `written` bytes.
+    def begin(self, done, same):
+        """Start behind the first `done` bytes.
 
         same: whether the slot may hold more of this very image; only for blocks of whole sectors.
         """
-        self._kept = self._erased = (written + SECTOR - 1) // SECTOR
+        self.received = done
+        self._kept = self._erased = (done + SECTOR - 1) // SECTOR
         if same:
             self._kept = self._erased = self._end
 
@@ -52,20 +57,16 @@ class Fill:
                 self._erase()
             self._slot.program(offset + done, data[done:] if done else data)
 
-    def work(self, here):
-        """Erase one sector of those that come next. Returns False when there is nothing to do.
-
-        here: bytes of the image received without a gap; at most a window beyond them is erased.
-        Raises FlashError.
-        """
-        if self._erased >= min(self._end, here // SECTOR + self._ahead):
+    def work(self):
+        """Erase one of the sectors that come next, a window ahead at most. Raises FlashError."""
+        if self._erased >= min(self._end, self.received // SECTOR + self._ahead):
             return False
         self._erase()
         return True
 
-    def safe(self, here):
-        """Return how many of the first `here` bytes, which have come, are in the slot."""
-        return here
+    def safe(self):
+        """Return how many bytes are safe: every one that has come is in the slot."""
+        return self.received
 
     def finish(self):
         """Write what is left, when everything has come. Raises FlashError."""

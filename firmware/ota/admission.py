@@ -1,0 +1,112 @@
+"""A head that has come: its signature, its manifest, and whether the package belongs here.
+
+A step of it is a state of its own, because a chip without PSRAM cannot keep the reading beside the
+arithmetic:
+
+    opening     the head is taken apart; nothing in it is believed
+    verifying   the arithmetic of one signature, also of a raw image at its end
+    admitting   the manifest is read and judged; from here on the journal knows of the update
+
+The first byte decides: a package, or a raw image, whose job must bring a usable signature by then.
+A claim is (module, key, digest, signature, error, then): `module.verifying(key, digest, signature)`
+must hold, else `error` is raised; `then` is the state that follows.
+"""
+
+from . import chip, errors, journal, phases
+from . import engine as states
+from .settings import trusted_keys
+from .slots import IMAGE_MAGIC
+
+
+def opening(engine):
+    """Take the head apart. Raises PackageError, UnknownKeyError, SignatureError, SettingsError."""
+    engine.path.suspend()
+    board = engine.board
+    if board.buf[0] == IMAGE_MAGIC:
+        phases.enter_now("raw", engine.modules)
+        engine.manifest = phases.module("raw").manifest_of(engine.job, board)
+        engine.become(states.ADMITTING)
+        return 0
+    package, trust = phases.module("package"), phases.module("trust")
+    head = memoryview(board.buf)[: min(engine.path.size, package.HEAD_SIZE)]
+    record = package.record_of_head(head)
+    payload, *signed = package.opened(record)
+    key, digest, signature = trust.claim(trust.load_keys(trusted_keys()), *signed)
+    engine.target = payload, record
+    error = errors.SignatureError("the signature does not belong to this package")
+    engine.become(states.VERIFYING)
+    engine.claim = "p256", key, digest, signature, error, states.ADMITTING
+    return 0
+
+
+def verifying(engine):
+    """Find out whether a claim holds, a slice at a time. Raises the claim's error."""
+    engine.slices(_verifying)
+    return 0
+
+
+def _verifying(engine):
+    algorithm, key, digest, signature, error, then = engine.claim
+    good = yield from phases.module(algorithm).verifying(key, digest, signature)
+    if not good:
+        raise error
+    engine.claim = None
+    if then == states.WAITING:
+        engine.verified(engine.target.version)
+    else:
+        engine.become(then)
+
+
+def admitting(engine):
+    """Read the manifest and judge it, a slice at a time. Raises what `manifest.admit` raises."""
+    engine.slices(_admitting)
+    return 0
+
+
+def _admitting(engine):
+    board, noted = engine.board, engine.journal
+    manifests = phases.module("manifest")
+    if engine.manifest is None:
+        _read_manifest(engine, manifests)
+    manifest = engine.manifest
+    identity = manifest.identity.hex()
+    if not manifest.proof:
+        manifests.admit(
+            manifest,
+            product=board.product,
+            chip=board.slots.running.chip_id(),
+            capacity=board.slots.other.capacity,
+            floor=board.floor,
+            now=chip.unix_time(),
+            retry_of=manifest.identity if noted.identity == identity else None,
+        )
+    if noted.phase == journal.RECEIVING and noted.identity == identity:
+        engine.become(states.PREPARING)
+        return
+    application = manifests.component_of(manifest, manifests.APPLICATION)
+    if application:
+        more = yield from phases.module("cleanup").room(board.directory)
+        yield from phases.module("directory").checking_room(board.spare, application.size, more)
+    engine.become(
+        states.PREPARING,
+        anew=True,
+        origin=engine.origin,
+        job=engine.job.job_id if engine.job else "",
+        slot=board.slots.other.label,
+        identity=identity,
+        sequence=manifest.sequence,
+        source=engine.source if isinstance(engine.source, str) else "",
+        detail=manifest.note,
+        floor=board.floor,
+    )
+
+
+def _read_manifest(engine, manifests):
+    payload, record = engine.target
+    fields = phases.module("package").fields_of(payload)
+    manifest = manifests.manifest_of(payload, fields, record)
+    if manifest.package_size != engine.path.size:
+        raise errors.JobError(
+            "the job says %d bytes, the manifest %d" % (engine.path.size, manifest.package_size)
+        )
+    engine.manifest, engine.target = manifest, None

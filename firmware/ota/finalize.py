@@ -1,0 +1,124 @@
+"""What came is read back and hashed, then the trailer says so; only then an update is verified.
+
+    finishing   everything has come: make the other slot and its directory whole
+    checking    the journal calls them verified already: do they still hold that update?
+    rehashing   they do: read them back once more
+
+A raw image has no trailer: whenever it is in hand again, its signature is verified again.
+"""
+
+from collections import namedtuple
+
+from . import errors, phases
+from . import engine as states
+from .compat import const
+from .readback import copying, matching
+from .settings import trusted_keys
+
+_FIRMWARE = const(0)
+_APPLICATION = const(1)
+
+# What the other slot is to hold. version (str); parts: (part of the image, part of the directory),
+# each with size, sha256 and chip, or None where a cable brought it; directory: "" for a flat board;
+# records: for the trailer (list of bytes), empty where it stands already; copied: whether the image
+# is the running one; proof: of a raw image, see `raw`, else None.
+Target = namedtuple("Target", ("version", "parts", "directory", "records", "copied", "proof"))
+
+
+def finishing(engine):
+    """Make the update whole, a slice at a time. Raises what `matching` raises, FlashError."""
+    engine.slices(_finishing)
+    return 0
+
+
+def checking(engine):
+    """Find out whether the other slot still holds the update, a slice at a time."""
+    engine.slices(_checking)
+    return 0
+
+
+def rehashing(engine):
+    """Read back an update that was verified before, a slice at a time. Raises as `finishing`."""
+    return finishing(engine)
+
+
+def _finishing(engine):
+    board = engine.board
+    target = engine.target
+    if target is None:
+        target = engine.target = _target_of(engine.manifest, board)
+    slots, buf = board.slots, board.buf
+    if target.copied:
+        image = target.parts[_FIRMWARE]
+        size = image.size if image else slots.other.capacity
+        yield from copying(slots.running, slots.other, size, buf)
+    proof = target.proof
+    digest = yield from matching(slots.other, target.parts, target.directory, buf)
+    if target.records:
+        slots.other.write_trailer(target.records, target.directory, buf)
+    if proof:
+        algorithm, key, signature = proof
+        error = errors.SignatureError("the signature in the job does not belong to this image")
+        engine.become(states.VERIFYING)
+        engine.claim = algorithm, key, digest, signature, error, states.WAITING
+    else:
+        engine.verified(target.version)
+
+
+def _checking(engine):
+    board = engine.board
+    other, wanted = board.slots.other, board.journal.identity
+    target = None
+    try:
+        if board.journal.sequence:
+            keys = phases.module("trust").load_keys(trusted_keys())
+            found = yield from phases.module("installed").reading(other, keys, board.buf)
+            if found and found.identity.hex() == wanted:
+                target = target_again(found)
+        else:
+            other.read(0, board.buf)
+            phases.enter_now("raw", engine.modules)
+            manifest = phases.module("raw").manifest_of(engine.job, board)
+            if manifest.identity.hex() == wanted:
+                target = _target_of(manifest, board)
+    except errors.OtaError:
+        pass  # not believed, so it counts as none
+    if target is None:
+        engine.become(states.CONNECTING)  # the slot has lost it: fetch it again
+        return
+    engine.target = target
+    engine.modules = ""
+    engine.become(states.REHASHING)
+
+
+def _target_of(manifest, board):
+    """Return the Target of a new package, together with what runs. Raises FlashError."""
+    parts, directory, kept = [None, None], board.directory, _APPLICATION
+    for component in manifest.components:
+        parts[component.kind] = component
+    if parts[_APPLICATION]:
+        directory, kept = board.spare, _FIRMWARE
+    if manifest.proof:
+        return Target(manifest.version, parts, directory, (), False, manifest.proof)
+    records, copied = [manifest.record], parts[_FIRMWARE] is None
+    older = board.parts[kept]
+    if older and not parts[kept]:
+        parts[kept] = older
+        records.append(_running_record(board, older))
+    return Target(manifest.version, parts, directory, records, copied, None)
+
+
+def _running_record(board, part):
+    """Return the record that brought a part of what runs (bytes). Raises FlashError."""
+    running = board.slots.running
+    trailer = running.read_trailer(board.buf)
+    if trailer is None or running.seal(board.buf) != board.seal:
+        raise errors.FlashError("the trailer of %s is no longer what it was" % running.label)
+    return bytes(trailer[0][part.start : part.end])
+
+
+def target_again(found):
+    """Return the Target of an update whose trailer is written. found: installed.Installed."""
+    image = found.parts[_FIRMWARE]
+    copied = image is None or image.start > 0
+    return Target(found.version, found.parts, found.directory, (), copied, None)

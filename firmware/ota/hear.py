@@ -1,0 +1,93 @@
+"""What the job service says, and what follows from it in each state. Loaded while it is read."""
+
+from . import chip, errors, journal, phases
+from . import engine as states
+from .channel import READY, RESULT
+from .jobs import answered_update, is_final, parse, token_of
+
+
+def hear(engine):
+    """Act on the oldest control message. Raises OtaError, which ends the job in hand, OSError."""
+    inbox = engine.inbox
+    control = inbox.take_control()
+    if control is None:
+        inbox.missed = False
+        engine.check()  # the message that found no room may have been the news of a job
+        return
+    topic, payload = control
+    channel = engine.channel
+    if topic in (channel.get + "/accepted", channel.notify):
+        try:
+            job, timestamp = parse(payload)
+        except errors.JobError as error:
+            _on_bad_job(engine, error)
+            return
+        inbox.refused = 0
+        chip.set_clock(timestamp)
+        _on_job(engine, job)
+    elif topic == channel.get + "/rejected":
+        _on_refusal(engine, payload)
+    elif inbox.stream and topic == inbox.streamed[1]:
+        if engine.path:
+            engine.path.refused(payload)
+    else:
+        answer = answered_update(topic, channel.things)
+        if answer:
+            _on_answer(engine, answer[0], answer[1], payload)
+
+
+def _on_job(engine, job):
+    """The service names the next job, or None."""
+    state = engine.state
+    if state == states.PROVING:
+        engine.proof.on_job(job)
+    elif state == states.REPORTING or engine.journal.origin == journal.LOCAL:
+        pass  # the queue is asked again when that is over
+    elif job is None:
+        # With a job in hand this may also be a late answer: then it is named again.
+        in_hand = engine.in_hand
+        engine.drop("the job was cancelled")
+        if not in_hand:
+            engine.become(states.RESTING)
+        engine.timer.now()
+    elif not engine.in_hand or job.job_id != engine.job.job_id:
+        if job.job_id != engine.journal.job:
+            engine.drop("the job was cancelled")
+        if not engine.active:  # else the application has begun something else meanwhile
+            engine.job = job
+            engine.become(states.TAKING)
+    elif engine.path and job.document is None:
+        engine.path.named(job)
+
+
+def _on_bad_job(engine, error):
+    """A document that cannot be read fails its own job, unless something else is in hand."""
+    if error.job_id and not engine.active:
+        engine.journal.save(job=error.job_id)
+        engine.fail(error)
+    elif engine.path:
+        engine.path.answered()  # the update in hand goes on, as long as its blocks come
+
+
+def _on_refusal(engine, payload):
+    """The service does not answer this board at all: it may not know the thing."""
+    if is_final(payload):
+        engine.inbox.refused += 1
+        if engine.state == states.ASKING and engine.journal.origin != journal.LOCAL:
+            engine.become(states.RESTING)
+
+
+def _on_answer(engine, job_id, accepted, payload):
+    """The service answers a report."""
+    token = token_of(payload)
+    if engine.state == states.REPORTING:
+        if token == RESULT and job_id == engine.journal.result["job"]:
+            if accepted or is_final(payload):
+                engine.journal.save(phase=journal.NONE, result=None)
+                engine.ask_anew()
+    elif engine.state == states.AGREED:
+        if token == READY and job_id == engine.journal.job:
+            if accepted:
+                phases.module("serve").commit(engine)
+            elif is_final(payload):
+                engine.drop("the job was ended by the service")

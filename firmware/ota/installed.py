@@ -1,0 +1,64 @@
+"""What is installed in a slot and in its directory, as the slot's trailer says.
+
+The trailer holds the signed record of the package that brought both, or two records, newest first,
+when image and directory came with different packages. The newest gives version and sequence; image
+and directory are what the newest record says that speaks of them.
+"""
+
+from collections import namedtuple
+
+from . import errors, p256, package, trust
+from .compat import finish
+from .manifest import component_of, manifest_of
+from .package import APPLICATION, FIRMWARE
+from .slots import DIRECTORIES
+
+# version (str), sequence, identity (32 bytes) of the newest package; directory: "" for a flat board;
+# parts: (Part of the image, Part of the directory), each None where a cable brought it.
+Installed = namedtuple("Installed", ("version", "sequence", "identity", "directory", "parts"))
+
+# size (bytes) and sha256 of an image, or of a directory's archive; chip (int, of an image);
+# start, end: where its package's record lies in the trailer (bytes).
+Part = namedtuple("Part", ("size", "sha256", "chip", "start", "end"))
+
+
+def reading(slot, keys, buf):
+    """Return the Installed of a slot, None without a trailer. A generator of slices.
+
+    keys: from `trust.load_keys`; buf: scratch, 4096 bytes. Raises PackageError, UnknownKeyError,
+    SignatureError, FlashError.
+    """
+    trailer = slot.read_trailer(buf)
+    if trailer is None:
+        return None
+    records, directory = package.split(trailer[0]), trailer[1]
+    if directory and directory not in DIRECTORIES:
+        raise errors.PackageError("the trailer of %s names directory %r" % (slot.label, directory))
+    newest, parts, start = None, [None, None], 0
+    for record in records:
+        manifest = yield from reading_record(record, keys)
+        newest = newest or manifest
+        for kind in (FIRMWARE, APPLICATION):
+            found = component_of(manifest, kind)
+            if found and not parts[kind]:
+                end = start + len(record)
+                parts[kind] = Part(found.size, found.sha256, found.chip, start, end)
+        start += len(record)
+    return Installed(newest.version, newest.sequence, newest.identity, directory, parts)
+
+
+def reading_record(record, keys):
+    """Verify and read a record (magic, length, COSE). A generator of slices.
+
+    Returns a manifest.Manifest. Raises PackageError, UnknownKeyError, SignatureError.
+    """
+    payload, *signed = package.opened(record)
+    good = yield from p256.verifying(*trust.claim(keys, *signed))
+    if not good:
+        raise errors.SignatureError("the signature does not belong to this package")
+    return manifest_of(payload, package.fields_of(payload), record)
+
+
+def read(slot, keys, buf):
+    """Return the Installed of a slot. As `reading`, at once."""
+    return finish(reading(slot, keys, buf))

@@ -1,0 +1,118 @@
+"""The data path over MQTT: blocks are asked for by stream messages and come through the inbox.
+
+Momentum counts a silent request only after the service has named the job again in answer to a
+question, so that a dead link or service is never taken for a dead stream.
+"""
+
+from . import errors, phases
+from .channel import Timer
+
+
+def open(engine):
+    """Return the data path of the job in hand. Raises OSError when the client does."""
+    form = "stream_json" if engine.board.settings["stream_json"] else "stream_cbor"
+    return MqttStream(engine, phases.module(form))
+
+
+class MqttStream:
+    """One file of one stream, see `transfer`. form: module of its messages."""
+
+    def __init__(self, engine, form):
+        job, settings = engine.job, engine.board.settings
+        self.size = job.file_size
+        self.block = None
+        self._channel = engine.channel
+        self._inbox = engine.inbox
+        self._file_id = job.file_id
+        self._period = settings["request_ms"]
+        self._most = settings["momentum"]
+        self._longest = settings["message_size"]
+        self._timer = Timer(self._period, self._period)
+        self._momentum = 0
+        self._silent = self._again = False
+        self._refusal = "no answer"
+        self._form = form
+        self._data = form.Data()
+        self._out = bytearray()
+        prefix = "%sstreams/%s/" % (engine.channel.things, job.stream)
+        self._get = prefix + "get/" + form.NAME
+        self.resume()
+        engine.channel.open_stream(prefix + "data/" + form.NAME, prefix + "rejected/" + form.NAME)
+
+    def poll(self, window):
+        """Return the number of the oldest block in the inbox that is wanted, -1 without one."""
+        inbox, data = self._inbox, self._data
+        if self.block is not None:
+            return data.index  # it could not be taken, for want of memory
+        while inbox.oldest() >= 0:
+            slot = inbox.oldest()
+            data.read(inbox.buffers[slot], inbox.lengths[slot])
+            index = data.index
+            if data.file_id == self._file_id and window.takes(index, data.end - data.start):
+                self.block = inbox.lend(slot, data.start, data.end)
+                self._momentum = 0
+                self._silent = False
+                self._timer.after(self._period)
+                return index
+            inbox.block_done()
+        return -1
+
+    def release(self):
+        """Give the block's buffer back to the inbox."""
+        self.block = None
+        self._inbox.block_done()
+
+    def request(self, window):
+        """Ask when all has come, or when the stream stays silent."""
+        if self._again or window.idle(self._inbox.lost):
+            self._request(window)
+            return 0  # while the blocks are on their way, the flash has work
+        if self._timer.left == 0:
+            self._silent = True
+            self._channel.ask()
+            self._request(window)
+        return self._timer.left
+
+    def connected(self):
+        """The link is a new one: ask at once."""
+        self.block = None
+        self._silent = False
+        self._again = True
+
+    def named(self, _job):
+        """The service names the job again. Raises MomentumError as `answered`."""
+        self.answered()
+
+    def answered(self):
+        """The service is there. Raises MomentumError when only blocks never come."""
+        if self._silent:
+            self._silent = False
+            self._momentum += 1
+            if self._momentum >= self._most:
+                raise errors.MomentumError(
+                    "the service answers, but sends no block of the job's stream (%s)"
+                    % self._refusal
+                )
+
+    def refused(self, data):
+        """The stream service answered with an error."""
+        self._refusal = self._form.parse_rejected(data)
+
+    def suspend(self):
+        """Let the heap have the inbox's buffers."""
+        self.block = None
+        self._inbox.give_back()
+
+    def resume(self):
+        """Make them again."""
+        self._inbox.open(self._longest)
+
+    def close(self):
+        """No more is wanted."""
+        self._channel.close_stream()
+
+    def _request(self, window):
+        self._again = False
+        self._timer.after(self._period)
+        self._form.get_request(self._out, self._file_id, window.ask())
+        self._channel.request(self._get, self._out)

@@ -1,0 +1,73 @@
+"""A slot and its directory, read back: are they what was signed?"""
+
+from hashlib import sha256
+
+from . import errors
+from .compat import const
+from .directory import reading_back
+from .slots import SECTOR, check_image
+
+_HALF = const(2048)
+
+
+def matching(slot, parts, directory, buf):
+    """Read back and hash a slot and its directory. A generator of slices.
+
+    parts: (part of the image, part of the directory), each with size, sha256 and chip, or None
+    where a cable brought it; directory: "" for a flat board; buf: scratch, 4096 bytes. Returns the SHA-256 of the image, None
+    where a cable brought it: then `set_boot` checks the hash at its end. Raises ImageError,
+    FlashError, FilesystemError.
+    """
+    image, application = parts
+    digest = None
+    if image:
+        digest = yield from _hashing(slot, image, buf)
+        if image.sha256 and digest != image.sha256:
+            raise errors.ImageError("%s does not hold what the manifest says" % slot.label)
+    if directory and application:
+        yield from reading_back(directory, application, buf)
+    return digest
+
+
+def copying(source, target, size, buf):
+    """Make the first `size` bytes of slot `target` those of `source`. A generator of slices.
+
+    A sector that is equal is left alone, one that is written is read back. Raises FlashError.
+    """
+    view = memoryview(buf)
+    for at in range(0, size, SECTOR):
+        if not _equal(source, target, at, view):
+            source.read(at, view[:SECTOR])
+            target.replace(at, view[:SECTOR])
+            if not _equal(source, target, at, view):
+                raise errors.FlashError(
+                    "%s does not keep what is written at %d" % (target.label, at)
+                )
+        yield
+
+
+def _equal(source, target, at, view):
+    for offset in (at, at + _HALF):
+        source.read(offset, view[:_HALF])
+        target.read(offset, view[_HALF:SECTOR])
+        if view[:_HALF] != view[_HALF:SECTOR]:
+            return False
+    return True
+
+
+def _hashing(slot, image, buf):
+    """Read back an image in a slot, a sector per slice. Returns its SHA-256."""
+    if image.size > slot.capacity:
+        raise errors.ImageError(
+            "the trailer of %s describes an image that cannot be in it" % slot.label
+        )
+    view = memoryview(buf)
+    digest = sha256()
+    for at in range(0, image.size, SECTOR):
+        piece = view[: min(SECTOR, image.size - at)]
+        slot.read(at, piece)
+        if at == 0:
+            check_image(piece, image.chip)
+        digest.update(piece)
+        yield
+    return digest.digest()

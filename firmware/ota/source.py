@@ -1,0 +1,179 @@
+"""The data path from a file, a server or a cable: at most one read per step.
+
+A source has `size` (bytes of the file, 0 while it does not know), `close()`, a text for people, and
+`read(offset, view)`, which puts the bytes that are there into `view` and returns how many they are,
+0 when none are yet, or raises OSError. One that fails is asked again, with pauses that double; one
+that brings no whole block any more is given up.
+"""
+
+from . import errors, journal, phases
+from .channel import Timer
+from .compat import const
+
+_file = open  # which `open` below hides
+_FIRST_PAUSE_MS = const(1000)
+_CUT_SHORT = const(5)  # EIO
+# Between two looks at a source that has nothing yet (ms).
+_LOOK_MS = const(5)
+
+
+def open(engine):
+    """Return the data path from the source of a local update. Raises SourceError.
+
+    A source that gave some of the package before is asked again from its first failure on.
+    """
+    source = opened(engine.source)
+    settings = engine.board.settings
+    again = engine.journal.phase != journal.NONE
+    return Pulled(source.size, source, engine.inbox, settings, again)
+
+
+def opened(source):
+    """Return the source that a path or an address names. Raises SourceError."""
+    if not isinstance(source, str):
+        return source
+    if not source:
+        raise errors.SourceError("what came through the cable is not complete; send it again")
+    reader = phases.reader_of(source)
+    if reader:
+        return phases.module(reader).opened(source)
+    try:
+        file = File(source)
+    except OSError as error:
+        raise errors.SourceError("%s: %s" % (source, error))
+    if not file.size:
+        file.close()
+        raise errors.SourceError("%s is empty" % source)
+    return file
+
+
+class Pulled:
+    """One package, see `transfer`. source: may be opened later, by a path that reads differently.
+
+    size: bytes of it, 0 until a `poll` without a window has found out, for which there is one try
+    unless it has worked before: `again`; inbox: inbox.Inbox, for its buffer; settings: of the
+    agent.
+    """
+
+    def __init__(self, size, source, inbox, settings, again=False):
+        self.size = size
+        self.block = None
+        self._source = source
+        self._inbox = inbox
+        self._longest = settings["message_size"]
+        self._view = None
+        self.resume()
+        self._again = again
+        self._index = 0
+        self._filled = 0  # bytes of the next block in `view`
+        self._left = self._tries = settings["source_tries"]
+        self._timer = Timer(_FIRST_PAUSE_MS, settings["retry_max_ms"])
+        self._waits = 0
+
+    def poll(self, window):
+        """Read on in the next block. Returns its number when it is whole, else -1."""
+        if self.block is not None:
+            return self._index  # it could not be taken, for want of memory
+        self._waits = self._timer.left
+        if self._waits:
+            return -1
+        offset = length = 0
+        if window:
+            self._index = window.first
+            offset = self._index * window.block_size
+            length = window.length_of(self._index)
+        filled = self._filled
+        try:
+            count = self._read(offset + filled, self._view[filled:length])
+        except OSError as error:
+            self._failed(error)
+            return -1
+        if not count:
+            self._waits = _LOOK_MS
+            return -1
+        self._filled = (filled + count) % length
+        if self._filled:
+            return -1
+        self._left = self._tries  # less would be thrown away with the next failure
+        self._timer.now()
+        self.block = self._view[:length]
+        return self._index
+
+    def release(self):
+        """The block's memory is that of the next one."""
+        self.block = None
+
+    def request(self, _window):
+        """Nothing is asked for ahead. Returns the milliseconds until there is more to read."""
+        return self._waits
+
+    def __str__(self):
+        return str(self._source)
+
+    def _read(self, offset, piece):
+        """As `read` of a source; `size` is known afterwards, if the source knows."""
+        count = self._source.read(offset, piece)
+        self.size = self._source.size
+        return count
+
+    def _failed(self, error):
+        """The source is to be asked again, unless it has failed too often. Raises SourceError."""
+        self._filled = 0
+        self._left -= 1
+        again = self.size or self._again
+        if not self._left or not again:
+            tries = ", %d times" % self._tries if again else ""
+            raise errors.SourceError("%s: %s%s" % (self, error, tries))
+        self._timer.later()
+        self._waits = self._timer.left
+
+    def answered(self):
+        """The job service is there, which tells nothing of a source."""
+
+    def connected(self):
+        """A new link: try at once."""
+        self._timer.now()
+
+    def named(self, _job):
+        """The job service knows nothing of a source."""
+
+    def refused(self, _data):
+        """Nor does the stream service."""
+
+    def suspend(self):
+        """Let the heap have the buffer."""
+        self._view = self.block = None
+        self._inbox.give_back()
+
+    def resume(self):
+        """Make it again."""
+        self._view = self._inbox.open(self._longest)
+
+    def close(self):
+        """No more is wanted."""
+        if self._source:
+            self._source.close()
+        self._inbox.close()
+
+
+class File:
+    """A file. Raises OSError."""
+
+    def __init__(self, path):
+        self._path = path
+        self._file = _file(path, "rb")
+        self.size = self._file.seek(0, 2)
+
+    def __str__(self):
+        return self._path
+
+    def read(self, offset, view):
+        """Fill `view` with the bytes at `offset`. Returns how many."""
+        self._file.seek(offset)
+        if self._file.readinto(view) != len(view):
+            raise OSError(_CUT_SHORT)
+        return len(view)
+
+    def close(self):
+        """No more is read."""
+        self._file.close()

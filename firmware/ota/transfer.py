@@ -1,0 +1,283 @@
+"""A package on its way from a data path into its component writers, block by block.
+
+Data path: how a file comes. `open(engine)` of its module returns an object with
+    size            bytes of the file, 0 while the path does not know
+    block           the block that `poll` returned (memoryview), until `release()`
+    poll(window)    return the number of a block that the window.Window wants and that is here, -1
+                    without one. window: None while there is no size. Allocates nothing per block.
+                    Raises OtaError, which ends the job
+    release()       the block was taken; its memory may be used again
+    request(window) ask for what the window lacks, if that is due. Returns the milliseconds until it
+                    is due again, 0 when it has just asked. Raises OtaError, OSError of the client
+    connected()     the link is a new one: ask at once
+    answered()      the job service is there. Raises OtaError when only the file never comes
+    named(job)      it has named the job again (jobs.Job). Raises as `answered`
+    refused(data)   it refused a request; data: bytes of its message
+    suspend()       nothing is wanted for a while: the heap may have the buffers
+    resume()        make them again
+    close()         no more is wanted; may come at any time
+It knows no slot, head or manifest.
+
+Component writer: where a component goes. `open(...)` of its module returns an object with
+    group           a request must not reach over a multiple of so many bytes, 0 for any
+    in_order        whether bytes must come in their order, else in any order within a window
+    received        bytes that have come without a gap; kept by the transfer
+    begin(done, same)  start behind the first `done` bytes; same: the place may hold more of this
+                    very component. Raises FlashError
+    write(offset, data)  take bytes (memoryview) at `offset` of the component, each once. Raises
+                    OtaError
+    work()          do what flash needs next, while nothing comes. Returns False without work; takes
+                    no longer than a write. Raises FlashError
+    safe()          return how many of the bytes `received` survive a power cut
+    finish()        everything has come: write the rest. Raises FlashError
+    abandon()       let go, in the middle
+It knows no network.
+"""
+
+import gc
+
+from . import errors, phases
+from . import engine as states
+from .compat import const, mem_free
+from .slots import SECTOR
+from .window import Window
+
+_HEAD = const(4096)
+_FIRMWARE = const(0)
+_APPLICATION = const(1)
+# Free heap (bytes) with which flash is written 64 KB at a time. Only chips with PSRAM have as much.
+_PLENTY = const(1114112)
+
+
+def connecting(engine):
+    """Make the data path, and wait until it knows the size of the file."""
+    path = engine.path
+    if path is None:
+        path = engine.path = phases.module(engine.modules.split()[-1]).open(engine)
+    if path.size:
+        _begin_head(engine)
+        return 0
+    path.poll(None)
+    return path.request(None)
+
+
+def fetching(engine):
+    """Fetch the head alone."""
+    return _drive(engine)
+
+
+def preparing(engine):
+    """Make room for the components that were admitted, a slice at a time."""
+    engine.slices(_preparing)
+    return 0
+
+
+def receiving(engine):
+    """Fetch the rest."""
+    return _drive(engine)
+
+
+def _begin_head(engine):
+    block = min(engine.board.settings["block_size"], _HEAD)
+    length = min(engine.path.size, _HEAD)
+    window = Window(length, block, _HEAD // block)
+    engine.transfer = Transfer(length, window, [(0, length, _Head(engine.board.buf))])
+    engine.become(states.FETCHING)
+
+
+def _drive(engine):
+    """Take a block that is here, else ask for more, else let the flash work."""
+    transfer, path = engine.transfer, engine.path
+    index = path.poll(transfer.window)
+    if index < 0:
+        wait = path.request(transfer.window)
+        return 0 if wait and transfer.work() else wait
+    taken = transfer.take(index, path.block)
+    path.release()
+    if taken:
+        _count(engine)
+    return 0
+
+
+def _count(engine):
+    """A block has come: tell it, keep a checkpoint, go on when all are here."""
+    transfer, before = engine.transfer, engine.received
+    complete = transfer.window.complete
+    if engine.state == states.FETCHING:
+        if complete:
+            engine.become(states.OPENING)
+        return
+    engine.received = received = transfer.window.received
+    if received:
+        engine.progressed(before, received, transfer.window.blocks)
+    if engine.transfer is not transfer:
+        return  # the application has let go of it
+    if complete:
+        transfer.finish()
+        engine.path.close()
+        engine.path = engine.transfer = None
+        engine.modules = ""
+        engine.become(states.FINISHING)
+        return
+    every = engine.board.settings["checkpoint_blocks"]
+    if before and received // every != before // every:
+        save(engine)
+
+
+def save(engine):
+    """Keep a checkpoint of what is safe. Raises FlashError."""
+    safe = engine.transfer.checkpoint
+    if safe > max(_HEAD, engine.journal.next):
+        engine.journal.save(next=safe)
+
+
+def _preparing(engine):
+    board, manifest, size = engine.board, engine.manifest, engine.path.size
+    present, block = board.journal.next, board.settings["block_size"]
+    kinds = [component.kind for component in manifest.components]
+    slot = board.slots.other
+    engine.transfer = None
+    if _FIRMWARE in kinds:
+        same = slot.begin(manifest.record, board.buf) and block >= SECTOR
+    else:
+        same = slot.void(board.buf)
+    yield
+    first, group, origin, parts = (size + block - 1) // block, 0, 0, []
+    for component in manifest.components:
+        written = min(max(0, present - component.offset), component.length)
+        if component.kind == _FIRMWARE:
+            writer = _slot_writer(engine, component, same)
+            group, origin = writer.group // block, component.offset // block
+            if written < component.length:
+                written -= written % (writer.group or SECTOR)
+        else:
+            if written < component.length:
+                yield from phases.module("directory").clearing(board.spare)
+            writer = _writer(engine, "directory").open(board.spare, component)
+        if written < component.length:
+            first = min(first, (component.offset + written) // block)
+        parts.append((component.offset, component.length, writer))
+    if not same:
+        board.give_back()  # until the update is read back
+    for offset, length, writer in parts:
+        writer.begin(min(max(0, first * block - offset), length), same)
+    if _APPLICATION in kinds:
+        yield from phases.module("cleanup").removing(board.directory)
+    engine.path.resume()
+    window = Window(size, block, board.settings["window"], first, group, origin)
+    engine.transfer = Transfer(size, window, parts)
+    engine.become(states.RECEIVING)
+    _count(engine)
+
+
+def _slot_writer(engine, component, same):
+    """Return the writer of the slot: by 64 KB where the memory is plenty."""
+    board, settings = engine.board, engine.board.settings
+    size = settings["block_size"]
+    gc.collect()
+    if settings["wide_writes"] and mem_free() >= _PLENTY:
+        try:
+            wide = _writer(engine, "slot by 64 KB")
+            return wide.open(board.slots.other, component.length, size, board.buf)
+        except (errors.ExtensionError, errors.MismatchError, MemoryError):
+            pass  # sector by sector takes longer, and brings the same
+    buf = board.buf if same else None
+    window = settings["window"] * size
+    return _writer(engine, "slot").open(board.slots.other, component.length, window, buf)
+
+
+def _writer(engine, name):
+    """Return the module that makes the writer `name`, loaded for as long as the update is."""
+    more = engine.modules + " " + phases.WRITERS[name]
+    phases.enter_now("prepare", more)
+    engine.modules = more
+    return phases.module(more.split()[-1])
+
+
+class Transfer:
+    """Blocks of a file into writers.
+
+    size: bytes of the file; window: window.Window; parts: list of (offset in the file, length,
+    component writer).
+    """
+
+    def __init__(self, size, window, parts):
+        self.window = window
+        self._size = size
+        self._parts = parts
+        self._note()
+
+    @property
+    def checkpoint(self):
+        """How many bytes of the file are safe from a power cut, a multiple of the sector."""
+        for offset, length, writer in self._parts:
+            safe = writer.safe()
+            if safe < length:
+                return offset + safe - safe % SECTOR
+        return self._size
+
+    def take(self, index, data):
+        """Take block `index` (memoryview), which the window wants. Returns whether it was taken.
+
+        A block that came before the one in front of it may be of no use: both are asked for again.
+        Raises what the writers raise.
+        """
+        window = self.window
+        at = index * window.block_size
+        end = at + len(data)
+        if index != window.first:
+            for offset, length, writer in self._parts:
+                if writer.in_order and at < offset + length and end > offset:
+                    return False
+        for offset, length, writer in self._parts:
+            if offset <= at and end <= offset + length:
+                writer.write(at - offset, data)
+            elif at < offset + length and end > offset:
+                piece = data[max(0, offset - at) : offset + length - at]
+                writer.write(max(0, at - offset), piece)
+        window.mark(index)
+        self._note()
+        return True
+
+    def work(self):
+        """Do what the flash needs next. Returns False without work. Raises FlashError."""
+        for _, _, writer in self._parts:
+            if writer.work():
+                return True
+        return False
+
+    def finish(self):
+        """Write what is left, when every block is here. Raises FlashError."""
+        for _, _, writer in self._parts:
+            writer.finish()
+
+    def abandon(self):
+        """Let go, in the middle."""
+        for _, _, writer in self._parts:
+            writer.abandon()
+
+    def _note(self):
+        """Let the writers know how much has come without a gap."""
+        here = self.window.first * self.window.block_size
+        for offset, length, writer in self._parts:
+            writer.received = min(max(0, here - offset), length)
+
+
+class _Head:
+    """The writer of the head: it stays in the buffer that it is verified in."""
+
+    group = 0
+    in_order = False
+
+    def __init__(self, buf):
+        self._view = memoryview(buf)
+        self.received = 0
+
+    def write(self, offset, data):
+        self._view[offset : offset + len(data)] = data
+
+    def work(self):
+        return False
+
+    def abandon(self):
+        pass

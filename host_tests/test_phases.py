@@ -1,0 +1,224 @@
+"""The loader's table is the only place that says which modules are in memory, and it is right."""
+
+from __future__ import annotations
+
+import ast
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import hardware
+import pytest
+from test_agent_application import Chip, application, pack
+from test_agent_update import Bench, packed
+
+ROOT = Path(__file__).resolve().parent.parent
+OTA = ROOT / "firmware/ota"
+MODULES = sorted(path.stem for path in OTA.glob("*.py") if path.stem != "__init__")
+# What a module of pure decisions must not touch.
+SHELL = {"machine", "esp32", "network", "os", "socket", "select", "tls", "ssl", "time", "_thread"}
+PURE = {
+    "archive",
+    "cbor",
+    "jobs",
+    "manifest",
+    "p256",
+    "package",
+    "recovery",
+    "rsa",
+    "stream_cbor",
+    "stream_json",
+    "trust",
+    "ustar",
+    "window",
+    "x509",
+}
+# A function that imports, and why that is no matter of memory.
+IMPORTS_IN_FUNCTIONS = {
+    ("agent", "run", "asyncio"): "an application without asyncio never needs it",
+    ("agent", "start_thread", "_thread"): "a port may have no threads",
+    ("chip", "fits_tls", "esp32"): "a port may not tell what its heap has free",
+}
+
+
+def table() -> Any:
+    """Return firmware/ota/phases.py as it stands."""
+    names: dict[str, Any] = {}
+    for statement in ast.parse((OTA / "phases.py").read_text(encoding="utf-8")).body:
+        if isinstance(statement, ast.Assign) and isinstance(statement.targets[0], ast.Name):
+            try:
+                names[statement.targets[0].id] = ast.literal_eval(statement.value)
+            except ValueError:
+                continue
+    return names
+
+
+TABLE = table()
+RESIDENT = TABLE["RESIDENT"].split()
+WORKING = TABLE["WORKING"].split()
+EXTENSIONS = {name: set(modules.split()) for name, modules in TABLE["EXTENSIONS"].items()}
+OF_EXTENSIONS = set().union(*EXTENSIONS.values())
+
+
+def tree(module: str) -> ast.Module:
+    return ast.parse((OTA / f"{module}.py").read_text(encoding="utf-8"))
+
+
+def imported(statement: ast.stmt) -> Iterator[str]:
+    """Yield the modules of the agent, or of the chip, that an import statement names."""
+    if isinstance(statement, ast.Import):
+        yield from (alias.name for alias in statement.names)
+    elif isinstance(statement, ast.ImportFrom) and statement.level:
+        if statement.module:
+            yield "." + statement.module
+        else:
+            yield from ("." + alias.name for alias in statement.names if alias.name in MODULES)
+    elif isinstance(statement, ast.ImportFrom):
+        yield statement.module or ""
+
+
+def needs(module: str) -> set[str]:
+    """Return the modules of the agent that a module imports at its top."""
+    found = {name for statement in tree(module).body for name in imported(statement)}
+    return {name[1:] for name in found if name.startswith(".")}
+
+
+def rows() -> dict[str, list[str]]:
+    """Return every row of the table as the modules that are there, in the order of loading."""
+    found = {}
+    for phase, row in TABLE["PHASES"].items():
+        found[phase] = RESIDENT + (WORKING if phase != "rest" else []) + row.split()
+    transfer = found["transfer"]
+    for name, row in TABLE["PATHS"].items():
+        scheme = "http " if name == "source" else ""
+        found[f"path {name}"] = transfer + (scheme + row).split()
+    for name, row in TABLE["WRITERS"].items():
+        found[f"writer {name}"] = found["prepare"] + row.split()
+    for name, row in TABLE["QUESTIONS"].items():
+        found[f"question {name}"] = RESIDENT + row.split()
+    found["calling"] = found["transfer"] + TABLE["CALLING"].split()
+    found["hearing"] = found["transfer"] + TABLE["HEARING"].split()
+    found["a raw image"] = found["verify"] + ["p256", "rsa"]
+    return found
+
+
+ROWS = rows()
+
+
+@pytest.mark.parametrize("row", ROWS)
+def test_a_row_brings_what_its_modules_import_each_after_what_it_imports(row: str) -> None:
+    here: set[str] = set()
+    for module in ROWS[row]:
+        assert module in MODULES, f"{row} names {module}, which is no module"
+        lacking = needs(module) - here
+        assert not lacking, f"{module} imports {lacking}, which {row} does not bring before it"
+        here.add(module)
+
+
+def test_every_module_is_in_a_row() -> None:
+    assert {module for row in ROWS.values() for module in row} == set(MODULES)
+
+
+def functions(module: str) -> Iterator[ast.AST]:
+    for node in ast.walk(tree(module)):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            yield node
+
+
+@pytest.mark.parametrize("module", ["__init__", *MODULES])
+def test_functions_import_nothing_for_the_heaps_sake(module: str) -> None:
+    for function in functions(module):
+        for node in ast.walk(function):
+            if isinstance(node, ast.Import | ast.ImportFrom):
+                for name in imported(node):
+                    key = (module, function.name, name)  # type: ignore[attr-defined]
+                    assert key in IMPORTS_IN_FUNCTIONS, f"{key} has no reason in this test"
+
+
+@pytest.mark.parametrize("module", ["__init__", *MODULES])
+def test_only_the_loader_touches_the_modules_of_the_interpreter(module: str) -> None:
+    if module == "phases":
+        return
+    for node in ast.walk(tree(module)):
+        assert not (isinstance(node, ast.Attribute) and node.attr == "modules" and
+                    isinstance(node.value, ast.Name) and node.value.id == "sys"), module
+        assert not (isinstance(node, ast.Name) and node.id in ("__import__", "delattr")), module
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_the_core_imports_no_extension_and_no_extension_imports_another(module: str) -> None:
+    mine = next((modules for modules in EXTENSIONS.values() if module in modules), set())
+    assert not (needs(module) & OF_EXTENSIONS) - mine
+
+
+@pytest.mark.parametrize("module", sorted(PURE))
+def test_pure_modules_import_no_shell(module: str) -> None:
+    """Neither the chip nor a module that touches it: directly, or through another module."""
+    seen: set[str] = set()
+    todo = {module}
+    while todo:
+        name = todo.pop()
+        seen.add(name)
+        chip = {found for statement in tree(name).body for found in imported(statement)}
+        assert not chip & SHELL or name == "compat", f"{module} reaches {chip & SHELL} by {name}"
+        if name in ("phases", "errors", "compat"):
+            continue
+        todo |= needs(name) - seen - {"chip", "slots", "journal"} if name == "recovery" else (
+            needs(name) - seen
+        )
+
+
+def test_every_module_can_be_seen_in_one_sitting() -> None:
+    lengths = {path.name: len(path.read_text().splitlines()) for path in OTA.glob("*.py")}
+    assert {name: length for name, length in lengths.items() if length > 400} == {}
+
+
+def loaded() -> set[str]:
+    return {name[4:] for name in sys.modules if name.startswith("ota.")}
+
+
+class Watch:
+    """After each step exactly the modules of the engine's phase are loaded, once all are."""
+
+    def __init__(self, bench: Bench) -> None:
+        self.bench = bench
+        self.seen: set[str] = set()
+
+    def step(self) -> None:
+        phases: Any = sys.modules["ota.phases"]
+        agent = self.bench.agent
+        engine = agent._engine
+        state = engine and engine.state
+        if state == "tidying":
+            self.seen.add("tidy")  # its last step may be the engine's, too
+        agent.step()
+        if phases._missing or agent._engine is not engine or engine is None:
+            return
+        here = loaded()
+        assert here == {*phases.RESIDENT.split(), *phases._wanted}, state
+        self.seen.add(phases._phase)
+
+    def run(self) -> Any:
+        def loop() -> None:
+            for _ in range(20_000):
+                self.bench.client.deliver()
+                self.step()
+                if self.bench.agent._engine is None:
+                    return
+
+        return self.bench.board.run(loop)
+
+
+def test_each_phase_of_an_update_runs_with_exactly_its_modules(tmp_path: Path) -> None:
+    chip = Chip(tmp_path)
+    chip.service.add("job-1", packed("1.1.0", 2))
+    chip.service.add("job-2", pack("1.2.0", 3, application("1.2.0")))
+    watch = Watch(chip)
+    while chip.service.status("job-2") != "SUCCEEDED":
+        chip.boot()
+        ended = watch.run()
+        assert ended is None or isinstance(ended, hardware.Reset)
+    assert watch.seen >= {"serve", "open", "verify", "admit", "prepare", "transfer", "finish"}
+    assert watch.seen >= {"trial", "tidy"}
+    assert loaded() == set(RESIDENT)
