@@ -27,6 +27,8 @@ WIFI_PASSWORD =
 SELF_TEST_S =
 # AGENT=lib puts the agent into /lib, where updates leave it; docs/your-application.md, Room.
 AGENT =
+# EXTENSIONS of the agent: none, all, or names with commas; docs/your-application.md, Extensions.
+EXTENSIONS =
 # KEEP="files nvs" keeps either or both; DRY_RUN=1 prints what would be done.
 KEEP =
 DRY_RUN =
@@ -35,7 +37,7 @@ YES =
 
 # What was given goes to commands letter by letter: neither make nor the shell reads $, ` or " in it.
 unexport APP PORT FIRMWARE CHIP FLASH SETTINGS FLEET VERSION SEQUENCE PACKAGE IMAGE THING OUT HOST
-unexport AGENT WIFI_SSID WIFI_PASSWORD SELF_TEST_S KEEP DRY_RUN YES
+unexport AGENT EXTENSIONS WIFI_SSID WIFI_PASSWORD SELF_TEST_S KEEP DRY_RUN YES
 # $(call quoted,PORT): its value; $(call option,APP,app): --app=its value, if there is one;
 # $(call flag,YES,yes): --yes if YES=1.
 quoted = '$(subst ','\'',$(value $(1)))'
@@ -71,7 +73,7 @@ flash: ## PORT= FIRMWARE=esp32.bin [CHIP= FLASH=4MB SETTINGS= FLEET= ...]: flash
 		$(call option,SETTINGS,settings) $(call option,PACKAGE,package) \
 		$(call option,FLEET,fleet) $(call option,VERSION,version) \
 		$(call option,SEQUENCE,sequence) $(foreach part,$(value KEEP),--keep-$(call quoted,part)) \
-		$(if $(value AGENT),--agent-in-$(call quoted,AGENT)) \
+		$(if $(value AGENT),--agent-in-$(call quoted,AGENT)) $(call option,EXTENSIONS,extensions) \
 		$(call flag,DRY_RUN,dry-run) \
 		$(or $(call option,IMAGE,image-only),$(if $(value PORT),$(call quoted,PORT))) \
 		$(if $(value FIRMWARE),$(call quoted,FIRMWARE))
@@ -86,10 +88,10 @@ csr: ## PORT= THING=: the board makes its private key, and THING.csr for `fleet 
 	@$(if $(value THING),true,echo "make $@: say THING=, the board's name in the fleet" >&2; exit 2)
 	@$(VENV)/python -m board csr $(call quoted,PORT) $(call quoted,THING) $(call option,OUT,out)
 
-deploy: ## PORT= [SETTINGS= APP=]: bring what changed onto a running board, and restart it
+deploy: ## PORT= [SETTINGS= APP= EXTENSIONS=]: bring what changed onto a running board, and restart it
 	$(need_port)
 	@$(VENV)/python -m board deploy $(call quoted,PORT) $(call option,SETTINGS,settings) \
-		$(call option,APP,app)
+		$(call option,APP,app) $(call option,EXTENSIONS,extensions)
 
 status: ## PORT=: what runs on the board, and what its last update came to
 	$(need_port)
@@ -121,9 +123,9 @@ bench: ## the agent's download beside plain ones; [PORT= HOST=this machine's add
 	@$(PYTHON) -m tools.setup venv umqtt natives
 	@$(VENV)/python -m bench $(call option,PORT,port) $(call option,HOST,host)
 
-mip: ## build/mip/: the agent alone, compiled, for `mpremote mip install`
+mip: ## [EXTENSIONS=] build/mip/: the agent alone, compiled, for `mpremote mip install`
 	@$(PYTHON) -m tools.setup venv natives
-	@$(VENV)/python -m board mip build/mip
+	@$(VENV)/python -m board mip build/mip $(call option,EXTENSIONS,extensions)
 
 size: ## what the firmware weighs, in flash and heap, against its budgets; a minute or two
 	@$(PYTHON) -m tools.setup venv umqtt natives

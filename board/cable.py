@@ -64,6 +64,18 @@ for path in %r:
 print("}")
 """
 
+_NAMES = """
+import os
+def _names(folder):
+    try:
+        return os.listdir(folder)
+    except OSError as error:
+        if error.errno == 2:
+            return []
+        raise OSError(error.errno, folder)
+print(_names(%r))
+"""
+
 _FOLDERS = """
 import os
 for path in %r:
@@ -358,6 +370,14 @@ class Cable:
         Raises Raised, with the path, where a folder is in the place of a file or the reverse.
         """
         found: dict[str, bytes | None] = self.evaluate_output(_HASHES % list(paths), 30)
+        return found
+
+    def names(self, folder: str) -> list[str]:
+        """Return the names in a folder on the board, none where there is no such folder.
+
+        Raises Raised, with the path, where a file is in the place of the folder.
+        """
+        found: list[str] = self.evaluate_output(_NAMES % folder)
         return found
 
     def put(self, path: str, data: bytes) -> None:

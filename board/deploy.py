@@ -1,7 +1,7 @@
 """`python -m board deploy`: the files that flashing puts on a board, onto a running one."""
 
 import hashlib
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,10 +9,12 @@ import click
 
 from board import files, own_key, running
 from board.cable import TEMPORARY, Cable, NoAnswer
+from board.littlefs_blocks import BLOCK, file_blocks
 from board.port import PortError
+from fleet import agent, extensions
 from fleet.errors import FleetError
 
-_BLOCK = 4096  # bytes: littlefs gives a file whole ones
+_PACKAGE = f"/{agent.PACKAGE}/"
 _FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
 
 
@@ -35,27 +37,31 @@ class Changes:
     @property
     def room(self) -> int:
         """Bytes of the file system that are needed while old and new files lie there."""
-        return sum(-(-len(data) // _BLOCK) * _BLOCK for data in self.write.values())
+        return sum(file_blocks(len(data)) for data in self.write.values()) * BLOCK
 
     def __bool__(self) -> bool:
         return bool(self.write or self.remove)
 
 
-def wanted(settings: Path | None, app: Path | None) -> dict[str, bytes]:
-    """Return what belongs on the board: absolute path to bytes. Raises FilesError.
+def wanted(
+    settings: Path | None, app: Path | None, chosen: Iterable[str] | None = None
+) -> dict[str, bytes]:
+    """Return what belongs on the board: absolute path to bytes. Raises FilesError, ExtensionError.
 
     settings: the board's settings folder, for /etc; app: folder of an application that takes the
-    place of the project's own, module by module. Without settings /etc is left alone.
+    place of the project's own, module by module, an agent of its own as a whole. Without settings
+    /etc is left alone. chosen: the agent's extensions, None for what the settings ask for.
     """
-    found = files.application()
+    etc = files.settings(settings, running=True) if settings else {}
+    found = files.application(chosen=files.extensions_for(etc) if chosen is None else chosen)
     if app:
         own = files.folder(app, compiled=True)
+        if any(path.startswith(_PACKAGE) for path in own):
+            found = {path: data for path, data in found.items() if not path.startswith(_PACKAGE)}
         for path in own:
             found.pop(other_form(path) or "", None)
         found |= own
-    if settings:
-        found |= files.settings(settings, running=True)
-    return found
+    return found | etc
 
 
 def other_form(path: str) -> str | None:
@@ -69,14 +75,20 @@ def other_form(path: str) -> str | None:
     return stem + dot + ("mpy" if end == "py" else "py")
 
 
-def compare(wanted: Mapping[str, bytes], there: Mapping[str, bytes | None]) -> Changes:
-    """Return what has to be done. there: SHA-256 by path, None for what is missing. Pure."""
+def compare(
+    wanted: Mapping[str, bytes], there: Mapping[str, bytes | None], older: Collection[str] = ()
+) -> Changes:
+    """Return what has to be done. Pure.
+
+    there: SHA-256 by path, None for what is missing; older: modules on the board that must go.
+    """
     write = {
         path: data
         for path, data in wanted.items()
         if there.get(path) != hashlib.sha256(data).digest()
     }
-    remove = [path for path in others(wanted) if there.get(path) is not None]
+    gone = [*others(wanted), *(path for path in older if path not in wanted)]
+    remove = [path for path in dict.fromkeys(gone) if there.get(path) is not None]
     new = frozenset(path for path in write if there.get(path) is None)
     return Changes(write, new, remove, len(wanted) - len(write))
 
@@ -89,6 +101,21 @@ def others(wanted: Collection[str]) -> list[str]:
 def leftovers(wanted: Collection[str]) -> list[str]:
     """Return what a deployment that broke off may have left. It takes the room of the next one."""
     return [name for path in wanted if (name := path + TEMPORARY) not in wanted]
+
+
+def _older_modules(cable: Cable, wanted: Collection[str]) -> list[str]:
+    """Return the modules that lie in the folder of a wanted agent.
+
+    Beside a bundle nobody imports them, and they take its room; beside an agent's own modules an
+    older bundle would be imported in their place.
+    """
+    found = []
+    for path in wanted:
+        folder, _, name = path.rpartition("/")
+        if folder.endswith(f"/{agent.PACKAGE}") and name.startswith("__init__."):
+            there = [name for name in cable.names(folder) if name.endswith((".py", ".mpy"))]
+            found += [f"{folder}/{name}" for name in there]
+    return found
 
 
 def beside(directory: str, wanted: Mapping[str, bytes]) -> dict[str, bytes]:
@@ -133,13 +160,14 @@ def deploy(
                 raise DeployError(signed)
             also = "boot.py, the agent in /lib and settings" if in_lib else "boot.py and settings"
             say(f"Only {also}: {signed}.")
-        there = cable.hashes([*wanted, *others(wanted), *leftovers(wanted)])
+        older = _older_modules(cable, wanted)
+        there = cable.hashes([*wanted, *others(wanted), *leftovers(wanted), *older])
         left = [path for path in leftovers(wanted) if there[path] is not None]
         if left:
             cable.replace([], left)
             board = running.look(cable)
         own_key.check(cable, wanted)
-        changes = compare(wanted, there)
+        changes = compare(wanted, there, older)
         free = board.free or 0
         if changes.room > free:
             raise DeployError(
@@ -172,14 +200,17 @@ def _stage(cable: Cable, files: Mapping[str, bytes]) -> None:
 @click.argument("port")
 @click.option("--settings", type=_FOLDER, help="The board's settings folder, for its /etc.")
 @click.option("--app", type=_FOLDER, help="Folder of your application, instead of the demo's.")
+@click.option("--extensions", "names", metavar="NAMES", help=files.EXTENSIONS_HELP)
 @click.option("--no-start", is_flag=True, help="Leave main.py stopped when something changed.")
-def command(port: str, settings: Path | None, app: Path | None, no_start: bool) -> None:
+def command(
+    port: str, settings: Path | None, app: Path | None, names: str | None, no_start: bool
+) -> None:
     """Bring boot.py, the application, the agent and settings onto the running board at PORT.
 
     Only what differs is sent; after a change the board restarts by machine.reset(). Refused while a
     new image is under test, and on a board that cannot be updated over the air.
     """
-    found = wanted(settings, app)
+    found = wanted(settings, app, extensions.parse(names) if names else None)
     with Cable(port) as cable:
         changes = deploy(cable, found, click.echo, application=app is not None)
         written = sum(map(len, changes.write.values()))

@@ -1,21 +1,25 @@
 """What lies in a board's file system: the application, and the settings of one thing."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from board import filesystem
-from fleet import mpy
+from board.littlefs_blocks import BLOCK, SPARE, tree_blocks
+from fleet import agent, extensions, mpy
 from fleet.errors import FleetError
 from tools.paths import ROOT
 
 _PRIVATE_KEY = b"PRIVATE KEY-----"
 _OWN_KEY = "client.key"  # the one private key that belongs on a board: its own
 _TLS_FILES = ("ca.pem", "client.pem", _OWN_KEY)
-_AGENT = ("/ota/", "/link.", "/reserve.")
-AGENT_IN_LIB = tuple(f"/lib{path}" for path in _AGENT)
+AGENT = ("/ota/", "/link.", "/reserve.")
+"""How the paths of the agent begin."""
+STAYS = ("/boot.py", "/etc/", "/lib/")
+"""How the paths begin of what no application's directory holds."""
+AGENT_IN_LIB = tuple(f"/lib{path}" for path in AGENT)
 """How the paths begin of an agent in /lib, which an application over the air need not bring."""
+EXTENSIONS_HELP = "Of the agent: none, all, or names with commas.  [default: as settings ask for]"
 
 
 class FilesError(FleetError):
@@ -33,21 +37,33 @@ def compile_module(source: Path, name: str | None = None, *, smallest: bool = Fa
         raise FilesError(str(error)) from error
 
 
-def application(*, compiled: bool = True) -> dict[str, bytes]:
+def application(*, compiled: bool = True, chosen: Iterable[str] | None = None) -> dict[str, bytes]:
     """Return the project's own application as the board's files: boot.py, main.py, link, ota/.
 
-    Absolute path on the board to bytes. compiled: as .mpy, as it is shipped; boot.py and main.py
-    stay source, as on every chip.
+    Absolute path on the board to bytes. compiled: as it is shipped, `ota` as one bundle; boot.py
+    and main.py stay source, as on every chip. chosen: the agent's extensions, None for all. Raises
+    ExtensionError, FilesError.
     """
-    firmware = ROOT / "firmware"
-    files = {"/boot.py": (ROOT / "boot.py").read_bytes()}
-    for source in sorted(firmware.rglob("*.py")):
-        path = "/" + source.relative_to(firmware).as_posix()
-        if compiled and path != "/main.py":
-            files[path[:-3] + ".mpy"] = compile_module(source, smallest=True)
-        else:
-            files[path] = source.read_bytes()
-    return files
+    chosen = extensions.everything() if chosen is None else tuple(chosen)
+    try:
+        ota = agent.compiled(chosen) if compiled else agent.sources(chosen)
+        own = {**ota, **agent.link(compiled=compiled)}
+    except mpy.MpyError as error:
+        raise FilesError(str(error)) from error
+    return {
+        "/boot.py": (ROOT / "boot.py").read_bytes(),
+        "/main.py": (agent.FIRMWARE / "main.py").read_bytes(),
+        **{f"/{path}": own[path] for path in sorted(own)},
+    }
+
+
+def extensions_for(settings: Mapping[str, bytes]) -> tuple[str, ...]:
+    """Return the extensions that a board gets when nobody names any: as its settings ask for.
+
+    settings: its files below /etc, as `settings` returns them; empty where they are not known.
+    """
+    read = _settings_of(Path("/etc"), settings.get("/etc/settings.json", b"{}"))
+    return extensions.asked_for(read)
 
 
 def agent_in_lib(found: Mapping[str, bytes]) -> dict[str, bytes]:
@@ -55,22 +71,25 @@ def agent_in_lib(found: Mapping[str, bytes]) -> dict[str, bytes]:
 
     MicroPython looks there last: an application that brings an agent of its own has that.
     """
-    return {
-        f"/lib{path}" if path.startswith(_AGENT) else path: data for path, data in found.items()
-    }
+    return {f"/lib{path}" if path.startswith(AGENT) else path: data for path, data in found.items()}
 
 
 def room(found: Mapping[str, bytes], size: int) -> tuple[int, int]:
     """Return how large an application over the air may be in a file system with these files.
 
     size: bytes of the file system. Returns (bytes of blocks that an application may take, those of
-    them that an agent of its own takes). The first one comes beside the flat files, which then go;
-    afterwards there are two at a time.
+    them that an agent of its own takes). The first one comes beside what is flashed, which then
+    goes; afterwards there are two at a time.
     """
-    stays = {path: found[path] for path in found if path.startswith(("/boot.py", "/etc/", "/lib/"))}
-    agent = {f"/app{path}": found[path] for path in found if path.startswith(_AGENT)}
-    most = min((size - filesystem.taken(stays)) // 2, size - filesystem.taken(found))
-    return most, filesystem.taken(agent)
+    blocks = size // BLOCK - SPARE
+    stays = _blocks({path: found[path] for path in found if path.startswith(STAYS)})
+    most = min((blocks - stays) // 2, blocks - _blocks(found))
+    own = {path: data for path, data in found.items() if path.startswith(AGENT)}
+    return most * BLOCK, (_blocks(own) - _blocks({})) * BLOCK
+
+
+def _blocks(found: Mapping[str, bytes]) -> int:
+    return tree_blocks({path: len(data) for path, data in found.items()})
 
 
 def folder(path: Path, *, compiled: bool = False) -> dict[str, bytes]:
@@ -141,14 +160,18 @@ def _stays(below: Path) -> bool:
     return any(part[0] == "." or part[-1] == "~" for part in below.parts)
 
 
-def _uses_tls(folder: Path, data: bytes | None) -> bool:
-    if data is None:
-        return False
+def _settings_of(folder: Path, data: bytes) -> dict[str, Any]:
     try:
         read: Any = json.loads(data)
     except ValueError as error:
         raise FilesError(f"{folder}: settings.json is no JSON: {error}") from error
     if not isinstance(read, dict):
         raise FilesError(f"{folder}: settings.json is no JSON object")
-    broker = read.get("broker")
+    return read
+
+
+def _uses_tls(folder: Path, data: bytes | None) -> bool:
+    if data is None:
+        return False
+    broker = _settings_of(folder, data).get("broker")
     return isinstance(broker, dict) and broker.get("tls") is True

@@ -10,7 +10,7 @@ import click
 from board import device, download, files, filesystem, plan, table, trailer, whole, writer
 from board.chips import CHIPS, FLASH_SIZES
 from board.port import resolve
-from fleet import config, keys
+from fleet import config, extensions, keys
 from fleet import files as disk
 from fleet.errors import FleetError
 
@@ -24,7 +24,10 @@ class FlashError(FleetError):
 
 @dataclass(frozen=True)
 class Job:
-    """What is asked for, as the options say it. `keep`: partition labels."""
+    """What is asked for, as the options say it.
+
+    `keep`: partition labels; `extensions`: the agent's, None for what the settings ask for.
+    """
 
     firmware: Path
     chip: str | None
@@ -37,6 +40,7 @@ class Job:
     sequence: int
     keep: tuple[str, ...]
     agent_in_lib: bool
+    extensions: tuple[str, ...] | None = None
 
 
 @dataclass(frozen=True)
@@ -66,9 +70,10 @@ def prepare(job: Job) -> Content:
     if signed and settings:
         trailer.check_settings(signed, settings)
     image = room = None
+    chosen = files.extensions_for(settings) if job.extensions is None else job.extensions
     if "vfs" not in job.keep:
         size = table.need(layout.table, "vfs").size
-        application = files.application()
+        application = files.application(chosen=chosen)
         if job.agent_in_lib:
             application = files.agent_in_lib(application)
         contents = {**application, **settings}
@@ -78,7 +83,7 @@ def prepare(job: Job) -> Content:
         found, layout, trailer=signed.data if signed else None, filesystem=image
     )
     regions = [region for region in regions if region.name not in job.keep]
-    return Content(layout, regions, [found.summary, *_remarks(job, signed, room)])
+    return Content(layout, regions, [found.summary, *_remarks(job, signed, room, chosen)])
 
 
 def _sign(job: Job, found: download.Download, fleet: config.Config | None) -> trailer.Signed | None:
@@ -109,7 +114,9 @@ def _room(most: int, agent: int) -> str:
     return f"{said} an agent of its own; --agent-in-lib (AGENT=lib) makes more."
 
 
-def _remarks(job: Job, signed: trailer.Signed | None, room: str | None) -> list[str]:
+def _remarks(
+    job: Job, signed: trailer.Signed | None, room: str | None, chosen: tuple[str, ...]
+) -> list[str]:
     said = [
         f"Signed: {signed}."
         if signed
@@ -126,6 +133,7 @@ def _remarks(job: Job, signed: trailer.Signed | None, room: str | None) -> list[
             "will ask for its settings until `make deploy` brings them."
         )
     if room:
+        said.append(f"Extensions of the agent: {', '.join(chosen) or 'none'}.")
         said.append(room)
     kept = "stays" if "nvs" in job.keep else "blank: Wi-Fi calibration, agent's journal and floor"
     said.append(f"NVS: {kept}.")
@@ -147,6 +155,7 @@ def _remarks(job: Job, signed: trailer.Signed | None, room: str | None) -> list[
 @click.option("--version", default="1.0.0", show_default=True, help="With --fleet: of FIRMWARE.")
 @click.option("--sequence", default=1, show_default=True, help="With --fleet: of FIRMWARE.")
 @click.option("--agent-in-lib", is_flag=True, help="Agent in /lib: applications may lack it.")
+@click.option("--extensions", "names", metavar="NAMES", help=files.EXTENSIONS_HELP)
 @click.option("--keep-files", is_flag=True, help="Keep the file system that is on the board.")
 @click.option("--keep-nvs", is_flag=True, help="Keep NVS, with the agent's journal.")
 @click.option("--baud", default=writer.BAUD, show_default=True, help="Speed while writing.")
@@ -165,6 +174,7 @@ def command(
     version: str,
     sequence: int,
     agent_in_lib: bool,
+    names: str | None,
     keep_files: bool,
     keep_nvs: bool,
     baud: int,
@@ -199,6 +209,8 @@ def command(
         raise click.BadParameter(f"--slot-size: {slot_size!r} is no number") from error
     if keep_files and agent_in_lib:
         raise click.UsageError("--keep-files keeps the agent where it is: leave --agent-in-lib out")
+    if keep_files and names:
+        raise click.UsageError("--keep-files keeps the agent as it is: leave --extensions out")
     job = Job(
         Path(places[-1]),
         chip,
@@ -211,6 +223,7 @@ def command(
         sequence,
         keep,
         agent_in_lib,
+        extensions.parse(names) if names else None,
     )
     content = prepare(job)
     click.echo(content.remarks[0])

@@ -1,30 +1,29 @@
 """The agent alone, as a package for mip: for somebody's own project on a board.
 
 The top level's `package.json` lists its sources as they lie here, for a checkout and for `mpremote
-mip install github:OWNER/REPO`; `python -m board mip` builds the same as .mpy. boot.py is not in it:
-mip installs below /lib, and what starts a board is replaced on purpose, not along with a library
-(docs/mip.md).
+mip install github:OWNER/REPO`; `python -m board mip` builds the same compiled, as one bundle.
+boot.py is not in it: mip installs below /lib, and what starts a board is replaced on purpose, not
+along with a library (docs/mip.md).
 """
 
 import json
 import tomllib
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 import click
 
-from board.files import compile_module
+from fleet import agent, extensions
 from tools.paths import ROOT
 
-FIRMWARE = ROOT / "firmware"
 NAME = "package.json"
 SOURCES = ROOT / NAME
 
 
 def modules() -> list[str]:
     """Return the agent's modules, link and reserve: paths below firmware/, all but main.py."""
-    agent = sorted(f"ota/{source.name}" for source in (FIRMWARE / "ota").glob("*.py"))
-    return ["link.py", "reserve.py", *agent]
+    return [*agent.LINK, *agent.sources(extensions.everything())]
 
 
 def listing(paths: list[str], folder: str = "") -> dict[str, Any]:
@@ -52,23 +51,33 @@ def text(package: dict[str, Any]) -> str:
     return f'{{\n  "urls": [\n{urls}\n  ],\n  {rest}\n}}\n'
 
 
-def build(folder: Path) -> list[str]:
-    """Write the compiled package into a folder. Returns its paths."""
-    paths = []
-    for source in modules():
-        path = source[:-3] + ".mpy"
+def build(folder: Path, chosen: Iterable[str]) -> list[str]:
+    """Write the compiled package, with these extensions, into a folder. Returns its paths."""
+    found = {**agent.link(compiled=True), **agent.compiled(chosen)}
+    for path, data in found.items():
         (folder / path).parent.mkdir(parents=True, exist_ok=True)
-        (folder / path).write_bytes(compile_module(FIRMWARE / source, smallest=True))
-        paths.append(path)
-    (folder / NAME).write_text(text(listing(paths)), encoding="utf-8")
-    return paths
+        (folder / path).write_bytes(data)
+    (folder / NAME).write_text(text(listing(list(found))), encoding="utf-8")
+    return list(found)
 
 
 @click.command("mip")
 @click.argument("folder", type=click.Path(file_okay=False, path_type=Path))
-def command(folder: Path) -> None:
+@click.option(
+    "--extensions",
+    "names",
+    metavar="NAMES",
+    default=",".join(extensions.asked_for({})),
+    show_default=True,
+    help="Of the compiled agent: none, all, or names with commas.",
+)
+def command(folder: Path, names: str) -> None:
     """Build the agent's mip package: compiled into FOLDER, and the list of its sources anew."""
+    chosen = extensions.parse(names)
     SOURCES.write_text(text(sources()), encoding="utf-8")
-    paths = build(folder)
-    click.echo(f"{folder}: {len(paths)} modules as .mpy, {NAME}. Install it on a board:")
+    paths = build(folder, chosen)
+    click.echo(
+        f"{folder}: {len(paths)} files, {NAME}; extensions: {', '.join(chosen) or 'none'}. "
+        "Install it on a board:"
+    )
     click.echo(f"  mpremote connect PORT resume mip install {folder / NAME}")

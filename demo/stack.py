@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from demo import children
-from fleet import client, config, keys, package
+from fleet import client, config, extensions, keys, package
 from sim import board as boards
 from tools import natives
 from tools.paths import ROOT, VENV_BIN
@@ -222,7 +222,8 @@ class Stack:
         self._exit.callback(found.close)
         head = package.inspect(self.pack("1.0.0", 1).read_bytes())
         found.flash_firmware(0, self.firmware("1.0.0"), package.trailer([head.record]))
-        files = boards.application_files(compiled=self._compiled)
+        chosen = extensions.asked_for(settings or {})
+        files = boards.application_files(compiled=self._compiled, chosen=chosen)
         files.update(application or {})
         for path in self.settings_folder(thing, settings=settings).iterdir():
             files[f"/etc/{path.name}"] = path.read_bytes()

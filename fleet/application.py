@@ -6,21 +6,19 @@ to every board alike; links that leave the folder; a folder without main.py, bec
 starts `main.py` and nothing else. Everything else that the archive forbids is refused there.
 """
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
 
-from fleet import archive, caveats, files, image, mpy
+from fleet import agent, archive, bundle, caveats, extensions, files, image, mpy
 from fleet.errors import FleetError
 from tools import natives
-from tools.paths import ROOT
 
 AT_HOME = (".*", "__pycache__", "*.pyc", "*.ota")
 """Patterns of what never goes along."""
 
-_AGENT = ROOT / "firmware"
 _PRIVATE_KEY = b"PRIVATE KEY-----"
 _KEYS = ("*.key",)
 _SETTINGS = ("settings.json", "trusted_keys.pem")  # docs/settings.md
@@ -37,13 +35,15 @@ class Options:
     `include` and `exclude` are shell patterns: one without "/" names files and folders by their
     name, at any depth, another one by their path; a folder stands for everything in it; * matches
     slashes, too. `compiled`: modules as .mpy, except main.py. `agent`: add the project's own
-    agent where the folder has none, compiled.
+    agent where the folder has none, compiled, with these `extensions`; None: what boards get when
+    nobody names any.
     """
 
     include: Sequence[str] = ()
     exclude: Sequence[str] = ()
     compiled: bool = False
     agent: bool = True
+    extensions: Sequence[str] | None = None
 
 
 @dataclass(frozen=True)
@@ -81,12 +81,11 @@ def collect(
         _check_secrets(folder, path, data)
     known = None if firmware is None else caveats.Firmware(firmware.data)
     added, notes, warnings = _agent(found, known, options)
-    sources |= added
-    found |= {path: files.read(source, "the agent's") for path, source in added.items()}
+    found |= added
     warnings += [f"the pattern {pattern} matches nothing" for pattern in sorted(walk.unused)]
     warnings += caveats.of(found, known, added)
     _check_paths(folder, found)
-    found = _compiled(found, sources, added, options, chip, firmware)
+    found = _compiled(found, sources, options, chip, firmware)
     return Application(dict(sorted(found.items())), tuple(notes), tuple(warnings))
 
 
@@ -192,16 +191,20 @@ def _check_secrets(folder: Path, path: str, data: bytes) -> None:
 
 def _agent(
     found: dict[str, bytes], firmware: caveats.Firmware | None, options: Options
-) -> tuple[dict[str, Path], list[str], list[str]]:
-    """The project's agent as far as it is to be added, with notes and warnings about it."""
+) -> tuple[dict[str, bytes], list[str], list[str]]:
+    """The project's agent as far as it is to be added, with notes and warnings about it.
+
+    It is compiled in any case, where mpy-cross is at hand: as source two of it would not fit the
+    file system of a board with 4 MB of flash.
+    """
     frozen = set() if firmware is None else firmware.frozen
     lacking = [
         module
-        for module in ("ota", "link")
+        for module in (agent.PACKAGE, "link")
         if not any(path.startswith((f"{module}/", f"{module}.")) for path in found)
     ]
     if not options.agent:
-        if "ota" not in lacking or "ota" in frozen:
+        if agent.PACKAGE not in lacking or agent.PACKAGE in frozen:
             return {}, [], []
         alone = (
             "without ota/ the board can be updated again only if it has the agent in /lib, or its "
@@ -209,58 +212,65 @@ def _agent(
         )
         return {}, [], [alone]
     notes = [f"{module} is frozen into the firmware" for module in lacking if module in frozen]
-    added: dict[str, Path] = {}
-    if "ota" in lacking and "ota" not in frozen:
-        added |= {f"ota/{source.name}": source for source in sorted((_AGENT / "ota").glob("*.py"))}
-        if not added:
+    added: dict[str, bytes] = {}
+    if agent.PACKAGE in lacking and agent.PACKAGE not in frozen:
+        if not agent.modules(()):
             raise ApplicationError(
                 "the project's own agent is not here; put ota/ into the folder, or --no-agent"
             )
-        notes.append("the project's own agent was added, ota/")
+        chosen = extensions.asked_for({}) if options.extensions is None else options.extensions
+        added |= _made(lambda: agent.compiled(chosen), lambda: agent.sources(chosen))
+        notes.append(
+            f"the project's own agent was added, ota/; extensions: {', '.join(chosen) or 'none'}"
+        )
     if "link" in lacking and "link" not in frozen:
-        added |= {name: _AGENT / name for name in ("link.py", "reserve.py") if name not in found}
+        link = _made(lambda: agent.link(compiled=True), lambda: agent.link(compiled=False))
+        own = {path.rpartition(".")[0] for path in found}
+        added |= {path: data for path, data in link.items() if path.rpartition(".")[0] not in own}
         notes.append("the project's own MQTT link was added, link.py")
     return added, notes, []
+
+
+def _made(
+    compiled: Callable[[], dict[str, bytes]], sources: Callable[[], dict[str, bytes]]
+) -> dict[str, bytes]:
+    try:
+        return compiled()
+    except natives.NativeMissing:
+        return sources()
 
 
 def _compiled(
     found: dict[str, bytes],
     sources: dict[str, Path],
-    added: Collection[str],
     options: Options,
     chip: str,
     firmware: image.Application | None,
 ) -> dict[str, bytes]:
     """The same files, modules as .mpy if that is asked for; every .mpy is one the board loads.
 
-    The agent that was added is compiled in any case, where mpy-cross is at hand: as source two of
-    it would not fit the file system of a board with 4 MB of flash.
+    `sources`: of the application's own files.
     """
-    chosen = [
-        path
-        for path in found
-        if path.endswith(".py") and path != caveats.MAIN and (options.compiled or path in added)
-    ]
+    chosen = [path for path in sources if path.endswith(".py") and path != caveats.MAIN]
+    if not options.compiled:
+        chosen = []
     target = None
-    if options.compiled or any(path.endswith(".mpy") for path in found):
+    if options.compiled or any(path.endswith(".mpy") for path in sources):
         target = mpy.Target(chip) if firmware is None else mpy.target(chip, firmware.micropython)
-
-    def compiled(path: str) -> bytes:
-        if path in added:
-            return mpy.compile_module(sources[path], None, target, smallest=True)
-        return mpy.compile_module(sources[path], path, target)
-
     try:
         with ThreadPoolExecutor() as pool:
-            made = list(pool.map(compiled, chosen))
+            made = list(
+                pool.map(lambda path: mpy.compile_module(sources[path], path, target), chosen)
+            )
     except natives.NativeMissing as error:
-        if options.compiled:
-            raise ApplicationError(f"--mpy needs mpy-cross: {error}") from error
-        chosen, made = [], []
+        raise ApplicationError(f"--mpy needs mpy-cross: {error}") from error
     kept = {path: data for path, data in found.items() if path not in chosen}
     kept |= {f"{path[:-3]}.mpy": data for path, data in zip(chosen, made, strict=True)}
     if target is not None:
         for path, data in kept.items():
-            if path.endswith(".mpy"):
+            if path == agent.BUNDLE:
+                for name, module in bundle.read(data).modules.items():
+                    mpy.check(f"{path}, module {name}", module, target)
+            elif path.endswith(".mpy"):
                 mpy.check(path, data, target)
     return kept

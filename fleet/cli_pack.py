@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from fleet import archive, image, keys, package, packing
+from fleet import agent, archive, bundle, extensions, image, keys, package, packing
 from fleet import diff as differing
 from fleet import files as whole_files
 from fleet.application import AT_HOME, Options
@@ -40,6 +40,7 @@ def packing_options(command: Callable[..., None]) -> Callable[..., None]:
         include: tuple[str, ...],
         exclude: tuple[str, ...],
         no_agent: bool,
+        chosen: str | None,
         image_path: Path | None = None,
         **rest: Any,
     ) -> None:
@@ -50,12 +51,22 @@ def packing_options(command: Callable[..., None]) -> Callable[..., None]:
             raise click.UsageError("what shall be packed? A firmware image, --app DIR, or both")
         if firmware and runs:
             raise click.UsageError("--runs is for a package without firmware")
-        if not folder and (runs or compiled or include or exclude or no_agent):
+        if not folder and (runs or compiled or include or exclude or no_agent or chosen):
             raise click.UsageError("these options are about an application; give --app DIR")
-        options = Options(include, exclude, compiled=compiled, agent=not no_agent)
+        if no_agent and chosen:
+            raise click.UsageError("--extensions are the agent's, and --no-agent leaves it out")
+        named = extensions.parse(chosen) if chosen else None
+        options = Options(include, exclude, compiled=compiled, agent=not no_agent, extensions=named)
         command(sources=packing.Sources(firmware, folder, runs, options), **rest)
 
     for option in (
+        click.option(
+            "--extensions",
+            "chosen",
+            metavar="NAMES",
+            help="Of the agent that is added: none, all, or names with commas.  [default: "
+            f"{','.join(extensions.asked_for({}))}]",
+        ),
         click.option(
             "--no-agent", is_flag=True, help="Add no agent where the application has no ota/."
         ),
@@ -207,6 +218,10 @@ def _component(component: package.Component, data: bytes) -> list[tuple[str, str
         ]
     found = [entry for entry in archive.read(data) if not entry.is_directory]
     rows = [(name, f"{component.length} bytes, {len(found)} files")]
+    if bundled := archive.contents(data).get(agent.BUNDLE):
+        held = bundle.read(bundled)
+        said = f"{len(held.modules)} modules; extensions: {', '.join(held.extensions) or 'none'}"
+        rows.append(("agent", said))
     return rows + [("", f"{entry.size:>7}  {entry.path}") for entry in found]
 
 

@@ -8,12 +8,12 @@ from click.testing import CliRunner, Result
 from board import files
 from board.__main__ import main
 from board.chips import CHIPS, Chip
-from fleet import config, keys
+from fleet import config, extensions, keys
 from sim import filesystem, image
 from sim.board import Board
 
 SLOT = 0x1B0000  # bytes: of the simulated board, and what fleet.toml says by default
-APPLICATION = files.application()
+APPLICATION = files.application(chosen=extensions.asked_for({}))
 
 
 def flash(*arguments: object) -> Result:

@@ -29,8 +29,8 @@ from test_looking_inside import MAIN
 
 from board import deploy, files, otadata, running, table
 from board.cable import Cable, Raised
-from fleet import package
-from sim import image
+from fleet import bundle, package
+from sim import filesystem, image
 from sim.board import HARD, PWRON, SOFT, WDT, Board, firmware
 from tools.paths import ROOT
 
@@ -102,8 +102,9 @@ def test_an_agent_in_lib_is_renewed_there_and_nowhere_else(
     with running_board(tmp_path / "board") as board:
         board.stop()
         move_agent_to_lib(board)
-        older = files.compile_module(ROOT / "firmware/ota/timer.py", "older")
-        board.install({"/lib/ota/timer.mpy": older})
+        held = bundle.read(APPLICATION["/ota/bundle.mpy"])
+        older = {**held.modules, "more": held.modules["errors"]}
+        board.install({"/lib/ota/bundle.mpy": bundle.build(older, held.extensions)})
         if directory:
             board.install({"/app_0/main.py": MAIN})
             board.flash_firmware(0, *signed(directory))
@@ -113,11 +114,11 @@ def test_an_agent_in_lib_is_renewed_there_and_nowhere_else(
         done = command("deploy", port(board), *options)
         assert done.exit_code == 0, done.output
         assert ("Only boot.py, the agent in /lib and settings: " in done.output) == bool(directory)
-        assert "  changed  /lib/ota/timer.mpy  " in done.output
+        assert "  changed  /lib/ota/bundle.mpy  " in done.output
         assert "1 files written" in done.output
         board.stop()
         assert "ota" not in board.list_files("/")
-        assert board.read_file("/lib/ota/timer.mpy") == APPLICATION["/ota/timer.mpy"]
+        assert board.read_file("/lib/ota/bundle.mpy") == APPLICATION["/ota/bundle.mpy"]
 
 
 # -- what has to be done, pure ---------------------------------------------------------------------
@@ -261,7 +262,7 @@ def test_a_board_gets_what_changed_restarts_and_then_lacks_nothing(
     tmp_path: Path, app: Path, settings: Path
 ) -> None:
     older = {
-        "/ota/timer.py": (ROOT / "firmware/ota/timer.py").read_bytes(),  # would hide timer.mpy
+        "/reserve.py": (ROOT / "firmware/reserve.py").read_bytes(),  # would hide reserve.mpy
         "/main.py": MAIN + b"# older\n",
     }
     with running_board(tmp_path / "board", older) as board:
@@ -269,7 +270,7 @@ def test_a_board_gets_what_changed_restarts_and_then_lacks_nothing(
         assert done.exit_code == 0
         assert done.stdout.splitlines() == [
             f"  changed  /main.py  {len(MAIN)} bytes",
-            "  removed  /ota/timer.py",
+            "  removed  /reserve.py",
             f"1 files written ({len(MAIN)} bytes), {len(APPLICATION) + 1} unchanged, 1 removed; "
             "checked by SHA-256 on the board.",
             "The board restarts.",
@@ -283,7 +284,46 @@ def test_a_board_gets_what_changed_restarts_and_then_lacks_nothing(
         assert board.boots == [(0, PWRON), (0, HARD), (0, SOFT)]
         board.stop()
         assert board.read_file("/main.py") == MAIN
-        assert "timer.py" not in board.list_files("/ota")
+        assert "reserve.py" not in board.list_files("/")
+
+
+def test_an_older_agent_of_many_files_is_replaced_by_one_and_leaves_nothing(
+    tmp_path: Path, app: Path, settings: Path
+) -> None:
+    """As plain modules it takes most of the file system; nobody would import them any more."""
+    with running_board(tmp_path / "board") as board:
+        board.stop()
+        plain = files.compile_module(ROOT / "firmware/ota/__init__.py", smallest=True)
+        held = bundle.read(APPLICATION["/ota/bundle.mpy"])
+        older = {f"/ota/{name}.mpy": data for name, data in held.modules.items()}
+        with filesystem.mounted(board.flash_path, write=True) as fs:
+            fs.remove("/ota/bundle.mpy")
+        board.install({**older, "/ota/__init__.mpy": plain, "/ota/mine.txt": b"mine"})
+        board.start()
+        board.wait_console("main: runs", since=len(board.log_path.read_bytes()))
+        done = command("deploy", port(board), "--app", app, "--settings", settings)
+        assert done.exit_code == 0, done.output
+        assert "  new      /ota/bundle.mpy  " in done.output
+        assert f", {len(older)} removed; checked" in done.output
+        board.wait_boots(2)
+        at = board.wait_console("main: runs", since=board.wait_console("main: runs"))
+        done = command("deploy", port(board), "--app", app, "--settings", settings)
+        assert "Nothing to do" in done.output
+        board.wait_console("main: runs", since=at)
+        board.stop()
+        assert sorted(board.list_files("/ota")) == ["__init__.mpy", "bundle.mpy", "mine.txt"]
+
+
+def test_an_agent_of_ones_own_takes_the_place_of_ours_and_of_its_bundle(
+    tmp_path: Path, app: Path, settings: Path
+) -> None:
+    (app / "ota").mkdir()
+    (app / "ota/__init__.py").write_text("WHOSE = 'mine'\n")
+    found = deploy.wanted(settings, app)
+    assert [path for path in found if path.startswith("/ota/")] == ["/ota/__init__.mpy"]
+    there = {path: sha(data) for path, data in (APPLICATION | found).items()}
+    changes = deploy.compare(found, there, ["/ota/__init__.mpy", "/ota/bundle.mpy"])
+    assert (changes.write, changes.remove) == ({}, ["/ota/bundle.mpy"])
 
 
 def test_a_deploy_during_a_test_is_refused_and_the_test_goes_on(board: Board, app: Path) -> None:

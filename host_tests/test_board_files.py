@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from board import files, filesystem
-from fleet import keys
+from fleet import bundle, extensions, keys
 from tools.paths import ROOT
 
 SIZE = 0x40000
@@ -26,11 +26,13 @@ def test_the_application_is_boot_and_main_as_source_and_the_rest_compiled():
     found = files.application()
     assert found["/boot.py"] == (ROOT / "boot.py").read_bytes()
     assert found["/main.py"] == (ROOT / "firmware/main.py").read_bytes()
-    modules = {path for path in found if path not in ("/boot.py", "/main.py")}
-    sources = (ROOT / "firmware").rglob("*.py")
-    expected = {"/" + file.relative_to(ROOT / "firmware").as_posix() for file in sources}
-    assert {path.replace(".mpy", ".py") for path in modules} == expected - {"/main.py"}
+    modules = set(found) - {"/boot.py", "/main.py", "/ota/bundle.mpy"}
+    assert modules == {"/link.mpy", "/reserve.mpy", "/ota/__init__.mpy"}
     assert all(found[path][:2] == b"M\x06" for path in modules)  # .mpy, version 6: since 1.19
+    held = bundle.read(found["/ota/bundle.mpy"])
+    sources = {path.stem for path in (ROOT / "firmware/ota").glob("*.py")}
+    assert set(held.modules) == sources - {"__init__"}
+    assert held.extensions == extensions.everything()
 
 
 def test_the_same_files_can_be_had_as_source():

@@ -92,8 +92,8 @@ def test_an_image_is_whole_and_other_tools_read_it_back(chip, size, tmp_path):
             f"{folder.rstrip('/')}/{name}" for folder, _, names in fs.walk("/") for name in names
         }
         assert found == set(APPLICATION)
-        with fs.open("/ota/agent.mpy", "rb") as file:
-            assert file.read() == APPLICATION["/ota/agent.mpy"]
+        with fs.open("/ota/bundle.mpy", "rb") as file:
+            assert file.read() == APPLICATION["/ota/bundle.mpy"]
 
 
 @EVERY
@@ -113,7 +113,7 @@ def test_the_tools_themselves_are_content(chip, size, tmp_path):
     assert shown.count("(valid)") == 2
     listed = run("mp-image-tool-esp32", str(path), "--fs", "ls")
     assert f"Found {chip.name} firmware file ({size} flash)" in listed
-    assert "ota/agent.mpy" in listed
+    assert "ota/bundle.mpy" in listed
 
 
 def test_an_image_holds_trailer_settings_and_keys_of_one_thing(tmp_path):

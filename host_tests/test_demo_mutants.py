@@ -9,8 +9,11 @@ import pytest
 from link_fixtures import need
 
 from demo.__main__ import main
+from fleet import agent, bundle
 from sim import board as boards
 from tools.paths import ROOT
+
+BUNDLE = f"/{agent.BUNDLE}"
 
 
 @dataclass(frozen=True)
@@ -62,7 +65,9 @@ def application(mutant: Mutant, folder: Path, *, compiled: bool) -> dict[str, by
     if path in files:
         files[path] = source.read_bytes()
     else:
-        files[path.replace(".py", ".mpy")] = boards.compile_module(source)
+        held = bundle.read(files[BUNDLE])
+        modules = {**held.modules, source.stem: boards.compile_module(source)}
+        files[BUNDLE] = bundle.build(modules, held.extensions)
     return files
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from test_fleet_image import app
 
-from fleet import application, archive, caveats, frozen, image, keys, mpy
+from fleet import agent, archive, bundle, caveats, extensions, frozen, image, keys, mpy
 from fleet.application import Application, ApplicationError, Options, collect
 from sim.image import firmware as simulated
 from tools import natives
@@ -56,7 +56,7 @@ def made(folder: Path, known: image.Application | None = None, **options: Any) -
 
 
 def refused(folder: Path, *words: str, known: image.Application | None = None, **options: Any):
-    with pytest.raises((ApplicationError, mpy.MpyError)) as caught:
+    with pytest.raises((ApplicationError, bundle.BundleError, mpy.MpyError)) as caught:
         made(folder, known, **options)
     for word in words:
         assert word in str(caught.value)
@@ -184,10 +184,16 @@ def test_the_projects_agent_is_added_where_there_is_none_compiled(folder: Path) 
     (folder / "ota/__init__.py").unlink()
     (folder / "link.py").unlink()
     found = made(folder)
-    parts = [ROOT / "firmware/link.py", ROOT / "firmware/reserve.py"]
-    for path in [*(ROOT / "firmware/ota").glob("*.py"), *parts]:
-        name = path.relative_to(ROOT / "firmware").as_posix()
-        assert found.files[f"{name[:-3]}.mpy"] == mpy.compile_module(path, smallest=True)
+    for name in ("link", "reserve", "ota/__init__"):
+        path = ROOT / f"firmware/{name}.py"
+        assert found.files[f"{name}.mpy"] == mpy.compile_module(path, smallest=True)
+    held = bundle.read(found.files[agent.BUNDLE])
+    for path in (ROOT / "firmware/ota").glob("*.py"):
+        if path.stem in held.modules:
+            assert held.modules[path.stem] == mpy.compile_module(path, smallest=True)
+        else:
+            assert path.stem in {"__init__", *extensions.left_out(held.extensions)}
+    assert held.extensions == extensions.asked_for({})
     assert found.files["main.py"] == b"import pump\n"
     assert found.files["pump.py"] == (folder / "pump.py").read_bytes()
     assert ["agent was added" in words for words in found.notes] == [True, False]
@@ -199,7 +205,7 @@ def test_an_installation_without_the_agent_says_so(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (folder / "ota/__init__.py").unlink()
-    monkeypatch.setattr(application, "_AGENT", tmp_path)
+    monkeypatch.setattr(agent, "FIRMWARE", tmp_path)
     refused(folder, "agent is not here", "--no-agent")
     assert made(folder, agent=False)
 
@@ -221,14 +227,14 @@ def test_without_the_agent_is_said_what_that_means(folder: Path) -> None:
     assert "only if it has the agent in /lib, or its firmware freezes it" in found.warnings[0]
 
 
-@pytest.mark.parametrize("agent", [True, False])
-def test_an_agent_in_the_firmware_is_not_added_again(folder: Path, agent: bool) -> None:
+@pytest.mark.parametrize("wanted", [True, False])
+def test_an_agent_in_the_firmware_is_not_added_again(folder: Path, wanted: bool) -> None:
     (folder / "ota/__init__.py").unlink()
     (folder / "link.py").unlink()
-    found = made(folder, firmware([*FROZEN, "ota/__init__.py", "link.py"]), agent=agent)
+    found = made(folder, firmware([*FROZEN, "ota/__init__.py", "link.py"]), agent=wanted)
     assert sorted(found.files) == ["main.py", "pump.py"]
     assert found.warnings == ()
-    assert len(found.notes) == (2 if agent else 0)
+    assert len(found.notes) == (2 if wanted else 0)
 
 
 # Compiled
@@ -251,8 +257,23 @@ def test_modules_are_compiled_and_main_stays_source(folder: Path) -> None:
 def test_the_added_agent_is_compiled_as_well(folder: Path) -> None:
     (folder / "ota/__init__.py").unlink()
     found = made(folder, compiled=True)
-    assert found.files["ota/agent.mpy"][:2] == b"M\6"
-    assert "ota/agent.py" not in found.files
+    assert found.files["ota/__init__.mpy"][:2] == b"M\6"
+    in_ota = [path for path in found.files if path.startswith("ota/")]
+    assert in_ota == ["ota/__init__.mpy", agent.BUNDLE]
+
+
+def test_an_agent_of_ones_own_may_be_such_a_bundle(folder: Path) -> None:
+    (folder / "ota/__init__.py").unlink()
+    ours = agent.compiled(())
+    for path, data in ours.items():
+        write(folder / path, data)
+    found = made(folder, firmware(), compiled=True)
+    assert {path: found.files[path] for path in ours} == ours
+    held = bundle.read(ours[agent.BUNDLE])
+    write(folder / agent.BUNDLE, bundle.build({**held.modules, "old": b"M\5\0\x1f"}))
+    refused(folder, "module old", "version 5")
+    write(folder / agent.BUNDLE, ours[agent.BUNDLE][:-1])
+    refused(folder, "the bundle has")
 
 
 def test_native_code_needs_to_know_the_firmware(folder: Path) -> None:
@@ -298,8 +319,9 @@ def test_without_a_compiler_is_said_what_is_missing(
     monkeypatch.setattr(natives, "command", missing)
     refused(folder, "--mpy needs mpy-cross: mpy-cross is not here", compiled=True)
     (folder / "ota/__init__.py").unlink()
-    agent = (ROOT / "firmware/ota/agent.py").read_bytes()
-    assert made(folder).files["ota/agent.py"] == agent, "without --mpy it goes as it is"
+    ours = agent.sources(extensions.asked_for({}))
+    found = {path: data for path, data in made(folder).files.items() if path in ours}
+    assert found == ours, "without --mpy it goes as it is"
 
 
 # What may go wrong

@@ -7,8 +7,9 @@ import pytest
 from click.testing import CliRunner, Result
 from test_fleet_image import app, merged
 
-from fleet import archive, keys, package
+from fleet import agent, archive, bundle, extensions, keys, package
 from fleet.cli import main
+from tools.paths import ROOT
 
 Fleet = Callable[..., Result]
 
@@ -220,10 +221,45 @@ def test_patterns_choose_what_is_packed(fleet: Fleet, application: Path) -> None
 def test_the_agent_is_added_or_left_out_and_that_is_said(fleet: Fleet, application: Path) -> None:
     (application / "ota/__init__.py").unlink()
     assert "the project's own agent was added" in pack_app(fleet).output
-    assert "ota/agent.mpy" in packed_files()
+    assert agent.BUNDLE in packed_files()
     made = pack_app(fleet, "--no-agent")
     assert "warning: without ota/" in made.output
-    assert "ota/agent.mpy" not in packed_files()
+    assert agent.BUNDLE not in packed_files()
+
+
+@pytest.mark.parametrize(
+    ("named", "wanted"),
+    [
+        ([], ("console", "http", "wide")),
+        (["--extensions", "none"], ()),
+        (["--extensions", "http,raw"], ("http", "raw")),
+        (["--extensions", "all"], ("console", "http", "json", "raw", "wide")),
+    ],
+)
+def test_the_added_agent_has_the_extensions_that_are_named(
+    fleet: Fleet, application: Path, named: list[str], wanted: tuple[str, ...]
+) -> None:
+    (application / "ota/__init__.py").unlink()
+    made = pack_app(fleet, *named)
+    said = f"extensions: {', '.join(wanted) or 'none'}"
+    assert f"the project's own agent was added, ota/; {said}\n" in made.output
+    held = bundle.read(packed_files()[agent.BUNDLE])
+    assert held.extensions == wanted
+    assert f"modules; {said}\n" in fleet("inspect", "app.ota").output
+    missing = extensions.left_out(wanted)
+    assert missing.isdisjoint(held.modules)
+    assert len(held.modules) == len(list((ROOT / "firmware/ota").glob("*.py"))) - 1 - len(missing)
+
+
+def test_extensions_that_make_no_sense_are_refused(fleet: Fleet, application: Path) -> None:
+    refused = pack_app(fleet, "--extensions", "http,htpp")
+    assert refused.exit_code == 1
+    assert "there is no extension 'htpp'; there are console, http, json, raw, wide" in (
+        refused.output
+    )
+    assert pack_app(fleet, "--no-agent", "--extensions", "http").exit_code == 2
+    firmware = ("app.bin", "--version", "1", "--sequence", "2", "-o", "x.ota")
+    assert fleet("pack", *firmware, "--extensions", "all").exit_code == 2
 
 
 def test_an_application_is_judged_by_the_firmware_that_runs(

@@ -14,7 +14,7 @@ from fleet_service import Broker, Service, running, until
 from test_fleet_image import app
 from test_fleet_service import THING, Device
 
-from fleet import archive, keys, package
+from fleet import agent, archive, keys, package
 from fleet.publish import described_sequence, publish
 from fleet.push import highest_sequence
 
@@ -120,7 +120,7 @@ def test_a_folder_is_on_the_board_after_one_command(service: Service, board: Mak
         (component,) = head.manifest.components
         files = archive.contents(component.of(taken.package))
         assert files["pump.py"] == text.encode()
-        assert "ota/agent.mpy" in files
+        assert agent.BUNDLE in files
         assert (head.manifest.sequence, head.manifest.version) == (number, f"dev-{number}")
         assert re.search(
             rf"accepted: {THING} runs dev-{number}, sequence {number}, \d+\.\d s after the start",

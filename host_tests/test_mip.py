@@ -17,6 +17,7 @@ from mpremote import mip as mpremote_mip
 
 from board import files, mip
 from board.cable import Cable
+from fleet import agent, bundle, extensions
 from sim.board import Board, firmware
 from tools.paths import ROOT, VENV_BIN
 
@@ -75,10 +76,13 @@ def test_the_package_resolves_from_a_repository_on_github(monkeypatch: pytest.Mo
 
 
 def test_the_compiled_package_is_whole(tmp_path: Path) -> None:
-    paths = mip.build(tmp_path / "mip")
-    assert {path[:-4] + ".py" for path in paths} == AGENT
+    paths = mip.build(tmp_path / "mip", extensions.everything())
+    assert paths == ["link.mpy", "reserve.mpy", "ota/__init__.mpy", agent.BUNDLE]
     assert [target for target, _ in read(tmp_path / "mip/package.json")["urls"]] == paths
-    assert all((tmp_path / "mip" / path).read_bytes().startswith(b"M\x06") for path in paths)
+    *modules, bundled = [(tmp_path / "mip" / path).read_bytes() for path in paths]
+    assert all(module.startswith(b"M\x06") for module in modules)
+    names = {f"ota/{name}.py" for name in bundle.read(bundled).modules}
+    assert names == AGENT - {"link.py", "reserve.py", "ota/__init__.py"}
 
 
 def frozen() -> dict[str, Path]:
@@ -139,7 +143,7 @@ def test_mpremote_installs_an_agent_that_can_be_imported(
 ) -> None:
     package = "./package.json"
     if form == "mpy":
-        mip.build(tmp_path / "mip")
+        mip.build(tmp_path / "mip", ("console",))
         package = str(tmp_path / "mip/package.json")
     board.start()
     command: list[str | Path] = [

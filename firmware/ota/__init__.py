@@ -10,6 +10,76 @@
 Importing `ota` alone takes little, so that an application may first open what needs memory.
 """
 
+if __file__.endswith(".mpy"):
+    # Compiled, the other modules lie in one file beside this one, and are imported out of it (docs/
+    # architecture.md, One file on the board). As source or frozen they lie as modules always do.
+    import os
+
+    from deflate import RAW, DeflateIO
+
+    class _Bundle:
+        """The modules in one file as a file system: flat, read-only, as much as an import needs.
+
+        file: a line `ota-bundle SIZE EXTENSIONS`, a line of `/NAME OFFSET` for each module, then
+        each one as a raw deflate stream. SIZE in bytes, decimal, of the file; OFFSET in it, five
+        hexadecimal digits. The file stays open, because littlefs takes tens of milliseconds to look
+        it up; a module is lent piece by piece, so no heap is needed for a whole one.
+        """
+
+        _a_file = 0x8000, 0, 0, 0, 0, 0, 0, 0, 0, 0
+
+        def __init__(self, path):
+            self._file = file = open(path, "rb")
+            head = file.readline()
+            self._index = str(file.readline(), "utf-8")
+            if not head.startswith(b"ota-bundle %d " % file.seek(0, 2)):
+                raise ImportError(path + " is damaged: install the agent again")
+
+        def _offset(self, path):
+            name = path[:-4] + " "
+            at = self._index.find(name)
+            if at < 0 or path[-4:] != ".mpy":
+                raise OSError(2)
+            at += len(name)
+            return int(self._index[at : at + 5], 16)
+
+        def stat(self, path):
+            # The mount point is no folder, or `ota.` would be a package. mpremote df asks for it.
+            if path != "/":
+                self._offset(path)
+            return self._a_file
+
+        statvfs = stat
+
+        def open(self, path, _mode):
+            self._file.seek(self._offset(path))
+            return DeflateIO(self._file, RAW, 10)
+
+        def ilistdir(self, _path):
+            for part in self._index.split("/")[1:]:
+                yield part[:-6] + ".mpy", 0x8000, 0
+
+        def chdir(self, _path):
+            raise OSError(1)
+
+        def mount(self, *_):
+            pass
+
+        umount = mount
+
+    try:
+        _bundle = _Bundle(__file__[:-12] + "bundle.mpy")
+    except OSError as error:
+        if error.args[0] != 2:
+            raise
+    else:
+        try:
+            os.umount("/.ota")  # of an `ota` that was imported before and unloaded
+        except OSError:
+            pass
+        os.mount(_bundle, "/.ota")
+        __path__ = "/.ota"  # type: ignore[assignment]
+
 from . import phases
 from .chip import note
 from .errors import OtaError, SettingsError, StateError
