@@ -3,7 +3,7 @@
 from . import errors
 from .compat import forget
 from .journal import Journal
-from .settings import is_there, trusted_keys
+from .settings import trusted_keys
 from .slots import DIRECTORIES, SECTOR, VALID, Slots
 
 
@@ -56,14 +56,16 @@ class Board:
         return self.journal.floor
 
     def tidying(self):
-        """Remove an application directory that no slot's trailer names. A generator of slices."""
-        try:
-            named = self.slots.other.read_trailer(self.buf)
-            name = self.spare
-            if not (named and named[1] == name) and is_there(name):
-                from .directory import clearing
+        """Remove what no slot goes with: a directory, or flat modules. A generator of slices."""
+        from . import cleanup, directory
 
-                yield from clearing(name)
+        try:
+            trailer = self.slots.other.read_trailer(self.buf)
+            named = trailer[1] if trailer else None
+            if named != self.spare:
+                directory.set_aside(self.spare)
+            # Without a trailer the other slot may go with the flat files.
+            yield from cleanup.removing(self.directory if named else "")
         except errors.FlashError:
             pass  # of the file system, too; the update that needs the room will say it
-        forget("directory ustar")
+        forget("cleanup directory flat ustar")

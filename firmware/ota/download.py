@@ -118,7 +118,7 @@ class Download:
                 if written < component.length:
                     written -= written % (filling.group or SECTOR)
             else:
-                filling = yield from self._unpacking(component, written)
+                filling = self._unpacking(component, written)
             if written < component.length:
                 first = min(first, (component.offset + written) // size)
             parts.append((component, filling))
@@ -145,15 +145,19 @@ class Download:
 
     def _unpacking(self, component, written):
         """Return how the directory is filled; what lies there goes, unless all of it is wanted."""
+        from .unpack import Unpacking  # first: it is the largest
+
         if written < component.length:
-            from . import directory
+            from .directory import set_aside
 
-            yield from directory.clearing(self._spare)
-            del directory
-            forget("directory")  # what follows needs the heap
-        from .unpack import Unpacking
+            set_aside(self._spare)
+            del set_aside
+            forget("directory")
+        from .cleanup import removing
 
-        return Unpacking(self._spare, component, self._board.buf)
+        forget("cleanup")  # which lives as long as the generator
+        old = removing(self._board.directory)
+        return Unpacking(self._spare, component, self._board.buf, old)
 
     def _here(self, component):
         """How many bytes of a component have come without a gap."""

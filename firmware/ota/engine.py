@@ -38,7 +38,7 @@ _MAX_DETAIL = const(500)
 # Loaded for an update, and forgotten with it.
 _OF_ONE_UPDATE = const(
     "update making streaming fetching stream stream_json cbor pulling http download window fill "
-    "wide unpack archive flat directory ustar rehash "
+    "wide unpack archive room cleanup flat directory ustar rehash "
 )
 _NO_ROLLBACK = const(
     "this board's bootloader has no rollback: flash the one of MicroPython 1.21 or later by cable"

@@ -8,6 +8,7 @@ from . import errors
 from .compat import const
 from .pair import APPLICATION, FIRMWARE, Component, Manifest
 
+_ROOM = const(65)
 _MAX_SEQUENCE = const(0x7FFFFFFF)
 
 _KINDS = {FIRMWARE: "firmware", APPLICATION: "application"}
@@ -99,7 +100,15 @@ def _component(fields):
         chip = _uint(fields, 6, "chip", 0, 0xFFFF)
     elif 6 in fields:
         raise errors.PackageError("chip belongs to firmware components only")
-    return Component(kind, length, size, digest, chip)
+    component = Component(kind, length, size, digest, chip)
+    if kind == APPLICATION and _ROOM in fields:
+        component.room = room = fields[_ROOM]  # [blocks, path, bytes, path, bytes, ...]
+        good = isinstance(room, list) and len(room) % 2
+        for at in range(len(room) if good else 0):
+            good = good and isinstance(room[at], str if at % 2 else int)
+        if not good:
+            raise errors.PackageError("an application's room is no list of blocks, paths and bytes")
+    return component
 
 
 def _check_keys(fields, highest, name):

@@ -1,64 +1,39 @@
 """What a flat board keeps in `/` when its application has moved into a directory.
 
-Once no slot goes with the flat files, modules there that the running application has brought anew
-are imported by nobody, and take the room of a whole application. Only such modules are removed: not
-`boot.py`, no data, nothing in `/lib`. Loaded when an application comes.
+Modules there that the running application has brought anew are imported by nobody once no slot goes
+with the flat files. Only such modules are left over, and all that it has of the agent's in `ota/`:
+not `boot.py`, no data, nothing in `/lib`.
 """
 
 import os
 
-from . import errors, ustar
-from .compat import const
 from .settings import absolute, is_there
 
-_BLOCK = const(4096)  # of littlefs (bytes)
+_AGENT = "ota/"
 
 
-def room(running):
-    """Return the bytes that `removing` gives back. A generator of slices.
+def left(running, listed):
+    """Yield (path, bytes) of flat files that nobody uses; then of a directory, which ends with "/".
 
-    running: name of the directory that runs, "" for none: then the flat files run. Raises
-    FilesystemError.
+    running: name of the directory that runs; listed: `cleanup.listed` of it. Raises OSError.
     """
-    total = 0
-    try:
-        for path in _left(running):
-            if path:
-                total += (os.stat(path)[6] + _BLOCK - 1) // _BLOCK * _BLOCK
-            yield
-    except OSError as error:
-        raise errors.FilesystemError("the flat files cannot be looked at: %s" % error)
-    return total
-
-
-def removing(running):
-    """Remove what is left. A generator of slices; raises FilesystemError.
-
-    To be called when the other slot is no longer a way back to the flat files.
-    """
-    path = None
-    try:
-        for path in _left(running):
-            if path:
-                os.remove(path)
-            yield
-    except OSError as error:
-        raise errors.FilesystemError("%s cannot be removed: %s" % (path, error))
-
-
-def _left(running):
-    """Yield path after path, None where a file of the application has nothing to match."""
-    try:
-        listing = open(absolute(running + "/" + ustar.LISTING), "rb") if running else ()
-    except OSError:
-        return
-    for line in listing:
-        try:
-            path = str(line, "utf-8").rstrip("\n")
-            ustar.check_path(path)
-        except (UnicodeError, errors.ArchiveError):
-            continue  # written by the application itself
+    agent = False
+    top = absolute(running)
+    lie = os.listdir(absolute(""))
+    for path, _ in listed:
+        path = path[len(top) + 1 :]
         stem, _, form = path.rpartition(".")
         if form in ("py", "mpy") and not path.startswith("lib/"):
-            for form in (".py", ".mpy"):
-                yield absolute(stem + form) if is_there(stem + form) else None
+            forms = [stem + ".py", stem + ".mpy"]
+        elif path.startswith(_AGENT) and not path.endswith("/"):
+            forms = [path]
+        else:
+            continue
+        for path in forms:
+            # Where its folder is not there, nothing is looked up.
+            if path.partition("/")[0] in lie and is_there(path):
+                agent = agent or path.startswith(_AGENT)
+                path = absolute(path)
+                yield path, os.stat(path)[6]
+    if agent and not os.listdir(absolute(_AGENT[:-1])):
+        yield absolute(_AGENT), 0

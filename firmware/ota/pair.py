@@ -21,8 +21,11 @@ MAGIC = b"OTA\x01"
 class Component:
     """One component: kind, length and size (bytes), sha256 (32 bytes), chip (int or None).
 
-    offset: where it begins in the package (bytes).
+    offset: where it begins in the package (bytes); room: of an application, the blocks of littlefs
+    that it takes, then path and bytes of its largest files, None where the package does not say.
     """
+
+    room: "list | None" = None
 
     def __init__(self, kind, length, size, digest, chip):
         self.kind = kind

@@ -7,6 +7,10 @@ from . import archive, errors, ustar
 from .compat import const
 from .settings import absolute
 
+# What a file takes beside its bytes: the rest of its last block, and its place in the directory.
+_FILE = const(4608)
+_FOLDER = const(8704)
+
 _EXISTS = const(17)
 _NO_SPACE = const(28)
 
@@ -14,13 +18,15 @@ _NO_SPACE = const(28)
 class Unpacking:
     """A directory that is filled, to be used as a `fill.Fill`: its bytes must come in order.
 
-    name: of a directory that does not exist; component: of the manifest; buf: scratch, 4096 bytes.
+    name: of a directory that does not exist; component: of the manifest; buf: scratch, 4096 bytes;
+    removing: of `cleanup`. It gives back as much as the archive takes, and no later: so old and
+    new need no more room than the larger one, and no step waits for all that is old.
     """
 
     group = 0
     in_order = True
 
-    def __init__(self, name, component, buf):
+    def __init__(self, name, component, buf, removing):
         self._base = absolute(name) + "/"
         self._component = component
         self._reader = archive.Reader(component.length, self, memoryview(buf)[: ustar.BLOCK])
@@ -28,6 +34,8 @@ class Unpacking:
         self._listing = None
         self._file = None
         self._at = 0
+        self._removing = removing
+        self._left = 0  # bytes taken that are still to be given back
 
     def begin(self, written, _same):
         """Start. written: bytes that are here: all of them, or none count. Raises FilesystemError.
@@ -38,6 +46,7 @@ class Unpacking:
             self._at = self._component.length
             return
         try:
+            self._take(_FOLDER)
             os.mkdir(self._base[:-1])
             self._listing = open(self._base + ustar.LISTING, "w")
         except OSError as error:
@@ -85,21 +94,24 @@ class Unpacking:
 
     def folder(self, path):
         """Make a directory. The archive's order alone does not tell a file of the same name."""
+        self._take(_FOLDER)
         try:
             os.mkdir(self._base + path[:-1])
         except OSError as error:
             if error.args[0] != _EXISTS:
                 raise
             raise errors.ArchiveError("%s is a file, too" % path)
-        self._list(path)
+        self._list(path, 0)
 
-    def file(self, path, _size):
+    def file(self, path, size):
         """Begin a file."""
+        self._take(_FILE)
         self._file = open(self._base + path, "wb")
-        self._list(path)
+        self._list(path, size)
 
     def content(self, data):
         """Go on with it."""
+        self._take(len(data))
         if self._file.write(data) != len(data):
             raise OSError(_NO_SPACE)
 
@@ -108,8 +120,18 @@ class Unpacking:
         self._file.close()
         self._file = None
 
-    def _list(self, path):
-        self._listing.write(path + "\n")
+    def _list(self, path, size):
+        self._listing.write("%d %s\n" % (size, path))
+
+    def _take(self, size):
+        """Remove as much of what is old as `size` bytes take. Raises FilesystemError."""
+        self._left += size
+        while self._removing and self._left > 0:
+            given_back = next(self._removing, None)
+            if given_back is None:
+                self._removing = None  # nothing old is left; the heap may have its code
+            else:
+                self._left -= given_back
 
     def _end(self):
         self._reader.finish()
@@ -119,7 +141,7 @@ class Unpacking:
         self._listing = None
 
     def _refused(self, error):
-        from .directory import free
+        from .room import free
 
         if error.args[0] == _NO_SPACE:
             error = "it is full"

@@ -132,11 +132,6 @@ class Update:
         self.path.resume()
         self._taking = self._download = Download(manifest, self.path.size, self._board)
         yield from self._download.open(present)
-        if manifest.component(APPLICATION):
-            from . import flat
-
-            yield from flat.removing(self._board.directory)
-            forget("flat")
         self._count(self._download.received)
         return True
 
@@ -176,10 +171,10 @@ class Update:
             return journal.next
         application = manifest.component(APPLICATION)
         if application:
-            from . import directory, flat
+            from . import room
 
-            more = yield from flat.room(board.directory)
-            yield from directory.checking_room(board.spare, application.size, more)
+            yield from room.checking(application, board)
+            forget("room cleanup directory flat ustar")
         journal.finish(
             phase=phases.RECEIVING,
             origin=self.origin,

@@ -256,6 +256,7 @@ class Board:
                     break
             else:
                 raise AssertionError("it never comes to rest")
+            assert not _set_aside(), "%s is left over" % _set_aside()
             if self.sequence == package["sequence"]:
                 self.end(package, agent)
             elif self.is_over(package, agent):
@@ -328,11 +329,16 @@ def _walk(base):
         for entry in os.ilistdir(base + "/" + folder):
             path = folder + entry[0]
             if entry[1] == _FOLDER:
-                if base != "/" or path not in ("etc", "app_0", "app_1"):
+                if base != "/" or path not in ["etc", "app_0", "app_1", *_set_aside()]:
                     folders.append(path + "/")
             elif path != ".files":
                 found.append(path)
     return sorted(found)
+
+
+def _set_aside():
+    """Return the names of directories that wait for their removal."""
+    return [name for name in os.listdir("/") if name.startswith(".old_")]
 
 
 def _content(base, path):

@@ -1,0 +1,101 @@
+"""What no slot goes with any more, removed a piece at a time: while an application comes, at rest.
+
+A directory that is replaced has been set aside (`directory.set_aside`): what has such a name is to
+be removed, whenever it is found. Small, as it stays loaded while an application comes.
+"""
+
+import os
+
+from . import errors, ustar
+from .compat import const
+from .settings import absolute
+from .slots import OLD, SECTOR
+
+_PAIR = const(8192)  # what a directory takes (bytes)
+_INLINE = const(128)  # a file up to this size (bytes) takes no block of its own
+_FOLDER = const(0x4000)
+_NOT_FOUND = const(2)
+
+
+def removing(running):
+    """Remove what is set aside, then flat modules. A generator; yields the bytes given back.
+
+    running: name of the directory that runs, "" where the flat files run or are a way back. Raises
+    FilesystemError.
+    """
+    path = absolute("")
+    try:
+        for name in os.listdir(path):
+            if not name.startswith(OLD):
+                continue
+            top = absolute(name)
+            for path, size in listed(top):
+                if not path.endswith("/"):
+                    yield remove(path, size)
+            # What is left: directories, what the list does not know.
+            folders: "list[str]" = []
+            for path, size in find(top, folders):
+                yield remove(path, size)
+            while folders:
+                path = folders.pop()
+                os.rmdir(path)
+                yield _PAIR
+        if running:
+            from . import flat  # late: only the second application of a flat board needs it
+
+            for path, size in flat.left(running, listed(absolute(running))):
+                if path.endswith("/"):
+                    os.rmdir(path[:-1])
+                    yield _PAIR
+                else:
+                    yield remove(path, size)
+    except OSError as error:
+        raise errors.FilesystemError("%s cannot be removed: %s" % (path, error))
+
+
+def listed(path):
+    """Yield (path, bytes) of what an application's directory got with its archive.
+
+    From its own list, which costs no look at each file; the path of a directory ends with "/". The
+    list need not be true: the application may have changed it.
+    """
+    try:
+        with open(path + "/" + ustar.LISTING) as listing:
+            for line in listing:
+                below, size = ustar.parse(line)
+                yield path + "/" + below, size
+    except (OSError, ValueError, errors.ArchiveError):
+        pass  # `find` shows what is there
+
+
+def find(path, names):
+    """Yield (path, bytes) of every file below a directory; `names` gets the directories' paths.
+
+    Each stands in `names` behind the one that it lies in: no recursion, as directories lie as deep
+    as an archive's paths have them.
+    """
+    names.append(path)
+    for folder in names:  # which grows meanwhile
+        for name in os.listdir(folder):
+            below = folder + "/" + name
+            found = os.stat(below)
+            if found[0] & _FOLDER:
+                names.append(below)
+            else:
+                yield below, found[6]
+
+
+def taken(size):
+    """Return the bytes of whole blocks that a file of `size` bytes gives back, at least."""
+    return (size + SECTOR - 1) // SECTOR * SECTOR if size > _INLINE else 0
+
+
+def remove(path, size):
+    """Return the bytes that this gives back."""
+    try:
+        os.remove(path)
+    except OSError as error:
+        if error.args[0] != _NOT_FOUND:
+            raise
+        return 0  # a power cut came behind it
+    return taken(size)
