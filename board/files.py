@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from board import filesystem
+from board.littlefs_blocks import BLOCK, SPARE, tree_blocks
 from fleet import mpy
 from fleet.errors import FleetError
 from tools.paths import ROOT
@@ -14,6 +14,10 @@ _PRIVATE_KEY = b"PRIVATE KEY-----"
 _OWN_KEY = "client.key"  # the one private key that belongs on a board: its own
 _TLS_FILES = ("ca.pem", "client.pem", _OWN_KEY)
 _AGENT = ("/ota/", "/link.", "/reserve.")
+STAYS = ("/boot.py", "/etc/", "/lib/")
+"""How the paths begin of what no application's directory holds."""
+FIRST_DIRECTORY = "app_0"
+"""Where the application lies on a board whose first slot has a trailer, which can name it."""
 AGENT_IN_LIB = tuple(f"/lib{path}" for path in _AGENT)
 """How the paths begin of an agent in /lib, which an application over the air need not bring."""
 
@@ -60,17 +64,31 @@ def agent_in_lib(found: Mapping[str, bytes]) -> dict[str, bytes]:
     }
 
 
+def in_directory(found: Mapping[str, bytes], directory: str) -> dict[str, bytes]:
+    """Return the same files with the application in a directory; "" leaves it in `/`."""
+    base = f"/{directory}" if directory else ""
+    return {
+        path if path.startswith(STAYS) else f"{base}{path}": data for path, data in found.items()
+    }
+
+
 def room(found: Mapping[str, bytes], size: int) -> tuple[int, int]:
     """Return how large an application over the air may be in a file system with these files.
 
     size: bytes of the file system. Returns (bytes of blocks that an application may take, those of
-    them that an agent of its own takes). The first one comes beside the flat files, which then go;
-    afterwards there are two at a time.
+    them that an agent of its own takes). The first one comes beside what is flashed, which then
+    goes; afterwards there are two at a time.
     """
-    stays = {path: found[path] for path in found if path.startswith(("/boot.py", "/etc/", "/lib/"))}
-    agent = {f"/app{path}": found[path] for path in found if path.startswith(_AGENT)}
-    most = min((size - filesystem.taken(stays)) // 2, size - filesystem.taken(found))
-    return most, filesystem.taken(agent)
+    blocks = size // BLOCK - SPARE
+    stays = _blocks({path: found[path] for path in found if path.startswith(STAYS)})
+    most = min((blocks - stays) // 2, blocks - _blocks(found))
+    own = {path.removeprefix(f"/{FIRST_DIRECTORY}"): data for path, data in found.items()}
+    agent = {path: data for path, data in own.items() if path.startswith(_AGENT)}
+    return most * BLOCK, (_blocks(agent) - _blocks({})) * BLOCK
+
+
+def _blocks(found: Mapping[str, bytes]) -> int:
+    return tree_blocks({path: len(data) for path, data in found.items()})
 
 
 def folder(path: Path, *, compiled: bool = False) -> dict[str, bytes]:

@@ -10,9 +10,9 @@ from pathlib import PurePosixPath
 from littlefs import LittleFS, LittleFSError
 from littlefs.context import UserContext
 
+from board.littlefs_blocks import BLOCK
 from fleet.errors import FleetError
 
-BLOCK = 4096  # bytes
 _UNIT = 32  # bytes: read, program and lookahead size (VfsLfs2's defaults)
 _CACHE = 4 * _UNIT  # bytes (extmod/vfs_lfsx.c)
 _VERSION = 0x00020001
@@ -102,17 +102,3 @@ def build(files: Mapping[str, bytes], size: int) -> bytes:
     write(fs, files)
     fs.unmount()
     return bytes(data)
-
-
-def taken(files: Mapping[str, bytes]) -> int:
-    """Return the bytes that these files and their directories take, as a board counts them.
-
-    MicroPython's littlefs counts the two blocks of a directory twice (`os.statvfs`).
-    """
-    fs = mount(
-        bytearray(b"\xff" * BLOCK * (16 + sum(len(data) // BLOCK + 5 for data in files.values())))
-    )
-    empty = fs.used_block_count
-    write(fs, files)
-    folders = sum(len(below) for _, below, _ in fs.walk("/"))
-    return int(fs.used_block_count - empty + 2 * folders) * BLOCK

@@ -197,7 +197,9 @@ class Device:
 
     def differing(self) -> list[str]:
         """Return the files of this checkout that the board has not, or has otherwise."""
-        wanted = {path: hashlib.sha256(data).digest() for path, data in files.application().items()}
+        directory = self.working_directory().strip("/")
+        found = files.in_directory(files.application(), directory)
+        wanted = {path: hashlib.sha256(data).digest() for path, data in found.items()}
         self._before_typing()
         there = self._cable.hashes(list(wanted))
         return [path for path in wanted if there[path] != wanted[path]]
