@@ -329,7 +329,8 @@ def _walk(base):
         for entry in os.ilistdir(base + "/" + folder):
             path = folder + entry[0]
             if entry[1] == _FOLDER:
-                if base != "/" or path not in ["etc", "app_0", "app_1", *_set_aside()]:
+                others = path in ("etc", "app_0", "app_1") or path.startswith(".old_")
+                if base != "/" or not others:
                     folders.append(path + "/")
             elif path != ".files":
                 found.append(path)
