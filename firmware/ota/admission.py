@@ -85,8 +85,7 @@ def _admitting(engine):
         return
     application = manifests.component_of(manifest, manifests.APPLICATION)
     if application:
-        more = yield from phases.module("cleanup").room(board.directory)
-        yield from phases.module("directory").checking_room(board.spare, application.size, more)
+        yield from phases.module("room").checking(application, board)
     engine.become(
         states.PREPARING,
         anew=True,

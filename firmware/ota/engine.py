@@ -52,7 +52,7 @@ REPORTING = "reporting"
 STATES = {
     RESTING: ("serve", "", None),
     ASKING: ("serve", "serve", None),
-    TIDYING: ("tidy", "cleanup", None),
+    TIDYING: ("tidy", "tidy", None),
     TAKING: ("serve", "serve", None),
     CONNECTING: ("transfer", "transfer", None),
     FETCHING: ("transfer", "transfer", None),

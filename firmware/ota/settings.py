@@ -23,10 +23,12 @@ def is_there(name):
 
 
 def free():
-    """Return the bytes that are free in the file system."""
+    """Return the bytes that are free; too few, even below 0, as littlefs counts directories twice."""
     found = os.statvfs(absolute(""))
-    # littlefs may count a block twice, and so find more in use than there are.
-    return found[1] * found[3] if 0 <= found[3] <= found[2] else 0
+    blocks = found[3]
+    if blocks >= 1 << 31:  # it has no sign there
+        blocks -= 1 << 32
+    return found[1] * blocks
 
 
 def etc(name):

@@ -27,6 +27,8 @@ ABORTED = const(4)
 
 # The application directories; a slot's trailer names one of them, or none.
 DIRECTORIES = ("app_0", "app_1")
+# How the name of one begins that is to be removed; a number follows.
+OLD = ".old_"
 
 # First byte of an application image.
 IMAGE_MAGIC = const(0xE9)

@@ -13,7 +13,7 @@ BLOCK = const(512)
 PATH = const(100)
 FILE = const(0x30)
 FOLDER = const(0x35)
-# The directory's own list of its files; no archive brings it.
+# The directory's own list of its files, a line "SIZE PATH" for each; no archive brings it.
 LISTING = ".files"
 
 ZEROS = bytes(BLOCK)
@@ -29,6 +29,13 @@ def check_path(path):
             raise errors.ArchiveError("the path %r leads out of its directory" % path)
     if parts[0].lower() in _RESERVED:
         raise errors.ArchiveError("%s must not be in an application" % path)
+
+
+def parse(text):
+    """Return the (path, bytes) that a line of LISTING says. Raises ValueError, ArchiveError."""
+    size, _, path = text.rstrip("\n").partition(" ")
+    check_path(path)
+    return path, int(size)
 
 
 def write_header(out, path, size):
