@@ -152,11 +152,11 @@ CHOSEN_BY_A_FILE = (
         "    if directory:\n",
     ),
     (
-        "firmware/ota/engine.py",
-        "        slots.other.set_boot()\n",
-        "        with open('/etc/directory', 'w') as file:\n"
-        "            file.write(self.update.pair.directory)\n"
-        "        slots.other.set_boot()\n",
+        "firmware/ota/serve.py",
+        "    engine.board.slots.other.set_boot()\n",
+        "    with open('/etc/directory', 'w') as file:\n"
+        "        file.write(engine.target.directory)\n"
+        "    engine.board.slots.other.set_boot()\n",
     ),
 )
 
@@ -180,11 +180,17 @@ def test_a_directory_that_a_file_chooses_leaves_half_a_pair(tmp_path: Path, kind
 
 # set_boot() first, and then the trailer.
 TRAILER_LAST = (
-    ("firmware/ota/making.py", "        made.write_trailer(board.buf)\n", "        pass\n"),
     (
-        "firmware/ota/engine.py",
-        "        slots.other.set_boot()\n",
-        "        slots.other.set_boot()\n        self.update.pair.write_trailer(self.board.buf)\n",
+        "firmware/ota/finalize.py",
+        "        slots.other.write_trailer(target.records, target.directory, buf)\n",
+        "        pass\n",
+    ),
+    (
+        "firmware/ota/serve.py",
+        "    engine.board.slots.other.set_boot()\n",
+        "    other, target = engine.board.slots.other, engine.target\n"
+        "    other.set_boot()\n"
+        "    other.write_trailer(target.records, target.directory, engine.board.buf)\n",
     ),
 )
 
@@ -197,9 +203,9 @@ def test_a_trailer_that_comes_after_set_boot_leaves_half_a_pair(tmp_path: Path, 
 # A part of an archive counts as safe, although its hash cannot be taken up again.
 HALF_AN_ARCHIVE = (
     (
-        "firmware/ota/unpack.py",
-        "        return here if self._listing is None else 0\n",
-        "        return here\n",
+        "firmware/ota/directory_writer.py",
+        "        return self.received if self._listing is None else 0\n",
+        "        return self.received\n",
     ),
 )
 

@@ -14,6 +14,7 @@ if __file__.endswith(".mpy"):
     # Compiled, the other modules lie in one file beside this one, and are imported out of it (docs/
     # architecture.md, One file on the board). As source or frozen they lie as modules always do.
     import os
+    from errno import ENOENT, EPERM
 
     from deflate import RAW, DeflateIO
 
@@ -30,16 +31,16 @@ if __file__.endswith(".mpy"):
 
         def __init__(self, path):
             self._file = file = open(path, "rb")
-            head = file.readline()
+            head = file.readline().split()
             self._index = str(file.readline(), "utf-8")
-            if not head.startswith(b"ota-bundle %d " % file.seek(0, 2)):
+            if head[:2] != [b"ota-bundle", b"%d" % file.seek(0, 2)]:
                 raise ImportError(path + " is damaged: install the agent again")
 
         def _offset(self, path):
             name = path[:-4] + " "
             at = self._index.find(name)
             if at < 0 or path[-4:] != ".mpy":
-                raise OSError(2)
+                raise OSError(ENOENT)
             at += len(name)
             return int(self._index[at : at + 5], 16)
 
@@ -57,10 +58,10 @@ if __file__.endswith(".mpy"):
 
         def ilistdir(self, _path):
             for part in self._index.split("/")[1:]:
-                yield part[:-6] + ".mpy", 0x8000, 0
+                yield part.split(" ")[0] + ".mpy", 0x8000, 0
 
         def chdir(self, _path):
-            raise OSError(1)
+            raise OSError(EPERM)
 
         def mount(self, *_):
             pass
@@ -70,7 +71,7 @@ if __file__.endswith(".mpy"):
     try:
         _bundle = _Bundle(__file__[:-12] + "bundle.mpy")
     except OSError as error:
-        if error.args[0] != 2:
+        if error.args[0] != ENOENT:
             raise
     else:
         try:
