@@ -1,13 +1,14 @@
-"""Weighs each row of the loader's table: what it takes, and what is left of it at rest.
+"""Weighs rows of the loader's table: what each takes, and what is left of it at rest.
 
-    micropython host_tests/on_board/loader_heap.py ROOT
+    micropython host_tests/on_board/loader_heap.py ROOT <ROWS
 
-Prints `row NAME BEFORE WITH AFTER` for every row and, for every module that is not resident,
-`kept MODULE BEFORE AFTER`: a resident module keeps a name of that one, as a mistake would. Bytes of
-heap, after a collection.
+ROWS: a JSON object, name of a row -> its modules in the order of loading. Prints `row NAME: BEFORE
+WITH AFTER` for each and, for every module that is not resident, `kept MODULE: BEFORE AFTER`: a
+resident module keeps a name of that one, as a mistake would. Bytes of heap, after a collection.
 """
 
 import gc
+import json
 import sys
 
 sys.path.insert(0, sys.argv[1] + "/firmware")
@@ -16,26 +17,11 @@ sys.path.append(sys.argv[1] + "/sim/chip")
 from ota import agent, phases
 
 
-def rows():
-    """Return (name, phase, modules beside it) of every row."""
-    found = [(name, name, "") for name in phases.PHASES if name != "rest"]
-    found += [("hearing", "serve", phases.HEARING), ("calling", "serve", phases.CALLING)]
-    for name in phases.PATHS:
-        scheme = "http " if name == "source" else ""
-        found.append(("path " + name, "transfer", scheme + phases.PATHS[name]))
-    for name in phases.WRITERS:
-        found.append(("writer " + name, "prepare", phases.WRITERS[name]))
-    for name in phases.QUESTIONS:
-        found.append(("question " + name, "rest", phases.QUESTIONS[name]))
-    found.append(("raw image", "verify", "p256 rsa"))
-    return found
-
-
 def taken():
     """Return the bytes in use."""
     gc.collect()
     gc.collect()
-    return gc.mem_alloc()
+    return gc.mem_alloc()  # type: ignore[attr-defined]
 
 
 def at_rest():
@@ -44,18 +30,26 @@ def at_rest():
     return taken()
 
 
-def weigh(row):
+def load(name, modules):
+    """Enter the phase `name`, or load `modules` where it is none."""
+    if name in phases.PHASES:
+        phases.enter_now(name)
+    else:
+        phases.enter_now("rest", " ".join(modules))
+
+
+def weigh(name, modules):
     """Return the bytes before, with and after the modules of a row."""
     before = at_rest()
-    phases.enter_now(row[1], row[2])
+    load(name, modules)
     here = taken()
     return before, here, at_rest()
 
 
-def weigh_kept(module, row):
+def weigh_kept(module, name, modules):
     """Return the bytes before a row, and after it when a resident module has kept `module`."""
     before = at_rest()
-    phases.enter_now(row[1], row[2])
+    load(name, modules)
     agent.kept = phases.module(module)
     after = at_rest()
     agent.kept = None
@@ -65,19 +59,18 @@ def weigh_kept(module, row):
 def main():
     """Weigh each row twice: after the first time MicroPython knows all names, and keeps them."""
     agent.kept = None
-    table = rows()
-    for row in table:
-        weigh(row)
-    for row in table:
-        before, here, after = weigh(row)
-        print("row %s: %d %d %d" % (row[0], before, here, after))
+    table = json.load(sys.stdin)
+    for name in table:
+        weigh(name, table[name])
+    for name in table:
+        before, here, after = weigh(name, table[name])
+        print("row %s: %d %d %d" % (name, before, here, after))
     seen = phases.RESIDENT.split()
-    for row in table:
-        working = phases.WORKING if row[1] != "rest" else ""
-        for module in (working + " " + phases.PHASES[row[1]] + " " + row[2]).split():
+    for name in table:
+        for module in table[name]:
             if module not in seen:
                 seen.append(module)
-                before, after = weigh_kept(module, row)
+                before, after = weigh_kept(module, name, table[name])
                 print("kept %s: %d %d" % (module, before, after))
 
 
