@@ -1,8 +1,8 @@
-"""What an update leaves behind: a directory that no slot names, and modules of a flat board.
+"""Removal of what an update leaves behind: a directory no slot names, modules of a flat board.
 
-Once no slot goes with the flat files, modules there that the running application has brought anew
-are imported by nobody, and take the room of a whole application. Only such modules are removed: not
-`boot.py`, no data, nothing in `/lib`.
+Once no slot goes with the flat files, the running application no longer imports those modules in
+`/` that it has in its own directory, and they take the room of a whole application. Only they are
+removed: not `boot.py`, no data, nothing in `/lib`.
 """
 
 import os
@@ -27,14 +27,14 @@ def tidying(engine):
 def _tidying(engine):
     board = engine.board
     if engine.journal.phase == journal.RECEIVING:
-        return  # what a download has brought so far is named by no trailer either
+        return  # the directory of an unfinished transfer is named by no trailer either
     try:
         named = board.slots.other.read_trailer(board.buf)
         name = board.spare
         if not (named and named[1] == name) and is_there(name):
             yield from clearing(name)
     except errors.FlashError:
-        pass  # of the file system, too; the update that needs the room will say it
+        pass  # also of the file system; the next update, which needs the room, will report it
 
 
 def room(running):
@@ -55,9 +55,9 @@ def room(running):
 
 
 def removing(running):
-    """Remove what is left. A generator of slices; raises FilesystemError.
+    """Remove the modules of the flat board. A generator of slices; raises FilesystemError.
 
-    To be called when the other slot is no longer a way back to the flat files.
+    Call it when the other slot is no longer a way back to the flat files.
     """
     path = None
     try:
@@ -70,7 +70,7 @@ def removing(running):
 
 
 def _left(running):
-    """Yield path after path, None where a file of the application has nothing to match."""
+    """Yield the path of each module to remove, None for a file that has none in `/`."""
     try:
         listing = open(absolute(running + "/" + ustar.LISTING), "rb") if running else ()
     except OSError:
