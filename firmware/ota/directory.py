@@ -1,10 +1,10 @@
 """The application's directories, `/app_0` and `/app_1`: room, removal, reading back.
 
 Rules
-- The directory that runs is never touched: what is filled or removed is the other one.
+- The directory that runs is never touched: only the other one is filled or removed.
 - A directory is filled (`directory_writer`) when it is empty, and while no slot's trailer names it.
-- `.files` in it lists what the archive brought, in its order. It need not be trusted: the files it
-  lists give the archive's signed SHA-256, or they do not. What else lies there does no harm.
+- `.files` in it lists the files of the archive in their order. The list need not be trusted: its
+  files give the archive's signed SHA-256, or they do not. Other files there do no harm.
 """
 
 import os
@@ -61,7 +61,8 @@ def clearing(name):
 def reading_back(name, component, buf):
     """Compare the files of a directory with the archive they came in. A generator of slices.
 
-    component: its size (bytes) and sha256; buf: scratch, 4096 bytes. Raises ImageError, FilesystemError.
+    component: its size (bytes) and sha256; buf: scratch, 4096 bytes. Raises ImageError,
+    FilesystemError.
     """
     base = absolute(name) + "/"
     digest = sha256()
@@ -88,14 +89,14 @@ def reading_back(name, component, buf):
     digest.update(ustar.ZEROS)
     digest.update(ustar.ZEROS)
     if length != component.size or digest.digest() != component.sha256:
-        raise errors.ImageError("%s does not hold what the manifest says" % base)
+        raise errors.ImageError("%s does not hold the files that the manifest names" % base)
 
 
-# Below, directories lie as deep as an archive of a hundred bytes a path has them: no recursion.
+# No recursion: paths of a hundred bytes may nest directories deeper than a chip's stack allows.
 
 
 def _measuring(path):
-    """Return the bytes that a directory's blocks give back. A generator, a slice per file."""
+    """Return the bytes of a directory's blocks. A generator, a slice per file."""
     total = 0
     folders = [path]
     while folders:
