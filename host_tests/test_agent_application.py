@@ -339,7 +339,7 @@ def test_a_verified_pair_waits_through_resets_and_is_hashed_again(chip: Chip) ->
     (chip.folder / "app_0/app.py").write_bytes(b"version = 'changed'\n")
     chip.until_quiet(later)
     assert later.asked[2][0] == "Fail"
-    assert "does not hold what the manifest says" in later.asked[2][1]
+    assert "does not hold the files that the manifest names" in later.asked[2][1]
 
 
 def test_a_listing_that_is_no_text_is_no_archives(chip: Chip) -> None:
@@ -348,7 +348,7 @@ def test_a_listing_that_is_no_text_is_no_archives(chip: Chip) -> None:
     chip.until_quiet(later)
     (chip.folder / "app_0/.files").write_bytes(b"\xff\n")
     chip.until_quiet(later)
-    assert "does not hold what the manifest says" in later.asked[1][1]
+    assert "does not hold the files that the manifest names" in later.asked[1][1]
     assert chip.board.running == 0
 
 

@@ -1,13 +1,13 @@
 """The application's directories, `/app_0` and `/app_1`: set aside, read back.
 
 Rules
-- The directory that runs is never touched: what is filled (`directory_writer`) or set aside is the other.
-- What is replaced is set aside: renamed, in one step however many files it has, to a name that
-  nothing looks for. It is removed afterwards (`cleanup`); a power cut changes nothing of that.
+- The directory that runs is never touched: only the other one is filled (`directory_writer`) or set
+  aside.
+- A replaced directory is set aside: renamed, in one step however many files it has, to a name that
+  nothing looks for. `cleanup` removes it afterwards, also after a power cut.
 - A directory is filled when it is new, and while no slot's trailer names it.
-- `.files` in it lists what the archive brought, in its order, with sizes. It need not be trusted:
-  the files it lists give the archive's signed SHA-256, or they do not. What else lies there does no
-  harm.
+- `.files` in it lists the files of the archive in their order, with sizes. The list need not be
+  trusted: its files give the archive's signed SHA-256, or they do not. Other files there do no harm.
 """
 
 import os
@@ -39,7 +39,8 @@ def set_aside(name):
 def reading_back(name, component, buf):
     """Compare the files of a directory with the archive they came in. A generator of slices.
 
-    component: its size (bytes) and sha256; buf: scratch, 4096 bytes. Raises ImageError, FilesystemError.
+    component: its size (bytes) and sha256; buf: scratch, 4096 bytes. Raises ImageError,
+    FilesystemError.
     """
     base = absolute(name) + "/"
     digest = sha256()
@@ -66,7 +67,7 @@ def reading_back(name, component, buf):
     digest.update(ustar.ZEROS)
     digest.update(ustar.ZEROS)
     if length != component.size or digest.digest() != component.sha256:
-        raise errors.ImageError("%s does not hold what the manifest says" % base)
+        raise errors.ImageError("%s does not hold the files that the manifest names" % base)
 
 
 def _hashing(path, digest, buf):

@@ -1,4 +1,4 @@
-"""The board's settings folder, and what is read from it."""
+"""The board's settings folder, its files, and paths at the top of the file system."""
 
 import json
 import os
@@ -9,7 +9,7 @@ ROOT = "/"
 
 
 def absolute(name):
-    """Return the absolute path of what is called `name` at the top of the file system."""
+    """Return the absolute path of the entry `name` at the top of the file system."""
     return ROOT + name
 
 
@@ -37,7 +37,7 @@ def etc(name):
 
 
 def read_etc(name, what):
-    """Return the bytes of a file there; `what` says what it holds. Raises SettingsError."""
+    """Return the bytes of a file there; `what` names its content. Raises SettingsError."""
     try:
         with open(etc(name), "rb") as file:
             return file.read()

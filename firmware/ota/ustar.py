@@ -1,7 +1,7 @@
-"""What a header of an application archive is, and which paths there may be. Pure.
+"""Headers and paths of an application archive. Pure.
 
 Rules
-- A header says path and size; all else is fixed, zero or blank (POSIX ustar).
+- A header says path and size. All other fields are fixed, zero or blank (POSIX ustar).
 - A path has 1 to 100 characters of printable ASCII, no backslash; it is relative, without empty,
   "." or ".." parts. A directory's ends with "/".
 """
@@ -17,7 +17,7 @@ FOLDER = const(0x35)
 LISTING = ".files"
 
 ZEROS = bytes(BLOCK)
-# Never in an application: what starts the board, and whose it is.
+# Never in an application: the files that start the board, its settings, and the list.
 _RESERVED = ("boot.py", "boot.mpy", "etc", LISTING)
 
 
