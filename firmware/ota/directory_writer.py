@@ -12,16 +12,16 @@ _EXISTS = const(17)
 _NO_SPACE = const(28)
 
 
-def open(name, component):
-    """Return the writer of a directory, which does not exist yet.
-
-    name: of the directory; component: manifest.Component of its archive.
-    """
-    return DirectoryWriter(name, component)
+def open(board, component, _same):
+    """Return the writer of an archive into the spare directory. See `transfer`."""
+    return DirectoryWriter(board.spare, component)
 
 
 class DirectoryWriter:
-    """As `open` makes it: its bytes must come in order."""
+    """A directory, which does not exist yet: its bytes must come in order.
+
+    name: of the directory; component: manifest.Component of its archive.
+    """
 
     group = 0
     in_order = True
@@ -37,29 +37,22 @@ class DirectoryWriter:
         self._at = 0
 
     def begin(self, done, _same):
-        """Start behind the first `done` bytes: all of them, or none count. Raises FilesystemError.
+        """Start, always at the first byte. Raises FilesystemError.
 
         An archive is begun again after a power cut: a SHA-256 in the middle cannot be kept.
         """
         self.received = done
-        if done >= self._component.length:
-            self._at = self._component.length
-            return
         try:
             os.mkdir(self._base[:-1])
             self._listing = _file(self._base + ustar.LISTING, "w")
         except OSError as error:
             raise self._refused(error)
 
-    def write(self, offset, data):
-        """Take the bytes at `offset`, the first that have not come. Raises as `archive.Reader`.
+    def write(self, _offset, data):
+        """Take the next bytes, the first that have not come. Raises as `archive.Reader`.
 
         Also FilesystemError, and ImageError when the whole archive is another than the manifest's.
         """
-        if offset < self._at:
-            data = data[self._at - offset :]
-        if not len(data):
-            return
         self._hash.update(data)
         self._at += len(data)
         try:
@@ -127,10 +120,14 @@ class DirectoryWriter:
         self._listing = None
 
     def _refused(self, error):
+        try:
+            left = free()
+        except OSError:
+            left = 0  # the file system is not what it was, either
         if error.args[0] == _NO_SPACE:
             error = "it is full"
         return errors.FilesystemError(
             "the file system would not take %s: %s; %d of %d bytes of the archive were written, "
             "%d bytes are free"
-            % (self._base + self._reader.path, error, self._at, self._component.length, free())
+            % (self._base + self._reader.path, error, self._at, self._component.length, left)
         )

@@ -10,13 +10,15 @@ update is in hand.
 from collections import namedtuple
 from hashlib import sha256
 
-from . import errors
+from . import errors, phases
 from .compat import const
 from .package import APPLICATION, FIRMWARE, HEAD_SIZE
 
-# One component: kind, offset in the package (bytes), length there and size of the result (bytes),
-# sha256 of the result (32 bytes), chip (int, of firmware only).
-Component = namedtuple("Component", ("kind", "offset", "length", "size", "sha256", "chip"))
+# One component: kind, encoding, offset in the package (bytes), length there and size of the result
+# (bytes), sha256 of the result (32 bytes), chip (int, of firmware only).
+Component = namedtuple(
+    "Component", ("kind", "encoding", "offset", "length", "size", "sha256", "chip")
+)
 
 # A verified head: product, version (str), sequence, created, expires (int; expires may be None),
 # components, identity (32 bytes: SHA-256 of the manifest), record (bytes: the head without its
@@ -138,11 +140,12 @@ def _component(fields, offset):
     kind = _uint(fields, 1, "kind", 0)
     if kind not in _KINDS:
         raise errors.PackageError("a component has the unknown kind %d" % kind)
-    if _uint(fields, 2, "encoding", 0) != 0:
-        raise errors.PackageError("a component is encoded; this agent reads raw ones")
+    encoding = _uint(fields, 2, "encoding", 0)
+    if (kind, encoding) not in phases.WRITERS:
+        raise errors.PackageError("a component has encoding %d, which no writer takes" % encoding)
     length = _uint(fields, 3, "length", 1)
     size = _uint(fields, 4, "size", 1)
-    if size != length:
+    if not encoding and size != length:
         raise errors.PackageError("a raw component's size differs from its length")
     digest = fields.get(5)
     if not isinstance(digest, bytes) or len(digest) != 32:
@@ -152,7 +155,7 @@ def _component(fields, offset):
         chip = _uint(fields, 6, "chip", 0, 0xFFFF)
     elif 6 in fields:
         raise errors.PackageError("chip belongs to firmware components only")
-    return Component(kind, offset, length, size, digest, chip)
+    return Component(kind, encoding, offset, length, size, digest, chip)
 
 
 def _check_keys(fields, highest, name):
