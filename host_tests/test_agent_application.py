@@ -14,6 +14,7 @@ import traceback
 from pathlib import Path
 from typing import Any
 
+import hardware
 import pytest
 from chipboard import on_load
 from layout import SLOT_SIZE
@@ -211,6 +212,26 @@ def test_blocks_of_every_size_bring_both(chip: Chip, block_size: int) -> None:
     for _ in range(4):
         if chip.boot(block_size=block_size, window=8) is None and chip.step(20000) is None:
             break
+    assert chip.service.status("job-1") == "SUCCEEDED"
+    assert tree(chip.folder / "app_0") == files
+
+
+def test_a_block_that_reaches_into_what_is_complete_brings_the_rest_only(chip: Chip) -> None:
+    """The archive has come, the image has not; larger blocks, from a new start on, overlap both."""
+    files = application("1.1.0", more={"more.bin": bytes(3000)})
+    data = pack("1.1.0", 2, files, behaviour="good", application_first=True)
+    chip.service.add("job-1", data)
+    assert chip.boot(checkpoint_blocks=1) is None
+    image_at = package.read_head(data).manifest.components[1].offset
+    assert image_at % 16384
+    while chip.agent.journal.next < image_at:
+        assert chip.step(1) is None
+    assert chip.agent.journal.next == image_at
+    chip.service.stream_requests.clear()
+    assert chip.boot(block_size=16384) is None
+    assert isinstance(chip.step(20000), hardware.Reset)
+    assert [request["o"] for request in chip.service.stream_requests] == [0, image_at // 16384]
+    chip.until_quiet()
     assert chip.service.status("job-1") == "SUCCEEDED"
     assert tree(chip.folder / "app_0") == files
 

@@ -91,10 +91,10 @@ def rows() -> dict[str, list[str]]:
         found[phase] = RESIDENT + (WORKING if phase != "rest" else []) + row.split()
     transfer = found["transfer"]
     for name, row in TABLE["PATHS"].items():
-        scheme = "http " if name == "source" else ""
-        found[f"path {name}"] = transfer + (scheme + row).split()
-    for name, row in TABLE["WRITERS"].items():
-        found[f"writer {name}"] = found["prepare"] + row.split()
+        found[f"path {name}"] = transfer + row.split()
+    for table in ("WRITERS", "WIDE_WRITERS"):
+        for (kind, encoding), row in TABLE[table].items():
+            found[f"{table} {kind} {encoding}"] = found["prepare"] + row.split()
     for name, row in TABLE["QUESTIONS"].items():
         found[f"question {name}"] = RESIDENT + row.split()
     found["calling"] = found["transfer"] + TABLE["CALLING"].split()

@@ -4,6 +4,7 @@ import os
 from hashlib import sha256
 
 from . import archive, errors, ustar
+from .cleanup import removing
 from .compat import const
 from .settings import absolute, free
 
@@ -15,23 +16,25 @@ _EXISTS = const(17)
 _NO_SPACE = const(28)
 
 
-def open(name, component, removing):
-    """Return the writer of a directory, which does not exist yet.
+def open(board, component, _same):
+    """Return the writer of an archive into the spare directory. See `transfer`.
 
-    name: of the directory; component: manifest.Component of its archive; removing: of `cleanup`. It
-    gives back as much as the archive takes, and no later: so old and new need no more room than the
-    larger one, and no step waits until all that is old has gone.
+    While it is written, as much of what it replaces is removed as it takes, and no later: so old
+    and new need no more room than the larger one, and no step waits until all that is old has gone.
     """
-    return DirectoryWriter(name, component, removing)
+    return DirectoryWriter(board.spare, component, removing(board.directory))
 
 
 class DirectoryWriter:
-    """As `open` makes it: its bytes must come in order."""
+    """A directory, which does not exist yet: its bytes must come in order.
+
+    name: of the directory; component: manifest.Component of its archive.
+    """
 
     group = 0
     in_order = True
 
-    def __init__(self, name, component, removing):
+    def __init__(self, name, component, old):
         self.received = 0
         self._base = absolute(name) + "/"
         self._component = component
@@ -40,18 +43,15 @@ class DirectoryWriter:
         self._listing = None
         self._file = None
         self._at = 0
-        self._removing = removing
+        self._old = old  # removes it, a file at a time
         self._left = 0  # bytes taken that are still to be given back
 
     def begin(self, done, _same):
-        """Start behind the first `done` bytes: all of them, or none count. Raises FilesystemError.
+        """Start, always at the first byte. Raises FilesystemError.
 
         An archive is begun again after a power cut: a SHA-256 in the middle cannot be kept.
         """
         self.received = done
-        if done >= self._component.length:
-            self._at = self._component.length
-            return
         try:
             self._take(_FOLDER)
             os.mkdir(self._base[:-1])
@@ -59,15 +59,11 @@ class DirectoryWriter:
         except OSError as error:
             raise self._refused(error)
 
-    def write(self, offset, data):
-        """Take the bytes at `offset`, the first that have not come. Raises as `archive.Reader`.
+    def write(self, _offset, data):
+        """Take the next bytes, the first that have not come. Raises as `archive.Reader`.
 
         Also FilesystemError, and ImageError when the whole archive is another than the manifest's.
         """
-        if offset < self._at:
-            data = data[self._at - offset :]
-        if not len(data):
-            return
         self._hash.update(data)
         self._at += len(data)
         try:
@@ -133,10 +129,10 @@ class DirectoryWriter:
     def _take(self, size):
         """Remove as much of what is old as `size` bytes take. Raises FilesystemError."""
         self._left += size
-        while self._removing and self._left > 0:
-            given_back = next(self._removing, None)
+        while self._old and self._left > 0:
+            given_back = next(self._old, None)
             if given_back is None:
-                self._removing = None  # nothing old is left
+                self._old = None  # nothing old is left
             else:
                 self._left -= given_back
 
@@ -148,10 +144,14 @@ class DirectoryWriter:
         self._listing = None
 
     def _refused(self, error):
+        try:
+            left = free()
+        except OSError:
+            left = 0  # the file system is not what it was, either
         if error.args[0] == _NO_SPACE:
             error = "it is full"
         return errors.FilesystemError(
             "the file system would not take %s: %s; %d of %d bytes of the archive were written, "
             "%d bytes are free"
-            % (self._base + self._reader.path, error, self._at, self._component.length, free())
+            % (self._base + self._reader.path, error, self._at, self._component.length, left)
         )

@@ -155,7 +155,7 @@ class Engine:
             return False
         if self.journal.origin != journal.LOCAL or self.state == PROVING:
             return True
-        return self.state == ASKING and self.journal.source.startswith("http")
+        return self.state == ASKING and "://" in self.journal.source
 
     # -- how it moves -----------------------------------------------------------------------
 
@@ -229,8 +229,7 @@ class Engine:
     def begin_local(self, source):
         """Begin with a local update, or go on with it. Raises MismatchError."""
         self.ask_anew()
-        self.begin(journal.LOCAL, None, source, "source")
-        self.modules = phases.reader_of(source) + " " + self.modules
+        self.begin(journal.LOCAL, None, source, phases.path_of(source))
 
     def prove(self):
         """Begin with the test of the running image."""

@@ -20,7 +20,9 @@ except ImportError:  # before MicroPython 1.23
 from .channel import Timer
 from .compat import const
 from .settings import etc
+from .source import pulled
 
+_file = open  # which `open` below hides
 _PATIENCE_MS = const(10000)
 _REDIRECTS = const(4)
 _INTERIM = const(4)  # answers that are not the final one
@@ -30,9 +32,9 @@ _LINE = const(2048)
 _CHUNKS = const(-1)
 
 
-def opened(address):
-    """Return the source at an address, as `source` reads it."""
-    return Http(address)
+def open(engine):
+    """Return the data path from the address of a local update."""
+    return pulled(engine, Http(engine.source))
 
 
 class Http:
@@ -287,7 +289,7 @@ def _connecting(stream, address):
 def _over_tls(stream, host):
     """Return the TLS stream over a connected one; its first write does the handshake."""
     try:
-        with open(etc("http_ca.pem"), "rb") as file:
+        with _file(etc("http_ca.pem"), "rb") as file:
             ca = file.read()
     except OSError:
         raise OSError("%s is missing: it must hold the server's authority" % etc("http_ca.pem"))

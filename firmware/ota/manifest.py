@@ -10,15 +10,17 @@ update is in hand.
 from collections import namedtuple
 from hashlib import sha256
 
-from . import errors
+from . import errors, phases
 from .compat import const
 from .package import APPLICATION, FIRMWARE, HEAD_SIZE
 
-# One component: kind, offset in the package (bytes), length there and size of the result (bytes),
-# sha256 of the result (32 bytes), chip (int, of firmware only), room: of an application, the blocks
-# of littlefs that it takes, then path and bytes of its largest files, None where the package does
-# not say.
-Component = namedtuple("Component", ("kind", "offset", "length", "size", "sha256", "chip", "room"))
+# One component: kind, encoding, offset in the package (bytes), length there and size of the result
+# (bytes), sha256 of the result (32 bytes), chip (int, of firmware only), room: of an application,
+# the blocks of littlefs that it takes, then path and bytes of its largest files, None where the
+# package does not say.
+Component = namedtuple(
+    "Component", ("kind", "encoding", "offset", "length", "size", "sha256", "chip", "room")
+)
 
 # A verified head: product, version (str), sequence, created, expires (int; expires may be None),
 # components, identity (32 bytes: SHA-256 of the manifest), record (bytes: the head without its
@@ -141,11 +143,12 @@ def _component(fields, offset):
     kind = _uint(fields, 1, "kind", 0)
     if kind not in _KINDS:
         raise errors.PackageError("a component has the unknown kind %d" % kind)
-    if _uint(fields, 2, "encoding", 0) != 0:
-        raise errors.PackageError("a component is encoded; this agent reads raw ones")
+    encoding = _uint(fields, 2, "encoding", 0)
+    if (kind, encoding) not in phases.WRITERS:
+        raise errors.PackageError("a component has encoding %d, which no writer takes" % encoding)
     length = _uint(fields, 3, "length", 1)
     size = _uint(fields, 4, "size", 1)
-    if size != length:
+    if not encoding and size != length:
         raise errors.PackageError("a raw component's size differs from its length")
     digest = fields.get(5)
     if not isinstance(digest, bytes) or len(digest) != 32:
@@ -156,7 +159,7 @@ def _component(fields, offset):
     elif 6 in fields:
         raise errors.PackageError("chip belongs to firmware components only")
     room = _room(fields[_ROOM]) if kind == APPLICATION and _ROOM in fields else None
-    return Component(kind, offset, length, size, digest, chip, room)
+    return Component(kind, encoding, offset, length, size, digest, chip, room)
 
 
 def _room(value):

@@ -40,23 +40,27 @@ HEARING = "jobs hear"
 # Added while the application asks for something.
 CALLING = "calls"
 
-# Name of a data path -> its modules. The last one has `open(engine)`.
+# Name of a data path -> its modules. The last one has `open(engine)`, see `transfer`.
 PATHS = {
     "cbor": "cbor stream_cbor mqtt_stream",
     "json": "stream_json mqtt_stream",
     "http": "source http http_job",
+    "address": "source http",
     "source": "source",
 }
 
-# Scheme of an address -> module that reads it: `opened(address)` returns a source.
-SCHEMES = {"http": "http", "https": "http"}
+# Scheme of an address -> name of its data path. What has no scheme is a "source".
+SCHEMES = {"http": "address", "https": "address"}
 
-# Name of a component writer -> its modules. The last one has `open(engine, component)`.
+# (kind, encoding) of a component -> modules of its writer. The last one has `open(board, component,
+# same)`, see `transfer`. Another encoding is refused.
 WRITERS = {
-    "slot": "slot_writer",
-    "slot by 64 KB": "slot_writer_64k",
-    "directory": "ustar flat cleanup archive directory_writer",
+    (0, 0): "slot_writer",
+    (1, 0): "ustar flat cleanup archive directory_writer",
 }
+
+# The same for chips with plenty of memory, tried first.
+WIDE_WRITERS = {(0, 0): "slot_writer_64k"}
 
 # What a person at the REPL asks for -> its modules. The last one answers.
 QUESTIONS = {
@@ -144,10 +148,10 @@ def ask(question, function, *arguments):
                 _unload(name)
 
 
-def reader_of(source):
-    """Return the name of the module that reads a source, "" for a path or an object."""
+def path_of(source):
+    """Return the name of the data path from a source: an address, a file's path, or an object."""
     scheme = source.split("://")[0] if isinstance(source, str) and "://" in source else ""
-    return SCHEMES.get(scheme, "")
+    return SCHEMES.get(scheme, "source")
 
 
 def module(name):

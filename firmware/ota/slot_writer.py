@@ -8,17 +8,19 @@ other.
 from .slots import SECTOR
 
 
-def open(slot, length, window, buf):
-    """Return the writer of an image of `length` bytes, each sector written as soon as it comes.
+def open(board, component, same):
+    """Return the writer of an image into the other slot. See `transfer`."""
+    window = board.settings["window"] * board.settings["block_size"]
+    buf = board.buf if same else None
+    return SlotWriter(board.slots.other, component.length, window, buf)
+
+
+class SlotWriter:
+    """An image of `length` bytes, each sector written as soon as it comes.
 
     slot: slots.Slot; window: bytes of a request; buf: scratch, 4096 bytes, where `begin` says
     `same`, else None.
     """
-    return SlotWriter(slot, length, window, buf)
-
-
-class SlotWriter:
-    """As `open` makes it."""
 
     group = 0
     in_order = False

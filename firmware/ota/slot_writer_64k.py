@@ -12,20 +12,23 @@ from .slots import SECTOR
 _BLOCK = const(65536)
 
 
-def open(slot, length, block_size, buf):
-    """Return the writer of an image of `length` bytes.
+def open(board, component, _same):
+    """Return the writer of an image into the other slot. See `transfer`.
 
     It takes 64 KB of heap in one piece, blocks that do not cross a sector's border, and a slot that
-    begins at a multiple of 64 KB. block_size: bytes; buf: scratch, 4096 bytes. Raises MismatchError
-    where it cannot be, MemoryError.
+    begins at a multiple of 64 KB. Raises MismatchError where it cannot be, MemoryError.
     """
-    if block_size > SECTOR or slot.address % _BLOCK:
+    slot = board.slots.other
+    if board.settings["block_size"] > SECTOR or slot.address % _BLOCK:
         raise errors.MismatchError("%s cannot be written by 64 KB" % slot.label)
-    return WideWriter(slot, length, buf)
+    return WideWriter(slot, component.length, board.buf)
 
 
 class WideWriter:
-    """Collects 64 KB, then writes them, as `open` makes it."""
+    """Collects 64 KB of an image of `length` bytes, then writes them.
+
+    slot: slots.Slot; buf: scratch, 4096 bytes.
+    """
 
     group = _BLOCK
     in_order = False

@@ -6,7 +6,7 @@ A source has `size` (bytes of the file, 0 while it does not know), `close()`, a 
 that brings no whole block any more is given up.
 """
 
-from . import errors, journal, phases
+from . import errors, journal
 from .channel import Timer
 from .compat import const
 
@@ -18,32 +18,31 @@ _LOOK_MS = const(5)
 
 
 def open(engine):
-    """Return the data path from the source of a local update. Raises SourceError.
+    """Return the data path from a file, or a source object. Raises SourceError."""
+    source = engine.source
+    return pulled(engine, _opened(source) if isinstance(source, str) else source)
+
+
+def pulled(engine, source):
+    """Return the data path of a local update from a source object.
 
     A source that gave some of the package before is asked again from its first failure on.
     """
-    source = opened(engine.source)
-    settings = engine.board.settings
     again = engine.journal.phase != journal.NONE
-    return Pulled(source.size, source, engine.inbox, settings, again)
+    return Pulled(source.size, source, engine.inbox, engine.board.settings, again)
 
 
-def opened(source):
-    """Return the source that a path or an address names. Raises SourceError."""
-    if not isinstance(source, str):
-        return source
-    if not source:
+def _opened(path):
+    """Return the file at a path as a source. Raises SourceError."""
+    if not path:
         raise errors.SourceError("what came through the cable is not complete; send it again")
-    reader = phases.reader_of(source)
-    if reader:
-        return phases.module(reader).opened(source)
     try:
-        file = File(source)
+        file = File(path)
     except OSError as error:
-        raise errors.SourceError("%s: %s" % (source, error))
+        raise errors.SourceError("%s: %s" % (path, error))
     if not file.size:
         file.close()
-        raise errors.SourceError("%s is empty" % source)
+        raise errors.SourceError("%s is empty" % path)
     return file
 
 

@@ -143,24 +143,21 @@ def _preparing(engine):
     yield
     first, group, origin, parts = (size + block - 1) // block, 0, 0, []
     for component in manifest.components:
-        written = min(max(0, present - component.offset), component.length)
-        if component.kind == _FIRMWARE:
-            writer = _slot_writer(engine, component, same)
+        written = max(0, present - component.offset)
+        if written >= component.length:
+            continue  # it is there: of a block that reaches into it only the rest counts
+        if component.kind == _APPLICATION:
+            phases.module("directory").set_aside(board.spare)
+        writer = _writer(engine, component, same)
+        if writer.group:
             group, origin = writer.group // block, component.offset // block
-            if written < component.length:
-                written -= written % (writer.group or SECTOR)
-        else:
-            if written < component.length:
-                phases.module("directory").set_aside(board.spare)
-            removing = phases.module("cleanup").removing(board.directory)
-            writer = _writer(engine, "directory").open(board.spare, component, removing)
-        if written < component.length:
-            first = min(first, (component.offset + written) // block)
+        written -= written % (writer.group or SECTOR)
+        first = min(first, (component.offset + written) // block)
         parts.append((component.offset, component.length, writer))
     if not same:
         board.give_back()  # until the update is read back
-    for offset, length, writer in parts:
-        writer.begin(min(max(0, first * block - offset), length), same)
+    for offset, _, writer in parts:
+        writer.begin(max(0, first * block - offset), same)
     engine.path.resume()
     window = Window(size, block, board.settings["window"], first, group, origin)
     engine.transfer = Transfer(size, window, parts)
@@ -168,28 +165,26 @@ def _preparing(engine):
     _count(engine)
 
 
-def _slot_writer(engine, component, same):
-    """Return the writer of the slot: by 64 KB where the memory is plenty."""
-    board, settings = engine.board, engine.board.settings
-    size = settings["block_size"]
+def _writer(engine, component, same):
+    """Return the writer of a component: the wide one where there is one, and memory is plenty."""
+    key = component.kind, component.encoding
+    wide = phases.WIDE_WRITERS.get(key)
     gc.collect()
-    if settings["wide_writes"] and mem_free() >= _PLENTY:
+    if wide and engine.board.settings["wide_writes"] and mem_free() >= _PLENTY:
         try:
-            wide = _writer(engine, "slot by 64 KB")
-            return wide.open(board.slots.other, component.length, size, board.buf)
+            return _opened(engine, wide, component, same)
         except (errors.ExtensionError, errors.MismatchError, MemoryError):
-            pass  # sector by sector takes longer, and brings the same
-    buf = board.buf if same else None
-    window = settings["window"] * size
-    return _writer(engine, "slot").open(board.slots.other, component.length, window, buf)
+            pass  # the other one takes longer, and brings the same
+    return _opened(engine, phases.WRITERS[key], component, same)
 
 
-def _writer(engine, name):
-    """Return the module that makes the writer `name`, loaded for as long as the update is."""
-    more = engine.modules + " " + phases.WRITERS[name]
+def _opened(engine, names, component, same):
+    """Return the writer of these modules, loaded for as long as the update is."""
+    more = engine.modules + " " + names
     phases.enter_now("prepare", more)
+    writer = phases.module(more.split()[-1]).open(engine.board, component, same)
     engine.modules = more
-    return phases.module(more.split()[-1])
+    return writer
 
 
 class Transfer:

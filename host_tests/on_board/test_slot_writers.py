@@ -1,5 +1,6 @@
 """An image gets into its slot whole, with as few flash operations as it takes."""
 
+import engine_world
 from chip_bench import Bench
 from expect import raises
 from mutation import Mutations
@@ -51,7 +52,7 @@ def image(length, seed=1):
 
 
 def begun(slot, length, written=0, same=False, window=8 * SECTOR):
-    filling = slot_writer.open(slot, length, window, bytearray(SECTOR))
+    filling = slot_writer.SlotWriter(slot, length, window, bytearray(SECTOR))
     filling.begin(written, same)
     return filling
 
@@ -210,7 +211,7 @@ def test_a_fill_stays_within_the_slot():
 
 
 def wide_fill(slot, length, written=0):
-    filling = wide.open(slot, length, SECTOR, bytearray(SECTOR))
+    filling = wide.WideWriter(slot, length, bytearray(SECTOR))
     filling.begin(written, False)
     return filling
 
@@ -271,13 +272,17 @@ def test_a_cut_while_64_kb_are_written_costs_those_only():
 
 
 def test_blocks_that_cross_sectors_and_slots_that_lie_askew_rule_it_out():
-    slot = counted()
-    buf = bytearray(SECTOR)
-    assert wide.open(slot, 1000, 4096, buf).group == BLOCK
-    assert wide.open(slot, 1000, 256, buf).group == BLOCK
-    raises(MismatchError, wide.open, slot, 1000, 8192, buf)
-    slot.address += SECTOR
-    raises(MismatchError, wide.open, slot, 1000, 4096, buf)
+    Bench()
+    board = engine_world.board()
+    image = engine_world.component(1000)
+    for size in (4096, 256):
+        board.settings["block_size"] = size
+        assert wide.open(board, image, False).group == BLOCK
+    board.settings["block_size"] = 8192
+    raises(MismatchError, wide.open, board, image, False)
+    board.settings["block_size"] = 4096
+    board.slots.other.address += SECTOR
+    raises(MismatchError, wide.open, board, image, False)
 
 
 def test_the_free_heap_is_a_number_on_every_interpreter():

@@ -1,0 +1,188 @@
+"""The component writers with their places, as `component_writer_suite` wants them."""
+
+from binascii import hexlify
+from hashlib import sha256
+
+import engine_world
+import hostile
+from chip_bench import Bench
+from ota import directory, directory_writer, settings, slot_writer, slot_writer_64k
+from ota.compat import finish
+from ota.slots import SECTOR, Slots
+
+# Time of a sector's erase, in programmed pages; 64 KB at once take as long as four sectors.
+_ERASE = 40
+
+
+def image(length, seed=1):
+    """Return an image whose pieces all differ."""
+    data = bytearray(length)
+    for at in range(0, length - 3, 32):
+        data[at : at + 4] = ((at * 2654435761 + seed) & 0xFFFFFFFF).to_bytes(4, "little")
+    return data
+
+
+class SlotKit:
+    """A slot on simulated flash. module: has `open`; size: bytes of the image; changes: of settings.
+
+    data: as it travels, if that is another thing.
+    """
+
+    def __init__(self, module, size, blocks, data=None, **changes):
+        self._module = module
+        self._image = memoryview(image(size))
+        self.data = memoryview(data or self._image)
+        self.blocks = blocks
+        self._changes = changes
+        self._bench = None
+
+    def fresh(self):
+        self._bench = Bench()
+        self._erased = 0
+        flash = self._bench.flash
+        flash.erase = self._counted(flash.erase, 1)
+        flash.erase_block = self._counted(flash.erase_block, 4)
+
+    def again(self):
+        """What lies there stays."""
+
+    def stale(self):
+        self.fresh()
+        self._bench.put(1, image(len(self._image), 7))
+
+    def open(self, same):
+        board = engine_world.board(**self._changes)
+        component = engine_world.component(len(self._image), length=len(self.data))
+        return self._module.open(board, component, same)
+
+    def lies(self, count):
+        slot = Slots().other
+        count = count * len(self._image) // len(self.data)
+        here = bytearray(SECTOR)
+        for at in range(0, count, SECTOR):
+            piece = memoryview(here)[: min(SECTOR, count - at)]
+            slot.read(at, piece)
+            if piece != self._image[at : at + len(piece)]:
+                return False
+        return True
+
+    def spent(self):
+        return self._bench.flash.operations + _ERASE * self._erased
+
+    def _counted(self, erase, sectors):
+        def counted(where):
+            self._erased += sectors
+            erase(where)
+
+        return counted
+
+    def cut(self, action, number):
+        if not self._bench.cut(action, number):
+            return False
+        self._bench.boot(1)
+        return True
+
+    def break_place(self):
+        self._bench.flash.size = 0
+
+    def left_open(self):
+        return []
+
+    def close(self):
+        """Nothing is left of it."""
+
+
+class DirectoryKit:
+    """A directory in a file system of its own."""
+
+    blocks = (256, 1024, 4096, 16384)
+
+    def __init__(self):
+        contents = [
+            (b"a.py", bytes(range(256)) * 30),
+            (b"empty.py", b""),
+            (b"lib/", b""),
+            (b"lib/large.bin", bytes(image(60_000))),
+            (b"main.py", b"# main\n"),
+        ]
+        self.data = memoryview(hostile.archive(contents))
+        self._digest = sha256(self.data).digest()
+        self._folder = None
+
+    def fresh(self):
+        Bench()
+        if self._folder:
+            self.close()
+        self._folder = engine_world.Folder()
+        self._opened = []
+        def recorded(path, mode):
+            file = Recorded(open(path, mode))
+            self._opened.append(file)
+            return file
+
+        directory_writer._file = recorded
+
+    def again(self):
+        finish(directory.clearing("app_0"))  # as `transfer` does first
+
+    stale = fresh  # what lies there is cleared first
+
+    def open(self, same):
+        self.again()
+        board = engine_world.board()
+        component = engine_world.component(len(self.data), kind=1, digest=self._digest)
+        return directory_writer.open(board, component, same)
+
+    def lies(self, count):
+        if not count:
+            return True
+        component = engine_world.component(len(self.data), kind=1, digest=self._digest)
+        finish(directory.reading_back("app_0", component, bytearray(SECTOR)))
+        return True
+
+    def spent(self):
+        return 0
+
+    def cut(self, action, number):
+        """Power does not fail here; what is left behind in the middle is looked at instead."""
+        return False
+
+    def break_place(self):
+        finish(directory.clearing("app_0"))
+        settings.ROOT = self._folder.path + "none/"
+
+    def left_open(self):
+        return [file for file in self._opened if file.is_open]
+
+    def close(self):
+        directory_writer._file = open
+        for file in self.left_open():
+            file.close()
+        if self._folder:
+            self._folder.close()
+            self._folder = None
+
+
+class Recorded:
+    """A file that is written, and knows whether it is open."""
+
+    def __init__(self, file):
+        self._file = file
+        self.is_open = True
+        self.write = file.write
+
+    def close(self):
+        self.is_open = False
+        self._file.close()
+
+
+def make(name, module=None):
+    """Return the kit of a writer. module: of the toy."""
+    if name == "slot by sector":
+        return SlotKit(slot_writer, 20 * SECTOR - 48, (256, 1024, 4096, 16384))
+    if name == "slot by 64 KB":
+        return SlotKit(slot_writer_64k, 2 * 65536 + 5 * SECTOR + 16, (1024, 4096))
+    if name == "directory":
+        return DirectoryKit()
+    size = 12 * SECTOR - 100
+    return SlotKit(module, size, (1024, 4096), hexlify(image(size)))
