@@ -411,7 +411,7 @@ def test_a_file_system_that_runs_full_ends_the_update_with_its_numbers(
             raise OSError(28, "no space")
 
     def spoil(writer: Any) -> None:
-        writer._file = lambda path, mode="r": (
+        writer.open = lambda path, mode="r": (
             Full() if path.endswith("app.py") else opened(path, mode)
         )
 
@@ -477,7 +477,8 @@ def test_a_file_that_hides_a_frozen_module_is_named_in_the_status(chip: Chip) ->
     chip.update("job-1", package.build(contents, KEY, PRODUCT, "1.1.0", 2, 1_790_000_000))
     repl_status: Any = importlib.import_module("ota.repl_status")
     assert (
-        repl_status.lines(chip.agent)[0] == "Runs      ota_1  valid  version 1.1.0  sequence 2  app_0"
+        repl_status.lines(chip.agent)[0]
+        == "Runs      ota_1  valid  version 1.1.0  sequence 2  app_0"
     )
     (line,) = [line for line in repl_status.lines(chip.agent) if line.startswith("Warning")]
     assert line == "Warning   dht, umqtt in the application hide what the firmware has frozen"

@@ -481,7 +481,7 @@ def test_a_person_asks_while_a_thread_steps(bench: Bench) -> None:
     assert at_rest(bench)
 
 
-# -- a service that refuses to name a job -----------------------------------------------------------
+# -- a service that refuses to name a job ---------------------------------------------------------
 
 
 class Clock:

@@ -31,9 +31,7 @@ NO_SIGNATURE_CHECK = Mutant(
     "firmware/ota/admission.py",
     "    key, digest, signature = trust.claim(trust.load_keys(trusted_keys()), *signed)\n"
     "    engine.target = payload, record\n",
-    "    engine.target = payload, record\n"
-    "    engine.become(states.ADMITTING)\n"
-    "    return 0\n",
+    "    engine.target = payload, record\n    engine.become(states.ADMITTING)\n    return 0\n",
     7,
 )
 SELF_TEST_ALWAYS_TRUE = Mutant(

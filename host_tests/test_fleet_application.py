@@ -12,7 +12,6 @@ from test_fleet_image import app
 from board import filesystem
 from fleet import (
     agent,
-    application,
     archive,
     bundle,
     caveats,

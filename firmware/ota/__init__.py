@@ -155,7 +155,7 @@ def crashed(error):
 
 def _live():
     """Return the agent that runs, or None."""
-    return phases.is_loaded("agent") and phases.module("agent").Agent.current or None
+    return (phases.is_loaded("agent") and phases.module("agent").Agent.current) or None
 
 
 def _answer(question, function, *arguments):

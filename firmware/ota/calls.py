@@ -1,7 +1,7 @@
 """The engine's part of the application's calls, which `agent.Agent` has. Loaded for a call."""
 
-from . import errors, journal, phases
 from . import engine as states
+from . import errors, journal, phases
 from .compat import const
 
 _MAX_REASON = const(200)

@@ -7,7 +7,7 @@ Rules
   nothing looks for. `cleanup` removes it afterwards, also after a power cut.
 - A directory is filled when it is new, and while no slot's trailer names it.
 - `.files` in it lists the files of the archive in their order, with sizes. The list need not be
-  trusted: its files give the archive's signed SHA-256, or they do not. Other files there do no harm.
+  trusted: its files give the archive's signed SHA-256, or they do not. Other files do no harm.
 """
 
 import os

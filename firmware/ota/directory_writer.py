@@ -8,7 +8,6 @@ from .cleanup import removing
 from .compat import const
 from .settings import absolute, free
 
-_file = open  # which `open` below hides
 # What a file takes beside its bytes: the rest of its last block, and its place in the directory.
 _FILE = const(4608)
 _FOLDER = const(8704)
@@ -16,7 +15,7 @@ _EXISTS = const(17)
 _NO_SPACE = const(28)
 
 
-def open(board, component, _same):
+def make(board, component, _same):
     """Return the writer of an archive into the spare directory. See `transfer`.
 
     While it is written, as much of what it replaces is removed as it takes, and no later: so old
@@ -55,7 +54,7 @@ class DirectoryWriter:
         try:
             self._take(_FOLDER)
             os.mkdir(self._base[:-1])
-            self._listing = _file(self._base + ustar.LISTING, "w")
+            self._listing = open(self._base + ustar.LISTING, "w")
         except OSError as error:
             raise self._refused(error)
 
@@ -109,7 +108,7 @@ class DirectoryWriter:
     def file(self, path, size):
         """Begin a file."""
         self._take(_FILE)
-        self._file = _file(self._base + path, "wb")
+        self._file = open(self._base + path, "wb")
         self._list(path, size)
 
     def content(self, data):

@@ -9,8 +9,8 @@ A raw image has no trailer: after each restart its signature is verified again.
 
 from collections import namedtuple
 
-from . import errors, phases
 from . import engine as states
+from . import errors, phases
 from .compat import const
 from .readback import copying, matching
 from .settings import trusted_keys

@@ -22,7 +22,6 @@ from .compat import const
 from .settings import etc
 from .source import pulled
 
-_file = open  # which `open` below hides
 _PATIENCE_MS = const(10000)
 _REDIRECTS = const(4)
 _INTERIM = const(4)  # answers that are not the final one
@@ -32,7 +31,7 @@ _LINE = const(2048)
 _CHUNKS = const(-1)
 
 
-def open(engine):
+def make(engine):
     """Return the data path from the address of a local update."""
     return pulled(engine, Http(engine.source))
 
@@ -289,7 +288,7 @@ def _connecting(stream, address):
 def _over_tls(stream, host):
     """Return the TLS stream over a connected one; its first write does the handshake."""
     try:
-        with _file(etc("http_ca.pem"), "rb") as file:
+        with open(etc("http_ca.pem"), "rb") as file:
             ca = file.read()
     except OSError:
         raise OSError("%s is missing: it must hold the server's authority" % etc("http_ca.pem"))

@@ -11,7 +11,7 @@ from .http import Http
 from .source import Pulled
 
 
-def open(engine):
+def make(engine):
     """Return the data path of the job in hand."""
     return HttpJob(engine)
 

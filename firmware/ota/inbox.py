@@ -59,9 +59,9 @@ class Inbox:
         self.lost = self.asked = self.refused = 0
         self.streamed = ("", "")
         self.offered = ()
-        self.buffers = ()
+        self.buffers: "list[bytearray]" = []
         self.lengths = [0, 0]
-        self._lent = [None, None]
+        self._lent: "list" = [None, None]
         self._bounds = [0, 0, 0, 0]
         self._put = 0  # blocks ever; only _put_block() changes it
         self._done = 0  # only block_done() does
@@ -87,7 +87,7 @@ class Inbox:
         """Give the buffers, and the blocks in them, back to the heap until `open`."""
         self._clear_blocks()
         self.lost = 0
-        self.buffers = ()
+        self.buffers = []
         self._lent = [None, None]
 
     def put(self, topic, payload):

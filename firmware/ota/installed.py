@@ -34,7 +34,8 @@ def reading(slot, keys, buf):
     records, directory = package.split(trailer[0]), trailer[1]
     if directory and directory not in DIRECTORIES:
         raise errors.PackageError("the trailer of %s names directory %r" % (slot.label, directory))
-    newest, parts, start = None, [None, None], 0
+    newest, start = None, 0
+    parts: "list" = [None, None]
     for record in records:
         manifest = yield from reading_record(record, keys)
         newest = newest or manifest

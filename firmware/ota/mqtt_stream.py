@@ -8,7 +8,7 @@ from . import errors, phases
 from .channel import Timer
 
 
-def open(engine):
+def make(engine):
     """Return the data path of the job in hand. Raises OSError when the client does."""
     form = "stream_json" if engine.board.settings["stream_json"] else "stream_cbor"
     return MqttStream(engine, phases.module(form))

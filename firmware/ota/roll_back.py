@@ -62,9 +62,7 @@ def find(pair, noted, sequence, keys, buf):
             % (found.version, label)
         )
     if found.sequence > floor_of(pair, noted, sequence):
-        raise errors.StateError(
-            "version %s in %s was never accepted here" % (found.version, label)
-        )
+        raise errors.StateError("version %s in %s was never accepted here" % (found.version, label))
     return found
 
 

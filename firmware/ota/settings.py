@@ -23,7 +23,7 @@ def is_there(name):
 
 
 def free():
-    """Return the bytes that are free; too few, even below 0, as littlefs counts directories twice."""
+    """Return the free bytes; too few, even below 0, as littlefs counts directories twice."""
     found = os.statvfs(absolute(""))
     blocks = found[3]
     if blocks >= 1 << 31:  # it has no sign there

@@ -12,7 +12,7 @@ from .slots import SECTOR
 _BLOCK = const(65536)
 
 
-def open(board, component, _same):
+def make(board, component, _same):
     """Return the writer of an image into the other slot. See `transfer`.
 
     It takes 64 KB of heap in one piece, blocks that do not cross a sector's border, and a slot that

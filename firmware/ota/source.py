@@ -10,14 +10,13 @@ from . import errors, journal
 from .channel import Timer
 from .compat import const
 
-_file = open  # which `open` below hides
 _FIRST_PAUSE_MS = const(1000)
 _CUT_SHORT = const(5)  # EIO
 # Between two looks at a source that has nothing yet (ms).
 _LOOK_MS = const(5)
 
 
-def open(engine):
+def make(engine):
     """Return the data path from a file, or a source object. Raises SourceError."""
     source = engine.source
     return pulled(engine, _opened(source) if isinstance(source, str) else source)
@@ -160,7 +159,7 @@ class File:
 
     def __init__(self, path):
         self._path = path
-        self._file = _file(path, "rb")
+        self._file = open(path, "rb")
         self.size = self._file.seek(0, 2)
 
     def __str__(self):

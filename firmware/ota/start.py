@@ -34,9 +34,7 @@ def facts(given, version=None):
             version, sequence, parts = newest.version, newest.sequence, newest.parts
         except errors.OtaError:
             pass  # a trailer that is not believed counts as none; the status says why
-    return Facts(
-        settings, product, word, running.label, version, sequence, directory, parts, seal
-    )
+    return Facts(settings, product, word, running.label, version, sequence, directory, parts, seal)
 
 
 def recover(engine):

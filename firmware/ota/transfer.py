@@ -1,6 +1,6 @@
 """A package on its way from a data path into its component writers, block by block.
 
-Data path: how a file comes. `open(engine)` of its module returns an object with
+Data path: how a file comes. `make(engine)` of its module returns an object with
     size            bytes of the file, 0 while the path does not know
     block           the block that `poll` returned (memoryview), until `release()`
     poll(window)    return the number of a block that the window.Window wants and that is here, -1
@@ -18,7 +18,7 @@ Data path: how a file comes. `open(engine)` of its module returns an object with
     close()         no more is wanted; may come at any time
 It knows no slot, head or manifest.
 
-Component writer: where a component goes. `open(...)` of its module returns an object with
+Component writer: where a component goes. `make(...)` of its module returns an object with
     group           a request must not reach over a multiple of so many bytes, 0 for any
     in_order        whether bytes must come in their order, else in any order within a window
     received        bytes that have come without a gap; kept by the transfer
@@ -36,14 +36,15 @@ It knows no network.
 
 import gc
 
-from . import errors, phases
 from . import engine as states
+from . import errors, phases
 from .compat import const, mem_free
 from .slots import SECTOR
 from .window import Window
 
 _HEAD = const(4096)
 _FIRMWARE = const(0)
+_APPLICATION = const(1)
 # Free heap (bytes) with which flash is written 64 KB at a time. Only chips with PSRAM have as much.
 _PLENTY = const(1114112)
 
@@ -52,7 +53,7 @@ def connecting(engine):
     """Make the data path, and wait until it knows the size of the file."""
     path = engine.path
     if path is None:
-        path = engine.path = phases.module(engine.modules.split()[-1]).open(engine)
+        path = engine.path = phases.module(engine.modules.split()[-1]).make(engine)
     if path.size:
         _begin_head(engine)
         return 0
@@ -182,7 +183,7 @@ def _opened(engine, names, component, same):
     """Return the writer of these modules, loaded for as long as the update is."""
     more = engine.modules + " " + names
     phases.enter_now("prepare", more)
-    writer = phases.module(more.split()[-1]).open(engine.board, component, same)
+    writer = phases.module(more.split()[-1]).make(engine.board, component, same)
     engine.modules = more
     return writer
 
@@ -234,10 +235,7 @@ class Transfer:
 
     def work(self):
         """Do what the flash needs next. Returns False without work. Raises FlashError."""
-        for _, _, writer in self._parts:
-            if writer.work():
-                return True
-        return False
+        return any(writer.work() for _, _, writer in self._parts)
 
     def finish(self):
         """Write what is left, when every block is here. Raises FlashError."""

@@ -43,11 +43,14 @@ def board(**changes):
 
 def component(size, kind=0, encoding=0, length=0, digest=None):
     """Return the manifest.Component that a package of this one alone would have."""
-    return Component(kind, encoding, 4096, length or size, size, digest, 0 if kind == 0 else None)
+    chip = 0 if kind == 0 else None
+    return Component(kind, encoding, 4096, length or size, size, digest, chip, None)
 
 
 class World:
-    """An engine with an update from `source`, or with `job`, in hand. clock: Clock; client: as given.
+    """An engine with an update from `source`, or with `job`, in hand.
+
+    clock: Clock; client: as given.
 
     It was in hand before a restart, so that a source that fails is asked again.
     """

@@ -277,7 +277,7 @@ def test_blocks_that_cross_sectors_and_slots_that_lie_askew_rule_it_out():
     image = engine_world.component(1000)
     for size in (4096, 256):
         board.settings["block_size"] = size
-        assert wide.open(board, image, False).group == BLOCK
+        assert wide.make(board, image, False).group == BLOCK
     board.settings["block_size"] = 8192
     raises(MismatchError, wide.open, board, image, False)
     board.settings["block_size"] = 4096
