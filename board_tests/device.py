@@ -205,9 +205,10 @@ class Device:
 
     def differing(self) -> list[str]:
         """Return the files of this checkout that the board has not, or has otherwise."""
+        directory = self.working_directory().strip("/")
         self._before_typing()
         head = self._cable.execute(_BUNDLE_HEAD)
-        ours = files.application(chosen=head.split()[2:])
+        ours = files.in_directory(files.application(chosen=head.split()[2:]), directory)
         wanted = {path: hashlib.sha256(data).digest() for path, data in ours.items()}
         there = self._cable.hashes(list(wanted))
         return [path for path in wanted if there[path] != wanted[path]]

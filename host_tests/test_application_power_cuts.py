@@ -25,6 +25,9 @@ SEED = 20261124
 # Both slots and both directories are in use: what is replaced was a way back.
 USED = [Update(True, application("1.2.0")), Update(True, application("1.3.0"))]
 NEW = application("1.4.0")
+# What the new application does not need the room of is removed at rest.
+SMALL = {"main.py": "# small\n", "only.py": "# one\n" * 30}
+MANY = {**application("1.2.0"), **{f"part_{n}.py": f"# {n}\n" * 60 for n in range(12)}}
 BAD = {**NEW, "selftest.py": "def run():\n    raise ValueError('no sensor')\n"}
 SCENARIOS = {
     "application": Scenario([*USED, Update(False, NEW)]),
@@ -32,6 +35,9 @@ SCENARIOS = {
     "combined, application first": Scenario([*USED, Update(True, NEW, application_first=True)]),
     "image that keeps the application": Scenario([*USED, Update(True)]),
     "combined, taken back": Scenario([*USED, Update(True, BAD, fails="self_test")]),
+    "application, the rest of the old one removed at rest": Scenario(
+        [Update(True, MANY), USED[1], Update(False, SMALL)]
+    ),
     "first application of a flat board": Scenario([Update(False, application("1.2.0"))]),
     "second application, as the flat files go": Scenario([USED[0], Update(False, NEW)]),
 }

@@ -8,16 +8,21 @@ from .compat import const
 from .settings import absolute, free
 
 _file = open  # which `open` below hides
+# What a file takes beside its bytes: the rest of its last block, and its place in the directory.
+_FILE = const(4608)
+_FOLDER = const(8704)
 _EXISTS = const(17)
 _NO_SPACE = const(28)
 
 
-def open(name, component):
+def open(name, component, removing):
     """Return the writer of a directory, which does not exist yet.
 
-    name: of the directory; component: manifest.Component of its archive.
+    name: of the directory; component: manifest.Component of its archive; removing: of `cleanup`. It
+    gives back as much as the archive takes, and no later: so old and new need no more room than the
+    larger one, and no step waits until all that is old has gone.
     """
-    return DirectoryWriter(name, component)
+    return DirectoryWriter(name, component, removing)
 
 
 class DirectoryWriter:
@@ -26,7 +31,7 @@ class DirectoryWriter:
     group = 0
     in_order = True
 
-    def __init__(self, name, component):
+    def __init__(self, name, component, removing):
         self.received = 0
         self._base = absolute(name) + "/"
         self._component = component
@@ -35,6 +40,8 @@ class DirectoryWriter:
         self._listing = None
         self._file = None
         self._at = 0
+        self._removing = removing
+        self._left = 0  # bytes taken that are still to be given back
 
     def begin(self, done, _same):
         """Start behind the first `done` bytes: all of them, or none count. Raises FilesystemError.
@@ -46,6 +53,7 @@ class DirectoryWriter:
             self._at = self._component.length
             return
         try:
+            self._take(_FOLDER)
             os.mkdir(self._base[:-1])
             self._listing = _file(self._base + ustar.LISTING, "w")
         except OSError as error:
@@ -93,21 +101,24 @@ class DirectoryWriter:
 
     def folder(self, path):
         """Make a directory. The archive's order alone does not tell a file of the same name."""
+        self._take(_FOLDER)
         try:
             os.mkdir(self._base + path[:-1])
         except OSError as error:
             if error.args[0] != _EXISTS:
                 raise
             raise errors.ArchiveError("%s is a file, too" % path)
-        self._list(path)
+        self._list(path, 0)
 
-    def file(self, path, _size):
+    def file(self, path, size):
         """Begin a file."""
+        self._take(_FILE)
         self._file = _file(self._base + path, "wb")
-        self._list(path)
+        self._list(path, size)
 
     def content(self, data):
         """Go on with it."""
+        self._take(len(data))
         if self._file.write(data) != len(data):
             raise OSError(_NO_SPACE)
 
@@ -116,8 +127,18 @@ class DirectoryWriter:
         self._file.close()
         self._file = None
 
-    def _list(self, path):
-        self._listing.write(path + "\n")
+    def _list(self, path, size):
+        self._listing.write("%d %s\n" % (size, path))
+
+    def _take(self, size):
+        """Remove as much of what is old as `size` bytes take. Raises FilesystemError."""
+        self._left += size
+        while self._removing and self._left > 0:
+            given_back = next(self._removing, None)
+            if given_back is None:
+                self._removing = None  # nothing old is left
+            else:
+                self._left -= given_back
 
     def _end(self):
         self._reader.finish()

@@ -25,14 +25,14 @@ PHASES = {
     "open": "cbor package trust admission",
     "raw": "cbor package trust manifest x509 raw admission",
     "verify": "admission",
-    "admit": "cbor package manifest ustar directory cleanup admission",
-    "prepare": "window ustar directory cleanup transfer",
+    "admit": "cbor package manifest ustar flat cleanup room admission",
+    "prepare": "window ustar flat cleanup directory transfer",
     "transfer": "window transfer",
     "check": "cbor package trust p256 manifest installed ustar directory "
     "readback finalize",
     "finish": "ustar directory readback finalize",
     "trial": "trial",
-    "tidy": "ustar directory cleanup",
+    "tidy": "ustar flat cleanup directory tidy",
 }
 
 # Added to any phase while a control message is read.
@@ -55,7 +55,7 @@ SCHEMES = {"http": "http", "https": "http"}
 WRITERS = {
     "slot": "slot_writer",
     "slot by 64 KB": "slot_writer_64k",
-    "directory": "ustar archive directory_writer",
+    "directory": "ustar flat cleanup archive directory_writer",
 }
 
 # What a person at the REPL asks for -> its modules. The last one answers.

@@ -72,7 +72,7 @@ class WideWriter:
 
     @property
     def _size(self):
-        """Bytes of the image that belong into the buffer now."""
+        """Return how many bytes of the image belong into the buffer now."""
         return min(_BLOCK, self._length - self._start)
 
     def _store(self):

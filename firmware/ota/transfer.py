@@ -44,7 +44,6 @@ from .window import Window
 
 _HEAD = const(4096)
 _FIRMWARE = const(0)
-_APPLICATION = const(1)
 # Free heap (bytes) with which flash is written 64 KB at a time. Only chips with PSRAM have as much.
 _PLENTY = const(1114112)
 
@@ -152,8 +151,9 @@ def _preparing(engine):
                 written -= written % (writer.group or SECTOR)
         else:
             if written < component.length:
-                yield from phases.module("directory").clearing(board.spare)
-            writer = _writer(engine, "directory").open(board.spare, component)
+                phases.module("directory").set_aside(board.spare)
+            removing = phases.module("cleanup").removing(board.directory)
+            writer = _writer(engine, "directory").open(board.spare, component, removing)
         if written < component.length:
             first = min(first, (component.offset + written) // block)
         parts.append((component.offset, component.length, writer))
@@ -161,8 +161,6 @@ def _preparing(engine):
         board.give_back()  # until the update is read back
     for offset, length, writer in parts:
         writer.begin(min(max(0, first * block - offset), length), same)
-    if _APPLICATION in kinds:
-        yield from phases.module("cleanup").removing(board.directory)
     engine.path.resume()
     window = Window(size, block, board.settings["window"], first, group, origin)
     engine.transfer = Transfer(size, window, parts)

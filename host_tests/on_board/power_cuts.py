@@ -258,6 +258,7 @@ class Board:
                     break
             else:
                 raise AssertionError("it never comes to rest")
+            assert not _set_aside(), "%s is left over" % _set_aside()
             if self.sequence == package["sequence"]:
                 self.end(package, agent)
             elif self.is_over(package, agent):
@@ -330,11 +331,17 @@ def _walk(base):
         for entry in os.ilistdir(base + "/" + folder):
             path = folder + entry[0]
             if entry[1] == _FOLDER:
-                if base != "/" or path not in ("etc", "app_0", "app_1", _MOUNT):
+                others = path in ("etc", "app_0", "app_1", _MOUNT) or path.startswith(".old_")
+                if base != "/" or not others:
                     folders.append(path + "/")
             elif path != ".files":
                 found.append(path)
     return sorted(found)
+
+
+def _set_aside():
+    """Return the names of directories that wait for their removal."""
+    return [name for name in os.listdir("/") if name.startswith(".old_")]
 
 
 def _content(base, path):
