@@ -14,19 +14,20 @@ if __file__.endswith(".mpy"):
     # Compiled, the other modules lie in one file beside this one, and are imported out of it (docs/
     # architecture.md, One file on the board). As source or frozen they lie as modules always do.
     import os
-    from errno import ENOENT, EPERM
 
-    from deflate import RAW, DeflateIO
+    import deflate
 
     class _Bundle:
         """The modules in one file as a file system: flat, read-only, as much as an import needs.
 
-        file: a line `ota-bundle SIZE EXTENSIONS`, a line of `/NAME OFFSET` for each module, then
-        each one as a raw deflate stream. SIZE in bytes, decimal, of the file; OFFSET in it, five
-        hexadecimal digits. The file stays open, because littlefs takes tens of milliseconds to look
-        it up; a module is lent piece by piece, so no heap is needed for a whole one.
+        path: of the file, a line `ota-bundle SIZE EXTENSIONS`, a line of `/NAME OFFSET` for each
+        module, then each one as a raw deflate stream. SIZE in bytes, decimal, of the file; OFFSET
+        in it, five hexadecimal digits. The file stays open, because littlefs takes tens of
+        milliseconds to look it up; a module is lent piece by piece, so no heap is needed for a
+        whole one.
         """
 
+        # What os.stat says of a file; ENOENT and EPERM below.
         _a_file = 0x8000, 0, 0, 0, 0, 0, 0, 0, 0, 0
 
         def __init__(self, path):
@@ -37,11 +38,10 @@ if __file__.endswith(".mpy"):
                 raise ImportError(path + " is damaged: install the agent again")
 
         def _offset(self, path):
-            name = path[:-4] + " "
-            at = self._index.find(name)
+            at = self._index.find(path[:-4] + " ")
             if at < 0 or path[-4:] != ".mpy":
-                raise OSError(ENOENT)
-            at += len(name)
+                raise OSError(2)
+            at += len(path) - 3
             return int(self._index[at : at + 5], 16)
 
         def stat(self, path):
@@ -54,14 +54,14 @@ if __file__.endswith(".mpy"):
 
         def open(self, path, _mode):
             self._file.seek(self._offset(path))
-            return DeflateIO(self._file, RAW, 10)
+            return deflate.DeflateIO(self._file, deflate.RAW, 10)
 
         def ilistdir(self, _path):
             for part in self._index.split("/")[1:]:
                 yield part.split(" ")[0] + ".mpy", 0x8000, 0
 
         def chdir(self, _path):
-            raise OSError(EPERM)
+            raise OSError(1)
 
         def mount(self, *_):
             pass
@@ -71,7 +71,7 @@ if __file__.endswith(".mpy"):
     try:
         _bundle = _Bundle(__file__[:-12] + "bundle.mpy")
     except OSError as error:
-        if error.args[0] != ENOENT:
+        if error.args[0] != 2:
             raise
     else:
         try:
@@ -80,6 +80,8 @@ if __file__.endswith(".mpy"):
             pass
         os.mount(_bundle, "/.ota")
         __path__ = "/.ota"  # type: ignore[assignment]
+        del _bundle
+    del _Bundle
 
 from . import phases
 from .chip import note
