@@ -129,11 +129,11 @@ class DirectoryWriter:
         """Remove as much of what is old as `size` bytes take. Raises FilesystemError."""
         self._left += size
         while self._old and self._left > 0:
-            given_back = next(self._old, None)
-            if given_back is None:
-                self._old = None  # nothing old is left
-            else:
+            for given_back in self._old:
                 self._left -= given_back
+                break
+            else:
+                self._old = None  # nothing old is left
 
     def _end(self):
         self._reader.finish()

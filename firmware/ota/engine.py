@@ -171,6 +171,7 @@ class Engine:
             self.journal.save(phase=phase, **changes)
         self.work = None
         self.state = state
+        self.inbox.answers = state in (AGREED, REPORTING)
 
     def step(self):
         """Do at most one block of work. Returns the milliseconds until it wants to run again.

@@ -16,6 +16,8 @@ _CONTROLS = const(4)
 _CONTROL_SIZE = const(4096)
 # Bytes that CBOR or JSON add to a block at most.
 _OVERHEAD = const(64)
+# What the topic of an answer to a report has, and no other.
+_UPDATE = b"/update/"
 
 
 class Stats:
@@ -45,7 +47,8 @@ class Inbox:
     alone (bool): there is no broker; jobs, streams: the beginning of the agent's topics (bytes);
     stream: the topic on which blocks come, b"" for none; online: whether the topics are subscribed
     and the link lives; lost: number of blocks dropped since the last request for blocks; missed:
-    whether a message about jobs was dropped for want of room.
+    whether a message about jobs was dropped for want of room; answers: whether an answer to a
+    report is awaited: else it is not worth the loading of the modules that read it.
     streamed: the subscribed topics of the last stream; asked: number of questions for a job;
     offered: the last job that was offered to the application, and its `queued`; refused: number of
     times in succession that the job service refused to name a job.
@@ -55,7 +58,7 @@ class Inbox:
     def __init__(self, stats, alone=False):
         self.alone = alone
         self.jobs = self.streams = self.stream = b""
-        self.online = self.missed = False
+        self.online = self.missed = self.answers = False
         self.lost = self.asked = self.refused = 0
         self.streamed = ("", "")
         self.offered = ()
@@ -98,7 +101,8 @@ class Inbox:
         if topic == self.stream:
             self._put_block(payload)
         elif topic.startswith(self.jobs):
-            self.missed |= not self._put_control(topic, payload)
+            if self.answers or _UPDATE not in topic:
+                self.missed |= not self._put_control(topic, payload)
         elif topic.startswith(self.streams):
             if self.stream:
                 self._put_control(topic, payload)

@@ -8,8 +8,6 @@ import os
 from chip_bench import Bench
 from ota import channel, defaults, engine, inbox, journal, settings
 from ota.board import Board, Facts
-from ota.compat import finish
-from ota.directory import clearing
 from ota.manifest import Component
 
 THING = "board-1"
@@ -39,6 +37,21 @@ def board(**changes):
     else:
         chosen["message_size"] = (chosen["block_size"] + 2) // 3 * 4
     return Board(Facts(chosen, "demo-board", None, "ota_0", "1.0.0", 1, "", (None, None), b""))
+
+
+def remove(path):
+    """Remove a directory with everything in it, if it is there."""
+    try:
+        names = os.listdir(path)
+    except OSError:
+        return
+    for name in names:
+        below = path + "/" + name
+        if os.stat(below)[0] & 0x4000:
+            remove(below)
+        else:
+            os.remove(below)
+    os.rmdir(path)
 
 
 def component(size, kind=0, encoding=0, length=0, digest=None):
@@ -90,6 +103,5 @@ class Folder:
 
     def close(self):
         """Remove it."""
-        settings.ROOT = "/tmp/"
-        finish(clearing(self.path[len("/tmp/") : -1]))
+        remove(self.path[:-1])
         settings.ROOT = _root

@@ -126,7 +126,7 @@ class DirectoryKit:
         directory_writer.open = recorded
 
     def again(self):
-        finish(directory.clearing("app_0"))  # as `transfer` does first
+        engine_world.remove(self._folder.path + "app_0")  # `transfer` sets it aside first
 
     stale = fresh  # what lies there is cleared first
 
@@ -151,7 +151,7 @@ class DirectoryKit:
         return False
 
     def break_place(self):
-        finish(directory.clearing("app_0"))
+        engine_world.remove(self._folder.path + "app_0")
         settings.ROOT = self._folder.path + "none/"
 
     def left_open(self):
