@@ -5,7 +5,6 @@ Its clock stands still until a test moves it, so that pauses take no time.
 
 import os
 
-from chip_bench import Bench
 from ota import channel, defaults, engine, inbox, journal, settings
 from ota.board import Board, Facts
 from ota.manifest import Component
@@ -61,15 +60,13 @@ def component(size, kind=0, encoding=0, length=0, digest=None):
 
 
 class World:
-    """An engine with an update from `source`, or with `job`, in hand.
+    """An engine with an update from `source`, or with `job`, in hand. There must be a chip.
 
-    clock: Clock; client: as given.
-
-    It was in hand before a restart, so that a source that fails is asked again.
+    clock: Clock; client: as given. The update was in hand before a restart, so that a source that
+    fails is asked again.
     """
 
     def __init__(self, client, source="", job=None, **changes):
-        Bench()
         self.clock = channel.ticks_ms = Clock()
         self.client = client
         self.inbox = inbox.Inbox(inbox.Stats())

@@ -26,8 +26,10 @@ def test_a_toy_keeps_the_contract():
 
 
 def test_each_fault_of_a_toy_breaks_the_clause_that_it_is_against():
+    missed = []
     for name in writer_faults.FAULTS:
         writer, clause = writer_faults.FAULTS[name]
         kit = writer_kits.make("toy", writer_faults.Module(writer))
-        found = contract.broken({clause: ALL[clause]}, kit)
-        assert found, "%s: nothing finds it" % name
+        if not contract.broken({clause: ALL[clause]}, kit):
+            missed.append(name)
+    assert not missed, missed

@@ -190,5 +190,5 @@ class Module:
     def __init__(self, writer):
         self._writer = writer
 
-    def open(self, board, component, _same):
+    def make(self, board, component, _same):
         return self._writer(board.slots.other, component.size)
