@@ -7,12 +7,12 @@ $ON_BOARD_RESULTS.
 
 import fcntl
 import os
-import sys
 from collections.abc import Iterable
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import agent_modules
 import pytest
 
 from tools import interpreters
@@ -80,24 +80,15 @@ def pytest_collect_file(file_path: Path, parent: pytest.Collector) -> pytest.Col
 _modules: dict[str, ModuleType] = {}
 
 
-def _of_the_agent() -> list[str]:
-    return [name for name in sys.modules if name == "ota" or name.startswith("ota.")]
-
-
 def pytest_collection_finish() -> None:
     """Keep the agent's modules as these tests have imported them."""
-    _modules.update({name: sys.modules[name] for name in _of_the_agent()})
+    _modules.update(agent_modules.loaded())
 
 
 @pytest.fixture(autouse=True)
 def _the_modules_that_were_imported() -> None:
     """Other tests in this process load the agent anew, and it loads some modules late."""
-    for name in _of_the_agent():
-        del sys.modules[name]
-    sys.modules.update(_modules)
-    for name, module in _modules.items():
-        if "." in name:
-            setattr(_modules["ota"], name.split(".")[1], module)
+    agent_modules.restore(_modules)
 
 
 def results_of(item: OnBoardTest) -> dict[str, Outcome]:
