@@ -141,7 +141,7 @@ class Http(path_kits.Kit):  # type: ignore[misc]
 class Kept(set[int]):
     """Blocks that are dropped, however often they are asked for."""
 
-    def discard(self, _: int) -> None:
+    def discard(self, _: object) -> None:
         pass
 
 
@@ -200,9 +200,7 @@ KITS: dict[str, Callable[[], Any]] = {
 }
 SOCKET = http.socket
 CLAUSES = {
-    clause.__name__: clause
-    for clauses in data_path_suite.CLAUSES.values()
-    for clause in clauses
+    clause.__name__: clause for clauses in data_path_suite.CLAUSES.values() for clause in clauses
 }
 
 
