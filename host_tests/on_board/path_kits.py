@@ -144,7 +144,7 @@ class File(Kit):
         self._opened = []
 
         def recorded(path, mode):
-            file = ReadFile(open(path, mode))
+            file = ReadFile(open(path, mode))  # noqa: SIM115, the path closes it
             self._opened.append(file)
             return file
 

@@ -71,9 +71,9 @@ class StreamService:
             bits = unhexlify(bits[2:])
         for i in range(8 * len(bits)):
             index = request["o"] + i
-            if bits[i // 8] >> i % 8 & 1:
-                if self.stops_at is None or index * size < self.stops_at * 4096:
-                    self.send(request["f"], index, self.block(index, size))
+            sent = self.stops_at is None or index * size < self.stops_at * 4096
+            if sent and bits[i // 8] >> i % 8 & 1:
+                self.send(request["f"], index, self.block(index, size))
 
     def _check(self):
         if self.down:

@@ -5,8 +5,8 @@ import json
 from expect import raises
 from mutation import Mutations
 from ota import channel, jobs
-from ota.inbox import Inbox, Stats
 from ota.errors import JobError
+from ota.inbox import Inbox, Stats
 
 # What CreateOTAUpdate makes, with every key that AWS is known to send.
 AWS_FILE = {

@@ -23,9 +23,10 @@ def image(length, seed=1):
 
 
 class SlotKit:
-    """A slot on simulated flash. module: has `open`; size: bytes of the image; changes: of settings.
+    """A slot on simulated flash.
 
-    data: as it travels, if that is another thing.
+    module: has `open`; size: bytes of the image; changes: of settings; data: as it travels, if that
+    is another thing.
     """
 
     def __init__(self, module, size, blocks, data=None, **changes):
@@ -115,8 +116,9 @@ class DirectoryKit:
             self.close()
         self._folder = engine_world.Folder()
         self._opened = []
+
         def recorded(path, mode):
-            file = Recorded(open(path, mode))
+            file = Recorded(open(path, mode))  # noqa: SIM115, the writer closes it
             self._opened.append(file)
             return file
 
