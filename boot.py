@@ -1,8 +1,8 @@
-"""First code on the board: prove a new image, or let it be rolled back.
+"""First code on the board: test a new image, or let it be rolled back.
 
-Stands alone, so that nothing an update brings can break it, and is never updated over the air.
-Nothing it meets makes it raise: an exception here would keep main.py from running. Ctrl-C passes
-through to the REPL and is no failed test; the deadline goes on.
+boot.py stands alone, so that nothing an update brings can break it, and is never updated over the
+air. It raises no exception, because that would keep main.py from running. Ctrl-C passes through to
+the REPL and is no failed test; the deadline goes on.
 
 Found at start                          done
 image under test, first boot            watchdog armed with the whole deadline, self-test
@@ -41,7 +41,7 @@ NEW, PENDING, VALID, INVALID, ABORTED = range(5)
 
 
 class Journal:
-    """The agent's journal in NVS, as much of it as a test needs. `fields`: a dict."""
+    """The agent's journal in NVS, the part that a test needs. fields: a dict."""
 
     def __init__(self):
         self._nvs = NVS("ota")
@@ -93,12 +93,12 @@ def read_deadline():
         if 10 <= seconds <= 3600:
             return int(seconds * 1000)
     except (OSError, ValueError, AttributeError, TypeError):
-        pass  # the agent reports wrong settings; a test needs a deadline in any case
+        pass  # the agent reports wrong settings; the test needs a deadline in any case
     return DEADLINE_S * 1000
 
 
 def note(stage, deadline):
-    """Leave in RTC memory how far the test came; the agent goes on with this note."""
+    """Note in RTC memory how far the test came; the agent goes on with this note."""
     text = "OTA1 %s %d %d" % (stage, deadline, time.ticks_ms())
     machine.RTC().memory(text.encode())
 
@@ -148,7 +148,7 @@ def built_in_test():
         file.write(b"probe")
     with open(probe, "rb") as file:
         if file.read() != b"probe":
-            raise OSError("the file system does not keep what is written")
+            raise OSError("the file system does not keep written bytes")
     os.remove(probe)
     gc.collect()
     if gc.mem_free() < 16384:
@@ -200,9 +200,9 @@ def test(journal):
 
 
 def without_rollback(journal):
-    """The record is still NEW: this bootloader cannot roll back, so the other slot is booted."""
+    """Boot the other slot: a record that is still NEW shows a bootloader without rollback."""
     if journal.fields.get("no_rollback") and journal.fields.get("phase") == "FAILED":
-        Partition.mark_app_valid_cancel_rollback()  # this is where the roll-back ended
+        Partition.mark_app_valid_cancel_rollback()  # the rollback has ended in this slot
         return
     print("boot: this bootloader has no rollback; going back to the other slot")
     journal.save(
@@ -250,7 +250,7 @@ def enter_application():
 
 
 def leave_application(error, journal, state):
-    """What runs has no application left: boot the other slot, at most twice, else only say so."""
+    """Boot the other slot, at most twice, when this one has no application left; else say so."""
     print("boot: %s" % error)
     os.chdir(ROOT + "etc")  # no main.py there, so what follows is the REPL
     if state == PENDING:
@@ -278,7 +278,7 @@ def leave_application(error, journal, state):
 
 
 def attempt(name, action, *arguments):
-    """Call an action and return its result; a failure is told and ends only that action."""
+    """Call an action and return its result. A failure is printed and ends only that action."""
     try:
         return action(*arguments)
     except Exception as error:
@@ -300,7 +300,7 @@ def start():
 
 
 def enter_or_leave():
-    """Go to the application, or away from what is left of it."""
+    """Go into the application's directory, or to the other slot where it is gone."""
     try:
         enter_application()
     except OSError as error:

@@ -118,17 +118,24 @@ def _older_modules(cable: Cable, wanted: Collection[str]) -> list[str]:
     return found
 
 
-def beside(directory: str, wanted: Mapping[str, bytes]) -> dict[str, bytes]:
-    """Return what of the wanted files a board uses whose application lies in a directory. Pure."""
-    used = ("/boot.py", "/etc/", *files.AGENT_IN_LIB) if directory else "/"
+def placed(board: running.Running, wanted: Mapping[str, bytes]) -> dict[str, bytes]:
+    """Return the wanted files where this board looks for them. Pure.
+
+    Of an application that a package brought nothing is changed.
+    """
+    if not board.unpacked:
+        return files.in_directory(wanted, board.directory)
+    used = ("/boot.py", "/etc/", *files.AGENT_IN_LIB)
     return {path: data for path, data in wanted.items() if path.startswith(used)}
 
 
-def _agent_is_in_lib(cable: Cable) -> bool:
+def _agent_is_in_lib(cable: Cable, directory: str) -> bool:
     """Say whether the agent lies in /lib alone, as `make flash AGENT=lib` puts it there."""
     forms = [f"/ota/__init__.{form}" for form in ("mpy", "py")]
-    there = cable.hashes([*forms, *(f"/lib{path}" for path in forms)])
-    return {path[:5] for path, found in there.items() if found} == {"/lib/"}
+    beside = f"/{directory}" if directory else ""
+    there = cable.hashes([base + path for base in (beside, "/lib") for path in forms])
+    found = {path.startswith("/lib/") for path in there if there[path]}
+    return found == {True}
 
 
 def deploy(
@@ -149,9 +156,9 @@ def deploy(
     with cable.paused() as pause:
         board = running.look(cable)
         running.check(board)
-        in_lib = _agent_is_in_lib(cable)
-        wanted = beside(board.directory, files.agent_in_lib(wanted) if in_lib else wanted)
-        if board.directory:
+        in_lib = _agent_is_in_lib(cable, board.directory)
+        wanted = placed(board, files.agent_in_lib(wanted) if in_lib else wanted)
+        if board.unpacked:
             signed = (
                 f"the application runs from /{board.directory}, which a signed package brought; "
                 "`fleet push`, or `fleet send` without a network, brings another"

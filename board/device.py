@@ -1,14 +1,15 @@
 """What a connected board is: read once by esptool, judged before anything is written."""
 
 import contextlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from board import table
+from board import otadata, table
 from board.plan import Plan
 from board.port import BAUD, complaint
 from board.writer import Port
+from fleet import package
 from fleet.errors import FleetError
 
 
@@ -21,7 +22,7 @@ class Device:
     """A board as its ROM loader shows it.
 
     `chip`: esptool's name; `flash_size`: bytes, None where the flash does not say; `table`: None
-    for a blank or foreign flash.
+    for a blank or foreign flash; `directory`: in which the application that runs lies, "" for `/`.
     """
 
     chip: str
@@ -29,6 +30,7 @@ class Device:
     secure_boot: bool
     flash_encryption: bool
     table: table.Table | None
+    directory: str = ""
 
     def remarks(self) -> list[str]:
         """Say what flashing changes for a board that ran something else, for people."""
@@ -48,11 +50,12 @@ class Device:
         return found
 
 
-def check(device: Device, plan: Plan, keep: Sequence[str]) -> None:
+def check(device: Device, plan: Plan, keep: Sequence[str], *, signed: bool = False) -> None:
     """Judge whether the plan may be written to the board.
 
-    keep: labels of partitions whose content shall stay. Raises DeviceError for another chip, less
-    flash, secure boot, flash encryption, or a partition to keep that does not lie where it will.
+    keep: labels of partitions whose content shall stay; signed: with a trailer. Raises
+    DeviceError for another chip, less flash, secure boot, flash encryption, a partition to keep
+    that does not lie where it will, or files of a directory that no trailer would name.
     """
     if device.chip != plan.chip.name:
         raise DeviceError(f"the board is an {device.chip}, the plan is for {plan.chip.name}")
@@ -73,6 +76,11 @@ def check(device: Device, plan: Plan, keep: Sequence[str]) -> None:
         )
     for label in keep:
         _check_kept(device, plan, label)
+    if "vfs" in keep and device.directory and not signed:
+        raise DeviceError(
+            f"the application on the board runs from /{device.directory}, which only a signed "
+            "record can name: give --fleet or --package (FLEET=, PACKAGE=), or let the files go"
+        )
 
 
 def _check_kept(device: Device, plan: Plan, label: str) -> None:
@@ -146,9 +154,33 @@ def _ask(esp: Any) -> Device:
     cmds.attach_flash(stub)
     size = cmds.detect_flash_size(stub)
     data = cmds.read_flash(stub, table.ADDRESS, table.LENGTH, no_progress=True) or b""
-    cmds.reset_chip(stub, "no-reset")
     try:
         found = table.parse(data)
     except table.TableError:
         found = None
-    return Device(chip, flash_size_bytes(size) if size else None, secure, encrypted, found)
+
+    def read(address: int, length: int) -> bytes:
+        return cmds.read_flash(stub, address, length, no_progress=True) or b""
+
+    directory = _directory(found, read) if found else ""
+    cmds.reset_chip(stub, "no-reset")
+    return Device(
+        chip, flash_size_bytes(size) if size else None, secure, encrypted, found, directory
+    )
+
+
+def _directory(found: table.Table, read: Callable[[int, int], bytes]) -> str:
+    """The directory that the trailer of the slot names which the bootloader starts."""
+    slots = table.slots(found)
+    if len(slots) < 2 or not table.has_otadata(found):
+        return ""
+    start = next(
+        row.offset for row in found if (row.type, row.subtype) == (table.DATA, table.OTADATA)
+    )
+    records = [otadata.parse(read(start + at, otadata.LENGTH)) for at in (0, table.SECTOR)]
+    active = otadata.active(records)
+    slot = slots[active.slot(len(slots)) if active else 0]
+    try:
+        return package.read_trailer(read(slot.end - table.SECTOR, table.SECTOR))[1]
+    except package.PackageError:
+        return ""

@@ -17,6 +17,8 @@ AGENT = ("/ota/", "/link.", "/reserve.")
 """How the paths of the agent begin."""
 STAYS = ("/boot.py", "/etc/", "/lib/")
 """How the paths begin of what no application's directory holds."""
+FIRST_DIRECTORY = "app_0"
+"""Where the application lies on a board whose first slot has a trailer, which can name it."""
 AGENT_IN_LIB = tuple(f"/lib{path}" for path in AGENT)
 """How the paths begin of an agent in /lib, which an application over the air need not bring."""
 EXTENSIONS_HELP = "Of the agent: none, all, or names with commas.  [default: as settings ask for]"
@@ -74,6 +76,14 @@ def agent_in_lib(found: Mapping[str, bytes]) -> dict[str, bytes]:
     return {f"/lib{path}" if path.startswith(AGENT) else path: data for path, data in found.items()}
 
 
+def in_directory(found: Mapping[str, bytes], directory: str) -> dict[str, bytes]:
+    """Return the same files with the application in a directory; "" leaves it in `/`."""
+    base = f"/{directory}" if directory else ""
+    return {
+        path if path.startswith(STAYS) else f"{base}{path}": data for path, data in found.items()
+    }
+
+
 def room(found: Mapping[str, bytes], size: int) -> tuple[int, int]:
     """Return how large an application over the air may be in a file system with these files.
 
@@ -84,8 +94,9 @@ def room(found: Mapping[str, bytes], size: int) -> tuple[int, int]:
     blocks = size // BLOCK - SPARE
     stays = _blocks({path: found[path] for path in found if path.startswith(STAYS)})
     most = min((blocks - stays) // 2, blocks - _blocks(found))
-    own = {path: data for path, data in found.items() if path.startswith(AGENT)}
-    return most * BLOCK, (_blocks(own) - _blocks({})) * BLOCK
+    own = {path.removeprefix(f"/{FIRST_DIRECTORY}"): data for path, data in found.items()}
+    agent_files = {path: data for path, data in own.items() if path.startswith(AGENT)}
+    return most * BLOCK, (_blocks(agent_files) - _blocks({})) * BLOCK
 
 
 def _blocks(found: Mapping[str, bytes]) -> int:

@@ -52,8 +52,11 @@ class Content:
     remarks: list[str]
 
 
-def prepare(job: Job) -> Content:
-    """Read, plan, sign and build everything; nothing is written. Raises FleetError."""
+def prepare(job: Job, directory: str = files.FIRST_DIRECTORY) -> Content:
+    """Read, plan, sign and build everything; nothing is written. Raises FleetError.
+
+    directory: where a board whose files are kept has its application, "" for `/`.
+    """
     found = download.read(disk.read(job.firmware, "the download"), job.chip)
     fleet = config.load(job.fleet / config.FILE_NAME) if job.fleet else None
     if fleet and fleet.chip != found.chip.name:
@@ -66,7 +69,7 @@ def prepare(job: Job) -> Content:
         least_slot=max(job.slot_size, fleet.slot_size if fleet else 0),
     )
     settings = files.settings(job.settings) if job.settings else {}
-    signed = _sign(job, found, fleet)
+    signed = _sign(job, found, fleet, directory)
     if signed and settings:
         trailer.check_settings(signed, settings)
     image = room = None
@@ -76,7 +79,8 @@ def prepare(job: Job) -> Content:
         application = files.application(chosen=chosen)
         if job.agent_in_lib:
             application = files.agent_in_lib(application)
-        contents = {**application, **settings}
+        # A trailer names the directory; without one boot.py stays in `/`.
+        contents = {**files.in_directory(application, directory if signed else ""), **settings}
         image = filesystem.build(contents, size)
         room = _room(*files.room(contents, size))
     regions = whole.regions(
@@ -86,11 +90,13 @@ def prepare(job: Job) -> Content:
     return Content(layout, regions, [found.summary, *_remarks(job, signed, room, chosen)])
 
 
-def _sign(job: Job, found: download.Download, fleet: config.Config | None) -> trailer.Signed | None:
+def _sign(
+    job: Job, found: download.Download, fleet: config.Config | None, directory: str
+) -> trailer.Signed | None:
     if job.package and fleet:
         raise FlashError("--package brings its own signature; leave --fleet out")
     if job.package:
-        return trailer.of_package(disk.read(job.package, "the package"), found)
+        return trailer.of_package(disk.read(job.package, "the package"), found, directory)
     if fleet is None:
         return None
     return trailer.sign(
@@ -100,6 +106,7 @@ def _sign(job: Job, found: download.Download, fleet: config.Config | None) -> tr
         version=job.version,
         sequence=job.sequence,
         created=int(time.time()),
+        directory=directory,
     )
 
 
@@ -234,7 +241,7 @@ def command(
     if image_only:
         _write_image(content, image_only, dry_run=dry_run)
     else:
-        _write_board(content, writer.Port(resolve(places[0]), baud), keep, dry_run=dry_run)
+        _write_board(job, content, writer.Port(resolve(places[0]), baud), dry_run=dry_run)
 
 
 def _write_image(content: Content, path: Path, *, dry_run: bool) -> None:
@@ -247,9 +254,7 @@ def _write_image(content: Content, path: Path, *, dry_run: bool) -> None:
     click.echo(f"Wrote {path}: {len(data)} bytes, to be flashed at address 0.")
 
 
-def _write_board(
-    content: Content, port: writer.Port, keep: tuple[str, ...], *, dry_run: bool
-) -> None:
+def _write_board(job: Job, content: Content, port: writer.Port, *, dry_run: bool) -> None:
     found = writer.commands(port, content.plan.chip, content.regions)
     if dry_run:
         click.echo("Would read chip, flash size, security and partition table, then run:")
@@ -257,7 +262,10 @@ def _write_board(
             click.echo(writer.shown(line))
         return
     with device.connected(port) as there:
-        device.check(there, content.plan, keep)
+        device.check(there, content.plan, job.keep, signed=bool(job.package or job.fleet))
+    if "vfs" in job.keep:
+        content = prepare(job, there.directory)
+        found = writer.commands(port, content.plan.chip, content.regions)
     for remark in there.remarks():
         click.echo(remark)
     with tempfile.TemporaryDirectory(prefix="flash-") as folder:

@@ -28,6 +28,12 @@ def _look():
     trailer = bytearray(4096)
     running.readblocks(running.info()[3] // 4096 - 1, trailer)
     whole = hashlib.sha256(memoryview(trailer)[:4064]).digest() == trailer[4064:]
+    directory = bytes(trailer[4056:4064]).rstrip(b"\0") if whole else b""
+    try:
+        os.stat("/%s/.files" % directory.decode())
+        unpacked = True
+    except (OSError, UnicodeError):
+        unpacked = False
     left = None
     note = bytes(RTC().memory()).split(b" ")
     if len(note) == 4 and note[0] == b"OTA1":
@@ -43,7 +49,8 @@ def _look():
         "version": tuple(sys.implementation[1][:3]),
         "table": [p.info() for t in (0, 1) for p in Partition.find(t)],
         "running": running.info()[4],
-        "directory": bytes(trailer[4056:4064]).rstrip(b"\0") if whole else b"",
+        "directory": directory,
+        "unpacked": unpacked,
         "records": records,
         "left_ms": left,
         "free": disk and disk[0] * disk[3],
@@ -67,7 +74,8 @@ class Running:
     `version`: of MicroPython; `table`: the partitions it sees, from 1.26 on with a vfs that may not
     stand in flash; `slot`: label of the one that runs; `records`: otadata; `left_s`: seconds until
     the test ends, None where no test is noted; `free`: bytes of its file system, None without one;
-    `encrypted`: flash encryption is on; `directory`: the application's, "" where it lies flat.
+    `encrypted`: flash encryption is on; `directory`: the application's, "" where it lies flat;
+    `unpacked`: a package brought what is in it, not a cable.
     """
 
     version: tuple[int, ...]
@@ -78,6 +86,7 @@ class Running:
     free: int | None
     encrypted: bool = False
     directory: str = ""
+    unpacked: bool = False
 
     @property
     def pending(self) -> bool:
@@ -118,6 +127,7 @@ def parse(said: dict[str, Any]) -> Running:
         said["free"],
         any(row[5] for row in said["table"]),
         said["directory"].decode("ascii", "replace"),
+        said["unpacked"],
     )
 
 

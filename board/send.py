@@ -1,7 +1,7 @@
 """A package through the cable, for a board without a network: `fleet send PORT FILE.ota`.
 
-The board asks for each piece (firmware/ota/local.py, class Cable), so nothing is lost while it
-erases flash, and it checks, tests and takes back as with any other update.
+The board asks for each piece (firmware/ota/repl_install.py, class Cable), so nothing is lost while
+it erases flash, and it checks, tests and takes back as with any other update.
 """
 
 import re

@@ -39,10 +39,11 @@ class Signed:
         )
 
 
-def of_package(data: bytes, download: Download) -> Signed:
+def of_package(data: bytes, download: Download, directory: str) -> Signed:
     """Take the record of a package that holds the very application of the download.
 
-    Raises PackageError for a damaged package, TrailerError when it holds something else.
+    directory: in which the application's files lie, "" for `/`. Raises PackageError for a damaged
+    package, TrailerError when it holds something else.
     """
     head = package.inspect(data)
     components = head.manifest.components
@@ -57,7 +58,7 @@ def of_package(data: bytes, download: Download) -> Signed:
         )
     if firmware.chip != download.chip.chip_id:
         raise TrailerError(f"the package is for chip_id {firmware.chip}, not {download.chip.name}")
-    return Signed(package.trailer([head.record]), head)
+    return Signed(package.trailer([head.record], directory), head)
 
 
 def sign(
@@ -68,13 +69,18 @@ def sign(
     version: str,
     sequence: int,
     created: int,
+    directory: str,
 ) -> Signed:
-    """Sign a record for the download's application. created: Unix seconds. Raises PackageError."""
+    """Sign a record for the download's application. created: Unix seconds; directory: as above.
+
+    The files in the directory are not part of it: `make deploy` may change them. Raises
+    PackageError.
+    """
     data = download.application.data
     names = frozen.modules(frozen.names(data))
     content = package.firmware(data, download.chip.chip_id, names)
     head = package.read_head(package.build([content], key, product, version, sequence, created))
-    return Signed(package.trailer([head.record]), head)
+    return Signed(package.trailer([head.record], directory), head)
 
 
 def check_settings(signed: Signed, settings: Mapping[str, bytes]) -> None:

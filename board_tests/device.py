@@ -51,6 +51,14 @@ print(repr({
 del _o, _p, _r
 """
 
+# The first line of the agent's bundle, which names its extensions; nothing without a bundle.
+_BUNDLE_HEAD = """
+import ota
+try:
+    with open(ota.__file__[:-12] + "bundle.mpy") as _file: print(_file.readline())
+except OSError: pass
+"""
+
 _SEND = """
 import socket
 from esp32 import Partition
@@ -197,8 +205,11 @@ class Device:
 
     def differing(self) -> list[str]:
         """Return the files of this checkout that the board has not, or has otherwise."""
-        wanted = {path: hashlib.sha256(data).digest() for path, data in files.application().items()}
+        directory = self.working_directory().strip("/")
         self._before_typing()
+        head = self._cable.execute(_BUNDLE_HEAD)
+        ours = files.in_directory(files.application(chosen=head.split()[2:]), directory)
+        wanted = {path: hashlib.sha256(data).digest() for path, data in ours.items()}
         there = self._cable.hashes(list(wanted))
         return [path for path in wanted if there[path] != wanted[path]]
 

@@ -20,8 +20,8 @@ from board_tests.device import Device, DeviceError
 # NAME.mpy, so a user's own would hide the tests'.
 _MODULES = ("app", "selftest", "behaviour")
 LIST = "/etc/board_test.txt"  # which image behaves how
-TOUCHED = (
-    *(f"/{name}.{ending}" for name in _MODULES for ending in ("py", "mpy")),
+_MODULE_FILES = tuple(f"{name}.{ending}" for name in _MODULES for ending in ("py", "mpy"))
+_TOUCHED = (
     LIST,
     "/etc/settings.json",
     "/etc/trusted_keys.pem",
@@ -40,9 +40,10 @@ def _is_there(path):
         return True
     except OSError:
         return False
-print(repr((os.getcwd(), [path for path in {[f"/{name}" for name in _MODULES]!r}
-    if _is_there(path)], _is_there({LIST!r}))))
-del _is_there
+_p = os.getcwd().rstrip("/")
+print(repr((_p, [path for path in [_p + "/" + name for name in {_MODULES!r}]
+    if _is_there(path)], _is_there(_p + "/.files"), _is_there({LIST!r}))))
+del _is_there, _p
 """
 
 # Two-argument writeblocks erases the sector first.
@@ -63,7 +64,7 @@ del _p
 """
 
 
-# What a package brought; it goes with the slot that named it.
+# What packages brought; it goes with the slot that named it.
 _REMOVE_DIRECTORIES = """
 import os
 def _clear(path):
@@ -74,12 +75,9 @@ def _clear(path):
         else:
             os.remove(below)
     os.rmdir(path)
-for _p in ("/app_0", "/app_1"):
-    try:
-        os.stat(_p)
-    except OSError:
-        continue
-    _clear(_p)
+for _p in os.listdir("/"):
+    if (_p in ("app_0", "app_1") or _p.startswith(".old_")) and "/" + _p != {kept!r}:
+        _clear("/" + _p)
 del _clear, _p
 """
 
@@ -88,10 +86,12 @@ del _clear, _p
 class Kept:
     """What `restore` needs. slot: the label of the one that ran; files, nvs: None where none was.
 
-    `files`: by absolute path; `nvs`: the agent's blobs by name.
+    `folder`: where the application lies, "" for `/`; `files`: by absolute path; `nvs`: the agent's
+    blobs by name.
     """
 
     slot: str
+    folder: str
     files: dict[str, bytes | None]
     nvs: dict[str, bytes | None]
 
@@ -106,7 +106,8 @@ class Kept:
         """Read what `write` wrote. Raises DeviceError for anything else."""
         try:
             found = json.loads(path.read_bytes())
-            return cls(found["slot"], _as_bytes(found["files"]), _as_bytes(found["nvs"]))
+            files, nvs = _as_bytes(found["files"]), _as_bytes(found["nvs"])
+            return cls(found["slot"], found["folder"], files, nvs)
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
             raise DeviceError(f"{path} is not what a run kept of a board: {error!r}") from error
 
@@ -123,25 +124,35 @@ def check(device: Device) -> None:
             "a new image is under test on the board, or about to be: nothing may change until it "
             "is accepted or rolled back. `make logs` shows how it goes; then begin again"
         )
-    folder, hiding, left_over = ast.literal_eval(device.execute(_LOOK).strip())
+    folder, hiding, unpacked, left_over = ast.literal_eval(device.execute(_LOOK).strip())
     if left_over:
         raise DeviceError(
             "the board still holds what a run put there that was broken off: put it back with "
             "`python -m board_tests.restore` (docs/board-tests.md), or, should its file be lost, "
             f"remove {LIST} and begin again"
         )
-    if folder != "/" or hiding:
+    if unpacked or hiding:
         raise DeviceError(
             f"the board runs modules from {' and '.join(hiding) or folder}, which would hide the "
             "tests' own: move them away for the time of the tests"
         )
 
 
+def touched(folder: str) -> list[str]:
+    """Return what the tests write or remove on a board whose application lies in a folder.
+
+    The list by which a run that was broken off is known comes first.
+    """
+    return [*_TOUCHED, *(f"{folder}/{name}" for name in _MODULE_FILES)]
+
+
 def save(device: Device) -> Kept:
     """Return what a board holds of all that the tests change."""
+    folder = device.working_directory().rstrip("/")
     return Kept(
         device.facts()["running"][4],
-        {path: device.read(path) for path in TOUCHED},
+        folder,
+        {path: device.read(path) for path in touched(folder)},
         {name: _blob(device, name) for name in BLOBS},
     )
 
@@ -156,10 +167,10 @@ def restore(device: Device, kept: Kept) -> None:
         if device.facts()["running"][4] != kept.slot:
             raise DeviceError(f"the board did not return to {kept.slot}")
     device.execute(_ERASE_TRAILER)
-    device.execute(_REMOVE_DIRECTORIES, timeout=600)
+    device.execute(_REMOVE_DIRECTORIES.format(kept=kept.folder), timeout=600)
     set_journal(device, kept.nvs)
     # LIST goes last: while it is there, no run takes what is on the board for its own.
-    for path in sorted(TOUCHED, key=LIST.__eq__):
+    for path in reversed(touched(kept.folder)):
         data = kept.files.get(path)
         if data is None:
             remove(device, [path])

@@ -12,11 +12,11 @@ def test_an_application_alone_runs_from_its_directory(world: World, report: Repo
     assert ended.status == "SUCCEEDED", ended.details
     facts = world.device.facts()
     assert facts["running"][4] != world.start
-    assert world.device.working_directory() == "/app_0"
-    assert world.device.read("/app_0/version.txt") == b"application"
+    assert world.device.working_directory() == world.spare
+    assert world.device.read(f"{world.spare}/version.txt") == b"application"
     report.measured["application alone, s"] = round(ended.told["us"]["total"] / 1e6, 1)
     world.go_back()
-    assert world.device.working_directory() == "/"
+    assert world.device.working_directory() == world.directory
     world.restart()  # asking has stopped the program
 
 
@@ -24,7 +24,7 @@ def test_image_and_application_arrive_as_one(world: World) -> None:
     ended = world.update("both", application={"version.txt": b"both"})
     assert ended.status == "SUCCEEDED", ended.details
     assert world.device.facts()["running"][4] != world.start
-    assert world.device.read("/app_0/version.txt") == b"both"
+    assert world.device.read(f"{world.spare}/version.txt") == b"both"
     world.go_back()
 
 
@@ -32,4 +32,4 @@ def test_image_and_application_that_fail_are_taken_back_together(world: World) -
     ended = world.update("both", application={"selftest.py": _FAILS, "selftest.mpy": None})
     check_rolled_back(world, ended, "self_test")
     assert "this application fails its self-test" in ended.details["detail"]
-    assert world.device.working_directory() == "/"
+    assert world.device.working_directory() == world.directory

@@ -40,19 +40,24 @@ class Outcome:
 
 @dataclass
 class World:
-    """One board with its broker and service. `own`: the image that it ran at first."""
+    """One board with its broker and service.
+
+    `own`: the image that it ran at first; `start` and `directory`: from which slot, and where.
+    """
 
     device: Device
     stack: Stack
     own: bytes
     _sequence: int = _FIRST_SEQUENCE
     start: str = field(default="")
+    directory: str = field(default="")
 
     @classmethod
     def of(cls, device: Device, stack: Stack, own: bytes, options: "Options") -> "World":
         """Prepare the board: test application, settings, empty journal; wait until it is ready."""
         world = cls(device, stack, own)
         world.start = device.facts()["running"][4]
+        world.directory = device.working_directory()
         folder = stack.settings_folder(THING, wifi=(options.ssid, options.password))
         settings = {f"/etc/{file.name}": file.read_bytes() for file in folder.iterdir()}
         kept.set_journal(device)
@@ -68,6 +73,11 @@ class World:
         """Return the image's row in the list by which the board knows it."""
         data = self.image(behaviour)
         return len(data), data[-32:].hex(), behaviour
+
+    @property
+    def spare(self) -> str:
+        """The directory into which an application goes."""
+        return "/app_1" if self.directory == "/app_0" else "/app_0"
 
     def restart(self) -> None:
         """Reset the board and wait until it is ready."""
@@ -170,13 +180,15 @@ def install(device: Device, settings: dict[str, bytes], rows: list[tuple[int, st
     """
     listing = "".join(f"{size} {digest} {name}\n" for size, digest, name in rows)
     wanted = {kept.LIST: listing.encode()}  # the first to come and the last to go
-    wanted |= {f"/{name}": data for name, data in test_modules().items()}
+    folder = device.working_directory().rstrip("/")
+    wanted |= {f"{folder}/{name}": data for name, data in test_modules().items()}
     wanted |= settings
-    strange = wanted.keys() - set(kept.TOUCHED)
+    touched = kept.touched(folder)
+    strange = wanted.keys() - set(touched)
     if strange:
-        raise DeviceError(f"{sorted(strange)} would stay on the board: see kept.TOUCHED")
+        raise DeviceError(f"{sorted(strange)} would stay on the board: see kept.touched")
     device.put(kept.LIST, wanted.pop(kept.LIST))
-    kept.remove(device, [path for path in kept.TOUCHED if path.endswith(".py")])
+    kept.remove(device, [path for path in touched if path.endswith(".py")])
     for path, data in wanted.items():
         device.put(path, data)
 

@@ -4,7 +4,7 @@ Client fields, callback and last will are the library's, of any version. What di
 - Socket and TLS are opened here, so that every version of the library behaves alike.
 - All bytes go through a `_Stream`, whose reads and writes end with an error at a deadline: a packet
   that stops halfway on a dead link ends the link, not the program.
-- Every packet is read to its end, also one that nobody waits for (a late PUBACK, DISCONNECT, ...).
+- Every packet is read to its end, also one that no call waits for (a late PUBACK, DISCONNECT, ...).
 - Answers are told apart by packet id, so that the callback may publish and subscribe, too.
 - An answer that does not come within the deadline ends the link: a ping's always, and with
   `waits=False` all others, too, for which no call then waits.
@@ -40,7 +40,7 @@ _PINGRESP = const(0xD0)
 
 _SILENT = const("the broker does not answer")
 
-# What no packet id is: the ping's answer bears none.
+# No packet has this id; it stands for the ping, whose answer bears none.
 _PING = const(0)
 
 # A payload of so many bytes is copied behind its head.
@@ -222,7 +222,7 @@ class Link(MQTTClient):
         self._call(super().disconnect)
 
     def pause_ms(self):
-        """How long to wait before connecting again: 1 s after a good link, doubled up to 60 s."""
+        """Return the pause before connecting again: 1 s after a good link, doubled up to 60 s."""
         return min(1000 << min(max(0, self._failures - 1), 6), 60000)
 
     def publish(self, topic, msg, retain=False, qos=0):
@@ -301,7 +301,7 @@ class Link(MQTTClient):
         self._send(_CONNECT, body)
         answer = self.sock.read(4)
         if answer[0] != _CONNACK or answer[1] != 2:
-            raise MQTTError("the broker's answer is no MQTT")
+            raise MQTTError("the broker's answer is not MQTT")
         if answer[3]:
             raise MQTTError(_REFUSED.get(answer[3], "the broker refuses the connection"))
         return answer[2] & 1
@@ -402,7 +402,7 @@ class Link(MQTTClient):
             size |= (byte & 0x7F) << shift
             if byte < 0x80:
                 return size
-        raise MQTTError("the broker sent what is no MQTT: a length of more than four bytes")
+        raise MQTTError("the broker sent a length of more than four bytes, which is not MQTT")
 
     def _deliver(self, first, size):
         """Hand a PUBLISH to the callback, then acknowledge it (MQTT 3.1.1, 3.3)."""
@@ -411,7 +411,7 @@ class Link(MQTTClient):
         qos = first >> 1 & 3
         size -= 2 + length + (2 if qos else 0)
         if size < 0:
-            raise MQTTError("the broker sent what is no MQTT: a PUBLISH shorter than its topic")
+            raise MQTTError("the broker sent a PUBLISH shorter than its topic, which is not MQTT")
         topic = stream.read(length)
         pid = stream.read(2) if qos else None
         if size <= len(self._buffer):

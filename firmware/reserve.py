@@ -1,17 +1,17 @@
 """Memory that Python's heap must leave alone, because the network needs it later.
 
 On a chip without PSRAM, Wi-Fi, sockets and TLS allocate from what Python's heap has not taken, and
-that heap takes all it finds whenever it grows. Who loads modules first and connects afterwards
-finds nothing left. MicroPython has no call to set memory aside, but a parked thread has some that
-nobody else gets: its stack.
+that heap takes all it finds whenever it grows. An application that loads modules first and connects
+afterwards finds nothing left. MicroPython has no call to set memory aside, but a parked thread has
+memory of its own: its stack.
 """
 
 import _thread
 import gc
 import time
 
-# What Wi-Fi's association, a connection and what comes on it take beside Python's heap (bytes):
-# measured, docs/board-tests.md.
+# Bytes that Wi-Fi's association, a connection and its messages take beside Python's heap: measured,
+# docs/board-tests.md.
 FOR_LINK = 22 * 1024
 FOR_TLS = 44 * 1024
 # With so much free heap (bytes) there is PSRAM, and nothing is scarce.

@@ -12,9 +12,13 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
 
+from board.littlefs_blocks import tree_blocks
 from fleet import agent, archive, bundle, caveats, extensions, files, image, mpy
 from fleet.errors import FleetError
 from tools import natives
+
+LARGEST = 3
+"""How many files a board names when an application is too large for it."""
 
 AT_HOME = (".*", "__pycache__", "*.pyc", "*.ota")
 """Patterns of what never goes along."""
@@ -61,6 +65,22 @@ class Application:
     def archive(self) -> bytes:
         """The archive. Raises ArchiveError."""
         return archive.build(self.files)
+
+    @property
+    def blocks(self) -> int:
+        """How many blocks of littlefs a board's directory of these files takes. Raises as archive.
+
+        With the list that the board keeps in it.
+        """
+        entries = archive.read(self.archive)
+        listing = sum(len(f"{entry.size} {entry.path}\n") for entry in entries)
+        return tree_blocks({**{entry.path: entry.size for entry in entries}, ".files": listing})
+
+    @property
+    def largest(self) -> list[str | int]:
+        """Path and bytes of each of the three largest files, one after the other."""
+        found = sorted(self.files, key=lambda path: -len(self.files[path]))[:LARGEST]
+        return [said for path in found for said in (path, len(self.files[path]))]
 
 
 def collect(

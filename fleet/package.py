@@ -29,6 +29,7 @@ _RECORDS_LENGTH = 4056
 _DIRECTORY_LENGTH = 8
 _FROZEN = 64  # key of a component that older boards ignore
 _FROZEN_LENGTH = 700  # bytes of names
+_ROOM = 65  # another one: of an application, what it takes of a board's file system
 
 
 class PackageError(FleetError):
@@ -40,13 +41,14 @@ class Content:
     """What goes into a package: `kind` FIRMWARE or APPLICATION, its bytes, a firmware's chip_id.
 
     `frozen`: names of the modules frozen into a firmware, by which a board warns of files that hide
-    them; nothing else depends on them.
+    them; nothing else depends on them. `room`: of an application, see there.
     """
 
     kind: int
     data: bytes
     chip: int | None = None
     frozen: tuple[str, ...] = ()
+    room: tuple[int | str, ...] = ()
 
 
 def firmware(image: bytes, chip: int = 0, frozen: Iterable[str] = ()) -> Content:
@@ -61,9 +63,14 @@ def firmware(image: bytes, chip: int = 0, frozen: Iterable[str] = ()) -> Content
     return Content(FIRMWARE, image, chip, tuple(names))
 
 
-def application(archive: bytes) -> Content:
-    """A whole application directory as an uncompressed ustar archive."""
-    return Content(APPLICATION, archive)
+def application(archive: bytes, room: Sequence[int | str] = ()) -> Content:
+    """A whole application directory as an uncompressed ustar archive.
+
+    `room`: blocks of a board's file system that the directory takes, then path and bytes of each of
+    its largest files; a board judges by it, before anything is written. Without it a board has the
+    archive's bytes to judge by.
+    """
+    return Content(APPLICATION, archive, room=tuple(room))
 
 
 @dataclass(frozen=True)
@@ -287,6 +294,8 @@ def _describe(content: Content) -> dict[int, Any]:
         described[6] = content.chip
     if content.frozen:
         described[_FROZEN] = list(content.frozen)
+    if content.room:
+        described[_ROOM] = list(content.room)
     return described
 
 

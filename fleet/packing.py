@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from board.littlefs_blocks import BLOCK
 from fleet import application, files, frozen, image, keys, package
 from fleet.config import Config
 from fleet.errors import FleetError
@@ -45,7 +46,8 @@ class Contents:
             names = frozen.modules(frozen.names(image_data))
             found.append(package.firmware(image_data, self.firmware.image.chip_id, names))
         if self.application is not None:
-            found.append(package.application(self.application.archive))
+            made = self.application
+            found.append(package.application(made.archive, [made.blocks, *made.largest]))
         return found
 
     @property
@@ -111,6 +113,7 @@ def listing(contents: Contents, sources: Sources, config: Config) -> Iterator[st
         for path, data in found.items():
             yield f"  {len(data):>7}  {path}"
         yield f"  {sum(map(len, found.values())):>7}  bytes in all"
+        yield f"  {contents.application.blocks * BLOCK >> 10:>7}  KB of a board's file system"
         for note in contents.application.notes:
             yield f"  {note}"
 

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import atexit
+import functools
 import hashlib
 import json
 import subprocess
+import tempfile
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,6 +16,7 @@ from typing import Any
 from link_fixtures import need
 from test_agent_update import KEY, PRODUCT
 
+from board import files
 from fleet import archive, keys, package
 from sim import image
 from tools import natives
@@ -20,7 +24,8 @@ from tools.paths import ROOT
 
 SCRIPT = ROOT / "host_tests/on_board/power_start.py"
 SIZE = 9_000  # bytes of an image: three sectors
-FLAT = {"main.py": "# flat\n", "app.py": "old = 1\n"}
+# The agent's bundle stands among them as a file of two blocks.
+FLAT = {"main.py": "# flat\n", "app.py": "old = 1\n", "ota/bundle.mpy": "flat\n" * 1000}
 # Small blocks and many checkpoints: more that can be cut.
 SETTINGS = {
     "product": PRODUCT,
@@ -38,6 +43,7 @@ def application(version: str) -> dict[str, str]:
         "app.py": f"version = {version!r}\n" * 240,
         f"only_in_{version.replace('.', '_')}.py": "# a name that no other version has\n",
         "lib/__init__.py": "",
+        "ota/bundle.mpy": f"bundle of {version}\n" * 300,
         "lib/sensor/driver.py": f"# driver of {version}\n" * 20,
     }
 
@@ -116,15 +122,31 @@ def _pack(contents: list[package.Content], sequence: int) -> bytes:
     return package.build(contents, KEY, PRODUCT, f"1.{sequence}.0", sequence, created=1_790_000_000)
 
 
+@functools.cache
+def as_shipped() -> Path:
+    """Return a folder with boot.py and firmware/ as they come onto a board: the agent as one file.
+
+    It lasts as long as this process.
+    """
+    folder = tempfile.TemporaryDirectory(prefix="as-shipped-")
+    atexit.register(folder.cleanup)
+    for path, data in files.application().items():
+        below = path[1:] if path == "/boot.py" else f"firmware{path}"
+        (Path(folder.name) / below).parent.mkdir(parents=True, exist_ok=True)
+        (Path(folder.name) / below).write_bytes(data)
+    return Path(folder.name)
+
+
 def run(
-    folder: Path, cuts: Iterable[tuple[int, ...]], *, sources: Path = ROOT
+    folder: Path, cuts: Iterable[tuple[int, ...]], *, sources: Path | None = None
 ) -> Iterator[dict[str, Any]]:
     """Run the scenario in `folder`; yield what became of the update without a cut, then of each.
 
-    cuts: (seed, operation, ...); sources: a folder with boot.py and firmware/.
+    cuts: (seed, operation, ...); sources: a folder with boot.py and firmware/, None for what comes
+    onto a board.
     """
     need("micropython")
-    script = [str(SCRIPT), str(ROOT), str(sources), str(folder)]
+    script = [str(SCRIPT), str(ROOT), str(sources or as_shipped()), str(folder)]
     process = subprocess.Popen(
         [*natives.command("micropython"), "-X", "heapsize=16m", *script],
         stdin=subprocess.PIPE,

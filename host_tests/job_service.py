@@ -55,7 +55,8 @@ def indefinite_map(message: dict[str, Any]) -> bytes:
 
 
 class JobService:
-    """Jobs and streams of one thing. Knobs: `drop_blocks`, `silent_stream`, `online`."""
+    """Jobs and streams of one thing. Knobs: `drop_blocks`, `silent_stream`, `online`,
+    `refusal`: the code with which the service refuses to name a job."""
 
     def __init__(self, thing: str) -> None:
         self.prefix = f"$aws/things/{thing}/"
@@ -68,6 +69,7 @@ class JobService:
         self.drop_blocks: set[int] = set()
         self.silent_stream = False
         self.silent_updates = False
+        self.refusal = ""
         self.online = True
         self.now = 1_800_000_000
 
@@ -125,6 +127,10 @@ class JobService:
         if path[:3] == ["jobs", "$next", "get"]:
             token = json.loads(payload)["clientToken"]
             assert 0 < len(token) <= 64
+            if self.refusal:
+                refused = {"code": self.refusal, "message": "", "clientToken": token}
+                self._send("jobs/$next/get/rejected", refused)
+                return
             self._send("jobs/$next/get/accepted", {"clientToken": token, **self._next()})
         elif path[0] == "jobs" and path[2] == "update":
             self._update(path[1], json.loads(payload))

@@ -134,8 +134,9 @@ CALLS: dict[str, dict[Callable[[Bench], None], str]] = {
     "suspend": {state: "Suspended" for state in STATES if state is not shut_down},
     "resume": {suspended: "Active"},
     "shutdown": dict.fromkeys(STATES, "NotReady"),
+    "report": STATES,
 }
-ARGUMENTS = {"install": ("/no/such.ota",)}
+ARGUMENTS = {"install": ("/no/such.ota",), "report": ("job-0", "FAILED")}
 
 
 def everything(bench: Bench) -> Any:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 import threading
+import time
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ JOB = packed("1.1.0", 2)
 RESIDENT = {"agent", "chip", "compat", "errors", "inbox", "phases", "settings"}
 NO_JOB = b"$aws/things/board-1/jobs/$next/get/accepted", b'{"timestamp": 1800000000}'
 ANSWER = b"$aws/things/board-1/jobs/job-0/update/accepted", b"{}"
+UNREADABLE = b"$aws/things/board-1/jobs/notify-next", b"{"
 NOTIFY = b"$aws/things/board-1/jobs/notify-next"
 
 
@@ -121,9 +123,8 @@ def test_the_message_that_brought_it_back_is_not_answered_by_a_question(bench: B
     [
         (NOTIFY, b'{"timestamp": 1800000000}'),
         (NOTIFY, b"[" * 4000),
-        ANSWER,
     ],
-    ids=["no-job", "no-json", "late-answer"],
+    ids=["no-job", "no-json"],
 )
 def test_a_message_of_no_use_is_read_and_the_agent_rests_again(
     bench: Bench, message: tuple[bytes, bytes]
@@ -137,6 +138,13 @@ def test_a_message_of_no_use_is_read_and_the_agent_rests_again(
         agent.step()
     assert at_rest(bench)
     assert agent._inbox.asked == asked
+
+
+def test_an_answer_that_nobody_awaits_is_the_agents_and_loads_nothing(bench: Bench) -> None:
+    agent = rested(bench)
+    assert agent.on_message(*ANSWER)
+    agent.step()
+    assert at_rest(bench)
 
 
 @pytest.mark.parametrize("kind", ["data", "rejected"])
@@ -154,12 +162,12 @@ def test_a_shadow_is_the_applications(bench: Bench) -> None:
     assert not agent.on_message(b"$aws/things/board-1/shadow/update/delta", b"{}")
 
 
-@pytest.mark.parametrize("first", [ANSWER, NO_JOB], ids=["answer", "no-job"])
+@pytest.mark.parametrize("first", [UNREADABLE, NO_JOB], ids=["unreadable", "no-job"])
 def test_a_job_that_found_the_queue_full_is_asked_for_after_what_is_in_it(
     bench: Bench, first: tuple[bytes, bytes]
 ) -> None:
     agent = rested(bench, Patient())
-    for message in (first, ANSWER, ANSWER, ANSWER):
+    for message in (first, NO_JOB, NO_JOB, NO_JOB):
         agent.on_message(*message)
     bench.service.add("job-1", JOB)
     bench.service.notify()
@@ -478,3 +486,68 @@ def test_a_person_asks_while_a_thread_steps(bench: Bench) -> None:
     assert died == []
     agent.step()
     assert at_rest(bench)
+
+
+# -- a service that refuses to name a job ---------------------------------------------------------
+
+
+class Clock:
+    """Time as the agent sees it, minutes at once."""
+
+    def __init__(self) -> None:
+        agent: Any = sys.modules["ota.agent"]
+        real = agent.ticks_ms
+        self.ms = 0
+        agent.ticks_ms = lambda: real() + self.ms
+
+
+def pauses_of(bench: Bench, clock: Clock, count: int) -> list[int]:
+    """Return the minutes between so many questions."""
+    found: list[int] = []
+    while len(found) < count:
+        asked, minutes = bench.agent._inbox.asked, 0
+        while bench.agent._inbox.asked == asked:
+            clock.ms += 60_000
+            minutes += 1
+            bench.step()
+        found.append(minutes)
+    return found
+
+
+def test_a_thing_that_the_service_does_not_know_rests_and_asks_with_growing_pauses(
+    bench: Bench,
+) -> None:
+    bench.service.refusal = "ResourceNotFound"
+    agent = rested(bench)
+    assert at_rest(bench)
+    assert agent._inbox.asked == 1
+    clock = Clock()
+    assert pauses_of(bench, clock, 9) == [1, 2, 4, 8, 16, 32, 64, 64, 64]
+    assert at_rest(bench)
+    bench.service.refusal = ""
+    bench.service.add("job-1", JOB)
+    clock.ms += 64 * 60_000
+    assert isinstance(bench.step(), hardware.Reset)
+    bench.until_quiet()
+    assert bench.service.status("job-1") == "SUCCEEDED"
+
+
+def test_a_new_link_asks_a_service_that_refused_at_once(bench: Bench) -> None:
+    bench.service.refusal = "ResourceNotFound"
+    agent = rested(bench)
+    bench.service.refusal = ""
+    agent.start()
+    bench.step()
+    assert (agent._inbox.asked, agent._inbox.refused) == (2, 0)
+
+
+def test_a_service_that_is_busy_is_asked_again_soon(bench: Bench) -> None:
+    bench.service.refusal = "RequestThrottled"
+    bench.boot()
+    for _ in range(100):
+        bench.step(5)
+        if bench.agent._inbox.asked > 2:
+            break
+        time.sleep(0.02)
+    assert bench.agent._inbox.asked > 2
+    assert bench.agent._inbox.refused == 0

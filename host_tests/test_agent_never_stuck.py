@@ -422,17 +422,16 @@ def test_a_directory_that_cannot_be_looked_at_fails_the_job_and_not_the_link(
     (chip.folder / "app_0/x.py").write_text("1")
     chip.service.add("job-1", pack("1.1.0", 2, application("1.1.0")))
     chip.boot(Patient())
-    directory: Any = importlib.import_module("ota.directory")
+    room: Any = importlib.import_module("ota.room")
 
-    def damaged(_path: str) -> Any:
-        yield
+    def damaged() -> Any:
         raise OSError(84, "corrupt")
 
-    monkeypatch.setattr(directory, "_measuring", damaged)
+    monkeypatch.setattr(room, "free", damaged)
     monkeypatch.setattr(importlib.import_module("ota.phases"), "unloads", False)
     work(chip, ended(chip, "job-1"))
     assert chip.service.status("job-1") == "FAILED"
-    assert "app_0 cannot be looked at" in chip.service.details("job-1")["detail"]
+    assert "the file system cannot be looked at" in chip.service.details("job-1")["detail"]
 
 
 def test_an_agent_without_a_network_asks_nobody(bench: Bench, tmp_path: Path) -> None:

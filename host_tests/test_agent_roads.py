@@ -14,8 +14,6 @@ import pytest
 from job_service import LinkDown
 from test_agent_update import Bench, Patient, packed
 
-from tools.paths import ROOT
-
 
 @pytest.fixture
 def bench(tmp_path: Path) -> Bench:

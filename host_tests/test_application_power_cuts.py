@@ -25,6 +25,9 @@ SEED = 20261124
 # Both slots and both directories are in use: what is replaced was a way back.
 USED = [Update(True, application("1.2.0")), Update(True, application("1.3.0"))]
 NEW = application("1.4.0")
+# What the new application does not need the room of is removed at rest.
+SMALL = {"main.py": "# small\n", "only.py": "# one\n" * 30}
+MANY = {**application("1.2.0"), **{f"part_{n}.py": f"# {n}\n" * 60 for n in range(12)}}
 BAD = {**NEW, "selftest.py": "def run():\n    raise ValueError('no sensor')\n"}
 SCENARIOS = {
     "application": Scenario([*USED, Update(False, NEW)]),
@@ -32,6 +35,9 @@ SCENARIOS = {
     "combined, application first": Scenario([*USED, Update(True, NEW, application_first=True)]),
     "image that keeps the application": Scenario([*USED, Update(True)]),
     "combined, taken back": Scenario([*USED, Update(True, BAD, fails="self_test")]),
+    "application, the rest of the old one removed at rest": Scenario(
+        [Update(True, MANY), USED[1], Update(False, SMALL)]
+    ),
     "first application of a flat board": Scenario([Update(False, application("1.2.0"))]),
     "second application, as the flat files go": Scenario([USED[0], Update(False, NEW)]),
 }
@@ -152,11 +158,11 @@ CHOSEN_BY_A_FILE = (
         "    if directory:\n",
     ),
     (
-        "firmware/ota/engine.py",
-        "        slots.other.set_boot()\n",
-        "        with open('/etc/directory', 'w') as file:\n"
-        "            file.write(self.update.pair.directory)\n"
-        "        slots.other.set_boot()\n",
+        "firmware/ota/serve.py",
+        "    engine.board.slots.other.set_boot()\n",
+        "    with open('/etc/directory', 'w') as file:\n"
+        "        file.write(engine.target.directory)\n"
+        "    engine.board.slots.other.set_boot()\n",
     ),
 )
 
@@ -180,11 +186,17 @@ def test_a_directory_that_a_file_chooses_leaves_half_a_pair(tmp_path: Path, kind
 
 # set_boot() first, and then the trailer.
 TRAILER_LAST = (
-    ("firmware/ota/making.py", "        made.write_trailer(board.buf)\n", "        pass\n"),
     (
-        "firmware/ota/engine.py",
-        "        slots.other.set_boot()\n",
-        "        slots.other.set_boot()\n        self.update.pair.write_trailer(self.board.buf)\n",
+        "firmware/ota/finalize.py",
+        "        slots.other.write_trailer(target.records, target.directory, buf)\n",
+        "        pass\n",
+    ),
+    (
+        "firmware/ota/serve.py",
+        "    engine.board.slots.other.set_boot()\n",
+        "    other, target = engine.board.slots.other, engine.target\n"
+        "    other.set_boot()\n"
+        "    other.write_trailer(target.records, target.directory, engine.board.buf)\n",
     ),
 )
 
@@ -197,9 +209,9 @@ def test_a_trailer_that_comes_after_set_boot_leaves_half_a_pair(tmp_path: Path, 
 # A part of an archive counts as safe, although its hash cannot be taken up again.
 HALF_AN_ARCHIVE = (
     (
-        "firmware/ota/unpack.py",
-        "        return here if self._listing is None else 0\n",
-        "        return here\n",
+        "firmware/ota/directory_writer.py",
+        "        return self.received if self._listing is None else 0\n",
+        "        return self.received\n",
     ),
 )
 

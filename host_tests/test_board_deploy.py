@@ -79,7 +79,8 @@ def test_a_board_whose_application_came_over_the_air_gets_boot_py_and_settings_a
     tmp_path: Path, settings: Path
 ) -> None:
     there = {f"/app_0{path}": data for path, data in APPLICATION.items() if path != "/boot.py"}
-    with running_board(tmp_path / "board", {**there, "/app_0/main.py": MAIN}) as board:
+    there |= {"/app_0/main.py": MAIN, "/app_0/.files": b""}
+    with running_board(tmp_path / "board", there) as board:
         board.stop()
         board.flash_firmware(0, *signed("app_0"))
         board.start()
@@ -95,6 +96,32 @@ def test_a_board_whose_application_came_over_the_air_gets_boot_py_and_settings_a
         assert board.read_file("/app_0/main.py") == MAIN
 
 
+def test_an_application_that_a_cable_put_into_a_directory_is_renewed_there(
+    tmp_path: Path, app: Path, settings: Path
+) -> None:
+    there = files.in_directory(dict(APPLICATION), "app_0")
+    flat = dict.fromkeys(("/main.py", "/ota/__init__.mpy", "/link.mpy"), b"")
+    with running_board(tmp_path / "board", {**there, "/app_0/main.py": MAIN}) as board:
+        board.stop()
+        board.install(flat)
+        board.flash_firmware(0, *signed("app_0"))
+        older = files.compile_module(ROOT / "firmware/link.py", "older")
+        board.install({"/app_0/link.mpy": older})
+        board.start()
+        board.wait_console("main: runs 1.1.0", since=len(board.log_path.read_bytes()))
+        (app / "pump.py").write_text("RATE = 7\n")
+        (settings / "settings.json").write_bytes(SETTINGS["settings.json"] + b"\n")
+        done = command("deploy", port(board), "--app", app, "--settings", settings)
+        assert done.exit_code == 0, done.output
+        for line in ("new      /app_0/pump.mpy", "changed  /app_0/link.mpy"):
+            assert f"  {line}  " in done.output
+        assert "  changed  /etc/settings.json  " in done.output
+        assert "3 files written" in done.output
+        board.stop()
+        assert board.read_file("/app_0/link.mpy") == APPLICATION["/link.mpy"]
+        assert {path: board.read_file(path) for path in flat} == flat, "nobody imports these"
+
+
 @pytest.mark.parametrize("directory", ["", "app_0"])
 def test_an_agent_in_lib_is_renewed_there_and_nowhere_else(
     tmp_path: Path, app: Path, directory: str
@@ -106,7 +133,7 @@ def test_an_agent_in_lib_is_renewed_there_and_nowhere_else(
         older = {**held.modules, "more": held.modules["errors"]}
         board.install({"/lib/ota/bundle.mpy": bundle.build(older, held.extensions)})
         if directory:
-            board.install({"/app_0/main.py": MAIN})
+            board.install({"/app_0/main.py": MAIN, "/app_0/.files": b""})
             board.flash_firmware(0, *signed(directory))
         board.start()
         board.wait_console("main: runs 1.1.0", since=len(board.log_path.read_bytes()))

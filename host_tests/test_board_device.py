@@ -7,10 +7,11 @@ import dataclasses
 import os
 import re
 import signal
+import zlib
 
 import pytest
 import serial
-from board_flashing import APPLICATION, SLOT, download, flash
+from board_flashing import APPLICATION, SLOT, download, flash, make_fleet
 from esptool import cmds
 from esptool.loader import ESPLoader
 from esptool.targets.esp32s3 import ESP32S3ROM
@@ -19,6 +20,8 @@ from rom_loader import RomLoader
 
 from board import device, files, plan, table, writer
 from board.chips import CHIPS
+from fleet import keys, package
+from sim import image
 
 MB = 1 << 20
 PORT = "/dev/no-such-port"
@@ -75,6 +78,15 @@ def test_what_lies_elsewhere_cannot_be_kept(label):
         device.check(dataclasses.replace(OURS, table=moved), PLAN, [label])
     for number in (there.offset, there.size, planned.offset, planned.size):
         assert f"{number:#x}" in str(caught.value)
+
+
+def test_files_that_only_a_record_can_name_are_not_kept_without_one():
+    there = dataclasses.replace(OURS, directory="app_1")
+    device.check(there, PLAN, ["nvs"])
+    device.check(there, PLAN, ["vfs"], signed=True)
+    device.check(OURS, PLAN, ["vfs"])
+    with pytest.raises(device.DeviceError, match=r"runs from /app_1, which .*FLEET="):
+        device.check(there, PLAN, ["vfs"])
 
 
 @pytest.mark.parametrize(
@@ -249,6 +261,40 @@ def test_files_and_nvs_are_kept_on_request(tmp_path):
     for row in PLAN.table:
         kept = chip.flash[row.offset : row.end] == before[row.offset : row.end]
         assert kept == (row.label in ("vfs", "nvs"))
+
+
+@pytest.mark.parametrize("directory", ["", "app_0", "app_1"])
+def test_where_files_are_kept_the_new_trailer_names_the_directory_that_runs(tmp_path, directory):
+    fleet = make_fleet(tmp_path)
+    source = download(tmp_path)
+    data = bytearray(flash_with(PLAN.table))
+    first, second = table.slots(PLAN.table)
+    packed = package.build(
+        [package.firmware(image.firmware(size=50_000))],
+        keys.read_private(fleet.signing_key), "demo-board", "1.0.0", 1, 1_000,
+    )  # fmt: skip
+    record = package.read_head(packed).record
+    # ota_1 runs, by the newer record of otadata.
+    data[second.end - 4096 : second.end] = package.trailer([record], directory)
+    data[first.end - 4096 : first.end] = package.trailer([record], "app_0")
+    otadata = table.need(PLAN.table, "otadata").offset
+    for at, sequence in ((0, 1), (4096, 2)):
+        number = sequence.to_bytes(4, "little")
+        crc = zlib.crc32(number, 0xFFFFFFFF).to_bytes(4, "little")
+        data[otadata + at : otadata + at + 32] = (
+            number + b"\xff" * 20 + (2).to_bytes(4, "little") + crc
+        )
+    keep = ("--keep-files", "--slot-size", SLOT)
+    with RomLoader(bytes(data)) as chip:
+        refused = flash(*keep, chip.port, source)
+        assert (refused.exit_code == 1) == bool(directory), refused.output
+        if directory:
+            assert chip.writes == []
+        chip.flash[:] = data
+        done = flash(*keep, "--fleet", tmp_path, "--version", "2.0.0", chip.port, source)
+    assert done.exit_code == 0, done.output
+    (head,), named = package.read_trailer(bytes(chip.flash[first.end - 4096 : first.end]))
+    assert (head.manifest.version, named) == ("2.0.0", directory)
 
 
 def test_nothing_boots_while_it_is_half_written(tmp_path, monkeypatch):

@@ -126,10 +126,17 @@ def test_an_image_holds_trailer_settings_and_keys_of_one_thing(tmp_path):
     head.verify(keys.read_public(fleet.public_key))
     manifest = head.manifest
     assert (manifest.product, manifest.version, manifest.sequence) == ("demo-board", "1.2.0", 7)
-    assert (manifest.components[0].size, directory) == (100_000, "")
+    assert (manifest.components[0].size, directory) == (100_000, "app_0")
     read = Firmware(str(merged_part(tmp_path, whole, CHIPS["esp32"])))
     with lfs_mounted(read.partition("vfs")) as fs:
         assert sorted(fs.listdir("/etc")) == ["settings.json", "trusted_keys.pem"]
+        assert sorted(fs.listdir("/")) == ["app_0", "boot.py", "etc"]
+        there = {
+            f"{folder.removeprefix('/app_0')}/{name}"
+            for folder, _, names in fs.walk("/app_0")
+            for name in names
+        }
+        assert there == set(APPLICATION) - {"/boot.py"}
 
 
 @pytest.mark.parametrize(("options", "base"), [([], ""), (["--agent-in-lib"], "/lib")])
@@ -200,6 +207,7 @@ def test_the_image_boots_in_the_simulated_board_and_knows_its_version(tmp_path):
         board.start()
         board.wait_console("main: running version 1.0.0 from ota_0")
         board.wait_boots(1)
+        assert board.list_files("/") == ["app_0", "boot.py", "etc"]
         assert board.otadata()[0] == (1, 2)  # sequence 1, VALID: written by the bootloader
 
 

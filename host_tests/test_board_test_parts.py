@@ -199,7 +199,7 @@ def test_going_to_the_other_slot_begins_no_test(tmp_path: Path) -> None:
 
 
 def test_what_is_no_file_of_a_run_is_refused(tmp_path: Path) -> None:
-    for text in ("", "[]", '{"slot": "ota_0", "files": {"/app.py": 3}, "nvs": {}}'):
+    for text in ("", "[]", '{"slot": "ota_0", "folder": "", "files": {"/app.py": 3}, "nvs": {}}'):
         (tmp_path / "kept.json").write_text(text)
         with pytest.raises(DeviceError, match=r"kept\.json is not what a run kept"):
             kept.Kept.read(tmp_path / "kept.json")

@@ -110,7 +110,7 @@ class Http(path_kits.Kit):  # type: ignore[misc]
         return self.reopen()
 
     def reopen(self) -> Any:
-        self._path = self._module.open(self.world.engine)
+        self._path = self._module.make(self.world.engine)
         return self._path
 
     def turn(self) -> None:
@@ -178,7 +178,7 @@ class Service(path_kits.Kit):  # type: ignore[misc]
             pass
 
     def reopen(self) -> Any:
-        return mqtt_stream.open(self.world.engine)
+        return mqtt_stream.make(self.world.engine)
 
     def turn(self) -> None:
         self._client.deliver()

@@ -9,7 +9,18 @@ from typing import Any
 import pytest
 from test_fleet_image import app
 
-from fleet import agent, archive, bundle, caveats, extensions, frozen, image, keys, mpy
+from board import filesystem
+from fleet import (
+    agent,
+    archive,
+    bundle,
+    caveats,
+    extensions,
+    frozen,
+    image,
+    keys,
+    mpy,
+)
 from fleet.application import Application, ApplicationError, Options, collect
 from sim.image import firmware as simulated
 from tools import natives
@@ -63,6 +74,24 @@ def refused(folder: Path, *words: str, known: image.Application | None = None, *
 
 
 # What goes along
+
+
+def test_it_says_what_it_takes_of_a_file_system_and_its_largest_files(folder: Path) -> None:
+    for number in range(20):
+        write(folder / f"data/{number}.txt", "x" * (200 + number))
+    write(folder / "inline.txt", "x" * 128)
+    write(folder / "font.bin", bytes(9000))
+    found = made(folder)
+    lies = {f"/app_0/{path}": data for path, data in found.files.items()}
+    lies["/app_0/.files"] = b"".join(
+        b"%d %s\n" % (entry.size, entry.path.encode()) for entry in archive.read(found.archive)
+    )
+    fs = filesystem.mount(bytearray(b"\xff" * (1 << 20)))
+    filesystem.write(fs, lies)
+    assert found.blocks == fs.used_block_count - 2, "beside the pair of /"
+    sizes = sorted(map(len, found.files.values()), reverse=True)
+    assert found.largest[1::2] == sizes[:3]
+    assert found.largest[:2] == ["font.bin", 9000]
 
 
 def test_a_folder_becomes_an_archive_of_its_files(folder: Path) -> None:

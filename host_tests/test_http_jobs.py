@@ -334,8 +334,8 @@ def test_a_page_that_redirects_is_not_taken_for_the_next_answer(
     [
         ("Content-Length", "", "does not say how long the file is"),
         ("Content-Length", "0", "does not say how long the file is"),
-        ("Content-Length", "-5", "what the server sent cannot be used: -5"),
-        ("Content-Length", "x", "what the server sent cannot be used: x"),
+        ("Content-Length", "-5", "the server's answer cannot be used: -5"),
+        ("Content-Length", "x", "the server's answer cannot be used: x"),
         ("Transfer-Encoding", "chunked", "the server sends the file in chunks"),
     ],
 )

@@ -400,7 +400,7 @@ def test_what_is_no_mqtt_ends_the_link_with_a_sentence(
     link: RemoteLink, broker: FakeBroker, nonsense: bytes
 ) -> None:
     broker.send(nonsense)
-    with pytest.raises(LinkFailed, match="no MQTT") as caught:
+    with pytest.raises(LinkFailed, match="not MQTT") as caught:
         link.check_msg(5000)
     assert caught.value.is_os_error
     assert link.messages == []
@@ -567,7 +567,7 @@ def test_a_server_that_speaks_something_else_is_no_broker(
     make_link: MakeLink, broker: FakeBroker
 ) -> None:
     broker.connack = b"HTTP/1.1 400 Bad Request\r\n\r\n"
-    with pytest.raises(LinkFailed, match="no MQTT"):
+    with pytest.raises(LinkFailed, match="not MQTT"):
         make_link(broker.port).connect()
 
 

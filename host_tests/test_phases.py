@@ -141,8 +141,12 @@ def test_only_the_loader_touches_the_modules_of_the_interpreter(module: str) -> 
     if module == "phases":
         return
     for node in ast.walk(tree(module)):
-        assert not (isinstance(node, ast.Attribute) and node.attr == "modules" and
-                    isinstance(node.value, ast.Name) and node.value.id == "sys"), module
+        assert not (
+            isinstance(node, ast.Attribute)
+            and node.attr == "modules"
+            and isinstance(node.value, ast.Name)
+            and node.value.id == "sys"
+        ), module
         assert not (isinstance(node, ast.Name) and node.id in ("__import__", "delattr")), module
 
 
@@ -164,8 +168,10 @@ def test_pure_modules_import_no_shell(module: str) -> None:
         assert not chip & SHELL or name == "compat", f"{module} reaches {chip & SHELL} by {name}"
         if name in ("phases", "errors", "compat"):
             continue
-        todo |= needs(name) - seen - {"chip", "slots", "journal"} if name == "recovery" else (
-            needs(name) - seen
+        todo |= (
+            needs(name) - seen - {"chip", "slots", "journal"}
+            if name == "recovery"
+            else (needs(name) - seen)
         )
 
 

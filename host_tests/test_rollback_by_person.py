@@ -106,7 +106,7 @@ def test_a_damaged_image_is_never_booted(bench: Bench, capsys: pytest.CaptureFix
     bench.board.damage(0, 20_000)
     before = flash(bench), vars(bench.agent.journal).copy()
     assert ask(bench, "rollback", True) is None
-    assert "ota_0 does not hold what the manifest says" in capsys.readouterr().out
+    assert "ota_0 does not hold the image that the manifest names" in capsys.readouterr().out
     assert (flash(bench), vars(bench.agent.journal)) == before
     assert bench.agent.state == "Ready", "it was suspended only for the attempt"
 
@@ -374,7 +374,7 @@ def test_what_verify_finds_is_said_for_each_slot(
     ask(bench, "verify")
     lines = capsys.readouterr().out.splitlines()
     assert lines[0].endswith("matches version 1.1.0")
-    assert "differs: ota_0 does not hold what the manifest says" in lines[1]
+    assert "differs: ota_0 does not hold the image that the manifest names" in lines[1]
     bench.board.damage(0, SLOT_SIZE - 4096)
     ask(bench, "verify")
     assert "no trailer" in capsys.readouterr().out

@@ -40,7 +40,7 @@ def test_littlefs_itself_takes_two_versions_with_so_much_of_their_own(broker: st
         there = dict(stays)
         for version in ("/app_0", "/app_1"):
             there |= {f"{version}{path}": data for path, data in agents.items()}
-            there[f"{version}/.files"] = bytes(500)
+            there[f"{version}/.files"] = bytes(100)
             there[f"{version}/own.bin"] = bytes(blocks * (BLOCK - 8))  # less its blocks' pointers
         return there
 

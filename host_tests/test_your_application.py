@@ -139,7 +139,7 @@ def test_applications_as_large_as_flashing_says_take_turns_in_4_mb(
         there = files.agent_in_lib(there)
         move_agent_to_lib(board)
     most, agent = files.room(there, layout.VFS[4])
-    for number in range((most - agent) // 4608 - 5):  # listing, main.py, end, a directory
+    for number in range((most - agent) // 4096 - 10):  # main.py, listing, directory
         (folder / f"{number}.bin").write_bytes(bytes([number]) * 4096)
     board.start()
     for directory in ("app_0", "app_1", "app_0"):

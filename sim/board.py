@@ -24,6 +24,7 @@ from sim import filesystem
 from sim.build import CHIP, command, default_interpreter, firmware
 from sim.chip import layout
 from sim.supply import DEEPSLEEP, HARD, PWRON, SOFT, WDT, Events, Options, Supply
+from sim.wear import Wear
 
 # The chip's own modules are the one implementation of what lies in flash.
 if str(CHIP) not in sys.path:
@@ -58,7 +59,8 @@ class Board:
     interpreter: "micropython", or "cpython" where none can be had; heapsize: MicroPython's
     `-X heapsize` value; rollback: False for an old bootloader; ssid, password: of the only Wi-Fi
     there is; console_port: of the console's TCP socket, 0 for a free one.
-    boots: (slot, reset cause) of every boot so far; on_boot: called with both at every boot.
+    boots: (slot, reset cause) of every boot so far; on_boot: called with both at every boot; wear:
+    set it while the board is off, and it counts what happens to each sector.
     """
 
     def __init__(
@@ -81,6 +83,7 @@ class Board:
         self.on_boot: Callable[[int, int], None] = lambda _slot, _cause: None
         self.dead = False  # no slot boots
         self.flash_path = folder / "flash.bin"
+        self.wear: Wear | None = None
         self.log_path = folder / "console.log"
         self._console_port = console_port
         self._supply: Supply | None = None
@@ -138,6 +141,7 @@ class Board:
             "rollback": self.rollback,
             "ssid": self.wifi[0],
             "password": self.wifi[1],
+            "wear": str(self.wear.path.resolve()) if self.wear else None,
         }
         self._supply = Supply(
             Options(

@@ -38,8 +38,6 @@ _IMAGE = 1_672_976  # bytes
 _ETC = {"settings.json": 400, "trusted_keys.pem": 180}
 _ETC_TLS = {**_ETC, "ca.pem": 700, "client.pem": 700, "client.key": 241}
 ETC = {"mqtt": _ETC, "tls": _ETC_TLS}
-# The board's own list of what an archive has brought into the directory, by its typical bytes.
-_LISTING = {"/.files": 500}
 
 
 def contents(broker: str) -> dict[str, bytes]:
@@ -80,11 +78,12 @@ def own_room(found: Mapping[str, bytes], size: int) -> int:
     """Return the KB that each of two versions of an application has for files of its own.
 
     found: what is flashed; size: bytes of the file system. The agent that each brings is taken off,
-    its directory, and the list in that.
+    its directory, and the board's list of both, which lies inline while it is short.
     """
     most, _ = files.room(found, size)
     taken = {path: len(data) for path, data in found.items() if path.startswith(files.AGENT)}
-    return (most - tree_blocks({**taken, **_LISTING}) * BLOCK) >> 10
+    listing = sum(len(f"{size}{path}\n") for path, size in taken.items())
+    return (most - tree_blocks({**taken, "/.files": listing}) * BLOCK) >> 10
 
 
 def rooms() -> dict[str, int]:

@@ -15,32 +15,33 @@ if __file__.endswith(".mpy"):
     # architecture.md, One file on the board). As source or frozen they lie as modules always do.
     import os
 
-    from deflate import RAW, DeflateIO
+    import deflate
 
     class _Bundle:
         """The modules in one file as a file system: flat, read-only, as much as an import needs.
 
-        file: a line `ota-bundle SIZE EXTENSIONS`, a line of `/NAME OFFSET` for each module, then
-        each one as a raw deflate stream. SIZE in bytes, decimal, of the file; OFFSET in it, five
-        hexadecimal digits. The file stays open, because littlefs takes tens of milliseconds to look
-        it up; a module is lent piece by piece, so no heap is needed for a whole one.
+        path: of the file, a line `ota-bundle SIZE EXTENSIONS`, a line of `/NAME OFFSET` for each
+        module, then each one as a raw deflate stream. SIZE in bytes, decimal, of the file; OFFSET
+        in it, five hexadecimal digits. The file stays open, because littlefs takes tens of
+        milliseconds to look it up; a module is lent piece by piece, so no heap is needed for a
+        whole one.
         """
 
+        # What os.stat says of a file; ENOENT and EPERM below.
         _a_file = 0x8000, 0, 0, 0, 0, 0, 0, 0, 0, 0
 
         def __init__(self, path):
             self._file = file = open(path, "rb")
-            head = file.readline()
+            head = file.readline().split()
             self._index = str(file.readline(), "utf-8")
-            if not head.startswith(b"ota-bundle %d " % file.seek(0, 2)):
+            if head[:2] != [b"ota-bundle", b"%d" % file.seek(0, 2)]:
                 raise ImportError(path + " is damaged: install the agent again")
 
         def _offset(self, path):
-            name = path[:-4] + " "
-            at = self._index.find(name)
+            at = self._index.find(path[:-4] + " ")
             if at < 0 or path[-4:] != ".mpy":
                 raise OSError(2)
-            at += len(name)
+            at += len(path) - 3
             return int(self._index[at : at + 5], 16)
 
         def stat(self, path):
@@ -53,11 +54,11 @@ if __file__.endswith(".mpy"):
 
         def open(self, path, _mode):
             self._file.seek(self._offset(path))
-            return DeflateIO(self._file, RAW, 10)
+            return deflate.DeflateIO(self._file, deflate.RAW, 10)
 
         def ilistdir(self, _path):
             for part in self._index.split("/")[1:]:
-                yield part[:-6] + ".mpy", 0x8000, 0
+                yield part.split(" ")[0] + ".mpy", 0x8000, 0
 
         def chdir(self, _path):
             raise OSError(1)
@@ -79,6 +80,8 @@ if __file__.endswith(".mpy"):
             pass
         os.mount(_bundle, "/.ota")
         __path__ = "/.ota"  # type: ignore[assignment]
+        del _bundle
+    del _Bundle
 
 from . import phases
 from .chip import note
@@ -154,7 +157,7 @@ def crashed(error):
 
 def _live():
     """Return the agent that runs, or None."""
-    return phases.is_loaded("agent") and phases.module("agent").Agent.current or None
+    return (phases.is_loaded("agent") and phases.module("agent").Agent.current) or None
 
 
 def _answer(question, function, *arguments):

@@ -1,15 +1,15 @@
-"""A head that has come: its signature, its manifest, and whether the package belongs here.
+"""The head of a file: its signature, its manifest, and whether the package belongs on this board.
 
-A step of it is a state of its own, because a chip without PSRAM cannot keep the reading beside the
-arithmetic:
+Each step is a state of its own, because a chip without PSRAM cannot keep the code that reads the
+head beside the code of the arithmetic:
 
-    opening     the head is taken apart; nothing in it is believed
-    verifying   the arithmetic of one signature, also of a raw image at its end
-    admitting   the manifest is read and judged; from here on the journal knows of the update
+    opening     takes the head apart and believes nothing in it
+    verifying   does the arithmetic of one signature; a raw image's comes after its last byte
+    admitting   reads and judges the manifest; from here on the journal knows the update
 
-The first byte decides: a package, or a raw image, whose job must bring a usable signature by then.
-A claim is (module, key, digest, signature, error, then): `module.verifying(key, digest, signature)`
-must hold, else `error` is raised; `then` is the state that follows.
+The first byte of the head tells a package from a raw image. The job of a raw image must bring a
+usable signature. A claim is (module, key, digest, signature, error, then): if
+`module.verifying(key, digest, signature)` holds, the state `then` follows, else `error` is raised.
 """
 
 from . import chip, errors, journal, phases
@@ -85,8 +85,7 @@ def _admitting(engine):
         return
     application = manifests.component_of(manifest, manifests.APPLICATION)
     if application:
-        more = yield from phases.module("cleanup").room(board.directory)
-        yield from phases.module("directory").checking_room(board.spare, application.size, more)
+        yield from phases.module("room").checking(application, board)
     engine.become(
         states.PREPARING,
         anew=True,

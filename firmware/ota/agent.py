@@ -73,9 +73,10 @@ class Agent:
 
     @property
     def state(self):
-        """NotReady before start() and after shutdown(); Ready without a job, Active with one.
+        """Return the agent's state: NotReady, Ready, Active, Suspended or ShuttingDown.
 
-        Also Suspended and ShuttingDown. FreeRTOS: OTA_GetAgentState.
+        NotReady before start() and after shutdown(); Ready without a job, Active with one.
+        FreeRTOS: OTA_GetAgentState.
         """
         if self._mode != READY:
             return self._mode
@@ -88,7 +89,7 @@ class Agent:
 
     @property
     def image_state(self):
-        """The running image's otadata state, one of `slots.NEW` ... `slots.ABORTED`, or None.
+        """Return the running image's otadata state, `slots.NEW` ... `slots.ABORTED`, or None.
 
         FreeRTOS: OTA_GetImageState.
         """
@@ -97,35 +98,35 @@ class Agent:
 
     @property
     def progress(self):
-        """(blocks received, blocks in all) of the download in hand, None without one."""
+        """Return (blocks received, blocks in all) of the transfer in hand, None without one."""
         return self._engine and self._engine.progress
 
     @property
     def missing(self):
-        """What the image under test lacks beside the application's yes; None for nothing.
+        """Say what the image under test lacks beside the application's yes; None for nothing.
 
-        "self-test": boot.py's own was broken off, so that it can not be accepted; "job": the job
-        service has not named the job yet; "broker": a local update needs it reached, where there is
-        one. A rollback by a person needs neither.
+        "self-test": boot.py's own was broken off, so that the image cannot be accepted; "job": the
+        job service has not named the job yet; "broker": a local update must reach the broker, where
+        there is one. A rollback by a person needs neither.
         """
         engine = self._engine
         return engine and engine.proof and engine.proof.missing
 
     @property
     def board(self):
-        """board.Board: settings, slots, journal. At rest it is loaded until the next step."""
+        """Return the board.Board, loaded until the next step if the agent was at rest."""
         with self.lock:
             return self._awake().board
 
     @property
     def journal(self):
-        """journal.Journal: what is in flight. At rest it is loaded until the next step."""
+        """Return the journal.Journal, loaded until the next step if the agent was at rest."""
         return self.board.journal
 
     # -- the loop ---------------------------------------------------------------------------
 
     def start(self):
-        """Subscribe and begin, or go on. To be called after every successful connect.
+        """Subscribe and begin, or go on. Call it after every successful connect.
 
         Raises OSError when the client does.
         """
@@ -135,7 +136,7 @@ class Agent:
                 self._mode = READY
 
     def on_message(self, topic, payload):
-        """Take a message from the MQTT callback. Only copies. False: the topic is not ours.
+        """Copy a message of the MQTT callback into the inbox. Returns False for other topics.
 
         topic: bytes; payload: bytes or a view that is valid during the call.
         """
@@ -181,7 +182,7 @@ class Agent:
             return wait
 
     async def run(self):
-        """Step until shutdown(), in asyncio. Whoever feeds `on_message` runs beside it.
+        """Step until shutdown(), in asyncio. The task that feeds `on_message` runs beside it.
 
         Raises OSError when the client does; await it again after the next start().
         """
@@ -204,7 +205,7 @@ class Agent:
             while self._mode != NOT_READY and self._inbox.reached:
                 sleep_ms(min(self.step(), _LOOP_MS))
         except OSError:
-            pass  # the link's
+            pass  # the link is lost
         finally:
             self._inbox.online = False  # nobody steps: NotReady until the next start()
 
@@ -234,8 +235,8 @@ class Agent:
         """Begin an update that no job brings: the same checks, test and way back.
 
         source: path of a package ("/sd/x.ota"), its address ("http://..."), or an object as
-        `pulling.File` is one. What is wrong with it is told by EVENT_FAIL. Raises StateError with
-        something else in hand, SourceError for a name of more than 800 characters.
+        `source.File` is one. EVENT_FAIL tells its faults. Raises StateError with something else in
+        hand, SourceError for a name of more than 800 characters.
         """
         with self.lock:
             self._check_running()
@@ -334,7 +335,7 @@ class Agent:
         self._rest_if_done(engine)
 
     def _tell(self, event, detail):
-        """Hand an event to the application. Returns what it says."""
+        """Hand an event to the application. Returns its answer."""
         return self.callback(event, detail)
 
     def _default_callback(self, event, _detail):
@@ -351,7 +352,7 @@ class Agent:
             try:
                 self._image_state = engine.image_state
             except errors.FlashError:
-                return  # it is told to who asks
+                return  # the next call that reads it raises the error
             self._engine = None
             phases.enter_now("rest")
 
@@ -360,7 +361,7 @@ class Agent:
         return self._inbox.waiting and self._inbox.reached
 
     def _ask_a_service_that_refused(self):
-        """A service that does not know this thing is asked again, after pauses that grow."""
+        """Ask a service that does not know this thing again, after pauses that grow."""
         inbox, engine = self._inbox, self._engine
         if not inbox.refused or not inbox.online or (engine and not engine.resting):
             return

@@ -1,13 +1,13 @@
-"""An application archive, taken apart as it streams. Pure.
+"""The reader of an application archive, which takes it apart as it streams. Pure.
 
 A set of files has exactly one archive. So the files in a directory, read in the archive's order,
 give its signed SHA-256 once more, now or years later.
 
 Rules
 - Regular files and directories, with headers and paths as in `ustar`; contents padded with zeros.
-- Entries ascend by lower-case path, a directory stands before what lies in it. So nothing comes
-  twice, and nothing differs from another in upper and lower case alone.
-- Two zero blocks end the archive, and nothing follows.
+- Entries ascend by lower-case path, and a directory stands before the entries in it. So no entry
+  comes twice, and no two differ in upper and lower case alone.
+- Two zero blocks end the archive.
 """
 
 from . import errors
@@ -18,10 +18,10 @@ _MAX_ENTRIES = const(1000)
 
 
 class Reader:
-    """Takes an archive's bytes in their order, and gives `sink` what is in it.
+    """Takes an archive's bytes in their order, and gives its entries to `sink`.
 
     length: bytes of the archive. sink: `folder(path)`, `file(path, size)`, then `content(data)` and
-    `close()` for a file; what it raises passes through.
+    `close()` for a file; its exceptions pass through.
     path: of the entry read last.
     """
 
@@ -67,14 +67,14 @@ class Reader:
             self._at += len(piece)
 
     def finish(self):
-        """Everything has come. Raises ArchiveError for an archive that is cut short."""
+        """Check that the archive is complete. Raises ArchiveError for one that is cut short."""
         if self._ends != 2:
             raise errors.ArchiveError("the archive is cut short")
         if not self._starts:
             raise errors.ArchiveError("the archive has no main.py")
 
     def _block(self):
-        """A block is complete: a header, or the end."""
+        """Read a complete block: a header, or the archive's end."""
         if self._header == ZEROS:
             self._ends += 1
         if self._ends:
@@ -116,7 +116,7 @@ class Reader:
             size = int(str(header[124:135], "ascii"), 8)
         except (ValueError, UnicodeError):
             size = -1
-        # What is left behind this header, without the two blocks of the end.
+        # The bytes behind this header, without the two blocks of the end.
         room = self._length - self._at // BLOCK * BLOCK - 3 * BLOCK
         if size < 0 or size + -size % BLOCK > room or (size and kind == FOLDER):
             raise errors.ArchiveError(

@@ -1,16 +1,17 @@
-"""This board as an update finds it: its settings, slots and journal, and what runs."""
+"""This board as an update finds it: settings, slots, journal, and the software that runs."""
 
 from collections import namedtuple
 
 from .journal import Journal
 from .slots import DIRECTORIES, SECTOR, VALID, Slots
 
-# What is read once, when the agent is made (`start`).
+# Facts that the agent reads once, when it is made (`start`).
 # settings: those of the agent (dict); product (str); word: the application's own version as
-# FreeRTOS packs it, or None; slot: label of the slot that runs, as "ota_0"; version, sequence: of
-# what runs; without a trailer the own one or "0.0.0", and 0; directory: the application directory
-# that runs, "" for none; parts: what the trailer of the running slot says of its image and of its
-# directory, see `installed`; seal: the last bytes of that trailer, which change with it.
+# FreeRTOS packs it, or None; slot: label of the running slot, as "ota_0"; version, sequence: of the
+# running slot's trailer; without one the application's version or "0.0.0", and 0; directory: the
+# application directory that runs, "" for none; parts: image and directory as the running slot's
+# trailer describes them, see `installed`; seal: the last bytes of that trailer, which change with
+# it.
 Facts = namedtuple(
     "Facts",
     ("settings", "product", "word", "slot", "version", "sequence", "directory", "parts", "seal"),
@@ -18,9 +19,9 @@ Facts = namedtuple(
 
 
 class Board:
-    """facts: Facts, whose fields are here too. Raises SettingsError without two OTA slots.
+    """The board that an engine works on. Raises SettingsError without two OTA slots.
 
-    slots: slots.Slots; journal: journal.Journal.
+    facts: Facts, whose fields are attributes, too. slots: slots.Slots; journal: journal.Journal.
     """
 
     def __init__(self, facts):
@@ -38,23 +39,23 @@ class Board:
 
     @property
     def buf(self):
-        """Scratch, 4096 bytes: always the same, until it is given back."""
+        """Return the scratch buffer, 4096 bytes: the same one until it is given back."""
         if self._buf is None:
             self._buf = bytearray(SECTOR)
         return self._buf
 
     def give_back(self):
-        """Let the heap have the scratch buffer, until it is used again."""
+        """Give the scratch buffer back to the heap, until it is used again."""
         self._buf = None
 
     @property
     def spare(self):
-        """The application directory that does not run, and that the next one goes into."""
+        """Return the application directory that does not run: the next application goes there."""
         return DIRECTORIES[self.directory == DIRECTORIES[0]]
 
     @property
     def floor(self):
-        """The highest sequence this board has accepted: of the journal, or what runs, VALID."""
+        """Return the highest sequence this board has accepted: noted, or of what runs, VALID."""
         if self.slots.state(self.slots.running) == VALID:
             return max(self.journal.floor, self.sequence)
         return self.journal.floor

@@ -1,7 +1,7 @@
-"""What the application asks of the engine: `agent.Agent` has the calls. Loaded for one of them."""
+"""The engine's part of the application's calls, which `agent.Agent` has. Loaded for a call."""
 
-from . import errors, journal, phases
 from . import engine as states
+from . import errors, journal, phases
 from .compat import const
 
 _MAX_REASON = const(200)
@@ -14,7 +14,9 @@ def install(engine, source):
         raise errors.StateError("an update is in hand already")
     name = source if isinstance(source, str) else ""
     if len(name) > _MAX_SOURCE:  # the journal must remember it
-        raise errors.SourceError("%d characters are no name to be kept" % len(name))
+        raise errors.SourceError(
+            "the source's name has %d characters, at most %d can be kept" % (len(name), _MAX_SOURCE)
+        )
     if engine.journal.origin != journal.LOCAL or engine.journal.source != name:
         engine.journal.finish(origin=journal.LOCAL, source=name)
     try:
@@ -58,7 +60,7 @@ def abort(engine, reason):
 
 
 def stop(engine):
-    """Keep a checkpoint, let go of the update in hand, leave the topics. Raises OSError."""
+    """Keep a checkpoint, let go of the update in hand and leave the topics. Raises OSError."""
     online, engine.inbox.online = engine.inbox.online, False
     if engine.in_hand:
         if engine.state == states.RECEIVING:

@@ -1,6 +1,6 @@
-"""CBOR (RFC 8949), as little as an update needs.
+"""CBOR (RFC 8949), the part that an update needs.
 
-`Reader` walks data that others encode as they like; `package.loads` reads signed data with it.
+`Reader` walks data in any encoding; `package.loads` reads signed data with it.
 `dump` writes into a bytearray. Floats, simple values and bignums do not occur.
 """
 
@@ -21,7 +21,7 @@ _BREAK = const(0xFF)
 
 
 class Reader:
-    """Walks over items. What it reads lies in its attributes, so that a block allocates nothing.
+    """Walks over items. It keeps values in its attributes, so that a block allocates nothing.
 
     pos: where the next item begins; major, value: major type and argument of the head that was read
     last; the argument is INDEFINITE for an indefinite length.

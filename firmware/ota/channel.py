@@ -40,7 +40,7 @@ class Channel:
         inbox.streams = (self.things + "streams/").encode()
 
     def open(self):
-        """Subscribe to everything, on a fresh connection. Raises OSError when the client does."""
+        """Subscribe to every topic, on a new connection. Raises OSError when the client does."""
         self.inbox.clear()
         for topic in self._subscriptions():
             self._client.subscribe(topic, 1)
@@ -81,7 +81,7 @@ class Channel:
         self._client.publish(topic, update_request(status, details, token), qos=qos)
 
     def request(self, topic, payload):
-        """Ask for blocks of the stream. Blocks that were dropped before are dealt with."""
+        """Request blocks of the stream, also those that were dropped before."""
         self.inbox.lost = 0
         self._client.publish(topic, payload, qos=0)
 
@@ -111,7 +111,7 @@ class Channel:
 
 
 class Timer:
-    """Due at once when made. first_ms, longest_ms: shortest and longest pause of `later`."""
+    """A timer, due at once when made. first_ms, longest_ms: limits of the pauses of `later`."""
 
     def __init__(self, first_ms, longest_ms):
         self._first = first_ms
@@ -120,7 +120,7 @@ class Timer:
 
     @property
     def left(self):
-        """Milliseconds until it is due, 0 when it is."""
+        """Return the milliseconds until it is due, 0 when it is."""
         return max(0, ticks_diff(self._due, ticks_ms()))
 
     def now(self):

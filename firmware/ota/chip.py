@@ -1,4 +1,4 @@
-"""Reset, watchdog, clock and the note that survives a reset: the chip itself.
+"""The chip itself: reset, watchdog, clock, and the note that survives a reset.
 
 The note lies in RTC memory, which every reset but a power cut leaves alone. boot.py begins it when
 a new image is tested, the agent brings it up to date, and the old image reads from it how far the

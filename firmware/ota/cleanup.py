@@ -1,87 +1,99 @@
-"""What an update leaves behind: a directory that no slot names, and modules of a flat board.
+"""What no slot goes with any more, removed a piece at a time: while an application comes, at rest.
 
-Once no slot goes with the flat files, modules there that the running application has brought anew
-are imported by nobody, and take the room of a whole application. Only such modules are removed: not
-`boot.py`, no data, nothing in `/lib`.
+A directory that is replaced has been set aside (`directory.set_aside`): what has such a name is to
+be removed, whenever it is found. Small, as it stays loaded while an application comes.
 """
 
 import os
 
-from . import engine as states
-from . import errors, journal, ustar
+from . import errors, flat, ustar
 from .compat import const
-from .directory import clearing
-from .settings import absolute, is_there
+from .settings import absolute
+from .slots import OLD, SECTOR
 
-_BLOCK = const(4096)  # of littlefs (bytes)
-
-
-def tidying(engine):
-    """Remove an application directory that no slot's trailer names, a slice at a time."""
-    if engine.slices(_tidying):
-        engine.tidied = True
-        engine.become(states.RESTING)
-    return 0
-
-
-def _tidying(engine):
-    board = engine.board
-    if engine.journal.phase == journal.RECEIVING:
-        return  # what a download has brought so far is named by no trailer either
-    try:
-        named = board.slots.other.read_trailer(board.buf)
-        name = board.spare
-        if not (named and named[1] == name) and is_there(name):
-            yield from clearing(name)
-    except errors.FlashError:
-        pass  # of the file system, too; the update that needs the room will say it
-
-
-def room(running):
-    """Return the bytes that `removing` gives back. A generator of slices.
-
-    running: name of the directory that runs, "" for none: then the flat files run. Raises
-    FilesystemError.
-    """
-    total = 0
-    try:
-        for path in _left(running):
-            if path:
-                total += (os.stat(path)[6] + _BLOCK - 1) // _BLOCK * _BLOCK
-            yield
-    except OSError as error:
-        raise errors.FilesystemError("the flat files cannot be looked at: %s" % error)
-    return total
+_PAIR = const(8192)  # what a directory takes (bytes)
+_INLINE = const(128)  # a file up to this size (bytes) takes no block of its own
+_FOLDER = const(0x4000)
+_NOT_FOUND = const(2)
 
 
 def removing(running):
-    """Remove what is left. A generator of slices; raises FilesystemError.
+    """Remove what is set aside, then flat modules. A generator; yields the bytes given back.
 
-    To be called when the other slot is no longer a way back to the flat files.
+    running: name of the directory that runs, "" where the flat files run or are a way back. Raises
+    FilesystemError.
     """
-    path = None
+    path = absolute("")
     try:
-        for path in _left(running):
-            if path:
-                os.remove(path)
-            yield
+        for name in os.listdir(path):
+            if not name.startswith(OLD):
+                continue
+            top = absolute(name)
+            for path, size in listed(top):
+                if not path.endswith("/"):
+                    yield remove(path, size)
+            # What is left: directories, what the list does not know.
+            folders: "list[str]" = []
+            for path, size in find(top, folders):
+                yield remove(path, size)
+            while folders:
+                path = folders.pop()
+                os.rmdir(path)
+                yield _PAIR
+        if running:
+            for path, size in flat.left(running, listed(absolute(running))):
+                if path.endswith("/"):
+                    os.rmdir(path[:-1])
+                    yield _PAIR
+                else:
+                    yield remove(path, size)
     except OSError as error:
         raise errors.FilesystemError("%s cannot be removed: %s" % (path, error))
 
 
-def _left(running):
-    """Yield path after path, None where a file of the application has nothing to match."""
+def listed(path):
+    """Yield (path, bytes) of what an application's directory got with its archive.
+
+    From its own list, which costs no look at each file; the path of a directory ends with "/". The
+    list need not be true: the application may have changed it.
+    """
     try:
-        listing = open(absolute(running + "/" + ustar.LISTING), "rb") if running else ()
-    except OSError:
-        return
-    for line in listing:
-        try:
-            path = str(line, "utf-8").rstrip("\n")
-            ustar.check_path(path)
-        except (UnicodeError, errors.ArchiveError):
-            continue  # written by the application itself
-        stem, _, form = path.rpartition(".")
-        if form in ("py", "mpy") and not path.startswith("lib/"):
-            for form in (".py", ".mpy"):
-                yield absolute(stem + form) if is_there(stem + form) else None
+        with open(path + "/" + ustar.LISTING) as listing:
+            for line in listing:
+                below, size = ustar.parse(line)
+                yield path + "/" + below, size
+    except (OSError, ValueError, errors.ArchiveError):
+        pass  # `find` shows what is there
+
+
+def find(path, names):
+    """Yield (path, bytes) of every file below a directory; `names` gets the directories' paths.
+
+    Each stands in `names` behind the one that it lies in: no recursion, as directories lie as deep
+    as an archive's paths have them.
+    """
+    names.append(path)
+    for folder in names:  # which grows meanwhile
+        for name in os.listdir(folder):
+            below = folder + "/" + name
+            found = os.stat(below)
+            if found[0] & _FOLDER:
+                names.append(below)
+            else:
+                yield below, found[6]
+
+
+def taken(size):
+    """Return the bytes of whole blocks that a file of `size` bytes gives back, at least."""
+    return (size + SECTOR - 1) // SECTOR * SECTOR if size > _INLINE else 0
+
+
+def remove(path, size):
+    """Return the bytes that this gives back."""
+    try:
+        os.remove(path)
+    except OSError as error:
+        if error.args[0] != _NOT_FOUND:
+            raise
+        return 0  # a power cut came behind it
+    return taken(size)

@@ -1,6 +1,6 @@
-"""What CPython lacks of MicroPython, so that one source runs on the chip and on a laptop.
+"""Substitutes for MicroPython's own names, so that one source runs on the chip and on a laptop.
 
-Also what every module may need: a lock, and a generator that is run to its end.
+Also two helpers for every module: a lock, and a function that runs a generator to its end.
 """
 
 try:
@@ -45,17 +45,17 @@ except ImportError:
 
 try:
     from _thread import allocate_lock, get_ident
-except ImportError:  # a port without threads: whoever comes holds it already
+except ImportError:  # a port without threads: the one thread holds every lock already
 
     def get_ident():
-        """Return which thread this is."""
+        """Return the number of this thread."""
         return 0
 
     class allocate_lock:  # noqa: N801
-        """What nobody ever waits for."""
+        """A lock that nobody waits for."""
 
         def release(self):
-            """Give it back."""
+            """Give the lock back."""
 
 
 class Lock:
@@ -70,7 +70,7 @@ class Lock:
         self.depth = 0
 
     def acquire(self, wait):
-        """Take it; wait (bool): for who holds it. Returns whether it is taken."""
+        """Take the lock. wait (bool): until it is free. Returns whether it was taken."""
         me = get_ident()
         if self._holder != me:
             if not self._lock.acquire(wait):
@@ -80,7 +80,7 @@ class Lock:
         return True
 
     def release(self):
-        """Give it back."""
+        """Give the lock back."""
         self.depth -= 1
         if self.depth == 0:
             self._holder = 0
@@ -94,7 +94,7 @@ class Lock:
 
 
 def finish(work):
-    """Run the generator `work` to its end at once; returns what it returns."""
+    """Run the generator `work` to its end at once. Returns its result."""
     try:
         while True:
             next(work)

@@ -1,7 +1,7 @@
 """Sentences for a person at the REPL, in 79 columns, and the results of past updates.
 
-Prints sentences; an OtaError becomes its own. Nothing here ends a test that is under way, by a
-reset, by feeding the watchdog or by booting another slot: the seconds left are printed.
+An OtaError is printed as its sentence. No function here ends a test that is under way, neither by a
+reset nor by feeding the watchdog nor by booting another slot. The seconds left are printed.
 agent: the live Agent, or None where main.py has not made one.
 """
 
@@ -9,11 +9,11 @@ from . import chip, errors, slots
 from . import journal as journals
 from .compat import ticks_diff, ticks_ms
 
-# Who asked for what no job brought.
+# Who asked for an update that no job brought.
 _WHO = {journals.PERSON: "by a person", journals.LOCAL: "installed here"}
 _COLUMNS = 79
 INDENT = " " * 10
-# An agent that was not stepped for so long was stopped (ms).
+# An agent that was not stepped for so long has been stopped (ms).
 _SILENT_MS = 3000
 START_AGAIN = "main.py was stopped: Ctrl-D at this prompt starts it again"
 
@@ -30,12 +30,12 @@ def say(text, indent=""):
 
 
 def put(text):
-    """Print `text`; the line goes on."""
+    """Print `text` without a line's end."""
     print(text, end="")
 
 
 def told(action):
-    """Make an OtaError of `action` the sentence it carries."""
+    """Return `action` as a function that prints an OtaError as its sentence."""
 
     def call(*arguments):
         try:
@@ -66,7 +66,7 @@ def last(agent):
 
 
 def look():
-    """Return the slots as they are; a test under way gets the note that somebody is at the REPL."""
+    """Return the slots as they are. The note of a test says that a person is at the REPL."""
     pair = slots.Slots()
     if pair.pending:
         noted = chip.noted()
@@ -81,6 +81,7 @@ def journal_of(agent):
 
 
 def seconds_left(pair):
+    """Return the seconds until the deadline of a test that is under way, None without a test."""
     left = chip.test_ends_in() if pair.pending else None
     return None if left is None else left // 1000
 

@@ -1,4 +1,4 @@
-"""The agent's settings and version, their limits. Loaded when an agent is made, then forgotten."""
+"""The agent's settings and their limits, and its version. Loaded while an agent is made."""
 
 from . import errors
 from .window import MAX_REQUEST
@@ -37,7 +37,7 @@ def version_word(version):
 def agent_settings(settings):
     """Return every setting of AGENT as given or by default. Raises SettingsError.
 
-    Beside them `message_size`: the bytes that a block has in a message of the stream.
+    The dict also has `message_size`: the bytes that a block has in a message of the stream.
     """
     chosen = {}
     for name in AGENT:

@@ -4,17 +4,24 @@ import os
 from hashlib import sha256
 
 from . import archive, errors, ustar
+from .cleanup import removing
 from .compat import const
 from .settings import absolute, free
 
-_file = open  # which `open` below hides
+# What a file takes beside its bytes: the rest of its last block, and its place in the directory.
+_FILE = const(4608)
+_FOLDER = const(8704)
 _EXISTS = const(17)
 _NO_SPACE = const(28)
 
 
-def open(board, component, _same):
-    """Return the writer of an archive into the spare directory. See `transfer`."""
-    return DirectoryWriter(board.spare, component)
+def make(board, component, _same):
+    """Return the writer of an archive into the spare directory. See `transfer`.
+
+    While it is written, as much of what it replaces is removed as it takes, and no later: so old
+    and new need no more room than the larger one, and no step waits until all that is old has gone.
+    """
+    return DirectoryWriter(board.spare, component, removing(board.directory))
 
 
 class DirectoryWriter:
@@ -26,7 +33,7 @@ class DirectoryWriter:
     group = 0
     in_order = True
 
-    def __init__(self, name, component):
+    def __init__(self, name, component, old):
         self.received = 0
         self._base = absolute(name) + "/"
         self._component = component
@@ -35,6 +42,8 @@ class DirectoryWriter:
         self._listing = None
         self._file = None
         self._at = 0
+        self._old = old  # removes it, a file at a time
+        self._left = 0  # bytes taken that are still to be given back
 
     def begin(self, done, _same):
         """Start, always at the first byte. Raises FilesystemError.
@@ -43,8 +52,9 @@ class DirectoryWriter:
         """
         self.received = done
         try:
+            self._take(_FOLDER)
             os.mkdir(self._base[:-1])
-            self._listing = _file(self._base + ustar.LISTING, "w")
+            self._listing = open(self._base + ustar.LISTING, "w")
         except OSError as error:
             raise self._refused(error)
 
@@ -86,21 +96,24 @@ class DirectoryWriter:
 
     def folder(self, path):
         """Make a directory. The archive's order alone does not tell a file of the same name."""
+        self._take(_FOLDER)
         try:
             os.mkdir(self._base + path[:-1])
         except OSError as error:
             if error.args[0] != _EXISTS:
                 raise
             raise errors.ArchiveError("%s is a file, too" % path)
-        self._list(path)
+        self._list(path, 0)
 
-    def file(self, path, _size):
+    def file(self, path, size):
         """Begin a file."""
-        self._file = _file(self._base + path, "wb")
-        self._list(path)
+        self._take(_FILE)
+        self._file = open(self._base + path, "wb")
+        self._list(path, size)
 
     def content(self, data):
         """Go on with it."""
+        self._take(len(data))
         if self._file.write(data) != len(data):
             raise OSError(_NO_SPACE)
 
@@ -109,8 +122,18 @@ class DirectoryWriter:
         self._file.close()
         self._file = None
 
-    def _list(self, path):
-        self._listing.write(path + "\n")
+    def _list(self, path, size):
+        self._listing.write("%d %s\n" % (size, path))
+
+    def _take(self, size):
+        """Remove as much of what is old as `size` bytes take. Raises FilesystemError."""
+        self._left += size
+        while self._old and self._left > 0:
+            for given_back in self._old:
+                self._left -= given_back
+                break
+            else:
+                self._old = None  # nothing old is left
 
     def _end(self):
         self._reader.finish()

@@ -1,10 +1,10 @@
 """The state machine of an update. docs/architecture.md has its picture.
 
 Rules
-- `state` is the only place that says how far an update is. A state has a function of its name in the
-  module that STATES names; `step()` calls it, and it returns the milliseconds until it wants to run
-  again.
-- The phase of the journal follows from the state: `become` writes it before anybody hears of it.
+- `state` is the only place that says how far an update is. A state has a function of its name in
+  the module that STATES names. `step()` calls it, and it returns the milliseconds until it wants to
+  run again.
+- The phase of the journal follows from the state: `become` writes it before the state changes.
 - A step does at most one block of work.
 - Nothing is erased before the head is verified; nothing boots before it is read back and hashed;
   nothing is accepted before it has proved itself (`trial`).
@@ -42,17 +42,16 @@ REHASHING = "rehashing"
 WAITING = "waiting"
 AGREED = "agreed"
 ACTIVATING = "activating"
-# What runs is under test, or has ended.
+# The running image is under test, or a result is to be told.
 PROVING = "proving"
 REPORTING = "reporting"
 
-# State -> (phase of the loader, module of its function, phase of the journal). The journal's phase
-# stays as it is where there is none.
-# RESTING has no function: it needs no module.
+# State -> (phase of the loader, module of its function, phase of the journal or None, which leaves
+# it as it is). RESTING has no function: it needs no module.
 STATES = {
     RESTING: ("serve", "", None),
     ASKING: ("serve", "serve", None),
-    TIDYING: ("tidy", "cleanup", None),
+    TIDYING: ("tidy", "tidy", None),
     TAKING: ("serve", "serve", None),
     CONNECTING: ("transfer", "transfer", None),
     FETCHING: ("transfer", "transfer", None),
@@ -87,11 +86,12 @@ class Engine:
     the application, returns the application's answer.
     state: one of the above; channel: channel.Channel; timer: when the job service is asked or told
     again; news: an event to be told first, and its detail, else None.
-    Of the update in hand: origin: of the journal; job: jobs.Job, None without one; source: its path,
-    address or object, "" when the job says it; path: its data path, see `transfer`; modules: names
-    of those that path and writers need; transfer: transfer.Transfer; work: a generator of slices;
-    claim: what must be verified, see `admission`; manifest: manifest.Manifest, once it is; target: what
-    the other slot is to hold, see `finalize`; received: blocks that have come.
+    Of the update in hand: origin: of the journal; job: jobs.Job, None without one; source: its
+    path, address or object, "" when the job says it; path: its data path, see `transfer`; modules:
+    names of those that path and writers need; transfer: transfer.Transfer; work: a generator of
+    slices; claim: of a signature, see `admission`; manifest: manifest.Manifest, once it is
+    verified; target: the later content of the other slot, see `finalize`; received: blocks that
+    have come.
     """
 
     def __init__(self, board, inbox, client, thing_name, tell):
@@ -110,7 +110,7 @@ class Engine:
         self._clear()
 
     def _clear(self):
-        """No update is in hand."""
+        """Forget the update in hand."""
         self.job = self.path = self.transfer = self.work = None
         self.claim = self.manifest = self.target = None
         self.origin = self.source = self.modules = ""
@@ -120,28 +120,28 @@ class Engine:
 
     @property
     def active(self):
-        """Whether an update is in hand or under test, or a result still to be told."""
+        """Say whether an update is in hand or under test, or a result still to be told."""
         return self.state not in (RESTING, ASKING, TIDYING, TAKING)
 
     @property
     def in_hand(self):
-        """Whether an update is in hand, from the first question for it to its activation."""
+        """Say whether an update is in hand, from its first request to its activation."""
         return self.active and self.state not in (PROVING, REPORTING)
 
     @property
     def resting(self):
-        """Whether only a message or a call brings something to do."""
+        """Say whether only a message or a call brings something to do."""
         told = not self.inbox.waiting and not self.inbox.missed
         return self.state == RESTING and self.tidied and told
 
     @property
     def image_state(self):
-        """The running image's state in otadata, or None."""
+        """Return the running image's state in otadata, or None."""
         return self.board.slots.state(self.board.slots.running)
 
     @property
     def progress(self):
-        """(blocks received, blocks in all), None while nothing is transferred."""
+        """Return (blocks received, blocks in all), None while nothing is transferred."""
         size = self.path and self.path.size
         if not size:
             return None
@@ -150,7 +150,7 @@ class Engine:
 
     @property
     def offline(self):
-        """Whether nothing can be done before the next start()."""
+        """Say whether nothing can be done before the next start()."""
         if self.inbox.reached:
             return False
         if self.journal.origin != journal.LOCAL or self.state == PROVING:
@@ -171,6 +171,7 @@ class Engine:
             self.journal.save(phase=phase, **changes)
         self.work = None
         self.state = state
+        self.inbox.answers = state in (AGREED, REPORTING)
 
     def step(self):
         """Do at most one block of work. Returns the milliseconds until it wants to run again.
@@ -232,25 +233,25 @@ class Engine:
         self.begin(journal.LOCAL, None, source, phases.path_of(source))
 
     def prove(self):
-        """What runs has yet to prove itself."""
+        """Begin with the test of the running image."""
         self.become(PROVING)
         phases.enter_now(STATES[PROVING][0])
         self.proof = phases.module("trial").Trial(self)
 
     def verified(self, version):
-        """The other slot, and its directory, hold the update. Raises FlashError."""
+        """Go on when the other slot and its directory hold the update. Raises FlashError."""
         self.timer.now()
         self.become(AGREED if self.journal.agreed else WAITING, next=0)
         if self.state == WAITING:
             self.tell(EVENT_ACTIVATE, version)
 
     def ask_anew(self):
-        """Nothing is in hand: ask the job service now."""
+        """Ask the job service now, with nothing in hand."""
         self.become(ASKING)
         self.timer.now()
 
     def ask_again(self):
-        """With a job in hand, after a call or a new link: is it still the one to do?"""
+        """Ask once, after a call or a new link, whether the job in hand is still the next one."""
         if self.asks_again:
             self.asks_again = False
             self.channel.ask()
@@ -258,10 +259,10 @@ class Engine:
     # -- a new link -------------------------------------------------------------------------
 
     def connect(self):
-        """The client has connected. Raises OSError when it fails."""
+        """Subscribe and go on over the client's new link. Raises OSError when it fails."""
         self.channel.open()
         if self.state == RECEIVING:
-            self.transfer.window.narrow()  # what came at once may have been too much
+            self.transfer.window.narrow()  # so many blocks at once may have been too much
         if self.proof:
             self.proof.connected()
         self.check()
@@ -279,7 +280,7 @@ class Engine:
     # -- how an update ends -----------------------------------------------------------------
 
     def progressed(self, before, received, blocks):
-        """So many blocks have come, `before` of them earlier: tell it."""
+        """Tell how many blocks have come. before: as many as at the last call."""
         self.tell(EVENT_PROCESSED, received)
         every = self.board.settings["status_blocks"]
         if self.journal.job and received < blocks:
@@ -295,13 +296,13 @@ class Engine:
         self.channel.report(job_id, status, status_details(**details))
 
     def keep(self):
-        """The image under test has proved itself. Raises ActivateError, StateError."""
+        """Keep the image under test, which has proved itself. Raises ActivateError, StateError."""
         self.board.slots.mark_valid()
         self.proof.end()
         self.succeed()
 
     def succeed(self):
-        """The new image is VALID in otadata: note it in one write, then tell."""
+        """Note in one write that the new image is VALID in otadata; reporting follows."""
         version, sequence = self.board.version, self.board.sequence
         details = status_details(
             "accepted v" + version, detail=self.journal.detail, version=version
@@ -312,12 +313,12 @@ class Engine:
         self.news = EVENT_UPDATE_COMPLETE, version
 
     def fail(self, error):
-        """The job in hand ends with `error`."""
+        """End the update in hand with `error`, and tell the application."""
         self.finish(error)
         self.tell(EVENT_FAIL, error)
 
     def finish(self, error):
-        """The update in flight has ended with `error`; the application is not told."""
+        """End the update in flight with `error`, without telling the application."""
         details = status_details(
             error.reason(),
             detail=str(error)[:_MAX_DETAIL],
@@ -334,7 +335,7 @@ class Engine:
         self.told_last()
 
     def told_last(self):
-        """Nothing is in hand; a result may be that nobody has acknowledged."""
+        """Report the result that is not acknowledged yet, if there is one, else ask for a job."""
         self.tidied = False
         self.ask_anew()
         # It may wait for ever, where there is no network; a local installation does not.

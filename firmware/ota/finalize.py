@@ -1,16 +1,16 @@
-"""What came is read back and hashed, then the trailer says so; only then an update is verified.
+"""The end of a transfer: image and files are read back and hashed before the trailer is written.
 
-    finishing   everything has come: make the other slot and its directory whole
-    checking    the journal calls them verified already: do they still hold that update?
-    rehashing   they do: read them back once more
+    finishing   makes the other slot and its directory whole, when every block is written
+    checking    finds out, after a restart, whether they still hold the verified update
+    rehashing   reads them back once more, if they do
 
-A raw image has no trailer: whenever it is in hand again, its signature is verified again.
+A raw image has no trailer: after each restart its signature is verified again.
 """
 
 from collections import namedtuple
 
-from . import errors, phases
 from . import engine as states
+from . import errors, phases
 from .compat import const
 from .readback import copying, matching
 from .settings import trusted_keys
@@ -18,10 +18,10 @@ from .settings import trusted_keys
 _FIRMWARE = const(0)
 _APPLICATION = const(1)
 
-# What the other slot is to hold. version (str); parts: (part of the image, part of the directory),
-# each with size, sha256 and chip, or None where a cable brought it; directory: "" for a flat board;
-# records: for the trailer (list of bytes), empty where it stands already; copied: whether the image
-# is the running one; proof: of a raw image, see `raw`, else None.
+# The content of the other slot after the update. version (str); parts: (part of the image, part of
+# the directory), each with size, sha256 and chip, or None where a cable brought it; directory: ""
+# for a flat board; records: for the trailer (list of bytes), empty where it is written already;
+# copied: whether the image is the running one; proof: of a raw image, see `raw`, else None.
 Target = namedtuple("Target", ("version", "parts", "directory", "records", "copied", "proof"))
 
 
@@ -82,7 +82,7 @@ def _checking(engine):
             if manifest.identity.hex() == wanted:
                 target = _target_of(manifest, board)
     except errors.OtaError:
-        pass  # not believed, so it counts as none
+        pass  # a trailer that is not believed counts as none
     if target is None:
         engine.become(states.CONNECTING)  # the slot has lost it: fetch it again
         return
@@ -92,7 +92,7 @@ def _checking(engine):
 
 
 def _target_of(manifest, board):
-    """Return the Target of a new package, together with what runs. Raises FlashError."""
+    """Return the Target of a new package and of the half that it keeps. Raises FlashError."""
     parts, directory, kept = [None, None], board.directory, _APPLICATION
     for component in manifest.components:
         parts[component.kind] = component
@@ -109,11 +109,11 @@ def _target_of(manifest, board):
 
 
 def _running_record(board, part):
-    """Return the record that brought a part of what runs (bytes). Raises FlashError."""
+    """Return the record (bytes) of a part that runs, out of its trailer. Raises FlashError."""
     running = board.slots.running
     trailer = running.read_trailer(board.buf)
     if trailer is None or running.seal(board.buf) != board.seal:
-        raise errors.FlashError("the trailer of %s is no longer what it was" % running.label)
+        raise errors.FlashError("the trailer of %s has changed since the start" % running.label)
     return bytes(trailer[0][part.start : part.end])
 
 

@@ -1,8 +1,8 @@
 """Files of the application that hide modules frozen into the firmware beside it.
 
-MicroPython looks into the application's directory first, so a module left over there is used in
-place of a newer frozen one. `fleet pack` says it where it can be seen, and signs the names of the
-frozen modules into the package (manifest, component key 64), for what only shows on a board.
+MicroPython looks into the application's directory first, so an old module there is used in place of
+a newer frozen one. `fleet pack` warns where it knows both. Where only the board does, it compares
+with the names of the frozen modules that are signed into the package (manifest, component key 64).
 """
 
 import os

@@ -1,4 +1,4 @@
-"""What the job service says, and what follows from it in each state. Loaded while it is read."""
+"""Messages of the job service, and what each state makes of them. Loaded while one is read."""
 
 from . import chip, errors, journal, phases
 from . import engine as states
@@ -12,7 +12,7 @@ def hear(engine):
     control = inbox.take_control()
     if control is None:
         inbox.missed = False
-        engine.check()  # the message that found no room may have been the news of a job
+        engine.check()  # the message that found no room may have announced a job
         return
     topic, payload = control
     channel = engine.channel
@@ -37,14 +37,14 @@ def hear(engine):
 
 
 def _on_job(engine, job):
-    """The service names the next job, or None."""
+    """Take the next job that the service names (jobs.Job), or None."""
     state = engine.state
     if state == states.PROVING:
         engine.proof.on_job(job)
     elif state == states.REPORTING or engine.journal.origin == journal.LOCAL:
         pass  # the queue is asked again when that is over
     elif job is None:
-        # With a job in hand this may also be a late answer: then it is named again.
+        # With a job in hand this may be a late answer: then the service names the job again.
         in_hand = engine.in_hand
         engine.drop("the job was cancelled")
         if not in_hand:
@@ -61,7 +61,7 @@ def _on_job(engine, job):
 
 
 def _on_bad_job(engine, error):
-    """A document that cannot be read fails its own job, unless something else is in hand."""
+    """Fail the job of a document that cannot be read, unless something else is in hand."""
     if error.job_id and not engine.active:
         engine.journal.save(job=error.job_id)
         engine.fail(error)
@@ -70,7 +70,7 @@ def _on_bad_job(engine, error):
 
 
 def _on_refusal(engine, payload):
-    """The service does not answer this board at all: it may not know the thing."""
+    """Come to rest when the service refuses to name a job: it may not know the thing."""
     if is_final(payload):
         engine.inbox.refused += 1
         if engine.state == states.ASKING and engine.journal.origin != journal.LOCAL:
@@ -78,7 +78,7 @@ def _on_refusal(engine, payload):
 
 
 def _on_answer(engine, job_id, accepted, payload):
-    """The service answers a report."""
+    """Take the service's answer to a report."""
     token = token_of(payload)
     if engine.state == states.REPORTING:
         if token == RESULT and job_id == engine.journal.result["job"]:

@@ -1,11 +1,11 @@
-"""A package on a web server: one connection, read on; Range where something is missing.
+"""A file on a web server: one connection is read to the end, Range asks for missing parts.
 
-RFC 9110 (14, Range), RFC 9112. Plain GET; redirects are followed up to four times. A server that
-sends less than was asked for is asked for the rest on the same connection, if it keeps that. One
-without Range is read from its start again when a connection breaks. Over https the server's
-certificate is verified against `/etc/http_ca.pem`; nothing falls back to http.
-No call waits for the server. What may take its time is looking up a name (lwIP), and what TLS
-reckons in its handshake.
+RFC 9110 (14, Range), RFC 9112. Plain GET; up to four redirects are followed. A server that sends
+less than requested gets a request for the rest on the same connection, if it keeps that. A file on
+a server without Range is read from its start again when a connection breaks. Over https the
+server's certificate is verified against `/etc/http_ca.pem`; nothing falls back to http.
+No call waits for the server. Only two things take time: looking up a name (lwIP), and the
+arithmetic of a TLS handshake.
 """
 
 import select
@@ -22,7 +22,6 @@ from .compat import const
 from .settings import etc
 from .source import pulled
 
-_file = open  # which `open` below hides
 _PATIENCE_MS = const(10000)
 _REDIRECTS = const(4)
 _INTERIM = const(4)  # answers that are not the final one
@@ -32,7 +31,7 @@ _LINE = const(2048)
 _CHUNKS = const(-1)
 
 
-def open(engine):
+def make(engine):
     """Return the data path from the address of a local update."""
     return pulled(engine, Http(engine.source))
 
@@ -66,7 +65,7 @@ class Http:
         try:
             count = self._read(offset, view)
         except ValueError as error:
-            raise OSError("what the server sent cannot be used: %s" % error)
+            raise OSError("the server's answer cannot be used: %s" % error)
         finally:
             if count < 0:
                 self.close()
@@ -291,10 +290,10 @@ def _connecting(stream, address):
 def _over_tls(stream, host):
     """Return the TLS stream over a connected one; its first write does the handshake."""
     try:
-        with _file(etc("http_ca.pem"), "rb") as file:
+        with open(etc("http_ca.pem"), "rb") as file:
             ca = file.read()
     except OSError:
-        raise OSError("%s is missing: it must hold whom https trusts" % etc("http_ca.pem"))
+        raise OSError("%s is missing: it must hold the server's authority" % etc("http_ca.pem"))
     context = tls.SSLContext(tls.PROTOCOL_TLS_CLIENT)
     context.verify_mode = tls.CERT_REQUIRED
     context.load_verify_locations(ca)

@@ -1,8 +1,9 @@
 """The data path over HTTP: the file of a job at an address that is good for a while.
 
-An address that no longer works is asked for again: the service signs it afresh whenever it names
-the job (AWS IoT Jobs, pre-signed URLs of S3). The blocks that came stay. After the first failure
-that is done at once; later, when the pause is over, so that the new address is still good then.
+When an address no longer works, the service is asked for the job again: it signs a new address
+whenever it names the job (AWS IoT Jobs, pre-signed URLs of S3). The blocks that came stay. After
+the first failure the agent asks at once, later when the pause is over, so that the new address is
+still good then.
 """
 
 from . import errors
@@ -10,7 +11,7 @@ from .http import Http
 from .source import Pulled
 
 
-def open(engine):
+def make(engine):
     """Return the data path of the job in hand."""
     return HttpJob(engine)
 
@@ -28,7 +29,7 @@ class HttpJob(Pulled):
         self._awaited = False
 
     def poll(self, window):
-        """As `Pulled.poll`; after a failure the service is asked for the job again.
+        """Read on, as `Pulled.poll`. After a failure the service is asked for the job again.
 
         Raises OSError when the client does.
         """
@@ -45,7 +46,7 @@ class HttpJob(Pulled):
         return self._url.split("?", 1)[0]  # the rest is a signature
 
     def named(self, job):
-        """The service names the job again, with an address that is tried at once."""
+        """Take the job that the service names again. A new address is tried at once."""
         fresh = job.url and job.url != self._url
         if fresh:
             self._url = job.url

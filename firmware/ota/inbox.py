@@ -1,21 +1,23 @@
-"""What the MQTT callback leaves for `step()`: a block or two and a few control messages.
+"""Messages that wait for `step()`: one or two blocks and a few control messages.
 
-Also what must be known of the conversation while the agent rests.
+It also keeps the facts about the connection that must outlive the engine.
 
-The callback only copies. What does not fit is dropped and counted, as in FreeRTOS's agent; a
-dropped block is asked for again when the others of its window have come. The callback may run in
-another thread than `step()` without a lock: one counts in, the other counts out, where a global
-interpreter lock keeps each operation whole.
+The callback only copies. A message that does not fit is dropped and counted, as in FreeRTOS's
+agent. A dropped block is asked for again when the others of its window have come. The callback may
+run in another thread than `step()` without a lock: one counts in, the other counts out, and a
+global interpreter lock keeps each operation whole.
 """
 
 from .compat import const, mem_free
 
-# With less free heap (bytes) there is one buffer, enough for who steps after each message.
+# With less free heap (bytes) there is one buffer, enough if a step follows each message.
 _SCARCE = const(131072)
 _CONTROLS = const(4)
 _CONTROL_SIZE = const(4096)
-# What CBOR or JSON add to a block at most (bytes).
+# Bytes that CBOR or JSON add to a block at most.
 _OVERHEAD = const(64)
+# What the topic of an answer to a report has, and no other.
+_UPDATE = b"/update/"
 
 
 class Stats:
@@ -42,26 +44,27 @@ class Stats:
 class Inbox:
     """A bounded queue. It has buffers for blocks while a data path is used: `open` to `close`.
 
-    alone (bool): there is no broker; jobs, streams: what the topics of the agent begin with
-    (bytes); stream: the one on which blocks come, b"" for none; online: whether the topics are
-    subscribed, and the link lives; lost: how many blocks were dropped since blocks were asked for;
-    missed: whether a message about jobs was dropped for want of room.
-    streamed: the topics of the last stream that were subscribed; asked: how often a job was asked
-    for; offered: the job that the application was offered last, and its `queued`; refused: how
-    often in succession the job service refused to name a job.
+    alone (bool): there is no broker; jobs, streams: the beginning of the agent's topics (bytes);
+    stream: the topic on which blocks come, b"" for none; online: whether the topics are subscribed
+    and the link lives; lost: number of blocks dropped since the last request for blocks; missed:
+    whether a message about jobs was dropped for want of room; answers: whether an answer to a
+    report is awaited: else it is not worth the loading of the modules that read it.
+    streamed: the subscribed topics of the last stream; asked: number of questions for a job;
+    offered: the last job that was offered to the application, and its `queued`; refused: number of
+    times in succession that the job service refused to name a job.
     buffers, lengths: of the blocks that wait, by the slot that `oldest` returns.
     """
 
     def __init__(self, stats, alone=False):
         self.alone = alone
         self.jobs = self.streams = self.stream = b""
-        self.online = self.missed = False
+        self.online = self.missed = self.answers = False
         self.lost = self.asked = self.refused = 0
         self.streamed = ("", "")
         self.offered = ()
-        self.buffers = ()
+        self.buffers: "list[bytearray]" = []
         self.lengths = [0, 0]
-        self._lent = [None, None]
+        self._lent: "list" = [None, None]
         self._bounds = [0, 0, 0, 0]
         self._put = 0  # blocks ever; only _put_block() changes it
         self._done = 0  # only block_done() does
@@ -84,10 +87,10 @@ class Inbox:
         self.give_back()
 
     def give_back(self):
-        """Let the heap have the buffers, and forget what is in them; until they are made again."""
+        """Give the buffers, and the blocks in them, back to the heap until `open`."""
         self._clear_blocks()
         self.lost = 0
-        self.buffers = ()
+        self.buffers = []
         self._lent = [None, None]
 
     def put(self, topic, payload):
@@ -98,7 +101,8 @@ class Inbox:
         if topic == self.stream:
             self._put_block(payload)
         elif topic.startswith(self.jobs):
-            self.missed |= not self._put_control(topic, payload)
+            if self.answers or _UPDATE not in topic:
+                self.missed |= not self._put_control(topic, payload)
         elif topic.startswith(self.streams):
             if self.stream:
                 self._put_control(topic, payload)
@@ -108,12 +112,12 @@ class Inbox:
 
     @property
     def reached(self):
-        """Whether the broker is reached, or there is none."""
+        """Say whether the broker is reached, or there is none."""
         return self.online or self.alone
 
     @property
     def waiting(self):
-        """Whether a control message waits to be taken."""
+        """Say whether a control message waits to be taken."""
         return len(self._controls) > 0
 
     def take_control(self):
@@ -124,7 +128,10 @@ class Inbox:
         return self._controls.pop(0)
 
     def oldest(self):
-        """Return the slot of the oldest block's message, -1 without one; it stays till `block_done`."""
+        """Return the slot of the oldest block's message, -1 without one.
+
+        The message stays until `block_done`.
+        """
         if not self.buffers:
             self._clear_blocks()  # a message that met the end of its stream, in another thread
         if self._put == self._done:
@@ -164,7 +171,7 @@ class Inbox:
         self._stats.received += 1
         buffers = self.buffers
         if not buffers or len(payload) > len(buffers[0]):
-            self._stats.dropped += 1  # and not lost: it would come as long again
+            self._stats.dropped += 1  # but not lost: it would be as long the next time
             return
         if self._put - self._done == len(buffers):
             self._stats.dropped += 1
@@ -177,7 +184,10 @@ class Inbox:
         self._stats.queued += 1
 
     def _put_control(self, topic, payload):
-        """Returns False when there was no room. One too long is forgotten: it would come again."""
+        """Queue a control message. Returns False when there was no room.
+
+        One that is too long is forgotten: it would be as long the next time.
+        """
         self._stats.received += 1
         if len(self._controls) == _CONTROLS or len(payload) > _CONTROL_SIZE:
             self._stats.dropped += 1

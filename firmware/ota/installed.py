@@ -1,8 +1,8 @@
 """What is installed in a slot and in its directory, as the slot's trailer says.
 
 The trailer holds the signed record of the package that brought both, or two records, newest first,
-when image and directory came with different packages. The newest gives version and sequence; image
-and directory are what the newest record says that speaks of them.
+when image and directory came with different packages. The newest record gives version and sequence.
+Image and directory are described by the newest record that has such a component.
 """
 
 from collections import namedtuple
@@ -13,8 +13,8 @@ from .manifest import component_of, manifest_of
 from .package import APPLICATION, FIRMWARE
 from .slots import DIRECTORIES
 
-# version (str), sequence, identity (32 bytes) of the newest package; directory: "" for a flat board;
-# parts: (Part of the image, Part of the directory), each None where a cable brought it.
+# version (str), sequence, identity (32 bytes) of the newest package; directory: "" for a flat
+# board; parts: (Part of the image, Part of the directory), each None where a cable brought it.
 Installed = namedtuple("Installed", ("version", "sequence", "identity", "directory", "parts"))
 
 # size (bytes) and sha256 of an image, or of a directory's archive; chip (int, of an image);
@@ -34,7 +34,8 @@ def reading(slot, keys, buf):
     records, directory = package.split(trailer[0]), trailer[1]
     if directory and directory not in DIRECTORIES:
         raise errors.PackageError("the trailer of %s names directory %r" % (slot.label, directory))
-    newest, parts, start = None, [None, None], 0
+    newest, start = None, 0
+    parts: "list" = [None, None]
     for record in records:
         manifest = yield from reading_record(record, keys)
         newest = newest or manifest

@@ -12,28 +12,28 @@ from .compat import const
 MQTT = "MQTT"
 HTTP = "HTTP"
 
-# Of a number of 32 bits as text, "0x" counted: a longer one would cost more heap than there is.
+# Digits of a number of 32 bits, with "0x": a longer text would cost more heap than there is.
 _MAX_DIGITS = const(10)
 
 # The last second (Unix) that fits a chip's clock: 31 bits, counted from 2000.
 _LAST_SECOND = const(3094168447)
 
-# How AWS says that the address needs no more than itself.
+# AWS's word for an address that needs no further authentication.
 _PRESIGNED = const("aws.s3.presigned")
 
 # A refused update that may go through later; any other refusal is final (AWS error codes).
 _TRANSIENT = const(("RequestThrottled", "InternalError"))
 
 
-# One job execution, as far as an update needs it. A tuple: a class's methods would keep this module
-# in memory for as long as the job is in hand.
+# One job execution, as far as an update needs it. A tuple: the methods of a class would keep this
+# module in memory for as long as the job is in hand.
 # job_id (str); details (dict str -> str); in_self_test (bool): whether the service believes that a
-# new image is under test; updated_by (int): its sequence, or a raw image's version word, by the
-# image that reported last, 0 if none did; from the document: stream (str or None), file_id (int),
-# file_size (bytes), protocols (list of str), url (str or None) of the file, file (dict): all that the
-# document says of it, unchecked, for a raw image.
-# document: of a job that is no update (dict), else None; queued: queuedAt and executionNumber, which
-# tell this execution from the next one of the same job.
+# new image is under test; updated_by (int): sequence, or a raw image's version word, of the image
+# that reported last, 0 if none did; from the document: stream (str or None), file_id (int),
+# file_size (bytes), protocols (list of str), url (str or None) of the file, file (dict): all that
+# the document says of it, unchecked, for a raw image.
+# document: of a job that is no update (dict), else None; queued: queuedAt and executionNumber,
+# which tell this execution from the next one of the same job.
 Job = namedtuple(
     "Job",
     (
@@ -134,7 +134,7 @@ def _url(file):
     if not isinstance(url, str) or url.split("://")[0] not in ("http", "https"):
         raise errors.JobError("update_data_url is not an address of http or https")
     if not all("!" <= c <= "~" for c in url):
-        raise errors.JobError("update_data_url holds what no address may hold")
+        raise errors.JobError("update_data_url has characters that no address may have")
     scheme = file.get("auth_scheme", _PRESIGNED)
     if scheme != _PRESIGNED:
         raise errors.JobError("auth_scheme must be %s" % _PRESIGNED)
@@ -179,7 +179,7 @@ def token_of(payload):
 
 
 def is_final(payload):
-    """Say whether an `update/rejected` message ends the matter, or the report may be sent again."""
+    """Say whether a `rejected` message is final. Otherwise the request may be sent again."""
     try:
         return _json(payload).get("code") not in _TRANSIENT
     except (AttributeError, errors.JobError):
@@ -189,7 +189,7 @@ def is_final(payload):
 def _json(payload):
     try:
         return json.loads(bytes(payload))
-    except (MemoryError, RuntimeError, ValueError):  # the former: brackets without end
+    except (MemoryError, RuntimeError, ValueError):  # the first two: brackets without end
         raise errors.JobError("the message is not JSON, or nests too deep")
 
 
@@ -200,7 +200,7 @@ def _object(value, name):
 
 
 def _is_level(value, longest):
-    """Say whether `value` is a name as AWS makes them, so that it is one level of a topic."""
+    """Say whether `value` is a name as AWS makes names, and so one level of a topic."""
     if not isinstance(value, str) or not 1 <= len(value) <= longest:
         return False
     return all(c in "-_" or "0" <= c <= "9" or "A" <= c <= "Z" or "a" <= c <= "z" for c in value)

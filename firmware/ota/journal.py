@@ -1,11 +1,11 @@
-"""What must survive a power cut: which update is in flight, and what the service must still hear.
+"""The journal, which survives a power cut: the update in flight, and the result still to be told.
 
-One JSON blob in NVS, written once per transition, read and written by boot.py too. An unknown
-version counts as lost. otadata decides what runs; the journal only explains.
+It is one JSON blob in NVS, written once per transition. boot.py reads and writes it, too. A journal
+of an unknown version counts as lost. otadata decides what runs; the journal only explains.
 
     v         version of this layout, 1
     phase     one of the phases below
-    origin    "job", "local" or "person": who asked for the update
+    origin    "job", "local" or "person": the one who asked for the update
     job       job id (str), "" without a job
     slot      label of the slot that is filled or tested
     identity  hex of the package's identity
@@ -18,9 +18,9 @@ version counts as lost. otadata decides what runs; the journal only explains.
     cause     why the test failed, with `detail`, one sentence; written by boot.py or the agent
     result    {"job", "status", "details"}: not yet acknowledged by the service
     no_rollback  True once the bootloader turned out to have no rollback
-A second blob keeps the last eight results, newest first: status, origin, job, sequence of the
-package, version that ran afterwards, cause and detail of each. Where eight do not fit, the older
-details are shortened.
+A second blob keeps the last eight results, newest first. Each has status, origin, job, sequence of
+the package, the version that ran afterwards, cause and detail. If eight do not fit, the details of
+the older ones are shortened.
 """
 
 import json
@@ -50,7 +50,7 @@ _MAX_BLOB = const(2048)
 _MAX_DETAIL = const(96)
 _NOT_FOUND = const(-4354)
 
-# What ends with an update; the rest outlives it.
+# Fields that end with an update; the others outlive it.
 _OF_ONE_UPDATE = (
     "phase",
     "origin",
@@ -69,7 +69,7 @@ _FIELDS = _OF_ONE_UPDATE + ("floor", "result", "no_rollback")
 
 
 class Journal:
-    """The journal as read at start; its keys are attributes. `lost`: there was none to read."""
+    """The journal as read at start; its keys are attributes. lost: there was none to read."""
 
     phase = NONE
     origin = JOB
@@ -107,7 +107,7 @@ class Journal:
         self.lost = False
 
     def finish(self, **changes):
-        """As `save`, but first forget the update in flight."""
+        """Forget the update in flight, then write the journal as `save` does."""
         for key in _OF_ONE_UPDATE:
             setattr(self, key, getattr(Journal, key))
         self.save(**changes)
@@ -115,8 +115,9 @@ class Journal:
     def conclude(self, status, details, **changes):
         """End the update in flight: journal the result, unacknowledged, then the history.
 
-        status: SUCCEEDED or FAILED of the job service; details: its statusDetails. Without a job
-        nobody is told, and an older result stays unacknowledged. Raises FlashError.
+        status: SUCCEEDED or FAILED of the job service; details: its statusDetails. An update
+        without a job has no result to tell, and an older result stays unacknowledged. Raises
+        FlashError.
         """
         result = self.result
         if self.job:

@@ -15,9 +15,11 @@ from .compat import const
 from .package import APPLICATION, FIRMWARE, HEAD_SIZE
 
 # One component: kind, encoding, offset in the package (bytes), length there and size of the result
-# (bytes), sha256 of the result (32 bytes), chip (int, of firmware only).
+# (bytes), sha256 of the result (32 bytes), chip (int, of firmware only), room: of an application,
+# the blocks of littlefs that it takes, then path and bytes of its largest files, None where the
+# package does not say.
 Component = namedtuple(
-    "Component", ("kind", "encoding", "offset", "length", "size", "sha256", "chip")
+    "Component", ("kind", "encoding", "offset", "length", "size", "sha256", "chip", "room")
 )
 
 # A verified head: product, version (str), sequence, created, expires (int; expires may be None),
@@ -41,6 +43,7 @@ Manifest = namedtuple(
     ),
 )
 
+_ROOM = const(65)
 _MAX_SEQUENCE = const(0x7FFFFFFF)
 
 _KINDS = {FIRMWARE: "firmware", APPLICATION: "application"}
@@ -155,7 +158,18 @@ def _component(fields, offset):
         chip = _uint(fields, 6, "chip", 0, 0xFFFF)
     elif 6 in fields:
         raise errors.PackageError("chip belongs to firmware components only")
-    return Component(kind, encoding, offset, length, size, digest, chip)
+    room = _room(fields[_ROOM]) if kind == APPLICATION and _ROOM in fields else None
+    return Component(kind, encoding, offset, length, size, digest, chip, room)
+
+
+def _room(value):
+    """Return [blocks, path, bytes, path, bytes, ...] if it is such a list."""
+    good = isinstance(value, list) and len(value) % 2
+    for at in range(len(value) if good else 0):
+        good = good and isinstance(value[at], str if at % 2 else int)
+    if not good:
+        raise errors.PackageError("an application's room is no list of blocks, paths and bytes")
+    return value
 
 
 def _check_keys(fields, highest, name):

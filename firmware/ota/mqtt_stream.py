@@ -1,14 +1,14 @@
-"""The data path over MQTT: blocks are asked for by stream messages and come through the inbox.
+"""The data path over MQTT: the agent requests blocks, which come through the inbox.
 
 Momentum counts a silent request only after the service has named the job again in answer to a
-question, so that a dead link or service is never taken for a dead stream.
+question. So a dead link or service never passes for a dead stream.
 """
 
 from . import errors, phases
 from .channel import Timer
 
 
-def open(engine):
+def make(engine):
     """Return the data path of the job in hand. Raises OSError when the client does."""
     form = "stream_json" if engine.board.settings["stream_json"] else "stream_cbor"
     return MqttStream(engine, phases.module(form))
@@ -63,7 +63,7 @@ class MqttStream:
         self._inbox.block_done()
 
     def request(self, window):
-        """Ask when all has come, or when the stream stays silent."""
+        """Request blocks when all have come, or when the stream stays silent."""
         if self._again or window.idle(self._inbox.lost):
             self._request(window)
             return 0  # while the blocks are on their way, the flash has work
@@ -74,17 +74,17 @@ class MqttStream:
         return self._timer.left
 
     def connected(self):
-        """The link is a new one: ask at once."""
+        """Request blocks at once over the new link."""
         self.block = None
         self._silent = False
         self._again = True
 
     def named(self, _job):
-        """The service names the job again. Raises MomentumError as `answered`."""
+        """Count the job that the service named again as an answer. Raises as `answered`."""
         self.answered()
 
     def answered(self):
-        """The service is there. Raises MomentumError when only blocks never come."""
+        """Count a silent request. Raises MomentumError when blocks never come."""
         if self._silent:
             self._silent = False
             self._momentum += 1
@@ -95,20 +95,20 @@ class MqttStream:
                 )
 
     def refused(self, data):
-        """The stream service answered with an error."""
+        """Keep the error that the stream service answered with."""
         self._refusal = self._form.parse_rejected(data)
 
     def suspend(self):
-        """Let the heap have the inbox's buffers."""
+        """Give the inbox's buffers back to the heap."""
         self.block = None
         self._inbox.give_back()
 
     def resume(self):
-        """Make them again."""
+        """Make the inbox's buffers again."""
         self._inbox.open(self._longest)
 
     def close(self):
-        """No more is wanted."""
+        """Forget the stream."""
         self._channel.close_stream()
 
     def _request(self, window):

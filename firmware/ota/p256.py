@@ -8,7 +8,7 @@ P takes as long as two or three multiplications, so the formulas were chosen for
 - u1*G + u2*Q runs in one pass over both scalars in non-adjacent form: 256 shared doublings, some
   32 additions from 32 odd multiples of G, which lie at the end of this file, and 43 from eight of
   Q, which are made on the fly.
-- All that takes some third of a second on a chip, so `verifying` is a generator: it yields between
+- That takes a third of a second on a chip. So `verifying` is a generator, which yields between
   slices of a few hundred multiplications.
 """
 
@@ -26,7 +26,7 @@ _SLICE = const(16)
 
 
 def verify(public_key, digest, signature):
-    """Say whether `signature` over `digest` belongs to `public_key`. As `verifying`, in one go."""
+    """Say at once whether `signature` over `digest` belongs to `public_key`; see `verifying`."""
     return finish(verifying(public_key, digest, signature))
 
 

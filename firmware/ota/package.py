@@ -1,8 +1,9 @@
-"""The signed head of a package, taken apart. Pure.
+"""The signed head of a package: record, signature and payload. Pure.
 
 Rules
-- Nothing of the manifest is read before the signature over it holds (`admission`, `installed`).
-- Only the deterministic encoding is taken (`loads`), and only fields that are known (`manifest`).
+- The payload, which is the manifest, is read only when its signature holds (`admission`,
+  `installed`).
+- Only the deterministic encoding is accepted (`loads`), and only known fields (`manifest`).
 The bytes: magic "OTA\\x01", u32 length L, COSE_Sign1 (RFC 9052), 0xFF up to 4096; then components,
 each on a multiple of 4096.
 """

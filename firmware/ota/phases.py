@@ -25,14 +25,13 @@ PHASES = {
     "open": "cbor package trust admission",
     "raw": "cbor package trust manifest x509 raw admission",
     "verify": "admission",
-    "admit": "cbor package manifest ustar directory cleanup admission",
-    "prepare": "window ustar directory cleanup transfer",
+    "admit": "cbor package manifest ustar flat cleanup room admission",
+    "prepare": "window ustar flat cleanup directory transfer",
     "transfer": "window transfer",
-    "check": "cbor package trust p256 manifest installed ustar directory "
-    "readback finalize",
+    "check": "cbor package trust p256 manifest installed ustar directory readback finalize",
     "finish": "ustar directory readback finalize",
     "trial": "trial",
-    "tidy": "ustar directory cleanup",
+    "tidy": "ustar flat cleanup directory tidy",
 }
 
 # Added to any phase while a control message is read.
@@ -40,7 +39,7 @@ HEARING = "jobs hear"
 # Added while the application asks for something.
 CALLING = "calls"
 
-# Name of a data path -> its modules. The last one has `open(engine)`, see `transfer`.
+# Name of a data path -> its modules. The last one has `make(engine)`, see `transfer`.
 PATHS = {
     "cbor": "cbor stream_cbor mqtt_stream",
     "json": "stream_json mqtt_stream",
@@ -52,11 +51,11 @@ PATHS = {
 # Scheme of an address -> name of its data path. What has no scheme is a "source".
 SCHEMES = {"http": "address", "https": "address"}
 
-# (kind, encoding) of a component -> modules of its writer. The last one has `open(board, component,
+# (kind, encoding) of a component -> modules of its writer. The last one has `make(board, component,
 # same)`, see `transfer`. Another encoding is refused.
 WRITERS = {
     (0, 0): "slot_writer",
-    (1, 0): "ustar archive directory_writer",
+    (1, 0): "ustar flat cleanup archive directory_writer",
 }
 
 # The same for chips with plenty of memory, tried first.
@@ -87,9 +86,9 @@ EXTENSIONS = {
 unloads = True
 
 _phase = _also = ""
-_wanted = ()
-_missing = []
-_guests = ()
+_wanted: "list[str]" = []
+_missing: "list[str]" = []
+_guests: "list[str]" = []
 
 
 def enter(phase, also=""):
@@ -142,7 +141,7 @@ def ask(question, function, *arguments):
             _load(name)
         return getattr(module(names[-1]), function)(*arguments)
     finally:
-        _guests = ()
+        _guests = []
         for name in brought:
             if name not in _wanted:
                 _unload(name)

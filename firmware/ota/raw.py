@@ -1,9 +1,9 @@
 """A raw image: an ESP32 application image without a package, with a signature in the job document.
 
 AWS IoT's form (CreateOTAUpdate): `sig-sha256-ecdsa` or `sig-sha256-rsa` over the whole file, in
-base64, and in `certfile` the name of a certificate, which lies on the board. All that can be wrong
-with them is found before anything is erased; whether the signature is the image's, when that has
-been read back.
+base64, and in `certfile` the name of a certificate, which lies on the board. Faults of both are
+found before anything is erased. Whether the signature belongs to the image is known when the image
+has been read back.
 """
 
 from binascii import a2b_base64, b2a_base64
@@ -51,7 +51,7 @@ def manifest_of(job, board):
         )
     chip_id = board.slots.running.chip_id()
     check_image(memoryview(board.buf)[: min(size, SECTOR)], chip_id)
-    firmware = Component(FIRMWARE, 0, 0, size, size, None, chip_id)
+    firmware = Component(FIRMWARE, 0, 0, size, size, None, chip_id, None)
     identity = sha256(signature).digest()
     proof = "p256" if isinstance(key, bytes) else "rsa", key, signature
     return Manifest(
@@ -126,5 +126,5 @@ def _name(file):
     if not 1 <= len(name) <= _MAX_NAME or name in (".", ".."):
         raise errors.JobError("certfile does not name a certificate")
     if not all(" " < c <= "~" and c != "\\" for c in name):
-        raise errors.JobError("certfile holds what no name of a certificate may hold")
+        raise errors.JobError("certfile has characters that no name of a certificate may have")
     return name

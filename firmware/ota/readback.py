@@ -1,4 +1,4 @@
-"""A slot and its directory, read back: are they what was signed?"""
+"""Reading back a slot and its directory, to compare them with the signed digests."""
 
 from hashlib import sha256
 
@@ -14,25 +14,27 @@ def matching(slot, parts, directory, buf):
     """Read back and hash a slot and its directory. A generator of slices.
 
     parts: (part of the image, part of the directory), each with size, sha256 and chip, or None
-    where a cable brought it; directory: "" for a flat board; buf: scratch, 4096 bytes. Returns the SHA-256 of the image, None
-    where a cable brought it: then `set_boot` checks the hash at its end. Raises ImageError,
-    FlashError, FilesystemError.
+    where a cable brought it; directory: "" for a flat board; buf: scratch, 4096 bytes. Returns the
+    SHA-256 of the image, None where a cable brought it: `set_boot` then checks the hash at its end.
+    Raises ImageError, FlashError, FilesystemError.
     """
     image, application = parts
     digest = None
     if image:
         digest = yield from _hashing(slot, image, buf)
         if image.sha256 and digest != image.sha256:
-            raise errors.ImageError("%s does not hold what the manifest says" % slot.label)
+            raise errors.ImageError(
+                "%s does not hold the image that the manifest names" % slot.label
+            )
     if directory and application:
         yield from reading_back(directory, application, buf)
     return digest
 
 
 def copying(source, target, size, buf):
-    """Make the first `size` bytes of slot `target` those of `source`. A generator of slices.
+    """Copy the first `size` bytes of slot `source` into slot `target`. A generator of slices.
 
-    A sector that is equal is left alone, one that is written is read back. Raises FlashError.
+    A sector that is equal already is not written. A written one is read back. Raises FlashError.
     """
     view = memoryview(buf)
     for at in range(0, size, SECTOR):
@@ -41,7 +43,7 @@ def copying(source, target, size, buf):
             target.replace(at, view[:SECTOR])
             if not _equal(source, target, at, view):
                 raise errors.FlashError(
-                    "%s does not keep what is written at %d" % (target.label, at)
+                    "%s does not keep the bytes written at %d" % (target.label, at)
                 )
         yield
 

@@ -1,4 +1,4 @@
-"""What a start finds, and what it means: the journal against otadata. Pure.
+"""The recovery table: what journal and otadata mean at a start. Pure.
 
 Running slot R, other slot O; rows in the order in which they are tried.
 
@@ -33,7 +33,7 @@ MAX_TRIES = const(2)
 # A note younger than this at the deadline means that the application was alive (ms).
 _ALIVE_MS = const(5000)
 
-# Stage noted last -> (cause, sentence) when the watchdog bit although the application was alive.
+# Stage noted last -> (cause, sentence) when the watchdog reset an application that was alive.
 _ALIVE = {
     "network": ("no_network", "it did not reach the network or the broker within the deadline"),
     "broker": ("no_job", "the job service did not name this job within the deadline"),

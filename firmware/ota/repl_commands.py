@@ -1,6 +1,6 @@
-"""What a person at the REPL may ask of the board; `console` has the rules.
+"""Commands of a person at the REPL; `console` has the rules.
 
-Each ends by saying how long a test that is under way still takes, whatever came before.
+Each command ends with the seconds left of a test that is under way.
 agent: the live Agent, or None where main.py has not made one.
 """
 
@@ -11,7 +11,7 @@ from .trust import load_keys
 
 
 def _told(action):
-    """Let `action` be told, and the seconds left of a test after it."""
+    """Return `action` as `told` does, followed by the seconds left of a test."""
 
     def call(*arguments):
         told(action)(*arguments)
@@ -70,9 +70,9 @@ def rollback(agent, yes):
     busy = agent is not None and agent.state != "Suspended"
     if busy:
         try:
-            agent.suspend()  # first: what is read of its journal must stay so
+            agent.suspend()  # first: its journal must not change while it is read
         except errors.StateError:
-            busy = False  # it was shut down, and does nothing
+            busy = False  # it was shut down and does nothing
     try:
         _roll_back(look(), journal_of(agent), yes)
     finally:
@@ -109,7 +109,7 @@ def _live(agent):
 
 
 def _compare(slot, keys, buf):
-    """Print how the slot compares with its trailer."""
+    """Print whether the slot holds the image that its trailer describes."""
     try:
         found = installed.read(slot, keys, buf)
     except errors.OtaError as error:

@@ -1,7 +1,7 @@
 """An update that a person at the REPL brings: from a file, an address, or through the cable.
 
-main.py is stopped then, so the agent is stepped here; where there is none, one without a network is
-made. The person has asked for the update, so what is verified is activated at once.
+main.py is stopped meanwhile, so the agent is stepped here. Where there is no agent, one without a
+network is made. The person has asked for the update, so a verified image is activated at once.
 """
 
 import sys
@@ -15,15 +15,15 @@ from .settings import load_settings, require
 
 _STEP_MS = const(20)
 _DOTS = const(20)
-# Bytes asked for at once: their base64 must fit what a chip's UART keeps while nobody reads.
+# Bytes asked for at once: their base64 must fit the buffer of a chip's UART.
 _PIECE = const(192)
 
 
 class Cable:
-    """A package that the host sends through the console, piece by piece, when it is asked.
+    """A package that the host sends through the console, piece by piece, on request.
 
-    size: bytes of it. Asked for by a line `ota-read OFFSET COUNT`; answered by base64 of exactly so
-    many bytes, without a line's end, so that Ctrl-C stays what it is.
+    size: bytes of it. A line `ota-read OFFSET COUNT` requests a piece. The host answers with base64
+    of exactly so many bytes and no line's end, so that Ctrl-C keeps its meaning.
     """
 
     def __init__(self, size):
@@ -44,13 +44,13 @@ class Cable:
             try:
                 piece[:] = a2b_base64(text)
             except ValueError:
-                raise OSError("what came is not what was asked for")
+                raise OSError("the host sent something else than base64")
             offset += len(piece)
             view = view[len(piece) :]
         return size
 
     def close(self):
-        """No more is asked for."""
+        """End; the cable stays as it is."""
 
 
 @told
@@ -98,12 +98,13 @@ def _made():
 
 
 class _Dots:
-    """Progress, a dot for each twentieth."""
+    """Progress as dots, one for each twentieth."""
 
     def __init__(self):
         self._shown = 0
 
     def show(self, progress):
+        """Print the dots that are due. progress: (blocks received, blocks in all), or None."""
         while progress and self._shown < _DOTS * progress[0] // progress[1]:
             self._shown += 1
             put(".")

@@ -1,4 +1,4 @@
-"""What a person at the REPL sees of the agent: `ota.status()`. `console` has the rules."""
+"""The status that a person at the REPL sees: `ota.status()`. `console` has the rules."""
 
 from . import chip, errors, frozen_conflicts, installed, slots
 from . import journal as journals
@@ -102,7 +102,7 @@ def _hidden(slot, buf):
     try:
         return ", ".join(frozen_conflicts.find(*trailer)) if trailer else ""
     except (OSError, errors.OtaError, ValueError, KeyError):
-        return ""  # a trailer that is not believed is told in its own line
+        return ""  # a trailer that is not believed has its own line in the status
 
 
 def _job(agent, journal):

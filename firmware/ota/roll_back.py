@@ -1,12 +1,13 @@
-"""Back to the other slot because a person says so: when that may be, and how it is done.
+"""The rollback that a person asks for: when it is possible, and how it is done.
 
 Rules
-- Only to an image that this board once accepted: its trailer is believed, its sequence is not above
-  the floor, otadata does not say that it was rolled back. Its hash is right immediately before
-  `set_boot`.
-- The road is that of every update: journal ACTIVATED, `set_boot`, reset. boot.py tests the image
-  under the deadline; if the application does not accept it, the image that runs now comes back.
-- The floor stays the highest sequence ever accepted: what was left behind is not installed again.
+- It leads only to an image that this board once accepted: its trailer is believed, its sequence is
+  not above the floor, otadata does not say that it was rolled back. Its hash is checked immediately
+  before `set_boot`.
+- It goes the way of every update: journal ACTIVATED, `set_boot`, reset. boot.py tests the image
+  under the deadline. If the application does not accept it, the image that runs now comes back.
+- The floor stays the highest sequence ever accepted, so the version left behind is not installed
+  again over the air.
 """
 
 from . import chip, errors, journal, slots
@@ -28,7 +29,7 @@ def floor_of(pair, noted, sequence):
 
 
 def find(pair, noted, sequence, keys, buf):
-    """Return the installed.Installed of the other slot, which may be booted.
+    """Return the installed.Installed of the other slot, if it may be booted.
 
     pair: slots.Slots; noted: journal.Journal; sequence: of the running image. Raises StateError
     that says why not, and what `installed.read` raises.
@@ -61,9 +62,7 @@ def find(pair, noted, sequence, keys, buf):
             % (found.version, label)
         )
     if found.sequence > floor_of(pair, noted, sequence):
-        raise errors.StateError(
-            "version %s in %s was never accepted here" % (found.version, label)
-        )
+        raise errors.StateError("version %s in %s was never accepted here" % (found.version, label))
     return found
 
 
@@ -93,18 +92,18 @@ def begin(pair, noted, found, running, buf, tick):
 
 
 def again(board):
-    """Repeat what a power cut broke off. Does not return. Raises OtaError when it cannot be."""
+    """Repeat a rollback that a power cut broke off. Does not return. Raises OtaError."""
     other, noted, buf = board.slots.other, board.journal, board.buf
     found = read(other, load_keys(trusted_keys()), buf)
     if found is None or found.identity.hex() != noted.identity:
-        raise errors.ImageError("%s no longer holds what was to be booted" % other.label)
+        raise errors.ImageError("%s no longer holds the image of the rollback" % other.label)
     rehash(other, found, buf, chip.feed)
     noted.save(phase=journal.ACTIVATED, tries=noted.tries + 1)
     _boot(other)
 
 
 def rehash(slot, found, buf, tick):
-    """Compare the image in a slot, and its directory, with what its trailer says.
+    """Compare the image in a slot, and its directory, with the slot's trailer.
 
     found: installed.Installed; tick(): called ten times on the way. Raises what
     `readback.matching` raises.

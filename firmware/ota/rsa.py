@@ -1,7 +1,7 @@
 """RSASSA-PKCS1-v1_5 verification with SHA-256 (RFC 8017, 8.2.2) with Python's integers.
 
-The encoded message that the signature must hide is made here and compared whole, so that no padding
-is ever parsed. Only public data passes through here, so nothing needs constant time.
+The encoded message that the signature must contain is made here and compared whole, so that no
+padding is parsed. Only public data passes through here, so nothing needs constant time.
 """
 
 from .compat import finish
@@ -13,7 +13,7 @@ _OVERHEAD = 2 + len(_BEFORE_HASH) + 32
 
 
 def verify(public_key, digest, signature):
-    """Say whether `signature` over `digest` belongs to `public_key`. As `verifying`, in one go."""
+    """Say at once whether `signature` over `digest` belongs to `public_key`; see `verifying`."""
     return finish(verifying(public_key, digest, signature))
 
 

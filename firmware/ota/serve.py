@@ -1,7 +1,4 @@
-"""With the job service: a job is asked for and taken, an image is agreed on, a result is told.
-
-Each state of `engine` that has nothing to transfer or to verify has a function of its name here.
-"""
+"""The states of `engine` with the job service: ask for a job, agree on a test, report a result."""
 
 from . import EVENT_PARSE_CUSTOM_JOB, EVENT_RECEIVED_JOB, chip, errors, journal
 from . import engine as states
@@ -10,7 +7,7 @@ from .jobs import HTTP, choose
 
 
 def asking(engine):
-    """Nothing in hand: take up a local update again, or ask for a job until it is answered."""
+    """Take up a local update again, or ask for a job until the service answers."""
     if engine.journal.origin == journal.LOCAL:
         engine.begin_local(engine.journal.source)
         return 0
@@ -44,7 +41,7 @@ def taking(engine):
 
 
 def waiting(engine):
-    """The image is verified; `activate()` decides when."""
+    """Wait with the verified image for the application's `activate()`."""
     engine.ask_again()
     return states.IDLE_MS
 
@@ -63,7 +60,7 @@ def agreed(engine):
 
 
 def commit(engine):
-    """The service knows: make the new slot boot, and reset. Raises MismatchError, ActivateError."""
+    """Boot the new slot, now that the service knows. Raises MismatchError, ActivateError."""
     slots = engine.board.slots
     if slots.active not in (None, slots.running.index):
         raise errors.MismatchError(
@@ -75,14 +72,14 @@ def commit(engine):
 
 
 def activating(engine):
-    """Nothing stands between the journal's note and the reset."""
+    """Make the new slot boot, and reset. Nothing stands between the journal's note and this."""
     chip.forget_note()
     engine.board.slots.other.set_boot()
     chip.reset()
 
 
 def reporting(engine):
-    """A result is not yet acknowledged: tell it again."""
+    """Report a result again that is not acknowledged yet."""
     if engine.timer.left == 0:
         engine.timer.later()
         result = engine.journal.result
@@ -91,7 +88,7 @@ def reporting(engine):
 
 
 def _offer(engine, job):
-    """The document is not ours: the application may take it, and then reports it by itself."""
+    """Offer a job that is no update to the application, which then reports it by itself."""
     inbox = engine.inbox
     offer = job.job_id, job.queued
     engine.ask_anew()  # where the callback raises
@@ -105,7 +102,7 @@ def _offer(engine, job):
 
 
 def _refuse_stale_test(job, board):
-    """The service believes in a test this board knows nothing of: journal lost, rolled back."""
+    """Refuse a job in self-test when no image is: the journal was lost, or it was rolled back."""
     mine = board.sequence
     if job.updated_by in (mine, board.word):
         raise errors.SameVersionError("the test is over: sequence %d runs again" % mine)

@@ -1,4 +1,4 @@
-"""The board's settings folder, and what is read from it."""
+"""The board's settings folder, its files, and paths at the top of the file system."""
 
 import json
 import os
@@ -9,7 +9,7 @@ ROOT = "/"
 
 
 def absolute(name):
-    """Return the absolute path of what is called `name` at the top of the file system."""
+    """Return the absolute path of the entry `name` at the top of the file system."""
     return ROOT + name
 
 
@@ -23,10 +23,12 @@ def is_there(name):
 
 
 def free():
-    """Return the bytes that are free in the file system."""
+    """Return the free bytes; too few, even below 0, as littlefs counts directories twice."""
     found = os.statvfs(absolute(""))
-    # littlefs may count a block twice, and so find more in use than there are.
-    return found[1] * found[3] if 0 <= found[3] <= found[2] else 0
+    blocks = found[3]
+    if blocks >= 1 << 31:  # it has no sign there
+        blocks -= 1 << 32
+    return found[1] * blocks
 
 
 def etc(name):
@@ -35,7 +37,7 @@ def etc(name):
 
 
 def read_etc(name, what):
-    """Return the bytes of a file there; `what` says what it holds. Raises SettingsError."""
+    """Return the bytes of a file there; `what` names its content. Raises SettingsError."""
     try:
         with open(etc(name), "rb") as file:
             return file.read()

@@ -8,7 +8,7 @@ other.
 from .slots import SECTOR
 
 
-def open(board, component, same):
+def make(board, component, same):
     """Return the writer of an image into the other slot. See `transfer`."""
     window = board.settings["window"] * board.settings["block_size"]
     buf = board.buf if same else None

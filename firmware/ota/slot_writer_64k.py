@@ -12,7 +12,7 @@ from .slots import SECTOR
 _BLOCK = const(65536)
 
 
-def open(board, component, _same):
+def make(board, component, _same):
     """Return the writer of an image into the other slot. See `transfer`.
 
     It takes 64 KB of heap in one piece, blocks that do not cross a sector's border, and a slot that
@@ -75,7 +75,7 @@ class WideWriter:
 
     @property
     def _size(self):
-        """Bytes of the image that belong into the buffer now."""
+        """Return how many bytes of the image belong into the buffer now."""
         return min(_BLOCK, self._length - self._start)
 
     def _store(self):

@@ -1,11 +1,11 @@
-"""The two OTA slots: write, read back, trailer, and what otadata says of them.
+"""The two OTA slots: writing, reading back, their trailers, and their records in otadata.
 
 Rules (ESP-IDF; each broken one costs a board)
 - The running slot is never opened for writing: the chip panics.
 - mark valid marks the *active* record, so it is called only when that one names the running slot.
 - set_boot is never called on the running slot: it would lose the other slot's record.
-- While a slot is being filled it has no trailer, so that nothing half-written passes for whole: its
-  last sector then begins with the record of what it is being filled with, and has no digest.
+- A slot that is being filled has no trailer, so that a half-written image does not pass for a whole
+  one. Its last sector begins with the record of the new package, and has no digest.
 """
 
 from binascii import crc32
@@ -27,6 +27,8 @@ ABORTED = const(4)
 
 # The application directories; a slot's trailer names one of them, or none.
 DIRECTORIES = ("app_0", "app_1")
+# How the name of one begins that is to be removed; a number follows.
+OLD = ".old_"
 
 # First byte of an application image.
 IMAGE_MAGIC = const(0xE9)
@@ -85,7 +87,7 @@ class Slot:
         return header[12] | header[13] << 8 if header[0] == IMAGE_MAGIC else None
 
     def write_trailer(self, records, directory, buf):
-        """Say what the slot now is. directory: str, "" for none.
+        """Write the trailer, which describes the slot. directory: str, "" for none.
 
         records: of signed heads, one or two (bytes), newest first; buf: scratch, 4096 bytes. Read
         back and compared; raises FlashError.
@@ -196,7 +198,7 @@ class Slots:
 
     @property
     def active(self):
-        """Index of the slot that the active record names, None without such a record."""
+        """Return the index of the slot that the active record names, None without a record."""
         highest = 0
         for sequence, state in self._records():
             if state not in (INVALID, ABORTED):
@@ -205,12 +207,12 @@ class Slots:
 
     @property
     def active_is_running(self):
-        """Whether the record that mark valid would mark names the running slot."""
+        """Say whether the record that mark valid would mark names the running slot."""
         return self.active == self.running.index
 
     @property
     def pending(self):
-        """Whether the running image still has to prove itself."""
+        """Say whether the running image still has to prove itself."""
         return self.active_is_running and self.state(self.running) == PENDING
 
     def mark_valid(self):

@@ -10,14 +10,13 @@ from . import errors, journal
 from .channel import Timer
 from .compat import const
 
-_file = open  # which `open` below hides
 _FIRST_PAUSE_MS = const(1000)
 _CUT_SHORT = const(5)  # EIO
 # Between two looks at a source that has nothing yet (ms).
 _LOOK_MS = const(5)
 
 
-def open(engine):
+def make(engine):
     """Return the data path from a file, or a source object. Raises SourceError."""
     source = engine.source
     return pulled(engine, _opened(source) if isinstance(source, str) else source)
@@ -60,6 +59,7 @@ class Pulled:
         self._source = source
         self._inbox = inbox
         self._longest = settings["message_size"]
+        self._view = self._lent = None
         self.resume()
         self._again = again
         self._index = 0
@@ -100,24 +100,24 @@ class Pulled:
         return self._index
 
     def release(self):
-        """The block's memory is that of the next one."""
+        """Use the block's memory for the next one."""
         self.block = None
 
     def request(self, _window):
-        """Nothing is asked for ahead. Returns the milliseconds until there is more to read."""
+        """Ask for nothing ahead. Returns the milliseconds until there is more to read."""
         return self._waits
 
     def __str__(self):
         return str(self._source)
 
     def _read(self, offset, piece):
-        """As `read` of a source; `size` is known afterwards, if the source knows."""
+        """Read as a source does; afterwards `size` is known, if the source knows it."""
         count = self._source.read(offset, piece)
         self.size = self._source.size
         return count
 
     def _failed(self, error):
-        """The source is to be asked again, unless it has failed too often. Raises SourceError."""
+        """Prepare to ask the source again. Raises SourceError when it has failed too often."""
         self._filled = 0
         self._left -= 1
         again = self.size or self._again
@@ -128,29 +128,29 @@ class Pulled:
         self._waits = self._timer.left
 
     def answered(self):
-        """The job service is there, which tells nothing of a source."""
+        """Ignore it: the job service knows nothing of a source."""
 
     def connected(self):
-        """A new link: try at once."""
+        """Try at once over the new link."""
         self._timer.now()
 
     def named(self, _job):
-        """The job service knows nothing of a source."""
+        """Ignore it, as `answered`."""
 
     def refused(self, _data):
-        """Nor does the stream service."""
+        """Ignore it: the stream service knows nothing of a source, either."""
 
     def suspend(self):
-        """Let the heap have the buffer."""
+        """Give the buffer back to the heap."""
         self._view = self._lent = self.block = None
         self._inbox.give_back()
 
     def resume(self):
-        """Make it again."""
+        """Make the buffer again."""
         self._view = self._lent = self._inbox.open(self._longest)
 
     def close(self):
-        """No more is wanted."""
+        """Close the source."""
         if self._source:
             self._source.close()
         self._inbox.close()
@@ -161,7 +161,7 @@ class File:
 
     def __init__(self, path):
         self._path = path
-        self._file = _file(path, "rb")
+        self._file = open(path, "rb")
         self.size = self._file.seek(0, 2)
 
     def __str__(self):
@@ -175,5 +175,5 @@ class File:
         return len(view)
 
     def close(self):
-        """No more is read."""
+        """Close the file."""
         self._file.close()

@@ -1,6 +1,7 @@
-"""What an agent finds when it is made: which board this is, what runs, and what was in flight.
+"""The start of an agent: which board this is, which version runs, and which update was in flight.
 
-Reading what runs verifies a signature. `recovery` says what journal and otadata mean.
+The signature in the running slot's trailer is verified here, and only here. `recovery` says what
+journal and otadata mean.
 """
 
 from . import EVENT_SELF_TEST_FAILED, chip, errors, journal, phases, recovery
@@ -32,14 +33,12 @@ def facts(given, version=None):
             newest = finish(reading(running, load_keys(trusted_keys()), buf))
             version, sequence, parts = newest.version, newest.sequence, newest.parts
         except errors.OtaError:
-            pass  # not believed, so it counts as none; the status says why
-    return Facts(
-        settings, product, word, running.label, version, sequence, directory, parts, seal
-    )
+            pass  # a trailer that is not believed counts as none; the status says why
+    return Facts(settings, product, word, running.label, version, sequence, directory, parts, seal)
 
 
 def recover(engine):
-    """Carry out what `recovery.decide` makes of journal and otadata. engine: a new Engine."""
+    """Carry out the action that `recovery.decide` names. engine: a new Engine."""
     noted, slots = engine.journal, engine.board.slots
     running, other = slots.running, slots.other
     cause = chip.reset_cause()
@@ -69,7 +68,7 @@ def recover(engine):
 
 
 def _roll_back_again(engine):
-    """A power cut broke off a rollback that a person asked for."""
+    """Repeat the rollback of a person that a power cut broke off."""
     try:
         phases.ask("rollback", "again", engine.board)
     except errors.OtaError as error:
@@ -77,7 +76,7 @@ def _roll_back_again(engine):
 
 
 def _failed(engine, cause, sentence):
-    """The new image did not prove itself, and the old one is back."""
+    """End the update whose image did not prove itself: the old one is back."""
     chip.forget_note()
     error = errors.RolledBackError(sentence)
     for kind in (errors.RejectedError, errors.DowngradeError):

@@ -1,4 +1,4 @@
-"""Messages of the MQTT file streams of AWS IoT in CBOR: requests, blocks, refusals. No I/O.
+"""Messages of AWS IoT's MQTT file streams in CBOR: requests, blocks, refusals. Pure.
 
 Request  `$aws/things/<thing>/streams/<stream>/get/cbor`
 Answers  `.../data/cbor`, one message per block; errors on `.../rejected/cbor`

@@ -1,4 +1,4 @@
-"""Messages of the MQTT file streams of AWS IoT in JSON, as `stream_cbor` has them in CBOR. No I/O.
+"""Messages of AWS IoT's MQTT file streams in JSON, as `stream_cbor` has them in CBOR. Pure.
 
 Topics end in `/json`; the bitmap of a request is hexadecimal text, a block is base64 (RFC 4648).
 """
@@ -11,7 +11,8 @@ from .compat import const
 
 NAME = "json"
 
-# Characters of base64 decoded at once, a multiple of 4; what else a message has must fit twice.
+# Characters of base64 decoded at once, a multiple of 4. The text before p, and that behind it, must
+# each fit into so many.
 _PIECE = const(256)
 
 
@@ -76,7 +77,7 @@ def _decode(payload, start):
         if last:
             text = text[:length]
         data = a2b_base64(text)
-        # It passes over what is no base64; then there is less than the text's length promises.
+        # The decoder skips other characters, and then yields less than the text's length promises.
         more = padding and text
         padding = text[-2:].count(b"=")
         size = len(text) // 4 * 3 - padding
@@ -107,7 +108,7 @@ def _fields(text):
 
 
 def _number(text):
-    """Return what a number in JSON stands for, as far as it is a natural one."""
+    """Return the natural number that a text in JSON is. Raises ValueError."""
     number = int(text)
     if number < 0 or str(number) != text:
         raise ValueError("f, i or l is not a number")

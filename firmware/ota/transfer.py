@@ -1,6 +1,6 @@
 """A package on its way from a data path into its component writers, block by block.
 
-Data path: how a file comes. `open(engine)` of its module returns an object with
+Data path: how a file comes. `make(engine)` of its module returns an object with
     size            bytes of the file, 0 while the path does not know; it does before the first
                     block, and stays as it is
     block           the block that `poll` returned (memoryview), None without one. It stays as it is
@@ -19,9 +19,9 @@ Data path: how a file comes. `open(engine)` of its module returns an object with
                     job service are heard of all the same
     resume()        make them again; the next window may have blocks of another size
     close()         no more is wanted; may come at any time, and twice
-`open` raises as `poll`. A path knows no slot, head or manifest.
+`make` raises as `poll`. A path knows no slot, head or manifest.
 
-Component writer: where a component goes. `open(board, component, same)` of its module returns, for
+Component writer: where a component goes. `make(board, component, same)` of its module returns, for
 a manifest.Component of which something is missing, an object with
     group           a request must not reach over a multiple of so many bytes, 0 for any. A multiple
                     of the block size; with larger blocks than 4096 bytes it is 0
@@ -38,7 +38,7 @@ a manifest.Component of which something is missing, an object with
                     before, all of them after `finish`
     finish()        everything has come: write the rest. Raises FlashError
     abandon()       let go, in the middle: write nothing, keep nothing open
-`open` raises MismatchError where it cannot be, MemoryError. A writer knows no network.
+`make` raises MismatchError where it cannot be, MemoryError. A writer knows no network.
 
 A block allocates nothing on its way, once the first ones are through. Exceptions: base64, in JSON
 and through the cable, leaves 4 to 5 bytes per byte; HTTP and files a view of each piece that is no
@@ -64,7 +64,7 @@ def connecting(engine):
     """Make the data path, and wait until it knows the size of the file."""
     path = engine.path
     if path is None:
-        path = engine.path = phases.module(engine.modules.split()[-1]).open(engine)
+        path = engine.path = phases.module(engine.modules.split()[-1]).make(engine)
     if path.size:
         _begin_head(engine)
         return 0
@@ -159,7 +159,7 @@ def _preparing(engine):
         if written >= component.length:
             continue  # it is there: of a block that reaches into it only the rest counts
         if component.kind == _APPLICATION:
-            yield from phases.module("directory").clearing(board.spare)
+            phases.module("directory").set_aside(board.spare)
         writer = _writer(engine, component, same)
         if writer.group:
             group, origin = writer.group // block, component.offset // block
@@ -170,8 +170,6 @@ def _preparing(engine):
         board.give_back()  # until the update is read back
     for offset, _, writer in parts:
         writer.begin(max(0, first * block - offset), same)
-    if _APPLICATION in kinds:
-        yield from phases.module("cleanup").removing(board.directory)
     engine.path.resume()
     window = Window(size, block, board.settings["window"], first, group, origin)
     engine.transfer = Transfer(size, window, parts)
@@ -196,7 +194,7 @@ def _opened(engine, names, component, same):
     """Return the writer of these modules, loaded for as long as the update is."""
     more = engine.modules + " " + names
     phases.enter_now("prepare", more)
-    writer = phases.module(more.split()[-1]).open(engine.board, component, same)
+    writer = phases.module(more.split()[-1]).make(engine.board, component, same)
     engine.modules = more
     return writer
 
@@ -248,7 +246,7 @@ class Transfer:
 
     def work(self):
         """Do what the flash needs next. Returns False without work. Raises FlashError."""
-        for _, _, writer in self._parts:
+        for _, _, writer in self._parts:  # noqa: SIM110, a generator would take heap
             if writer.work():
                 return True
         return False

@@ -1,9 +1,9 @@
-"""An image under test: what it must show before it is kept (the gate).
+"""The trial of an image: what it must show before it is kept (the gate).
 
-Kept only when boot.py's self-test was not broken off, the job service, reached over the network,
-still names the job, and the application agrees. Everything else ends in the watchdog's deadline,
-and the old image returns. An update without a job asks for the broker only, where there is one;
-a rollback by a person for neither.
+It is kept only when boot.py's self-test was not broken off, the job service, reached over the
+network, still names the job, and the application agrees. Everything else ends in the watchdog's
+deadline, and the old image returns. An update without a job needs the broker only, where there is
+one. A rollback by a person needs neither.
 """
 
 from . import EVENT_START_TEST, chip, errors, journal
@@ -15,7 +15,7 @@ _IDLE_MS = const(1000)
 
 
 def proving(engine):
-    """This image is under test. Returns the milliseconds until it wants to run again."""
+    """Go on with the test. Returns the milliseconds until it wants to run again."""
     if engine.proof.agreed:
         engine.keep()
         return 0
@@ -23,7 +23,7 @@ def proving(engine):
 
 
 class Trial:
-    """The test of what runs. engine: engine.Engine."""
+    """The test of the running image. engine: engine.Engine."""
 
     def __init__(self, engine):
         note = chip.noted()
@@ -35,7 +35,7 @@ class Trial:
 
     @property
     def missing(self):
-        """What is lacking beside the application's yes: "self-test", "job", "broker" or None."""
+        """Say what lacks beside the application's yes: "self-test", "job", "broker" or None."""
         origin = self._board.journal.origin
         if not self._tested:
             return "self-test"
@@ -47,33 +47,33 @@ class Trial:
 
     @property
     def agreed(self):
-        """Whether the image is to be kept."""
+        """Say whether the image is to be kept."""
         return self._consent and not self.missing
 
     def accept(self):
-        """The application says yes."""
+        """Take the application's yes."""
         self._consent = True
 
     def reject(self, reason):
-        """The application says no: the old image returns, and tells `reason`."""
+        """Reset for the application's no: the old image returns and reports `reason`."""
         self._board.journal.save(cause=errors.RejectedError.cause, detail=reason)
         chip.reset()
 
     def end(self):
-        """The image is kept: no deadline from here on."""
+        """End the deadline of an image that is kept."""
         chip.end_test()
 
     def connected(self):
-        """The link is a new one: the job must be named over it."""
+        """Wait for the service to name the job over the new link, too."""
         self._named = False
 
     def step(self):
-        """Ask who has not answered. Returns the milliseconds until it wants to run again."""
+        """Ask the service for the job. Returns the milliseconds until it wants to run again."""
         timer = self._engine.timer
         if not self._tested:
             return _IDLE_MS  # boot.py's self-test was broken off: only the deadline follows
         if self._board.journal.origin != journal.JOB and not self._named:
-            self._named = True  # nobody else will
+            self._named = True  # no service will
             self._engine.tell(EVENT_START_TEST, self._board.version)
             return 0
         chip.note("handler" if self._named else "broker")
@@ -83,7 +83,7 @@ class Trial:
         return min(timer.left, _IDLE_MS)
 
     def on_job(self, job):
-        """The service names a job (jobs.Job), or None."""
+        """Take the job that the service names (jobs.Job), or None."""
         board, noted = self._board, self._board.journal
         known = noted.job
         if job is None or self._named or (known and job.job_id != known):
@@ -118,7 +118,7 @@ class Trial:
 
 
 def crashed(error):
-    """The application died of `error`: an image under test is rolled back at once."""
+    """Roll an image under test back at once, because the application died of `error`."""
     if Slots().pending:
         detail = "%s: %s" % (type(error).__name__, error)
         journal.Journal().save(cause="crash", detail=detail[:200])

@@ -1,4 +1,4 @@
-"""Which keys this board trusts, and whether a signature is theirs. Pure.
+"""The keys that this board trusts, and the claim that a signature makes. Pure.
 
 Trusted keys are PEM blocks "PUBLIC KEY" (SubjectPublicKeyInfo, RFC 5280; P-256 by RFC 5480), one
 file, several keys. A key is named by its kid: the first 8 bytes of SHA-256 over its DER.
@@ -52,10 +52,10 @@ def unwrapped(pem, label):
 
 
 def claim(keys, algorithm, kid, signed, signature):
-    """Return what must hold for `signature` over the bytes `signed` to be that of key `kid`.
+    """Return (key, digest, signature) for `p256.verifying`: is `signature` one of key `kid`?
 
-    keys: from `load_keys`; algorithm: COSE number (RFC 9053). Returns (key, digest, signature) for
-    `p256.verifying`. Raises UnknownKeyError, SignatureError.
+    keys: from `load_keys`; algorithm: COSE number (RFC 9053); signed: bytes under the signature.
+    Raises UnknownKeyError, SignatureError.
     """
     key = keys.get(kid)
     if key is None:

@@ -1,7 +1,7 @@
-"""What a header of an application archive is, and which paths there may be. Pure.
+"""Headers and paths of an application archive. Pure.
 
 Rules
-- A header says path and size; all else is fixed, zero or blank (POSIX ustar).
+- A header says path and size. All other fields are fixed, zero or blank (POSIX ustar).
 - A path has 1 to 100 characters of printable ASCII, no backslash; it is relative, without empty,
   "." or ".." parts. A directory's ends with "/".
 """
@@ -13,11 +13,11 @@ BLOCK = const(512)
 PATH = const(100)
 FILE = const(0x30)
 FOLDER = const(0x35)
-# The directory's own list of its files; no archive brings it.
+# The directory's own list of its files, a line "SIZE PATH" for each; no archive brings it.
 LISTING = ".files"
 
 ZEROS = bytes(BLOCK)
-# Never in an application: what starts the board, and whose it is.
+# Never in an application: the files that start the board, its settings, and the list.
 _RESERVED = ("boot.py", "boot.mpy", "etc", LISTING)
 
 
@@ -29,6 +29,13 @@ def check_path(path):
             raise errors.ArchiveError("the path %r leads out of its directory" % path)
     if parts[0].lower() in _RESERVED:
         raise errors.ArchiveError("%s must not be in an application" % path)
+
+
+def parse(text):
+    """Return the (path, bytes) that a line of LISTING says. Raises ValueError, ArchiveError."""
+    size, _, path = text.rstrip("\n").partition(" ")
+    check_path(path)
+    return path, int(size)
 
 
 def write_header(out, path, size):

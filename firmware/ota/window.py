@@ -1,4 +1,4 @@
-"""Which blocks of a file are here, and which to ask for next. Pure."""
+"""The window: which blocks of a file are here, and which ones to ask for next. Pure."""
 
 from . import errors
 from .compat import const
@@ -33,12 +33,12 @@ class Window:
 
     @property
     def complete(self):
-        """Whether no block is missing."""
+        """Say whether no block is missing."""
         return self.first >= self.blocks
 
     @property
     def received(self):
-        """How many blocks are here."""
+        """Return how many blocks are here."""
         count = self.first
         here = self._here
         while here:
@@ -64,7 +64,7 @@ class Window:
         return bits, count
 
     def ask(self):
-        """Count all that is missing as asked for now. Returns the window."""
+        """Count all missing blocks as asked for now. Returns the window."""
         self._asked = bin(self.missing()).count("1")
         return self
 
@@ -73,10 +73,10 @@ class Window:
         self._size = max(1, self._size // 2)
 
     def idle(self, lost):
-        """Whether everything asked for has come, or was dropped, so that more can be asked for.
+        """Say whether all blocks asked for have come or were dropped, so that more can come.
 
-        lost: how many blocks were dropped. What is still on its way is not asked for again, or a
-        queue that is too short would be filled with ever more of the same.
+        lost: how many blocks were dropped. Blocks that are still on their way are not asked for
+        again: they would fill a queue that is too short with the same blocks over and over.
         """
         return self._asked <= lost
 

@@ -1,8 +1,8 @@
-"""The public key in an X.509 certificate (RFC 5280), and when that is valid. Pure.
+"""The public key in an X.509 certificate (RFC 5280), and the certificate's dates. Pure.
 
-A strict reader of DER (X.690): each tag, length and end is checked. The certificate is believed
-because of where it lies, so its names, extensions and signature are not looked at. Every fault is a
-ValueError with a sentence.
+A strict reader of DER (X.690): each tag, length and end is checked. The certificate is trusted
+because it lies in the board's folder, so its names, extensions and signature are not read. Every
+fault is a ValueError with a sentence.
 """
 
 from .compat import const
@@ -74,7 +74,7 @@ class Der:
 
     @property
     def tag(self):
-        """The tag of the next element, -1 behind the last."""
+        """Return the tag of the next element, -1 behind the last."""
         return self._data[self._at] if self._at < self._end else -1
 
     def enter(self, tag):

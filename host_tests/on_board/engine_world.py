@@ -7,8 +7,6 @@ import os
 
 from ota import channel, defaults, engine, inbox, journal, settings
 from ota.board import Board, Facts
-from ota.compat import finish
-from ota.directory import clearing
 from ota.manifest import Component
 
 THING = "board-1"
@@ -40,9 +38,25 @@ def board(**changes):
     return Board(Facts(chosen, "demo-board", None, "ota_0", "1.0.0", 1, "", (None, None), b""))
 
 
+def remove(path):
+    """Remove a directory with everything in it, if it is there."""
+    try:
+        names = os.listdir(path)
+    except OSError:
+        return
+    for name in names:
+        below = path + "/" + name
+        if os.stat(below)[0] & 0x4000:
+            remove(below)
+        else:
+            os.remove(below)
+    os.rmdir(path)
+
+
 def component(size, kind=0, encoding=0, length=0, digest=None):
     """Return the manifest.Component that a package of this one alone would have."""
-    return Component(kind, encoding, 4096, length or size, size, digest, 0 if kind == 0 else None)
+    chip = 0 if kind == 0 else None
+    return Component(kind, encoding, 4096, length or size, size, digest, chip, None)
 
 
 class World:
@@ -86,6 +100,5 @@ class Folder:
 
     def close(self):
         """Remove it."""
-        settings.ROOT = "/tmp/"
-        finish(clearing(self.path[len("/tmp/") : -1]))
+        remove(self.path[:-1])
         settings.ROOT = _root

@@ -29,7 +29,7 @@ class Kit:
 
 Bench()
 world = World(Nobody(), source=URL)
-path = http.open(world.engine)
+path = http.make(world.engine)
 while not path.size:
     path.poll(None)
     time.sleep_ms(1)

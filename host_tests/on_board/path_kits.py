@@ -77,7 +77,7 @@ class Stream(Kit):
         return self.reopen()
 
     def reopen(self):
-        return mqtt_stream.open(self.world.engine)
+        return mqtt_stream.make(self.world.engine)
 
     def turn(self):
         self._service.deliver(self.world.inbox)
@@ -121,7 +121,7 @@ class File(Kit):
         return path
 
     def reopen(self):
-        return source.open(self.world.engine)
+        return source.make(self.world.engine)
 
     def mend(self):
         self._write(self.data)
@@ -144,7 +144,7 @@ class File(Kit):
         self._opened = []
 
         def recorded(path, mode):
-            file = ReadFile(open(path, mode))  # noqa: SIM115, the path closes it
+            file = ReadFile(open(path, mode))  # noqa: SIM115, as its source closes it
             self._opened.append(file)
             return file
 
@@ -204,7 +204,7 @@ class Cable(Kit):
 
     def reopen(self):
         self.world.engine.source = repl_install.Cable(len(self.data))
-        return source.open(self.world.engine)
+        return source.make(self.world.engine)
 
     def mend(self):
         self._host.stops_at = None
@@ -230,7 +230,7 @@ class Toy(Kit):
         return self.reopen()
 
     def reopen(self):
-        return self._module.open(self.world.engine)
+        return self._module.make(self.world.engine)
 
     def mend(self):
         self._file.stops_at = None

@@ -25,6 +25,7 @@ from ota import chip, phases
 from ota.agent import Agent
 
 _FOLDER = 0x4000
+_MOUNT = ".ota"  # of the agent's own bundle, which is not this board's
 _EIO = -5
 # More boots than any road needs.
 _BOOTS = 10
@@ -230,7 +231,8 @@ class Board:
         vfs.VfsLfs2.mkfs(disk.Disk(self.flash, None), **_LITTLEFS)
 
         def write():
-            os.mkdir("/etc")
+            for folder in ("/etc", "/ota"):
+                os.mkdir(folder)
             for path in self.scenario["cable"]:
                 with open("/" + path, "w") as file:
                     file.write(self.scenario["cable"][path])
@@ -256,6 +258,7 @@ class Board:
                     break
             else:
                 raise AssertionError("it never comes to rest")
+            assert not _set_aside(), "%s is left over" % _set_aside()
             if self.sequence == package["sequence"]:
                 self.end(package, agent)
             elif self.is_over(package, agent):
@@ -328,11 +331,17 @@ def _walk(base):
         for entry in os.ilistdir(base + "/" + folder):
             path = folder + entry[0]
             if entry[1] == _FOLDER:
-                if base != "/" or path not in ("etc", "app_0", "app_1"):
+                others = path in ("etc", "app_0", "app_1", _MOUNT) or path.startswith(".old_")
+                if base != "/" or not others:
                     folders.append(path + "/")
             elif path != ".files":
                 found.append(path)
     return sorted(found)
+
+
+def _set_aside():
+    """Return the names of directories that wait for their removal."""
+    return [name for name in os.listdir("/") if name.startswith(".old_")]
 
 
 def _content(base, path):

@@ -71,8 +71,8 @@ class StreamService:
             bits = unhexlify(bits[2:])
         for i in range(8 * len(bits)):
             index = request["o"] + i
-            sent = self.stops_at is None or index * size < self.stops_at * 4096
-            if sent and bits[i // 8] >> i % 8 & 1:
+            stopped = self.stops_at is not None and index * size >= self.stops_at * 4096
+            if bits[i // 8] >> i % 8 & 1 and not stopped:
                 self.send(request["f"], index, self.block(index, size))
 
     def _check(self):

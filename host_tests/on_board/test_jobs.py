@@ -323,7 +323,11 @@ def test_a_damaged_message_never_raises_anything_but_joberror():
         except JobError:
             continue
         assert isinstance(timestamp, int)
-        assert job is None or job.document is not None or (job.file_size > 0 and isinstance(job.updated_by, int))
+        assert (
+            job is None
+            or job.document is not None
+            or (job.file_size > 0 and isinstance(job.updated_by, int))
+        )
 
 
 def test_a_request_carries_a_token_of_at_most_64_characters():

@@ -369,6 +369,16 @@ def test_a_manifest_that_is_no_deterministic_map_is_refused():
 # -- components -------------------------------------------------------------------------------
 
 
+def test_an_applications_room_is_blocks_and_its_largest_files():
+    for said in ([3], [3, "main.py", 700], [9, "a", 5000, "b/c.py", 400, "d", 0]):
+        found = manifest_of(k7=[Map(*APPLICATION).but(k65=said)])
+        assert component(found, IS_APPLICATION).room == said
+    assert component(manifest_of(k7=[Map(*APPLICATION)]), IS_APPLICATION).room is None
+    assert component(manifest_of(k7=[Map(*FIRMWARE).but(k65="?")]), IS_FIRMWARE).room is None
+    for said in ([], [3, "main.py"], ["main.py"], [3, 700, "main.py"], [[3]], 3, "3"):
+        assert "room" in component_refused(APPLICATION, k65=said)
+
+
 def test_kind_is_firmware_or_application():
     for value in (2, 255, -1, "firmware", [0]):
         assert "kind" in component_refused(FIRMWARE, k1=value)

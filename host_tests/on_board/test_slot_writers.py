@@ -277,12 +277,12 @@ def test_blocks_that_cross_sectors_and_slots_that_lie_askew_rule_it_out():
     image = engine_world.component(1000)
     for size in (4096, 256):
         board.settings["block_size"] = size
-        assert wide.open(board, image, False).group == BLOCK
+        assert wide.make(board, image, False).group == BLOCK
     board.settings["block_size"] = 8192
-    raises(MismatchError, wide.open, board, image, False)
+    raises(MismatchError, wide.make, board, image, False)
     board.settings["block_size"] = 4096
     board.slots.other.address += SECTOR
-    raises(MismatchError, wide.open, board, image, False)
+    raises(MismatchError, wide.make, board, image, False)
 
 
 def test_the_free_heap_is_a_number_on_every_interpreter():

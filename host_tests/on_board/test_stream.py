@@ -72,7 +72,15 @@ def test_a_block_outside_the_file_is_refused():
 def test_only_a_block_that_is_wanted_and_as_long_as_it_must_be_is_taken():
     window = Window(10000, 4096, 2)
     assert window.takes(0, 4096)
-    for index, size in ((0, 4095), (0, 4097), (0, 0), (2, 1808), (-1, 4096), (3, 4096), (1 << 62, 1)):
+    for index, size in (
+        (0, 4095),
+        (0, 4097),
+        (0, 0),
+        (2, 1808),
+        (-1, 4096),
+        (3, 4096),
+        (1 << 62, 1),
+    ):
         assert not window.takes(index, size)
     window.mark(0)
     assert not window.takes(0, 4096)

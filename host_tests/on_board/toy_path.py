@@ -5,7 +5,7 @@ from ota import errors
 from ota.channel import Timer
 
 
-def open(engine):  # noqa: A001, the contract's name
+def make(engine):
     """Return the data path, see `ota.transfer`."""
     return ToyPath(engine)
 

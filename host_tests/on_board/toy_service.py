@@ -6,8 +6,8 @@ FILES = {}
 class ToyFile:
     """A file that is sent block by block when it is asked for. data: bytes.
 
-    stops_at: the block from which on nothing is sent, None for none; coming: (number, block) of
-    what is on its way; asked: how often it was asked.
+    stops_at: the block from which on nothing is sent, None for none; coming: (number, block) on
+    their way; asked: how often it was asked.
     """
 
     def __init__(self, data):

@@ -10,7 +10,7 @@ for _digit in range(16):
     _DIGITS[ord("%x" % _digit)] = _digit
 
 
-def open(board, component, same):  # noqa: A001, the contract's name
+def make(board, component, same):
     """Return the writer, see `ota.transfer`."""
     return HexWriter(board.slots.other, component.size)
 

@@ -131,7 +131,7 @@ class _FinishRaisesWhatItLikes(HexWriter):
         try:
             self.work()
         except OtaError:
-            raise ValueError("flash")  # noqa: B904, MicroPython 1.22 has no `from`
+            raise ValueError("flash")  # noqa: B904, a chip knows no cause
 
 
 class _AllocatesPerBlock(HexWriter):
@@ -190,5 +190,5 @@ class Module:
     def __init__(self, writer):
         self._writer = writer
 
-    def open(self, board, component, _same):
+    def make(self, board, component, _same):
         return self._writer(board.slots.other, component.size)

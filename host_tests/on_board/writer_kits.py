@@ -25,7 +25,7 @@ def image(length, seed=1):
 class SlotKit:
     """A slot on simulated flash.
 
-    module: has `open`; size: bytes of the image; changes: of settings; data: as it travels, if that
+    module: has `make`; size: bytes of the image; changes: of settings; data: as it travels, if that
     is another thing.
     """
 
@@ -54,7 +54,7 @@ class SlotKit:
     def open(self, same):
         board = engine_world.board(**self._changes)
         component = engine_world.component(len(self._image), length=len(self.data))
-        return self._module.open(board, component, same)
+        return self._module.make(board, component, same)
 
     def lies(self, count):
         slot = Slots().other
@@ -118,14 +118,14 @@ class DirectoryKit:
         self._opened = []
 
         def recorded(path, mode):
-            file = Recorded(open(path, mode))  # noqa: SIM115, the writer closes it
+            file = Recorded(open(path, mode))  # noqa: SIM115, as its writer closes it
             self._opened.append(file)
             return file
 
-        directory_writer._file = recorded
+        directory_writer.open = recorded
 
     def again(self):
-        finish(directory.clearing("app_0"))  # as `transfer` does first
+        engine_world.remove(self._folder.path + "app_0")  # `transfer` sets it aside first
 
     stale = fresh  # what lies there is cleared first
 
@@ -133,7 +133,7 @@ class DirectoryKit:
         self.again()
         board = engine_world.board()
         component = engine_world.component(len(self.data), kind=1, digest=self._digest)
-        return directory_writer.open(board, component, same)
+        return directory_writer.make(board, component, same)
 
     def lies(self, count):
         if not count:
@@ -150,14 +150,14 @@ class DirectoryKit:
         return False
 
     def break_place(self):
-        finish(directory.clearing("app_0"))
+        engine_world.remove(self._folder.path + "app_0")
         settings.ROOT = self._folder.path + "none/"
 
     def left_open(self):
         return [file for file in self._opened if file.is_open]
 
     def close(self):
-        directory_writer._file = open
+        directory_writer.open = open
         for file in self.left_open():
             file.close()
         if self._folder:

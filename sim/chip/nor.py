@@ -2,7 +2,8 @@
 
 One operation is one erased sector, one erased block of 64 KB, or one programmed piece within a page
 of 256 bytes, as a flash chip does them. Every operation is counted, and `cut_at` cuts the power in
-the middle of one: a part of it, chosen by `seed`, is done, the rest is not.
+the middle of one: a part of it, chosen by `seed`, is done, the rest is not. Which sector was erased
+and programmed how often is counted in a file, where one is given (sim/wear.py reads it).
 """
 
 from binascii import crc32
@@ -72,13 +73,16 @@ class Memory:
 class Nor:
     """A flash chip over `file`: anything unbuffered with seek, readinto and write.
 
-    size: bytes; seed: int, chooses how much of the cut operation is done.
+    size: bytes; seed: int, chooses how much of the cut operation is done; wear: None, or another
+    such file of zeros, for counters of 4 bytes (little-endian): for each sector how often it was
+    erased, and programmed; then commits of NVS, and the entries they take in ESP-IDF's layout.
     operations: how many were done since it was made; cut_at: number of the operation in which the
     power fails, None for never; dead: after a cut nothing is written until `power_on`.
     """
 
-    def __init__(self, file, size, seed=0):
+    def __init__(self, file, size, seed=0, wear=None):
         self._file = file
+        self._wear = wear
         self.size = size
         self.seed = seed
         self.operations = 0
@@ -113,6 +117,11 @@ class Nor:
         self._check(address, len(data))
         self._whole(self._program, address, memoryview(data))
 
+    def committed(self, entries):
+        """A value was committed to NVS. entries: of 32 bytes."""
+        self._wears(2 * self.size // SECTOR)
+        self._wears(2 * self.size // SECTOR + 1, entries)
+
     def on_cut(self):
         """Called in the middle of operation `cut_at`, when its part is done; must not return."""
         raise PowerCut
@@ -134,6 +143,8 @@ class Nor:
         done = self._count(size)
         if done is not None and done & 1:
             address += size - done  # the end went first
+        for sector in range(address // SECTOR, (address + size) // SECTOR if done is None else 0):
+            self._wears(2 * sector)
         self._file.seek(address)
         left = size if done is None else done
         while left:
@@ -156,6 +167,7 @@ class Nor:
                 if piece[i] & ~old[i]:
                     raise OSError(-1, "flash at 0x%x is not erased" % (address + i))
         done = self._count(len(piece))
+        self._wears(2 * (address // SECTOR) + 1)
         self._file.seek(address)
         self._file.write(piece if done is None else piece[:done])
         self._finish(done)
@@ -168,6 +180,14 @@ class Nor:
         if self.operations != self.cut_at:
             return None
         return crc32(b"%d %d" % (self.seed, self.operations)) % (length + 1)
+
+    def _wears(self, counter, more=1):
+        if self._wear:
+            number = bytearray(4)
+            self._wear.seek(4 * counter)
+            self._wear.readinto(number)
+            self._wear.seek(4 * counter)
+            self._wear.write((int.from_bytes(number, "little") + more).to_bytes(4, "little"))
 
     def _finish(self, done):
         if done is not None:

@@ -19,6 +19,7 @@ from nor import PAGE
 _HALF = 2 * SECTOR
 _HEADER = 6
 _HEAD = 6
+_NUMBER = 8  # bytes that ESP-IDF keeps in one entry; a blob has two beside its bytes
 # Namespace and key have at most 15 characters, and a 0 each.
 _NAMES = 32
 
@@ -60,6 +61,7 @@ class Store:
         crc = crc32(value, crc32(head))
         if length == old and (length == len(name) or self._crc(at, length) == crc):
             return
+        self._flash.committed(1 if len(value) <= _NUMBER else 2 + (len(value) + 31) // 32)
         end = self._end(half)
         if end is not None and end + _HEAD + length <= self._address(half) + _HALF:
             self._append(end, length, crc, head, value)

@@ -101,7 +101,9 @@ class Wire:
 
 def power_on(settings, wire):
     """Start the board as the host describes it."""
-    flash = nor.Nor(open(settings["flash"], "r+b", 0), FLASH_SIZE, settings["seed"])
+    wear = settings.get("wear")
+    wear = open(wear, "r+b", 0) if wear else None
+    flash = nor.Nor(open(settings["flash"], "r+b", 0), FLASH_SIZE, settings["seed"], wear)
     flash.cut_at = settings["cut_at"]
     flash.on_cut = wire.cut
     hardware.reset = wire.reset

