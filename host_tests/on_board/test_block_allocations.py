@@ -6,7 +6,9 @@ from hashlib import sha256
 import contract
 import engine_world
 import hostile
+import path_faults
 import path_kits
+import toy_path
 from block_way import QuietPartition, Way
 from ota import directory_writer, slot_writer, slot_writer_64k
 from ota.slots import SECTOR, Slot
@@ -93,14 +95,23 @@ def test_base64_takes_at_most_five_times_the_block():
         assert SECTOR < most(path_kits.Cable(), by_sector) <= CABLE_MOST
 
 
-def test_a_path_that_allocates_is_found():
-    class Copies(slot_writer.SlotWriter):
-        def write(self, offset, data):
-            super().write(offset, bytes(data))
+class CopyingWriter(slot_writer.SlotWriter):
+    def write(self, offset, data):
+        super().write(offset, bytes(data))
+
+
+class CopyingPath(toy_path.ToyPath):
+    def lend(self, index, block):
+        return super().lend(index, memoryview(bytes(block)))
+
+
+def test_a_writer_and_a_path_that_copy_each_block_are_found():
+    def copying(length):
+        writer = CopyingWriter(slot(), length, 8 * SECTOR, None)
+        writer.begin(0, False)
+        return writer
 
     if contract.COUNTS:
-        writer = Copies(slot(), path_kits.SIZE, 8 * SECTOR, None)
-        writer.begin(0, False)
-        kit = path_kits.Stream("cbor")
-        assert Way(kit, kit.open(), writer).measure() >= SECTOR
-        kit.close()
+        assert most(path_kits.Toy(toy_path), by_sector) == 0
+        assert most(path_kits.Toy(toy_path), copying) >= SECTOR
+        assert most(path_kits.Toy(path_faults.Module(CopyingPath)), by_sector) >= SECTOR
