@@ -7,11 +7,15 @@ from __future__ import annotations
 
 import ast
 import importlib
+import json
 import re
+import socket
+import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from typing import Any
 
 import agent_modules
@@ -22,11 +26,13 @@ import job_service
 import path_kits
 import pytest
 import web_server
+from link_fixtures import need
 from ota import http, http_job, mqtt_stream
 from ota.jobs import Job
-from test_phases import EXTENSIONS, TABLE, needs, tree
+from test_phases import EXTENSIONS, ROOT, TABLE, needs, tree
 
 from sim.build import CHIP
+from tools import interpreters, natives
 
 if str(CHIP / "cpython") not in sys.path:
     sys.path.append(str(CHIP / "cpython"))
@@ -104,7 +110,7 @@ class Http(path_kits.Kit):  # type: ignore[misc]
         return self.reopen()
 
     def reopen(self) -> Any:
-        self._path = self._module.open(self.world.engine)
+        self._path = self._module.make(self.world.engine)
         return self._path
 
     def turn(self) -> None:
@@ -172,7 +178,7 @@ class Service(path_kits.Kit):  # type: ignore[misc]
             pass
 
     def reopen(self) -> Any:
-        return mqtt_stream.open(self.world.engine)
+        return mqtt_stream.make(self.world.engine)
 
     def turn(self) -> None:
         self._client.deliver()
@@ -227,7 +233,7 @@ DOCSTRING = ast.get_docstring(tree("transfer")) or ""
 
 def words(title: str) -> set[str]:
     """Return the attributes and methods that a part of the contract has."""
-    part = DOCSTRING.partition(f"{title}:")[2].partition("It knows no")[0]
+    part = DOCSTRING.partition(f"{title}:")[2].partition("knows no")[0]
     return set(re.findall(r"^    (\w+)(?:\(| )", part, re.MULTILINE))
 
 
@@ -259,3 +265,60 @@ def test_transfer_knows_none_of_them_by_name() -> None:
     texts = {node.value for node in ast.walk(tree("transfer")) if isinstance(node, ast.Constant)}
     assert not texts & named
     assert "ota.transfer" in sys.modules
+
+
+# -- what a block takes of the heap, over a network ------------------------------------------------
+
+# Bytes of a piece that brings no whole block, on a 64-bit interpreter: its views.
+PIECE_MOST = 160
+
+
+@contextmanager
+def trickling(size: int, piece: int) -> Iterator[str]:
+    """Serve one file of zeros to one client, piece by piece. Yields its address."""
+
+    def serve() -> None:
+        with server.accept()[0] as client:
+            client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            client.recv(4096)
+            client.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % size)
+            for at in range(0, size, piece):
+                client.sendall(bytes(min(piece, size - at)))
+                time.sleep(0.01)
+
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        thread = threading.Thread(target=serve)
+        thread.start()
+        yield f"http://127.0.0.1:{server.getsockname()[1]}/x.ota"
+        thread.join()
+
+
+def figures(url: str, size: int) -> list[int]:
+    """Return what each block after the first ones takes under MicroPython."""
+    need("micropython")
+    command = [*natives.command("micropython"), "-X", "heapsize=8m"]
+    script = str(interpreters.ON_BOARD / "http_way.py")
+    done = subprocess.run(
+        [*command, script, str(ROOT), url, str(size)],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    found: list[int] = json.loads(done.stdout)
+    assert len(found) == size // 4096 - 4
+    return found
+
+
+def test_a_block_over_http_that_comes_whole_takes_nothing() -> None:
+    size = 40 * 4096
+    with web_server.serving(bytes(size)) as server:
+        assert sorted(figures(server.url, size))[18] == 0, "most of them come whole"
+
+
+def test_a_block_over_http_takes_a_view_of_each_piece() -> None:
+    size, piece = 20 * 4096, 1000
+    with trickling(size, piece) as url:
+        found = figures(url, size)
+    assert max(found) <= PIECE_MOST * (4096 // piece + 2), found

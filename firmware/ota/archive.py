@@ -43,7 +43,9 @@ class Reader:
         at = 0
         while at < len(data):
             if self._content:
-                piece = data[at : at + self._content]
+                # A block in the middle of a file goes on as it is: a slice would take heap.
+                whole = not at and len(data) <= self._content
+                piece = data if whole else data[at : at + self._content]
                 self._content -= len(piece)
                 self._sink.content(piece)
                 if not self._content:

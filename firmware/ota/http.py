@@ -88,7 +88,9 @@ class Http:
             self._opening = None
         # A server without Range has begun before what is wanted.
         missed = self._wanted - self._at
-        view = view[: min(missed or len(view), self._end - self._at)]
+        most = min(missed or len(view), self._end - self._at)
+        if most < len(view):
+            view = view[:most]
         if not len(view):
             return 0
         count = self._stream.readinto(view)

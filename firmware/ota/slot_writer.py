@@ -51,7 +51,8 @@ class SlotWriter:
         size = len(data)
         done = 0
         while done < size and (offset + done) // SECTOR < self._kept:
-            self._replace(offset + done, data[done : done + SECTOR])
+            piece = data if size <= SECTOR else data[done : done + SECTOR]
+            self._replace(offset + done, piece)
             done += SECTOR
         if done < size:
             last = (offset + size - 1) // SECTOR
@@ -82,7 +83,7 @@ class SlotWriter:
 
     def _replace(self, offset, piece):
         """Write a sector that may hold its bytes already; then it is left alone."""
-        here = self._view[: len(piece)]
+        here = self._view if len(piece) == SECTOR else self._view[: len(piece)]
         self._slot.read(offset, here)
         if here == piece:
             return

@@ -137,14 +137,20 @@ class Slot:
 
     def program(self, offset, data):
         """Program `data` at `offset` (bytes), where flash is erased. Raises FlashError."""
-        self._write(offset, data, offset % SECTOR)
+        try:
+            self._partition.writeblocks(offset // SECTOR, data, offset % SECTOR)
+        except OSError as error:
+            raise self._refused(offset, error)
 
     def replace(self, offset, data):
         """Erase and program whole sectors. 64 KB at a multiple of it are erased by one command.
 
         Raises FlashError.
         """
-        self._write(offset, data)
+        try:
+            self._partition.writeblocks(offset // SECTOR, data)
+        except OSError as error:
+            raise self._refused(offset, error)
 
     def erase(self, sector):
         """Erase one sector, by its number in the slot. Raises FlashError."""
@@ -159,13 +165,8 @@ class Slot:
                 "%s would not erase sector %d: %d" % (self.label, sector, status)
             )
 
-    def _write(self, offset, data, *within):
-        try:
-            self._partition.writeblocks(offset // SECTOR, data, *within)
-        except OSError as error:
-            raise errors.FlashError(
-                "%s would not take bytes at %d: %s" % (self.label, offset, error)
-            )
+    def _refused(self, offset, error):
+        return errors.FlashError("%s would not take bytes at %d: %s" % (self.label, offset, error))
 
 
 class Slots:

@@ -59,7 +59,7 @@ class Pulled:
         self._source = source
         self._inbox = inbox
         self._longest = settings["message_size"]
-        self._view = None
+        self._view = self._lent = None
         self.resume()
         self._again = again
         self._index = 0
@@ -80,9 +80,11 @@ class Pulled:
             self._index = window.first
             offset = self._index * window.block_size
             length = window.length_of(self._index)
+        if len(self._lent) != length:
+            self._lent = self._view[:length]
         filled = self._filled
         try:
-            count = self._read(offset + filled, self._view[filled:length])
+            count = self._read(offset + filled, self._lent[filled:] if filled else self._lent)
         except OSError as error:
             self._failed(error)
             return -1
@@ -94,7 +96,7 @@ class Pulled:
             return -1
         self._left = self._tries  # less would be thrown away with the next failure
         self._timer.now()
-        self.block = self._view[:length]
+        self.block = self._lent
         return self._index
 
     def release(self):
@@ -140,12 +142,12 @@ class Pulled:
 
     def suspend(self):
         """Give the buffer back to the heap."""
-        self._view = self.block = None
+        self._view = self._lent = self.block = None
         self._inbox.give_back()
 
     def resume(self):
         """Make the buffer again."""
-        self._view = self._inbox.open(self._longest)
+        self._view = self._lent = self._inbox.open(self._longest)
 
     def close(self):
         """Close the source."""

@@ -47,7 +47,7 @@ class Data:
         if self.file_id < 0 or self.index < 0 or self.end < 0:
             raise errors.BlockError("a block without f, i or p")
         size = self.end - self.start
-        if claimed not in (-1, size):
+        if claimed >= 0 and claimed != size:
             raise errors.BlockError("a block of %d bytes that claims %d" % (size, claimed))
 
     def _read(self):

@@ -134,11 +134,6 @@ class _FinishRaisesWhatItLikes(HexWriter):
             raise ValueError("flash")  # noqa: B904, a chip knows no cause
 
 
-class _AllocatesPerBlock(HexWriter):
-    def decode(self, at, data):
-        super().decode(at, bytes(data))
-
-
 # Fault -> (class, clause that finds it).
 FAULTS = {
     "safe() claims what is in memory only": (_ClaimsMemory, "safe_bytes_lie_in_the_place"),

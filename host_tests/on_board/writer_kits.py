@@ -25,9 +25,8 @@ def image(length, seed=1):
 class SlotKit:
     """A slot on simulated flash.
 
-    module: has `make`; size: bytes of the image; changes: of settings.
-
-    data: as it travels, if that is another thing.
+    module: has `make`; size: bytes of the image; changes: of settings; data: as it travels, if that
+    is another thing.
     """
 
     def __init__(self, module, size, blocks, data=None, **changes):
