@@ -305,4 +305,4 @@ class Module:
     """What stands for the toy's module, with a faulty class."""
 
     def __init__(self, path):
-        self.open = path
+        self.make = path
