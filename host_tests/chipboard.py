@@ -129,14 +129,14 @@ def fresh_ota(folder: Path) -> ModuleType:
 
 def on_load(name: str, change: Callable[[Any], None]) -> None:
     """Change a module of the agent whenever it is loaded, until the next boot; now, if it is."""
-    phases: Any = sys.modules["ota.phases"]
-    load = phases._load
+    loader: Any = sys.modules["ota.loader"]
+    load = loader._load
 
     def loading(loaded: str) -> None:
         load(loaded)
         if loaded == name:
-            change(phases.module(name))
+            change(loader.module(name))
 
-    phases._load = loading
-    if phases.is_loaded(name):
-        change(phases.module(name))
+    loader._load = loading
+    if loader.is_loaded(name):
+        change(loader.module(name))

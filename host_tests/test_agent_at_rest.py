@@ -19,7 +19,7 @@ from test_agent_update import Bench, Patient, packed
 
 JOB = packed("1.1.0", 2)
 # What an agent at rest is made of.
-RESIDENT = {"agent", "chip", "compat", "errors", "inbox", "phases", "settings"}
+RESIDENT = {"agent", "chip", "compat", "errors", "inbox", "loader", "settings"}
 NO_JOB = b"$aws/things/board-1/jobs/$next/get/accepted", b'{"timestamp": 1800000000}'
 ANSWER = b"$aws/things/board-1/jobs/job-0/update/accepted", b"{}"
 UNREADABLE = b"$aws/things/board-1/jobs/notify-next", b"{"
@@ -257,7 +257,7 @@ def test_memory_that_was_short_while_it_was_loaded_spoils_nothing(
     bench.service.notify()
     bench.client.deliver()
     with monkeypatch.context() as patch:
-        patch.setattr(sys.modules["ota.phases"], "__import__", scarce, raising=False)
+        patch.setattr(sys.modules["ota.loader"], "__import__", scarce, raising=False)
         for call in (agent.check_for_update, lambda: [agent.step() for _ in range(9)]):
             with pytest.raises(MemoryError):
                 call()

@@ -428,7 +428,7 @@ def test_a_directory_that_cannot_be_looked_at_fails_the_job_and_not_the_link(
         raise OSError(84, "corrupt")
 
     monkeypatch.setattr(room, "free", damaged)
-    monkeypatch.setattr(importlib.import_module("ota.phases"), "unloads", False)
+    monkeypatch.setattr(importlib.import_module("ota.loader"), "unloads", False)
     work(chip, ended(chip, "job-1"))
     assert chip.service.status("job-1") == "FAILED"
     assert "the file system cannot be looked at" in chip.service.details("job-1")["detail"]

@@ -38,7 +38,7 @@ class Meter:
                 meter.count += 1
                 return number % int(self)
 
-        monkeypatch.setattr(importlib.import_module("ota.phases"), "unloads", False)
+        monkeypatch.setattr(importlib.import_module("ota.loader"), "unloads", False)
         p256: Any = importlib.import_module("ota.p256")
         monkeypatch.setattr(p256, "P", Prime(p256.P))
         inverse = p256._inverse

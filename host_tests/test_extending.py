@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
@@ -29,10 +28,13 @@ def extended(folder: Path) -> ModuleType:
     """Import the agent as after a reset, with the toys' lines in its tables."""
     ota = chipboard.fresh_ota(folder)
     ota.__path__.append(str(ON_BOARD))  # where the toys' modules lie
-    phases: Any = sys.modules["ota.phases"]
-    phases.PATHS["toy"] = "toy_path"
-    phases.SCHEMES["toy"] = "toy"
-    phases.WRITERS[0, ENCODING] = "toy_writer"
+
+    def add(phases: Any) -> None:
+        phases.PATHS["toy"] = "toy_path"
+        phases.SCHEMES["toy"] = "toy"
+        phases.WRITERS[0, ENCODING] = "toy_writer"
+
+    chipboard.on_load("phases", add)
     return ota
 
 
@@ -97,13 +99,13 @@ def test_a_power_cut_costs_what_the_new_writer_had_not_stored(bench: Bench) -> N
         assert bench.step(1) is None
     kept = bench.agent.journal.next
     far.coming.clear()
-    send, sent = far.send, []
+    sent: list[int] = []
 
-    def noted(number: int, index: int, size: int) -> None:
+    def send(number: int, index: int, size: int) -> None:
         sent.append(index)
-        send(number, index, size)
+        toy_service.ToyFile.send(far, number, index, size)
 
-    far.send = noted
+    far.send = send
     for _ in range(3):
         if bench.boot() is None and bench.step(20_000) is None:
             break

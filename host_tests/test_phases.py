@@ -88,7 +88,7 @@ def rows() -> dict[str, list[str]]:
     """Return every row of the table as the modules that are there, in the order of loading."""
     found = {}
     for phase, row in TABLE["PHASES"].items():
-        found[phase] = RESIDENT + (WORKING if phase != "rest" else []) + row.split()
+        found[phase] = RESIDENT + (WORKING if phase not in TABLE["ALONE"] else []) + row.split()
     transfer = found["transfer"]
     for name, row in TABLE["PATHS"].items():
         found[f"path {name}"] = transfer + row.split()
@@ -117,7 +117,7 @@ def test_a_row_brings_what_its_modules_import_each_after_what_it_imports(row: st
 
 
 def test_every_module_is_in_a_row() -> None:
-    assert {module for row in ROWS.values() for module in row} == set(MODULES)
+    assert {module for row in ROWS.values() for module in row} == {*MODULES} - {"phases"}
 
 
 def functions(module: str) -> Iterator[ast.AST]:
@@ -138,7 +138,7 @@ def test_functions_import_nothing_for_the_heaps_sake(module: str) -> None:
 
 @pytest.mark.parametrize("module", ["__init__", *MODULES])
 def test_only_the_loader_touches_the_modules_of_the_interpreter(module: str) -> None:
-    if module == "phases":
+    if module == "loader":
         return
     for node in ast.walk(tree(module)):
         assert not (
@@ -166,7 +166,7 @@ def test_pure_modules_import_no_shell(module: str) -> None:
         seen.add(name)
         chip = {found for statement in tree(name).body for found in imported(statement)}
         assert not chip & SHELL or name == "compat", f"{module} reaches {chip & SHELL} by {name}"
-        if name in ("phases", "errors", "compat"):
+        if name in ("loader", "errors", "compat"):
             continue
         todo |= (
             needs(name) - seen - {"chip", "slots", "journal"}
@@ -192,18 +192,18 @@ class Watch:
         self.seen: set[str] = set()
 
     def step(self) -> None:
-        phases: Any = sys.modules["ota.phases"]
+        loader: Any = sys.modules["ota.loader"]
         agent = self.bench.agent
         engine = agent._engine
         state = engine and engine.state
         if state == "tidying":
             self.seen.add("tidy")  # its last step may be the engine's, too
         agent.step()
-        if phases._missing or agent._engine is not engine or engine is None:
+        if loader._missing or agent._engine is not engine or engine is None:
             return
-        here = loaded()
-        assert here == {*phases.RESIDENT.split(), *phases._wanted}, state
-        self.seen.add(phases._phase)
+        here = loaded() - {"phases"}  # the table itself, until the next phase begins
+        assert here == {*RESIDENT, *loader._wanted}, state
+        self.seen.add(loader._phase)
 
     def run(self) -> Any:
         def loop() -> None:

@@ -83,7 +83,7 @@ if __file__.endswith(".mpy"):
         del _bundle
     del _Bundle
 
-from . import phases
+from . import loader
 from .chip import note
 from .errors import OtaError, SettingsError, StateError
 from .settings import load_settings
@@ -152,12 +152,12 @@ def rollback(yes=False):
 
 def crashed(error):
     """Tell that the application died of `error`: an image under test is rolled back at once."""
-    phases.ask("crash", "crashed", error)
+    loader.ask("crash", "crashed", error)
 
 
 def _live():
     """Return the agent that runs, or None."""
-    return (phases.is_loaded("agent") and phases.module("agent").Agent.current) or None
+    return (loader.is_loaded("agent") and loader.module("agent").Agent.current) or None
 
 
 def _answer(question, function, *arguments):
@@ -166,7 +166,7 @@ def _answer(question, function, *arguments):
     if agent:
         agent.lock.acquire(True)
     try:
-        phases.ask(question, function, *arguments)
+        loader.ask(question, function, *arguments)
     finally:
         if agent:
             agent.lock.release()

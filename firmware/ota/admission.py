@@ -12,7 +12,7 @@ usable signature. A claim is (module, key, digest, signature, error, then): if
 `module.verifying(key, digest, signature)` holds, the state `then` follows, else `error` is raised.
 """
 
-from . import chip, errors, journal, phases
+from . import chip, errors, journal, loader
 from . import engine as states
 from .settings import trusted_keys
 from .slots import IMAGE_MAGIC
@@ -23,11 +23,11 @@ def opening(engine):
     engine.path.suspend()
     board = engine.board
     if board.buf[0] == IMAGE_MAGIC:
-        phases.enter_now("raw", engine.modules)
-        engine.manifest = phases.module("raw").manifest_of(engine.job, board)
+        loader.enter_now("raw", engine.modules)
+        engine.manifest = loader.module("raw").manifest_of(engine.job, board)
         engine.become(states.ADMITTING)
         return 0
-    package, trust = phases.module("package"), phases.module("trust")
+    package, trust = loader.module("package"), loader.module("trust")
     head = memoryview(board.buf)[: min(engine.path.size, package.HEAD_SIZE)]
     record = package.record_of_head(head)
     payload, *signed = package.opened(record)
@@ -47,7 +47,7 @@ def verifying(engine):
 
 def _verifying(engine):
     algorithm, key, digest, signature, error, then = engine.claim
-    good = yield from phases.module(algorithm).verifying(key, digest, signature)
+    good = yield from loader.module(algorithm).verifying(key, digest, signature)
     if not good:
         raise error
     engine.claim = None
@@ -65,7 +65,7 @@ def admitting(engine):
 
 def _admitting(engine):
     board, noted = engine.board, engine.journal
-    manifests = phases.module("manifest")
+    manifests = loader.module("manifest")
     if engine.manifest is None:
         _read_manifest(engine, manifests)
     manifest = engine.manifest
@@ -85,7 +85,7 @@ def _admitting(engine):
         return
     application = manifests.component_of(manifest, manifests.APPLICATION)
     if application:
-        yield from phases.module("room").checking(application, board)
+        yield from loader.module("room").checking(application, board)
     engine.become(
         states.PREPARING,
         anew=True,
@@ -102,7 +102,7 @@ def _admitting(engine):
 
 def _read_manifest(engine, manifests):
     payload, record = engine.target
-    fields = phases.module("package").fields_of(payload)
+    fields = loader.module("package").fields_of(payload)
     manifest = manifests.manifest_of(payload, fields, record)
     if manifest.package_size != engine.path.size:
         raise errors.JobError(

@@ -20,7 +20,7 @@ from . import (
     SUSPENDED,
     chip,
     errors,
-    phases,
+    loader,
 )
 from .compat import Lock, const, sleep_ms, ticks_add, ticks_diff, ticks_ms
 from .inbox import Inbox, Stats
@@ -60,13 +60,13 @@ class Agent:
         self._engine = None
         self._image_state = None
         self._refused_at = self._refusals = 0
-        phases.enter_now("start")
-        start = phases.module("start")
-        self._facts = start.facts(settings or {}, version)
+        loader.enter_now("look")
+        self._facts = loader.module("facts").read(settings or {}, version)
         self.running = self._facts.version, self._facts.sequence
         self.slot = self._facts.slot
-        phases.unloads = bool(self._facts.settings["unload"])
-        start.recover(self._make_engine())
+        loader.unloads = bool(self._facts.settings["unload"])
+        loader.enter_now("start")
+        loader.module("start").recover(self._make_engine())
         Agent.current = self
 
     # -- what there is to see ---------------------------------------------------------------
@@ -164,7 +164,7 @@ class Agent:
                 return _IDLE_MS
             try:
                 if engine is None:
-                    self._load_engine(phases.enter)
+                    self._load_engine(loader.enter)
                     return 0
                 if engine.offline:
                     self._rest_if_done(engine)
@@ -325,8 +325,8 @@ class Agent:
     def _call(self, name, *arguments):
         """Let the engine do what the application asks."""
         engine = self._awake()
-        engine.load(phases.CALLING)
-        getattr(phases.module("calls"), name)(engine, *arguments)
+        engine.load("CALLING")
+        getattr(loader.module("calls"), name)(engine, *arguments)
 
     def _stop(self):
         engine = self._awake()
@@ -348,13 +348,13 @@ class Agent:
 
     def _rest_if_done(self, engine):
         """Unload the engine when only a message or a call brings something to do."""
-        if engine.resting and self.lock.depth == 1 and phases.unloads:
+        if engine.resting and self.lock.depth == 1 and loader.unloads:
             try:
                 self._image_state = engine.image_state
             except errors.FlashError:
                 return  # the next call that reads it raises the error
             self._engine = None
-            phases.enter_now("rest")
+            loader.enter_now("rest")
 
     def _wakes(self):
         """Say whether a message waits that the engine must read."""
@@ -377,22 +377,22 @@ class Agent:
     def _awake(self):
         """Return the engine, loaded at once if it is not."""
         if self._engine is None:
-            self._load_engine(phases.enter_now)
+            self._load_engine(loader.enter_now)
         return self._engine
 
     def _load_engine(self, enter):
-        """Make the engine if its modules are here. enter: phases.enter, which loads one, or all."""
+        """Make the engine if its modules are here. enter: loader.enter, which loads one, or all."""
         try:
             if enter("serve"):
                 self._make_engine()
         except MemoryError:
-            phases.enter_now("rest")
+            loader.enter_now("rest")
             raise
 
     def _make_engine(self):
         """Make the engine, whose modules are loaded."""
-        board = phases.module("board").Board(self._facts)
-        self._engine = phases.module("engine").Engine(
+        board = loader.module("board").Board(self._facts)
+        self._engine = loader.module("engine").Engine(
             board, self._inbox, self._client, self._thing, self._tell
         )
         return self._engine

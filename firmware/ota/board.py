@@ -1,27 +1,14 @@
 """This board as an update finds it: settings, slots, journal, and the software that runs."""
 
-from collections import namedtuple
-
 from .journal import Journal
 from .slots import DIRECTORIES, SECTOR, VALID, Slots
-
-# Facts that the agent reads once, when it is made (`start`).
-# settings: those of the agent (dict); product (str); word: the application's own version as
-# FreeRTOS packs it, or None; slot: label of the running slot, as "ota_0"; version, sequence: of the
-# running slot's trailer; without one the application's version or "0.0.0", and 0; directory: the
-# application directory that runs, "" for none; parts: image and directory as the running slot's
-# trailer describes them, see `installed`; seal: the last bytes of that trailer, which change with
-# it.
-Facts = namedtuple(
-    "Facts",
-    ("settings", "product", "word", "slot", "version", "sequence", "directory", "parts", "seal"),
-)
 
 
 class Board:
     """The board that an engine works on. Raises SettingsError without two OTA slots.
 
-    facts: Facts, whose fields are attributes, too. slots: slots.Slots; journal: journal.Journal.
+    facts: facts.Facts, whose fields are attributes, too. slots: slots.Slots; journal:
+    journal.Journal.
     """
 
     def __init__(self, facts):

@@ -1,7 +1,7 @@
 """The engine's part of the application's calls, which `agent.Agent` has. Loaded for a call."""
 
 from . import engine as states
-from . import errors, journal, phases
+from . import errors, journal, loader
 from .compat import const
 
 _MAX_REASON = const(200)
@@ -64,7 +64,7 @@ def stop(engine):
     online, engine.inbox.online = engine.inbox.online, False
     if engine.in_hand:
         if engine.state == states.RECEIVING:
-            phases.module("transfer").save(engine)
+            loader.module("transfer").save(engine)
         engine.let_go()
         engine.become(states.ASKING)
     if not engine.active:

@@ -18,7 +18,7 @@ from . import (
     EVENT_UPDATE_COMPLETE,
     errors,
     journal,
-    phases,
+    loader,
 )
 from .channel import FAILED, IN_PROGRESS, SUCCEEDED, Channel, Timer, status_details
 from .compat import const
@@ -179,8 +179,8 @@ class Engine:
         Raises OSError of the client, OtaError, which ends the job: `fail` is to be called.
         """
         if self.inbox.waiting or self.inbox.missed:
-            self.load(phases.HEARING)
-            phases.module("hear").hear(self)
+            self.load("HEARING")
+            loader.module("hear").hear(self)
             return 0
         phase, module, _ = STATES[self.state]
         if self.state == RESTING:
@@ -189,13 +189,14 @@ class Engine:
                 return 0
             return IDLE_MS
         also = self.modules + " " + self.claim[0] if self.claim else self.modules
-        if not phases.enter(phase, also):
+        if not loader.enter(phase, also):
             return 0
-        return getattr(phases.module(module), self.state)(self)
+        return getattr(loader.module(module), self.state)(self)
 
     def load(self, more):
-        """Load modules beside those of the state, until the next step."""
-        phases.enter_now(STATES[self.state][0], self.modules + " " + more)
+        """Load modules beside those of the state until the next step: `phases.HEARING`, CALLING."""
+        names = self.modules + " " + getattr(loader.table(), more)
+        loader.enter_now(STATES[self.state][0], names)
 
     def slices(self, work):
         """Do one slice of a state's work, begun by `work(self)`. Returns whether it is through.
@@ -218,25 +219,25 @@ class Engine:
     def begin(self, origin, job, source, path):
         """Begin with an update, or go on with it. Raises MismatchError.
 
-        origin: of the journal; job, source: as above; path: a name in `phases.PATHS`.
+        origin: of the journal; job, source: as above; path: a name in `loader.table().PATHS`.
         """
         if self.journal.no_rollback:
             raise errors.MismatchError(_NO_ROLLBACK)
         self.origin, self.job, self.source = origin, job, source
-        self.modules = phases.PATHS[path]
+        self.modules = loader.table().PATHS[path]
         self.tidied = False
         self.become(CHECKING if self.journal.phase == journal.VERIFIED else CONNECTING)
 
     def begin_local(self, source):
         """Begin with a local update, or go on with it. Raises MismatchError."""
         self.ask_anew()
-        self.begin(journal.LOCAL, None, source, phases.path_of(source))
+        self.begin(journal.LOCAL, None, source, loader.table().path_of(source))
 
     def prove(self):
         """Begin with the test of the running image."""
         self.become(PROVING)
-        phases.enter_now(STATES[PROVING][0])
-        self.proof = phases.module("trial").Trial(self)
+        loader.enter_now(STATES[PROVING][0])
+        self.proof = loader.module("trial").Trial(self)
 
     def verified(self, version):
         """Go on when the other slot and its directory hold the update. Raises FlashError."""

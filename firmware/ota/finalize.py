@@ -10,7 +10,7 @@ A raw image has no trailer: after each restart its signature is verified again.
 from collections import namedtuple
 
 from . import engine as states
-from . import errors, phases
+from . import errors, loader
 from .compat import const
 from .readback import copying, matching
 from .settings import trusted_keys
@@ -71,14 +71,14 @@ def _checking(engine):
     target = None
     try:
         if board.journal.sequence:
-            keys = phases.module("trust").load_keys(trusted_keys())
-            found = yield from phases.module("installed").reading(other, keys, board.buf)
+            keys = loader.module("trust").load_keys(trusted_keys())
+            found = yield from loader.module("installed").reading(other, keys, board.buf)
             if found and found.identity.hex() == wanted:
                 target = target_again(found)
         else:
             other.read(0, board.buf)
-            phases.enter_now("raw", engine.modules)
-            manifest = phases.module("raw").manifest_of(engine.job, board)
+            loader.enter_now("raw", engine.modules)
+            manifest = loader.module("raw").manifest_of(engine.job, board)
             if manifest.identity.hex() == wanted:
                 target = _target_of(manifest, board)
     except errors.OtaError:

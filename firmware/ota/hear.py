@@ -1,6 +1,6 @@
 """Messages of the job service, and what each state makes of them. Loaded while one is read."""
 
-from . import chip, errors, journal, phases
+from . import chip, errors, journal, loader
 from . import engine as states
 from .channel import READY, RESULT
 from .jobs import answered_update, is_final, parse, token_of
@@ -88,6 +88,6 @@ def _on_answer(engine, job_id, accepted, payload):
     elif engine.state == states.AGREED:
         if token == READY and job_id == engine.journal.job:
             if accepted:
-                phases.module("serve").commit(engine)
+                loader.module("serve").commit(engine)
             elif is_final(payload):
                 engine.drop("the job was ended by the service")

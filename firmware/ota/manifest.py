@@ -10,7 +10,7 @@ update is in hand.
 from collections import namedtuple
 from hashlib import sha256
 
-from . import errors, phases
+from . import errors, loader
 from .compat import const
 from .package import APPLICATION, FIRMWARE, HEAD_SIZE
 
@@ -144,7 +144,7 @@ def _component(fields, offset):
     if kind not in _KINDS:
         raise errors.PackageError("a component has the unknown kind %d" % kind)
     encoding = _uint(fields, 2, "encoding", 0)
-    if (kind, encoding) not in phases.WRITERS:
+    if (kind, encoding) not in loader.table().WRITERS:
         raise errors.PackageError("a component has encoding %d, which no writer takes" % encoding)
     length = _uint(fields, 3, "length", 1)
     size = _uint(fields, 4, "size", 1)

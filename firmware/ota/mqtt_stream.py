@@ -4,14 +4,14 @@ Momentum counts a silent request only after the service has named the job again 
 question. So a dead link or service never passes for a dead stream.
 """
 
-from . import errors, phases
+from . import errors, loader
 from .channel import Timer
 
 
 def make(engine):
     """Return the data path of the job in hand. Raises OSError when the client does."""
     form = "stream_json" if engine.board.settings["stream_json"] else "stream_cbor"
-    return MqttStream(engine, phases.module(form))
+    return MqttStream(engine, loader.module(form))
 
 
 class MqttStream:

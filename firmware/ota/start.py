@@ -1,40 +1,6 @@
-"""The start of an agent: which board this is, which version runs, and which update was in flight.
+"""The start of an agent: what was in flight. `recovery` says what journal and otadata mean."""
 
-The signature in the running slot's trailer is verified here, and only here. `recovery` says what
-journal and otadata mean.
-"""
-
-from . import EVENT_SELF_TEST_FAILED, chip, errors, journal, phases, recovery
-from .board import Facts
-from .compat import finish
-from .defaults import agent_settings, version_word
-from .installed import reading
-from .settings import require, trusted_keys
-from .slots import SECTOR, Slots
-from .trust import load_keys
-
-
-def facts(given, version=None):
-    """Return the Facts of this board.
-
-    given: dict as `load_settings` returns it; version: the application's own, or None. Raises
-    SettingsError.
-    """
-    word = None if version is None else version_word(version)
-    settings = agent_settings(given)
-    product = require(given, "product")
-    version, sequence, directory, parts, seal = version or "0.0.0", 0, "", (None, None), b""
-    running = Slots().running
-    buf = bytearray(SECTOR)
-    trailer = running.read_trailer(buf)
-    if trailer:
-        directory, seal = trailer[1], running.seal(buf)
-        try:
-            newest = finish(reading(running, load_keys(trusted_keys()), buf))
-            version, sequence, parts = newest.version, newest.sequence, newest.parts
-        except errors.OtaError:
-            pass  # a trailer that is not believed counts as none; the status says why
-    return Facts(settings, product, word, running.label, version, sequence, directory, parts, seal)
+from . import EVENT_SELF_TEST_FAILED, chip, errors, journal, loader, recovery
 
 
 def recover(engine):
@@ -70,7 +36,7 @@ def recover(engine):
 def _roll_back_again(engine):
     """Repeat the rollback of a person that a power cut broke off."""
     try:
-        phases.ask("rollback", "again", engine.board)
+        loader.ask("rollback", "again", engine.board)
     except errors.OtaError as error:
         engine.finish(error)
 

@@ -48,7 +48,7 @@ whole block; the 64 KB writer a slice; a directory what each of its files takes.
 import gc
 
 from . import engine as states
-from . import errors, phases
+from . import errors, loader
 from .compat import const, mem_free
 from .slots import SECTOR
 from .window import Window
@@ -64,7 +64,7 @@ def connecting(engine):
     """Make the data path, and wait until it knows the size of the file."""
     path = engine.path
     if path is None:
-        path = engine.path = phases.module(engine.modules.split()[-1]).make(engine)
+        path = engine.path = loader.module(engine.modules.split()[-1]).make(engine)
     if path.size:
         _begin_head(engine)
         return 0
@@ -159,7 +159,7 @@ def _preparing(engine):
         if written >= component.length:
             continue  # it is there: of a block that reaches into it only the rest counts
         if component.kind == _APPLICATION:
-            phases.module("directory").set_aside(board.spare)
+            loader.module("directory").set_aside(board.spare)
         writer = _writer(engine, component, same)
         if writer.group:
             group, origin = writer.group // block, component.offset // block
@@ -180,21 +180,21 @@ def _preparing(engine):
 def _writer(engine, component, same):
     """Return the writer of a component: the wide one where there is one, and memory is plenty."""
     key = component.kind, component.encoding
-    wide = phases.WIDE_WRITERS.get(key)
+    wide = loader.table().WIDE_WRITERS.get(key)
     gc.collect()
     if wide and engine.board.settings["wide_writes"] and mem_free() >= _PLENTY:
         try:
             return _opened(engine, wide, component, same)
         except (errors.ExtensionError, errors.MismatchError, MemoryError):
             pass  # the other one takes longer, and brings the same
-    return _opened(engine, phases.WRITERS[key], component, same)
+    return _opened(engine, loader.table().WRITERS[key], component, same)
 
 
 def _opened(engine, names, component, same):
     """Return the writer of these modules, loaded for as long as the update is."""
     more = engine.modules + " " + names
-    phases.enter_now("prepare", more)
-    writer = phases.module(more.split()[-1]).make(engine.board, component, same)
+    loader.enter_now("prepare", more)
+    writer = loader.module(more.split()[-1]).make(engine.board, component, same)
     engine.modules = more
     return writer
 

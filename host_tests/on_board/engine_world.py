@@ -6,7 +6,8 @@ Its clock stands still until a test moves it, so that pauses take no time.
 import os
 
 from ota import channel, defaults, engine, inbox, journal, settings
-from ota.board import Board, Facts
+from ota.board import Board
+from ota.facts import Facts
 from ota.manifest import Component
 
 THING = "board-1"

@@ -14,7 +14,10 @@ import sys
 sys.path.insert(0, sys.argv[1] + "/firmware")
 sys.path.append(sys.argv[1] + "/sim/chip")
 
-from ota import agent, phases
+from ota import agent, loader
+
+PHASES = list(loader.table().PHASES)
+RESIDENT = loader.table().RESIDENT.split()
 
 
 def taken():
@@ -26,16 +29,16 @@ def taken():
 
 def at_rest():
     """Return the bytes in use when nothing but the resident modules is loaded."""
-    phases.enter_now("rest")
+    loader.enter_now("rest")
     return taken()
 
 
 def load(name, modules):
     """Enter the phase `name`, or load `modules` where it is none."""
-    if name in phases.PHASES:
-        phases.enter_now(name)
+    if name in PHASES:
+        loader.enter_now(name)
     else:
-        phases.enter_now("rest", " ".join(modules))
+        loader.enter_now("rest", " ".join(modules))
 
 
 def weigh(name, modules):
@@ -50,7 +53,7 @@ def weigh_kept(module, name, modules):
     """Return the bytes before a row, and after it when a resident module has kept `module`."""
     before = at_rest()
     load(name, modules)
-    agent.kept = phases.module(module)
+    agent.kept = loader.module(module)
     after = at_rest()
     agent.kept = None
     return before, after
@@ -65,7 +68,7 @@ def main():
     for name in table:
         before, here, after = weigh(name, table[name])
         print("row %s: %d %d %d" % (name, before, here, after))
-    seen = phases.RESIDENT.split()
+    seen = RESIDENT[:]
     for name in table:
         for module in table[name]:
             if module not in seen:

@@ -21,7 +21,7 @@ import hardware
 import nor
 import vfs
 from layout import FLASH_SIZE, SLOTS, TABLE
-from ota import chip, phases
+from ota import chip, loader
 from ota.agent import Agent
 
 _FOLDER = 0x4000
@@ -352,12 +352,12 @@ def _content(base, path):
 def _remember_signatures():
     """Verify each signature once: its arithmetic takes longer than all the rest of an update."""
     known = []
-    load = phases._load
+    load = loader._load
 
     def loading(name):
         load(name)
         if name == "p256":
-            p256 = phases.module(name)
+            p256 = loader.module(name)
             verifying = p256.verifying
 
             def remembered(key, digest, signature):
@@ -371,7 +371,7 @@ def _remember_signatures():
 
             p256.verifying = remembered
 
-    phases._load = loading
+    loader._load = loading
 
 
 def _note_blobs():

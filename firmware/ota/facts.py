@@ -1,0 +1,49 @@
+"""The facts of a board: which board it is, and which version runs.
+
+The signature in the running slot's trailer is verified here, and only here.
+"""
+
+from collections import namedtuple
+
+from . import errors
+from .compat import finish
+from .defaults import agent_settings, version_word
+from .installed import reading
+from .settings import require, trusted_keys
+from .slots import SECTOR, Slots
+from .trust import load_keys
+
+# Facts that the agent reads once, when it is made.
+# settings: those of the agent (dict); product (str); word: the application's own version as
+# FreeRTOS packs it, or None; slot: label of the running slot, as "ota_0"; version, sequence: of the
+# running slot's trailer; without one the application's version or "0.0.0", and 0; directory: the
+# application directory that runs, "" for none; parts: image and directory as the running slot's
+# trailer describes them, see `installed`; seal: the last bytes of that trailer, which change with
+# it.
+Facts = namedtuple(
+    "Facts",
+    ("settings", "product", "word", "slot", "version", "sequence", "directory", "parts", "seal"),
+)
+
+
+def read(given, version=None):
+    """Return the Facts of this board.
+
+    given: dict as `load_settings` returns it; version: the application's own, or None. Raises
+    SettingsError.
+    """
+    word = None if version is None else version_word(version)
+    settings = agent_settings(given)
+    product = require(given, "product")
+    version, sequence, directory, parts, seal = version or "0.0.0", 0, "", (None, None), b""
+    running = Slots().running
+    buf = bytearray(SECTOR)
+    trailer = running.read_trailer(buf)
+    if trailer:
+        directory, seal = trailer[1], running.seal(buf)
+        try:
+            newest = finish(reading(running, load_keys(trusted_keys()), buf))
+            version, sequence, parts = newest.version, newest.sequence, newest.parts
+        except errors.OtaError:
+            pass  # a trailer that is not believed counts as none; the status says why
+    return Facts(settings, product, word, running.label, version, sequence, directory, parts, seal)
