@@ -99,13 +99,13 @@ def test_a_power_cut_costs_what_the_new_writer_had_not_stored(bench: Bench) -> N
         assert bench.step(1) is None
     kept = bench.agent.journal.next
     far.coming.clear()
-    send, sent = far.send, []
+    sent: list[int] = []
 
-    def noted(number: int, index: int, size: int) -> None:
+    def send(number: int, index: int, size: int) -> None:
         sent.append(index)
-        send(number, index, size)
+        toy_service.ToyFile.send(far, number, index, size)
 
-    far.send = noted
+    far.send = send
     for _ in range(3):
         if bench.boot() is None and bench.step(20_000) is None:
             break

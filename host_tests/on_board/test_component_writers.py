@@ -25,11 +25,15 @@ def test_a_toy_keeps_the_contract():
     contract.check(ALL, writer_kits.make("toy", toy_writer))
 
 
+def faulty(writer):
+    return writer_kits.make("toy", writer_faults.Module(writer))
+
+
 def test_each_fault_of_a_toy_breaks_the_clause_that_it_is_against():
     missed = []
     for name in writer_faults.FAULTS:
         writer, clause = writer_faults.FAULTS[name]
-        kit = writer_kits.make("toy", writer_faults.Module(writer))
-        if not contract.broken({clause: ALL[clause]}, kit):
+        if not contract.broken({clause: ALL[clause]}, faulty(writer)):
             missed.append(name)
     assert not missed, missed
+    contract.check(ALL, faulty(toy_writer.HexWriter))  # the fault breaks it, nothing else

@@ -29,11 +29,15 @@ def test_a_toy_keeps_the_contract():
     contract.check(ALL, path_kits.Toy(toy_path))
 
 
+def faulty(path):
+    return path_kits.Toy(path_faults.Module(path))
+
+
 def test_each_fault_of_a_toy_breaks_the_clause_that_it_is_against():
     missed = []
     for name in path_faults.FAULTS:
         path, clause = path_faults.FAULTS[name]
-        kit = path_kits.Toy(path_faults.Module(path))
-        if not contract.broken({clause: ALL[clause]}, kit):
+        if not contract.broken({clause: ALL[clause]}, faulty(path)):
             missed.append(name)
     assert not missed, missed
+    contract.check(ALL, faulty(toy_path.ToyPath))  # the fault breaks it, nothing else
