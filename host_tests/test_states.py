@@ -180,7 +180,8 @@ def given_up_in(state: str) -> Callable[[Path], None]:
 
     def scenario(folder: Path) -> None:
         bench, patient = Bench(folder), Patient()
-        bench.service.add(JOB, GOOD)
+        brings = pack("1.1.0", 2, application("1.1.0")) if state == "measuring" else GOOD
+        bench.service.add(JOB, brings)
         bench.boot(patient)
         if state in ("checking", "rehashing"):
             bench.step()

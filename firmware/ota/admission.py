@@ -5,7 +5,9 @@ head beside the code of the arithmetic:
 
     opening     takes the head apart and believes nothing in it
     verifying   does the arithmetic of one signature; a raw image's comes after its last byte
-    admitting   reads and judges the manifest; from here on the journal knows the update
+    admitting   reads and judges the manifest
+    measuring   judges whether an application fits into the file system
+                after either of the two the journal knows the update
 
 The first byte of the head tells a package from a raw image. The job of a raw image must bring a
 usable signature. A claim is (module, key, digest, signature, error, then): if
@@ -14,8 +16,11 @@ usable signature. A claim is (module, key, digest, signature, error, then): if
 
 from . import chip, errors, journal, loader
 from . import engine as states
+from .compat import const
 from .settings import trusted_keys
 from .slots import IMAGE_MAGIC
+
+_APPLICATION = const(1)
 
 
 def opening(engine):
@@ -58,12 +63,7 @@ def _verifying(engine):
 
 
 def admitting(engine):
-    """Read the manifest and judge it, a slice at a time. Raises what `manifest.admit` raises."""
-    engine.slices(_admitting)
-    return 0
-
-
-def _admitting(engine):
+    """Read the manifest and judge it. Raises what `manifest.admit` raises, PackageError."""
     board, noted = engine.board, engine.journal
     manifests = loader.module("manifest")
     if engine.manifest is None:
@@ -82,21 +82,40 @@ def _admitting(engine):
         )
     if noted.phase == journal.RECEIVING and noted.identity == identity:
         engine.become(states.PREPARING)
-        return
-    application = manifests.component_of(manifest, manifests.APPLICATION)
-    if application:
-        yield from loader.module("room").checking(application, board)
+    elif manifests.component_of(manifest, manifests.APPLICATION):
+        engine.become(states.MEASURING)
+    else:
+        _admit(engine)
+    return 0
+
+
+def measuring(engine):
+    """Judge whether the application fits, a slice at a time. Raises what `room.checking` raises."""
+    engine.slices(_measuring)
+    return 0
+
+
+def _measuring(engine):
+    for component in engine.manifest.components:
+        if component.kind == _APPLICATION:
+            yield from loader.module("room").checking(component, engine.board)
+    _admit(engine)
+
+
+def _admit(engine):
+    """From here on the journal knows of the update."""
+    manifest = engine.manifest
     engine.become(
         states.PREPARING,
         anew=True,
         origin=engine.origin,
         job=engine.job.job_id if engine.job else "",
-        slot=board.slots.other.label,
-        identity=identity,
+        slot=engine.board.slots.other.label,
+        identity=manifest.identity.hex(),
         sequence=manifest.sequence,
         source=engine.source if isinstance(engine.source, str) else "",
         detail=manifest.note,
-        floor=board.floor,
+        floor=engine.board.floor,
     )
 
 

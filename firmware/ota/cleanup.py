@@ -5,6 +5,7 @@ be removed, whenever it is found. Small, as it stays loaded while an application
 """
 
 import os
+from errno import ENOENT
 
 from . import errors, flat, ustar
 from .compat import const
@@ -14,7 +15,6 @@ from .slots import OLD, SECTOR
 _PAIR = const(8192)  # what a directory takes (bytes)
 _INLINE = const(128)  # a file up to this size (bytes) takes no block of its own
 _FOLDER = const(0x4000)
-_NOT_FOUND = const(2)
 
 
 def removing(running):
@@ -93,7 +93,7 @@ def remove(path, size):
     try:
         os.remove(path)
     except OSError as error:
-        if error.args[0] != _NOT_FOUND:
+        if error.args[0] != ENOENT:
             raise
         return 0  # a power cut came behind it
     return taken(size)

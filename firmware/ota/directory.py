@@ -11,14 +11,12 @@ Rules
 """
 
 import os
+from errno import ENOENT
 from hashlib import sha256
 
 from . import errors, ustar
-from .compat import const
 from .settings import absolute, is_there
 from .slots import OLD
-
-_NOT_FOUND = const(2)
 
 
 def set_aside(name):
@@ -26,14 +24,15 @@ def set_aside(name):
 
     Raises FilesystemError.
     """
+    if not is_there(name):
+        return
     number = 0
     while is_there(OLD + str(number)):
         number += 1
     try:
         os.rename(absolute(name), absolute(OLD + str(number)))
     except OSError as error:
-        if error.args[0] != _NOT_FOUND:
-            raise errors.FilesystemError("%s cannot be renamed: %s" % (absolute(name), error))
+        raise errors.FilesystemError("%s cannot be renamed: %s" % (absolute(name), error))
 
 
 def reading_back(name, component, buf):
@@ -59,7 +58,7 @@ def reading_back(name, component, buf):
                     digest.update(ustar.ZEROS[: -size % ustar.BLOCK])
                 length += ustar.BLOCK + size + -size % ustar.BLOCK
     except OSError as error:
-        if error.args[0] == _NOT_FOUND:
+        if error.args[0] == ENOENT:
             raise errors.ImageError("%s is not complete" % base)
         raise errors.FilesystemError("%s cannot be read: %s" % (base, error))
     except (ValueError, errors.ArchiveError):

@@ -6,6 +6,7 @@ from hashlib import sha256
 from . import archive, errors, ustar
 from .cleanup import removing
 from .compat import const
+from .directory import set_aside
 from .settings import absolute, free
 
 # What a file takes beside its bytes: the rest of its last block, and its place in the directory.
@@ -16,11 +17,12 @@ _NO_SPACE = const(28)
 
 
 def make(board, component, _same):
-    """Return the writer of an archive into the spare directory. See `transfer`.
+    """Set the spare directory aside. Return the writer of an archive into a new one.
 
     While it is written, as much of what it replaces is removed as it takes, and no later: so old
     and new need no more room than the larger one, and no step waits until all that is old has gone.
     """
+    set_aside(board.spare)
     return DirectoryWriter(board.spare, component, removing(board.directory))
 
 

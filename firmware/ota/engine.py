@@ -34,6 +34,7 @@ FETCHING = "fetching"
 OPENING = "opening"
 VERIFYING = "verifying"
 ADMITTING = "admitting"
+MEASURING = "measuring"
 PREPARING = "preparing"
 RECEIVING = "receiving"
 FINISHING = "finishing"
@@ -58,6 +59,7 @@ STATES = {
     OPENING: ("open", "admission", None),
     VERIFYING: ("verify", "admission", None),
     ADMITTING: ("admit", "admission", None),
+    MEASURING: ("measure", "admission", None),
     PREPARING: ("prepare", "transfer", journal.RECEIVING),
     RECEIVING: ("transfer", "transfer", journal.RECEIVING),
     FINISHING: ("finish", "finalize", journal.RECEIVING),

@@ -21,8 +21,9 @@ PHASES = {
     "open": "cbor package trust admission",
     "raw": "cbor package trust manifest x509 raw admission",
     "verify": "admission",
-    "admit": "cbor package manifest ustar flat cleanup room admission",
-    "prepare": "window ustar flat cleanup directory transfer",
+    "admit": "cbor package manifest admission",
+    "measure": "ustar flat cleanup room admission",
+    "prepare": "window transfer",
     "transfer": "window transfer",
     "check": "cbor package trust p256 manifest installed ustar directory readback finalize",
     "finish": "ustar directory readback finalize",
@@ -51,7 +52,7 @@ SCHEMES = {"http": "address", "https": "address"}
 # same)`, see `transfer`. Another encoding is refused.
 WRITERS = {
     (0, 0): "slot_writer",
-    (1, 0): "ustar flat cleanup archive directory_writer",
+    (1, 0): "ustar flat cleanup directory archive directory_writer",
 }
 
 # The same for chips with plenty of memory, tried first.

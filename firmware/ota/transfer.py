@@ -55,7 +55,6 @@ from .window import Window
 
 _HEAD = const(4096)
 _FIRMWARE = const(0)
-_APPLICATION = const(1)
 # Free heap (bytes) with which flash is written 64 KB at a time. Only chips with PSRAM have as much.
 _PLENTY = const(1114112)
 
@@ -158,8 +157,6 @@ def _preparing(engine):
         written = max(0, present - component.offset)
         if written >= component.length:
             continue  # it is there: of a block that reaches into it only the rest counts
-        if component.kind == _APPLICATION:
-            loader.module("directory").set_aside(board.spare)
         writer = _writer(engine, component, same)
         if writer.group:
             group, origin = writer.group // block, component.offset // block
