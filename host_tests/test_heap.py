@@ -16,13 +16,13 @@ from tools import heap, size
 
 @pytest.mark.slow
 @pytest.mark.timeout(900)
-def test_an_update_of_1_6_mb_passes_with_a_heap_of_90_kib(tmp_path: Path) -> None:
+def test_an_update_of_1_6_mb_passes_with_a_heap_of_100_kib(tmp_path: Path) -> None:
     need("mosquitto")
     need("micropython")
     found, share = heap.measure(tmp_path / "stack")
     assert found is not None
     sys.stdout.write(f"{found}wk, the simulation's own share {share.total:.1f}\n")
-    assert heap.LEAST < found <= heap.MOST == 90
+    assert heap.LEAST < found <= heap.MOST == 100
     assert 0 < share.umqtt < share.modules < found
 
 

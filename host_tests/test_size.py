@@ -63,7 +63,7 @@ def test_each_file_and_directory_has_its_blocks_in_the_table() -> None:
 
 def test_a_small_chips_heap_is_the_budget_of_an_update() -> None:
     assert BUDGETS["heap"]["import"] < BUDGETS["heap"]["idle"] <= BUDGETS["heap"]["peak"]
-    assert BUDGETS["heap"]["peak"] == heap.MOST == 90
+    assert BUDGETS["heap"]["peak"] <= heap.MOST == 100
     assert BUDGETS["heap"]["application"] <= heap.MOST
 
 

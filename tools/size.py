@@ -4,7 +4,7 @@ Three weights: the bytes of what is shipped; the room that it leaves in the file
 with 4 MB of flash, where two versions of the application lie; and heaps (KiB of a chip, see
 tools/heap.py): what the agent takes at rest, and the smallest with which the simulated board
 imports the application, comes to rest without a job, takes an update of 1.6 MB, and one of an
-application of 60 files. Exits with 1 when anything is outside its budget or has none.
+application of 40 files. Exits with 1 when anything is outside its budget or has none.
 """
 
 from __future__ import annotations
