@@ -106,6 +106,7 @@ def test_a_message_that_waits_goes_before_erasing(bench: Bench, flash: Flash) ->
     bench.boot()
     receive(bench, 1)
     bench.agent.step()
+    bench.client.deliver()  # the answer to the first report, which nobody awaits
     while not flash.of_image(flash.programmed):
         assert bench.service.outgoing
         bench.client.deliver()
