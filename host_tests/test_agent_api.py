@@ -266,7 +266,7 @@ MOMENTS: dict[str, Callable[[Any], Any]] = {
     "the head is verified": lambda engine: engine.state == "verifying",
     "room is made": lambda engine: engine.state == "preparing" and engine.work,
     "blocks come": lambda engine: engine.progress and engine.progress[0] >= 5,
-    "the last block has come": lambda engine: engine.state == "finishing" and not engine.work,
+    "the last block has come": lambda engine: engine.progress and engine.progress[0] == 11,
     "what came is hashed": lambda engine: engine.state == "finishing" and engine.work,
     "it is verified": lambda engine: engine.state == "waiting",
 }

@@ -84,7 +84,14 @@ def preparing(engine):
 
 def receiving(engine):
     """Fetch the rest."""
-    return _drive(engine)
+    if not engine.transfer.window.complete:
+        return _drive(engine)
+    engine.transfer.finish()
+    engine.path.close()
+    engine.path = engine.transfer = None
+    engine.modules = ""
+    engine.become(states.FINISHING)
+    return 0
 
 
 def _begin_head(engine):
@@ -110,11 +117,10 @@ def _drive(engine):
 
 
 def _count(engine):
-    """A block has come: tell it, keep a checkpoint, go on when all are here."""
+    """A block has come: go on with a head that is whole, else tell it, and keep a checkpoint."""
     transfer, before = engine.transfer, engine.received
-    complete = transfer.window.complete
     if engine.state == states.FETCHING:
-        if complete:
+        if transfer.window.complete:
             engine.become(states.OPENING)
         return
     engine.received = received = transfer.window.received
@@ -122,13 +128,6 @@ def _count(engine):
         engine.progressed(before, received, transfer.window.blocks)
     if engine.transfer is not transfer:
         return  # the application has let go of it
-    if complete:
-        transfer.finish()
-        engine.path.close()
-        engine.path = engine.transfer = None
-        engine.modules = ""
-        engine.become(states.FINISHING)
-        return
     every = engine.board.settings["checkpoint_blocks"]
     if before and received // every != before // every:
         save(engine)
