@@ -68,9 +68,10 @@ def _proof(file):
     path = etc("ota/certs/" + certificate)
     try:
         with open(path, "rb") as opened:
-            data = opened.read(_MAX_CERTIFICATE + 1)
-        if len(data) > _MAX_CERTIFICATE:
-            raise ValueError("it has more than %d bytes" % _MAX_CERTIFICATE)
+            if opened.seek(0, 2) > _MAX_CERTIFICATE:
+                raise ValueError("it has more than %d bytes" % _MAX_CERTIFICATE)
+            opened.seek(0)
+            data = opened.read()
         key, before, after = x509.parse(data)
     except OSError:
         raise errors.UnknownKeyError("%s is missing: the job names this certificate" % path)
