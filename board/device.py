@@ -53,7 +53,7 @@ class Device:
 def check(device: Device, plan: Plan, keep: Sequence[str], *, signed: bool = False) -> None:
     """Judge whether the plan may be written to the board.
 
-    keep: labels of partitions whose content shall stay; signed: with a trailer. Raises
+    keep: labels of partitions whose content stays; signed: with a trailer. Raises
     DeviceError for another chip, less flash, secure boot, flash encryption, a partition to keep
     that does not lie where it will, or files of a directory that no trailer would name.
     """

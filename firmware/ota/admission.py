@@ -107,7 +107,7 @@ def _admit(engine):
     manifest = engine.manifest
     engine.become(
         states.PREPARING,
-        anew=True,
+        fresh=True,
         origin=engine.origin,
         job=engine.job.job_id if engine.job else "",
         slot=engine.board.slots.other.label,

@@ -161,13 +161,13 @@ class Engine:
 
     # -- how it moves -----------------------------------------------------------------------
 
-    def become(self, state, anew=False, **changes):
+    def become(self, state, fresh=False, **changes):
         """Move on to `state`, and let the journal say so first, with these changes.
 
-        anew: the journal forgets the update before. Raises FlashError.
+        fresh: the journal forgets the update before. Raises FlashError.
         """
         phase = STATES[state][2] or self.journal.phase
-        if anew:
+        if fresh:
             self.journal.finish(phase=phase, **changes)
         elif changes or phase != self.journal.phase:
             self.journal.save(phase=phase, **changes)
