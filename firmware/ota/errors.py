@@ -25,7 +25,6 @@ ExpiredError OtaError expired rejected 22000000 0
 DowngradeError OtaError old_sequence rejected 22000000 0
 SameVersionError OtaError same_sequence rejected 23000000 0
 BlockError OtaError bad_block - 27000000 -8
-BlockRangeError BlockError bad_block - 27000000 -7
 FlashError OtaError flash - 27000000 -9
 FilesystemError FlashError filesystem - 27000000 -9
 ArchiveError OtaError bad_archive - 24000000 5

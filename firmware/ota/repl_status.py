@@ -82,8 +82,8 @@ def _slot(pair, slot, buf):
     """Return (what the slot holds, its sequence)."""
     text, sequence = "no package, version 0.0.0", 0
     try:
-        found = installed.read(slot, load_keys(trusted_keys()), buf)
-        if found:
+        if slot.read_trailer(buf):
+            found = installed.read(slot, load_keys(trusted_keys()), buf)
             sequence = found.sequence
             text = "version %s  sequence %d  %s" % (found.version, sequence, found.directory)
         elif slot.chip_id() is None:

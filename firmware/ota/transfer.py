@@ -129,7 +129,7 @@ def _count(engine):
     if engine.transfer is not transfer:
         return  # the application has let go of it
     every = engine.board.settings["checkpoint_blocks"]
-    if before and received // every != before // every:
+    if before and not transfer.window.complete and received // every != before // every:
         save(engine)
 
 

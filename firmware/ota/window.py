@@ -81,11 +81,7 @@ class Window:
         return self._asked <= lost
 
     def length_of(self, index):
-        """Return how many bytes block `index` has. Raises BlockRangeError."""
-        if not 0 <= index < self.blocks:
-            raise errors.BlockRangeError(
-                "block %d is not in a file of %d blocks" % (index, self.blocks)
-            )
+        """Return how many bytes block `index` of the file has."""
         return self.block_size if index < self.blocks - 1 else self._last_size
 
     def takes(self, index, size):

@@ -15,7 +15,6 @@ REASONS = (
     (errors.DowngradeError, "rejected: 0x22000000"),
     (errors.SameVersionError, "rejected: 0x23000000"),
     (errors.BlockError, "0x27000000: 0xfffffff8"),
-    (errors.BlockRangeError, "0x27000000: 0xfffffff9"),
     (errors.FlashError, "0x27000000: 0xfffffff7"),
     (errors.FilesystemError, "0x27000000: 0xfffffff7"),
     (errors.ArchiveError, "0x24000000: 0x00000005"),
@@ -59,14 +58,13 @@ def test_every_error_has_a_cause_of_one_word():
 
 
 def test_causes_tell_apart_what_a_fleet_counts_apart():
-    causes = [error.cause for error, _ in REASONS if error is not errors.BlockRangeError]
+    causes = [error.cause for error, _ in REASONS]
     assert len(set(causes)) == len(causes)
 
 
 def test_a_class_is_made_once_with_the_bases_it_needs():
     assert errors.FilesystemError is errors.FilesystemError
     assert issubclass(errors.FilesystemError, errors.FlashError)
-    assert issubclass(errors.BlockRangeError, errors.BlockError)
     assert not hasattr(errors, "NoSuchError")
 
 
