@@ -10,6 +10,7 @@ from typing import Any
 
 import hardware
 import pytest
+from ota import words
 from test_agent_application import Chip, application, pack
 from test_agent_update import Bench, packed
 
@@ -32,6 +33,7 @@ PURE = {
     "trust",
     "ustar",
     "window",
+    "words",
     "x509",
 }
 # A function that imports, and why that is no matter of memory.
@@ -39,7 +41,10 @@ IMPORTS_IN_FUNCTIONS = {
     ("agent", "run", "asyncio"): "an application without asyncio never needs it",
     ("agent", "start_thread", "_thread"): "a port may have no threads",
     ("chip", "fits_tls", "esp32"): "a port may not tell what its heap has free",
+    ("errors", "_lent", ".loader"): "the loader imports errors",
 }
+# In no row: used at once, and gone.
+LENT = {"phases", "words"}
 
 
 def table() -> Any:
@@ -116,8 +121,17 @@ def test_a_row_brings_what_its_modules_import_each_after_what_it_imports(row: st
         here.add(module)
 
 
+def test_every_error_that_a_module_names_has_its_words() -> None:
+    named = {row.split(" ")[0] for row in words.ROWS.split("\n") if row}
+    for module in MODULES:
+        for node in ast.walk(tree(module)):
+            if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name):
+                if node.value.id == "errors" and node.attr.endswith("Error"):
+                    assert node.attr in named, f"{module} raises {node.attr}"
+
+
 def test_every_module_is_in_a_row() -> None:
-    assert {module for row in ROWS.values() for module in row} == {*MODULES} - {"phases"}
+    assert {module for row in ROWS.values() for module in row} == {*MODULES} - LENT
 
 
 def functions(module: str) -> Iterator[ast.AST]:
@@ -201,8 +215,7 @@ class Watch:
         agent.step()
         if loader._missing or agent._engine is not engine or engine is None:
             return
-        here = loaded() - {"phases"}  # the table itself, until the next phase begins
-        assert here == {*RESIDENT, *loader._wanted}, state
+        assert loaded() == {*RESIDENT, *loader._wanted}, state
         self.seen.add(loader._phase)
 
     def run(self) -> Any:

@@ -94,9 +94,7 @@ def _job(job_id, execution):
     file_id = _number(file, "fileid", 0, 255)
     file_size = _number(file, "filesize", 0, 0xFFFFFFFF)
     if file_size == 0:
-        error = errors.JobError("filesize is 0")
-        error.sub = 4
-        raise error
+        raise errors.EmptyFileError("filesize is 0")
     protocols = update.get("protocols", [MQTT])
     if not isinstance(protocols, list):
         raise errors.JobError("protocols is not a list")

@@ -2,7 +2,7 @@
 
 A module's code lies in the chip's heap while `sys.modules` names it, and most of the agent is of
 use for a part of an update only. Entering a phase loads its row of the table `phases`, and unloads
-every other module but those that the caller adds; the table, too.
+every other module but those that the caller adds. The table itself is only lent.
 """
 
 import sys
@@ -75,10 +75,16 @@ def ask(question, function, *arguments):
 
 
 def table():
-    """Return the module `phases`. It stays loaded until the next phase begins."""
-    if not is_loaded("phases"):
-        _load("phases")
-    return module("phases")
+    """Return the module `phases`, lent."""
+    return lend("phases")
+
+
+def lend(name):
+    """Return a module that no phase has. Its memory is free when the caller lets go of it."""
+    _load(name)
+    lent = module(name)
+    _unload(name)
+    return lent
 
 
 def module(name):

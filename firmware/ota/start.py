@@ -45,9 +45,9 @@ def _failed(engine, cause, sentence):
     """End the update whose image did not prove itself: the old one is back."""
     chip.forget_note()
     error = errors.RolledBackError(sentence)
-    for kind in (errors.RejectedError, errors.DowngradeError):
-        if cause == kind.cause:
-            error = kind(sentence)
-    error.cause = cause
+    for known in (errors.RejectedError(sentence), errors.DowngradeError(sentence)):
+        if cause == known.cause:
+            error = known
+    error.own_cause = cause
     engine.finish(error)
     engine.news = EVENT_SELF_TEST_FAILED, error

@@ -56,7 +56,7 @@ class Trial:
 
     def reject(self, reason):
         """Reset for the application's no: the old image returns and reports `reason`."""
-        self._board.journal.save(cause=errors.RejectedError.cause, detail=reason)
+        self._board.journal.save(cause=errors.RejectedError(reason).cause, detail=reason)
         chip.reset()
 
     def end(self):
@@ -113,7 +113,7 @@ class Trial:
         if before >= mine:
             kind = errors.SameVersionError if before == mine else errors.DowngradeError
             said = "the new image says version word 0x%x, the old one 0x%x" % (mine, before)
-            self._board.journal.save(cause=kind.cause, detail=said)
+            self._board.journal.save(cause=kind(said).cause, detail=said)
             chip.reset()
 
 
