@@ -18,18 +18,13 @@ import errno
 import select
 import socket
 import struct
+import sys
 
 from umqtt.simple import MQTTClient
-
-try:
-    import tls
-except ImportError:  # MicroPython 1.22
-    import ssl as tls
 
 from ota.compat import const, ticks_add, ticks_diff, ticks_ms
 
 _CONNECT = const(0x10)
-_CONNACK = const(0x20)
 _PUBLISH = const(0x30)
 _PUBACK = const(0x40)
 _SUBSCRIBE = const(0x82)
@@ -45,16 +40,6 @@ _PING = const(0)
 
 # A payload of so many bytes is copied behind its head.
 _SMALL = const(512)
-
-# What a broker answers to CONNECT (MQTT 3.1.1, 3.2.2.3).
-_REFUSED = {
-    1: "the broker does not speak MQTT 3.1.1",
-    2: "the broker refuses this client id",
-    3: "the broker's MQTT service is not available",
-    4: "the broker refuses user name or password",
-    5: "the broker does not let this client in",
-}
-
 
 class MQTTError(OSError):
     """The link failed; the text is a sentence for people."""
@@ -191,31 +176,26 @@ class Link(MQTTClient):
             self.sock.close()
             self.sock = None
         address = socket.getaddrinfo(self._host, self._port)[0][-1]
-        sock = socket.socket()
         try:
+            opening = _lent("link_open")
             deadline = self._deadline()
-            sock.settimeout(self._timeout_ms / 1000)
-            sock.connect(address)
-            sock.setblocking(False)
-            if hasattr(socket, "TCP_NODELAY"):
-                sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            if self._tls_context is not None:
-                # The handshake is done by the first write, under the same deadline.
-                sock = self._tls_context.wrap_socket(
-                    sock, server_hostname=self._host, do_handshake_on_connect=False
-                )
+            sock = opening.connected(address, self._timeout_ms, self._host, self._tls_context)
             self.sock = _Stream(sock, deadline)
-            present = self._introduce(clean_session)
-        except (ValueError, MemoryError) as error:  # mbedTLS: the certificate does not verify
-            sock.close()
-            raise MQTTError("the link cannot be opened: %s" % str(error).strip())
-        except OSError:
-            sock.close()
+            self._send(_CONNECT, opening.introduction(self, clean_session))
+            answer = self.sock.read(4)
+            refusal = opening.refusal(answer)
+            if refusal:
+                raise MQTTError(refusal)
+        except (ValueError, MemoryError, OSError) as error:
+            if self.sock is not None:
+                self.sock.close()
+            if isinstance(error, (ValueError, MemoryError)):  # mbedTLS: the certificate is wrong
+                raise MQTTError("the link cannot be opened: %s" % str(error).strip())
             raise
         self._failures = 0
         self._due = {}
         self._ping_at = ticks_add(ticks_ms(), self.keepalive * 500)
-        return present
+        return answer[2] & 1
 
     def disconnect(self):
         """Say good-bye to the broker and close the link. Raises OSError."""
@@ -280,31 +260,6 @@ class Link(MQTTClient):
         except OSError:
             stream.close()
             raise
-
-    def _introduce(self, clean_session):
-        """Send CONNECT, read CONNACK (MQTT 3.1.1, 3.1 and 3.2)."""
-        flags = clean_session << 1
-        texts = [self.client_id]
-        if self.lw_topic:
-            flags |= 0x04 | self.lw_qos << 3 | self.lw_retain << 5
-            texts += [self.lw_topic, self.lw_msg]
-        if self.user is not None:
-            flags |= 0x80
-            texts.append(self.user)
-            if self.pswd is not None:
-                flags |= 0x40
-                texts.append(self.pswd)
-        body = bytearray(b"\x00\x04MQTT\x04\x00") + struct.pack("!H", self.keepalive)
-        body[7] = flags
-        for text in texts:
-            body += _field(_octets(text))
-        self._send(_CONNECT, body)
-        answer = self.sock.read(4)
-        if answer[0] != _CONNACK or answer[1] != 2:
-            raise MQTTError("the broker's answer is not MQTT")
-        if answer[3]:
-            raise MQTTError(_REFUSED.get(answer[3], "the broker refuses the connection"))
-        return answer[2] & 1
 
     def _publish(self, topic, msg, retain, qos):
         first = _PUBLISH | qos << 1 | retain
@@ -452,9 +407,19 @@ def tls_context(ca, certificate=None, key=None):
     ca: bytes of the trusted CA certificates (PEM); certificate, key: bytes of the client's (PEM),
     or None. Raises ValueError when one cannot be read.
     """
-    context = tls.SSLContext(tls.PROTOCOL_TLS_CLIENT)
-    context.verify_mode = tls.CERT_REQUIRED
-    context.load_verify_locations(ca)
-    if certificate is not None:
-        context.load_cert_chain(certificate, key)
-    return context
+    return _lent("link_open").tls_context(ca, certificate, key)
+
+
+def make_link(settings):
+    """Return the Link, with `waits=False`, that the board's settings describe. Raises SettingsError.
+
+    settings: dict as `ota.load_settings` returns it.
+    """
+    return _lent("link_open").make_link(Link, settings)
+
+
+def _lent(name):
+    """Import a module that is needed now and then; its memory is free when it has been used."""
+    module = __import__(name)
+    del sys.modules[name]
+    return module

@@ -25,42 +25,10 @@ if reserve.is_scarce():
 network.WLAN(network.STA_IF).active(True)
 
 import ota
-from link import Link, tls_context
-from ota.settings import etc, read_etc, require
+from link import make_link
+from ota.settings import require
 
 WIFI_TRIES_S = 30
-
-
-def make_link(settings):
-    """Return the MQTT client that the settings describe. Raises SettingsError."""
-    from ota.defaults import agent_settings  # which the agent forgets when it is made
-
-    broker = settings.get("broker")
-    host = require(settings, "broker", "host")
-    port = broker.get("port", 8883 if broker.get("tls") else 1883)
-    keepalive = broker.get("keepalive", 60)
-    if not isinstance(port, int) or not isinstance(keepalive, int):
-        raise ota.SettingsError("settings broker.port and broker.keepalive must be numbers")
-    context = None
-    if broker.get("tls"):
-        try:
-            context = tls_context(
-                read_etc("ca.pem", "the broker's CA, as broker.tls is set"),
-                read_etc("client.pem", "this board's certificate"),
-                read_etc("client.key", "this board's private key"),
-            )
-        except ValueError as error:
-            raise ota.SettingsError("a certificate in %s cannot be used: %s" % (etc(""), error))
-    message_size = agent_settings(settings)["message_size"]
-    return Link(
-        require(settings, "thing"),
-        host,
-        port,
-        keepalive=keepalive,
-        tls_context=context,
-        max_payload=max(message_size, 4096) + 512,
-        waits=False,
-    )
 
 
 def set_aside(size):

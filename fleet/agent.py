@@ -1,4 +1,4 @@
-"""The agent as the files that a board gets: the package `ota`, and beside it `link` and `reserve`.
+"""The agent as the files that a board gets: the package `ota`, and beside it `link`, `link_open` and `reserve`.
 
 Compiled, `ota` is two files: `__init__.mpy` and the bundle of all its other modules. As source it
 is a file per module.
@@ -14,7 +14,7 @@ from tools.paths import ROOT
 FIRMWARE = ROOT / "firmware"
 PACKAGE = "ota"
 BUNDLE = f"{PACKAGE}/{bundle.NAME}"
-LINK = ("link.py", "reserve.py")
+LINK = ("link.py", "link_open.py", "reserve.py")
 
 
 def modules(chosen: Iterable[str]) -> list[Path]:

@@ -54,9 +54,9 @@ gc.threshold(4096)
 import machine
 import network
 import ota
-from link import Link, tls_context
+from link import make_link
 from ota.agent import Agent
-from ota.settings import etc, read_etc, require
+from ota.settings import require
 print("imported")
 """
 

@@ -25,7 +25,6 @@ _APPLICATION = const(1)
 
 def opening(engine):
     """Take the head apart. Raises PackageError, UnknownKeyError, SignatureError, SettingsError."""
-    engine.path.suspend()
     board = engine.board
     if board.buf[0] == IMAGE_MAGIC:
         loader.enter_now("raw", engine.modules)
@@ -34,7 +33,8 @@ def opening(engine):
         return 0
     package, trust = loader.module("package"), loader.module("trust")
     head = memoryview(board.buf)[: min(engine.path.size, package.HEAD_SIZE)]
-    record = package.record_of_head(head)
+    record = bytes(package.record_of_head(head))
+    board.give_back()  # the arithmetic needs the memory
     payload, *signed = package.opened(record)
     key, digest, signature = trust.claim(trust.load_keys(trusted_keys()), *signed)
     engine.target = payload, record

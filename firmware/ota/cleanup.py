@@ -1,7 +1,12 @@
 """What no slot goes with any more, removed a piece at a time: while an application comes, at rest.
 
-A directory that is replaced has been set aside (`directory.set_aside`): what has such a name is to
-be removed, whenever it is found. Small, as it stays loaded while an application comes.
+Rules
+- The application directory that runs, `/app_0` or `/app_1`, is never touched: only the other one is
+  set aside or filled (`directory_writer`).
+- A replaced directory is set aside: renamed, in one step however many files it has, to a name that
+  nothing looks for. What has such a name is removed whenever it is found, also after a power cut.
+
+Small, as it stays loaded while an application comes.
 """
 
 import os
@@ -9,12 +14,28 @@ from errno import ENOENT
 
 from . import errors, flat, ustar
 from .compat import const
-from .settings import absolute
+from .settings import absolute, is_there
 from .slots import OLD, SECTOR
 
 _PAIR = const(8192)  # what a directory takes (bytes)
 _INLINE = const(128)  # a file up to this size (bytes) takes no block of its own
 _FOLDER = const(0x4000)
+
+
+def set_aside(name):
+    """Rename a directory of `/`, if there is one, so that it counts as removed.
+
+    Raises FilesystemError.
+    """
+    if not is_there(name):
+        return
+    number = 0
+    while is_there(OLD + str(number)):
+        number += 1
+    try:
+        os.rename(absolute(name), absolute(OLD + str(number)))
+    except OSError as error:
+        raise errors.FilesystemError("%s cannot be renamed: %s" % (absolute(name), error))
 
 
 def removing(running):

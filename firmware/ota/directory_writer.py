@@ -4,9 +4,8 @@ import os
 from hashlib import sha256
 
 from . import archive, errors, ustar
-from .cleanup import removing
+from .cleanup import removing, set_aside
 from .compat import const
-from .directory import set_aside
 from .settings import absolute, free
 
 # What a file takes beside its bytes: the rest of its last block, and its place in the directory.

@@ -32,7 +32,6 @@ class MqttStream:
         self._silent = self._again = False
         self._refusal = "no answer"
         self._form = form
-        self._data = form.Data()
         self._out = bytearray()
         prefix = "%sstreams/%s/" % (engine.channel.things, job.stream)
         self._get = prefix + "get/" + form.NAME
@@ -100,11 +99,12 @@ class MqttStream:
 
     def suspend(self):
         """Give the inbox's buffers back to the heap."""
-        self.block = None
+        self.block = self._data = None  # which holds the last buffer
         self._inbox.give_back()
 
     def resume(self):
         """Make the inbox's buffers again."""
+        self._data = self._form.Data()
         self._inbox.open(self._longest)
 
     def close(self):

@@ -25,10 +25,10 @@ PHASES = {
     "measure": "ustar flat cleanup room admission",
     "prepare": "window transfer",
     "transfer": "window transfer",
-    "check": "cbor package trust p256 manifest installed ustar directory readback finalize",
-    "finish": "ustar directory readback finalize",
+    "check": "cbor package trust p256 manifest installed ustar readback finalize",
+    "finish": "ustar readback finalize",
     "trial": "trial",
-    "tidy": "ustar flat cleanup directory tidy",
+    "tidy": "ustar flat cleanup tidy",
 }
 
 # Added to any phase while a control message is read.
@@ -52,7 +52,7 @@ SCHEMES = {"http": "address", "https": "address"}
 # same)`, see `transfer`. Another encoding is refused.
 WRITERS = {
     (0, 0): "slot_writer",
-    (1, 0): "ustar flat cleanup directory archive directory_writer",
+    (1, 0): "ustar flat cleanup archive directory_writer",
 }
 
 # The same for chips with plenty of memory, tried first.
@@ -62,11 +62,11 @@ WIDE_WRITERS = {(0, 0): "slot_writer_64k"}
 QUESTIONS = {
     "status": "journal slots cbor package trust p256 manifest installed frozen_conflicts console "
     "repl_status",
-    "command": "journal slots cbor package trust p256 manifest installed ustar directory readback "
+    "command": "journal slots cbor package trust p256 manifest installed ustar readback "
     "roll_back console repl_commands",
     "install": "journal slots inbox agent channel source console repl_install",
     "crash": "journal slots channel trial",
-    "rollback": "journal slots cbor package trust p256 manifest installed ustar directory readback "
+    "rollback": "journal slots cbor package trust p256 manifest installed ustar readback "
     "roll_back",
 }
 

@@ -1,10 +1,15 @@
-"""Reading back a slot and its directory, to compare them with the signed digests."""
+"""Reading back a slot and its directory, to compare them with the signed digests.
 
+`.files` in a directory lists the files of its archive in their order, with sizes. The list need not
+be trusted: its files give the archive's signed SHA-256, or they do not. Other files do no harm.
+"""
+
+from errno import ENOENT
 from hashlib import sha256
 
-from . import errors
+from . import errors, ustar
 from .compat import const
-from .directory import reading_back
+from .settings import absolute
 from .slots import SECTOR, check_image
 
 _HALF = const(2048)
@@ -21,13 +26,13 @@ def matching(slot, parts, directory, buf):
     image, application = parts
     digest = None
     if image:
-        digest = yield from _hashing(slot, image, buf)
+        digest = yield from _image(slot, image, buf)
         if image.sha256 and digest != image.sha256:
             raise errors.ImageError(
                 "%s does not hold the image that the manifest names" % slot.label
             )
     if directory and application:
-        yield from reading_back(directory, application, buf)
+        yield from _directory(directory, application, buf)
     return digest
 
 
@@ -57,7 +62,7 @@ def _equal(source, target, at, view):
     return True
 
 
-def _hashing(slot, image, buf):
+def _image(slot, image, buf):
     """Read back an image in a slot, a sector per slice. Returns its SHA-256."""
     if image.size > slot.capacity:
         raise errors.ImageError(
@@ -73,3 +78,51 @@ def _hashing(slot, image, buf):
         digest.update(piece)
         yield
     return digest.digest()
+
+
+def _directory(name, component, buf):
+    """Compare the files of a directory with the archive they came in. A generator of slices.
+
+    component: its size (bytes) and sha256; buf: scratch, 4096 bytes. Raises ImageError,
+    FilesystemError.
+    """
+    base = absolute(name) + "/"
+    digest = sha256()
+    length = 2 * ustar.BLOCK
+    try:
+        with open(base + ustar.LISTING) as listing:
+            for line in listing:
+                path, size = ustar.parse(line)
+                header = memoryview(buf)[: ustar.BLOCK]
+                ustar.write_header(header, path, size)
+                digest.update(header)
+                yield
+                if not path.endswith("/"):
+                    if size != (yield from _file(base + path, digest, buf)):
+                        raise ValueError
+                    digest.update(ustar.ZEROS[: -size % ustar.BLOCK])
+                length += ustar.BLOCK + size + -size % ustar.BLOCK
+    except OSError as error:
+        if error.args[0] == ENOENT:
+            raise errors.ImageError("%s is not complete" % base)
+        raise errors.FilesystemError("%s cannot be read: %s" % (base, error))
+    except (ValueError, errors.ArchiveError):
+        length = 0  # no archive has such a listing, or files of other sizes
+    digest.update(ustar.ZEROS)
+    digest.update(ustar.ZEROS)
+    if length != component.size or digest.digest() != component.sha256:
+        raise errors.ImageError("%s does not hold the files that the manifest names" % base)
+
+
+def _file(path, digest, buf):
+    """Add a file's bytes to a digest, a buffer per slice. Returns how many they are."""
+    view = memoryview(buf)
+    total = 0
+    with open(path, "rb") as file:
+        size = file.readinto(buf)
+        while size:
+            total += size
+            digest.update(view[:size])
+            yield
+            size = file.readinto(buf)
+    return total

@@ -2,8 +2,7 @@
 
 from . import engine as states
 from . import errors, journal
-from .cleanup import removing
-from .directory import set_aside
+from .cleanup import removing, set_aside
 
 
 def tidying(engine):

@@ -121,6 +121,8 @@ def _count(engine):
     transfer, before = engine.transfer, engine.received
     if engine.state == states.FETCHING:
         if transfer.window.complete:
+            engine.transfer = None
+            engine.path.suspend()
             engine.become(states.OPENING)
         return
     engine.received = received = transfer.window.received
@@ -145,7 +147,6 @@ def _preparing(engine):
     present, block = board.journal.next, board.settings["block_size"]
     kinds = [component.kind for component in manifest.components]
     slot = board.slots.other
-    engine.transfer = None
     if _FIRMWARE in kinds:
         same = slot.begin(manifest.record, board.buf) and block >= SECTOR
     else:

@@ -1,0 +1,124 @@
+"""How a `link.Link` is made from the settings, and opened: socket and TLS, CONNECT and CONNACK.
+
+`link` lends it to itself for that time, as it takes 3 KB.
+"""
+
+import socket
+import struct
+
+try:
+    import tls
+except ImportError:  # MicroPython 1.22
+    import ssl as tls
+
+import ota
+from ota.defaults import agent_settings
+from ota.settings import etc, read_etc, require
+
+# Bytes that a stream's message adds to a block at most.
+_OVERHEAD = 64
+
+# What a broker answers to CONNECT (MQTT 3.1.1, 3.2.2.3).
+_REFUSED = {
+    1: "the broker does not speak MQTT 3.1.1",
+    2: "the broker refuses this client id",
+    3: "the broker's MQTT service is not available",
+    4: "the broker refuses user name or password",
+    5: "the broker does not let this client in",
+}
+
+
+def make_link(link, settings):
+    """Return what the class `link` makes of the settings. Raises SettingsError."""
+    host = require(settings, "broker", "host")
+    broker = settings["broker"]
+    port = broker.get("port", 8883 if broker.get("tls") else 1883)
+    keepalive = broker.get("keepalive", 60)
+    if not isinstance(port, int) or not isinstance(keepalive, int):
+        raise ota.SettingsError("settings broker.port and broker.keepalive must be numbers")
+    context = None
+    if broker.get("tls"):
+        try:
+            context = tls_context(
+                read_etc("ca.pem", "the broker's CA, as broker.tls is set"),
+                read_etc("client.pem", "this board's certificate"),
+                read_etc("client.key", "this board's private key"),
+            )
+        except ValueError as error:
+            raise ota.SettingsError("a certificate in %s cannot be used: %s" % (etc(""), error))
+    return link(
+        require(settings, "thing"),
+        host,
+        port,
+        keepalive=keepalive,
+        tls_context=context,
+        max_payload=max(agent_settings(settings)["message_size"], 4096) + _OVERHEAD,
+        waits=False,
+    )
+
+
+def connected(address, timeout_ms, host, context):
+    """Return a socket that is connected to `address` and does not block.
+
+    timeout_ms: for TCP's connection; host: name in the server's certificate; context: an
+    SSLContext, None for plain TCP. The handshake is done by the first write. Raises OSError, and
+    ValueError of mbedTLS.
+    """
+    sock = socket.socket()
+    try:
+        sock.settimeout(timeout_ms / 1000)
+        sock.connect(address)
+        sock.setblocking(False)
+        if hasattr(socket, "TCP_NODELAY"):
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        if context is not None:
+            sock = context.wrap_socket(sock, server_hostname=host, do_handshake_on_connect=False)
+        return sock
+    except (OSError, ValueError, MemoryError):
+        sock.close()
+        raise
+
+
+def introduction(client, clean_session):
+    """Return the body of CONNECT (MQTT 3.1.1, 3.1) from a umqtt client's fields (bytearray)."""
+    flags = clean_session << 1
+    texts = [client.client_id]
+    if client.lw_topic:
+        flags |= 0x04 | client.lw_qos << 3 | client.lw_retain << 5
+        texts += [client.lw_topic, client.lw_msg]
+    if client.user is not None:
+        flags |= 0x80
+        texts.append(client.user)
+        if client.pswd is not None:
+            flags |= 0x40
+            texts.append(client.pswd)
+    body = bytearray(b"\x00\x04MQTT\x04\x00") + struct.pack("!H", client.keepalive)
+    body[7] = flags
+    for text in texts:
+        text = text.encode() if isinstance(text, str) else text
+        body += struct.pack("!H", len(text)) + text
+    return body
+
+
+def refusal(answer):
+    """Say in a sentence why the broker's answer to CONNECT lets nobody in, "" if it does.
+
+    answer: the four bytes of CONNACK.
+    """
+    if answer[:2] != b"\x20\x02":
+        return "the broker's answer is not MQTT"
+    return answer[3] and _REFUSED.get(answer[3], "the broker refuses the connection")
+
+
+def tls_context(ca, certificate=None, key=None):
+    """Make an SSLContext that verifies the broker.
+
+    ca: bytes of the trusted CA certificates (PEM); certificate, key: bytes of the client's (PEM),
+    or None. Raises ValueError when one cannot be read.
+    """
+    context = tls.SSLContext(tls.PROTOCOL_TLS_CLIENT)
+    context.verify_mode = tls.CERT_REQUIRED
+    context.load_verify_locations(ca)
+    if certificate is not None:
+        context.load_cert_chain(certificate, key)
+    return context
