@@ -20,9 +20,8 @@ import socket
 import struct
 import sys
 
-from umqtt.simple import MQTTClient
-
 from ota.compat import const, ticks_add, ticks_diff, ticks_ms
+from umqtt.simple import MQTTClient
 
 _CONNECT = const(0x10)
 _PUBLISH = const(0x30)
@@ -40,6 +39,7 @@ _PING = const(0)
 
 # A payload of so many bytes is copied behind its head.
 _SMALL = const(512)
+
 
 class MQTTError(OSError):
     """The link failed; the text is a sentence for people."""
@@ -411,9 +411,9 @@ def tls_context(ca, certificate=None, key=None):
 
 
 def make_link(settings):
-    """Return the Link, with `waits=False`, that the board's settings describe. Raises SettingsError.
+    """Return the Link that the board's settings describe, with `waits=False`.
 
-    settings: dict as `ota.load_settings` returns it.
+    settings: dict as `ota.load_settings` returns it. Raises SettingsError.
     """
     return _lent("link_open").make_link(Link, settings)
 

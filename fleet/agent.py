@@ -1,4 +1,4 @@
-"""The agent as the files that a board gets: the package `ota`, and beside it `link`, `link_open` and `reserve`.
+"""The agent as the files that a board gets: the package `ota`, and beside it the modules of LINK.
 
 Compiled, `ota` is two files: `__init__.mpy` and the bundle of all its other modules. As source it
 is a file per module.

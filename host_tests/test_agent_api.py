@@ -5,6 +5,7 @@ What a call out of season must not do is change anything: the journal, the flash
 
 from __future__ import annotations
 
+import sys
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -206,11 +207,11 @@ def test_an_acceptance_that_the_chip_refuses_leaves_the_image_under_test(
     under_test(bench)
     from ota import errors
 
-    def refuse() -> None:
+    def refuse(_: object) -> None:
         raise errors.ActivateError("otadata cannot be written")
 
     with monkeypatch.context() as broken:
-        broken.setattr(bench.agent.board.slots, "mark_valid", refuse)
+        broken.setattr(sys.modules["ota.slots"].Slots, "mark_valid", refuse)
         with pytest.raises(errors.ActivateError):
             bench.agent.accept()
     assert bench.service.status("job-1") == "IN_PROGRESS"
@@ -225,13 +226,13 @@ def test_an_image_whose_test_ended_in_a_failure_can_not_be_accepted_any_more(
     under_test(bench)
     from ota import errors
 
-    def refuse() -> None:
+    def refuse(_: object) -> None:
         raise errors.ActivateError("otadata cannot be written")
 
     bench.agent.callback = bench.agent._default_callback
     bench.agent.start()  # over a new link the job must be named again
     with monkeypatch.context() as broken:
-        broken.setattr(bench.agent.board.slots, "mark_valid", refuse)
+        broken.setattr(sys.modules["ota.slots"].Slots, "mark_valid", refuse)
         bench.agent.accept()
         bench.step()
     assert bench.service.status("job-1") == "FAILED"

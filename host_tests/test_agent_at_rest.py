@@ -248,7 +248,7 @@ def test_memory_that_was_short_while_it_was_loaded_spoils_nothing(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def scarce(name: str) -> None:
-        if name == "ota.slots":
+        if name == "ota.journal":
             raise MemoryError
         __import__(name)
 

@@ -69,7 +69,7 @@ def commands(text: str) -> str:
 
 
 def names_in_main() -> dict[str, Any]:
-    """Return the settings that main.py reads, with the default where it is a constant."""
+    """Return the settings that main.py and its link read, with the default where it is constant."""
     found: dict[str, Any] = {}
     prefixes = {
         "settings": "",
@@ -77,7 +77,9 @@ def names_in_main() -> dict[str, Any]:
         "settings['broker']": "broker.",
         "settings['wifi']": "wifi.",
     }
-    for node in ast.walk(ast.parse(MAIN)):
+    opening = ast.parse((ROOT / "firmware/link_open.py").read_text(encoding="utf-8"))
+    makes = [part for part in opening.body if getattr(part, "name", "") == "make_link"]
+    for node in [found for tree in (ast.parse(MAIN), *makes) for found in ast.walk(tree)]:
         if not isinstance(node, ast.Call):
             continue
         values = [a.value for a in node.args if isinstance(a, ast.Constant)]
@@ -87,7 +89,6 @@ def names_in_main() -> dict[str, Any]:
             name = prefixes[ast.unparse(node.func.value)] + str(values[0])
             default = values[1] if len(values) > 1 else None
             found[name] = found.get(name) or default
-    del found["broker"]  # the object that holds broker.host and so on
     return found
 
 

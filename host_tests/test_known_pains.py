@@ -238,11 +238,11 @@ def test_image_accepted_when_the_power_failed_before_it_was_noted(bench: Bench) 
     assert bench.boot() is None
     assert isinstance(bench.step(), hardware.Reset)
     assert bench.boot() is None
-    slots = bench.agent.board.slots
+    slots = sys.modules["ota.slots"].Slots
     mark = slots.mark_valid
 
-    def then_the_power_fails() -> None:
-        mark()
+    def then_the_power_fails(pair: object) -> None:
+        mark(pair)
         bench.board.flash.cut_at = bench.board.flash.operations + 1
 
     slots.mark_valid = then_the_power_fails

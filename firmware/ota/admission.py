@@ -18,7 +18,6 @@ from . import chip, errors, journal, loader
 from . import engine as states
 from .compat import const
 from .settings import trusted_keys
-from .slots import IMAGE_MAGIC
 
 _APPLICATION = const(1)
 
@@ -26,7 +25,7 @@ _APPLICATION = const(1)
 def opening(engine):
     """Take the head apart. Raises PackageError, UnknownKeyError, SignatureError, SettingsError."""
     board = engine.board
-    if board.buf[0] == IMAGE_MAGIC:
+    if board.buf[0] == chip.IMAGE_MAGIC:
         loader.enter_now("raw", engine.modules)
         engine.manifest = loader.module("raw").manifest_of(engine.job, board)
         engine.become(states.ADMITTING)

@@ -1,14 +1,15 @@
 """This board as an update finds it: settings, slots, journal, and the software that runs."""
 
+from . import loader
+from .chip import SECTOR
 from .journal import Journal
-from .slots import DIRECTORIES, SECTOR, VALID, Slots
+from .settings import DIRECTORIES
 
 
 class Board:
     """The board that an engine works on. Raises SettingsError without two OTA slots.
 
-    facts: facts.Facts, whose fields are attributes, too. slots: slots.Slots; journal:
-    journal.Journal.
+    facts: facts.Facts, whose fields are attributes, too; journal: journal.Journal.
     """
 
     def __init__(self, facts):
@@ -20,9 +21,13 @@ class Board:
         self.directory = facts.directory
         self.parts = facts.parts
         self.seal = facts.seal
-        self.slots = Slots()
         self.journal = Journal()
         self._buf = None
+
+    @property
+    def slots(self):
+        """Return the slots.Slots as they are now. Kept by none, or their code would stay loaded."""
+        return loader.lend("slots").Slots()
 
     @property
     def buf(self):
@@ -43,6 +48,6 @@ class Board:
     @property
     def floor(self):
         """Return the highest sequence this board has accepted: noted, or of what runs, VALID."""
-        if self.slots.state(self.slots.running) == VALID:
+        if self.slots.proved:
             return max(self.journal.floor, self.sequence)
         return self.journal.floor

@@ -39,7 +39,7 @@ def accept(engine):
         raise errors.StateError("there is no image under test to accept")
     engine.proof.accept()
     if engine.proof.agreed:
-        engine.keep()
+        loader.lend("outcome").keep(engine)
 
 
 def reject(engine, reason):

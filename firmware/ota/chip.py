@@ -12,6 +12,11 @@ import machine
 
 from .compat import const, ticks_diff, ticks_ms
 
+# What flash is erased by (bytes).
+SECTOR = const(4096)
+# First byte of an application image.
+IMAGE_MAGIC = const(0xE9)
+
 # The stage of a test that goes on while a person at the REPL has stopped main.py; boot.py's, too.
 STOPPED = "repl"
 

@@ -13,9 +13,9 @@ import os
 from errno import ENOENT
 
 from . import errors, flat, ustar
+from .chip import SECTOR
 from .compat import const
-from .settings import absolute, is_there
-from .slots import OLD, SECTOR
+from .settings import OLD, absolute, is_there
 
 _PAIR = const(8192)  # what a directory takes (bytes)
 _INLINE = const(128)  # a file up to this size (bytes) takes no block of its own

@@ -13,14 +13,12 @@ Rules
 
 from . import (
     EVENT_ACTIVATE,
-    EVENT_FAIL,
     EVENT_PROCESSED,
-    EVENT_UPDATE_COMPLETE,
     errors,
     journal,
     loader,
 )
-from .channel import FAILED, IN_PROGRESS, SUCCEEDED, Channel, Timer, status_details
+from .channel import IN_PROGRESS, Channel, Timer, status_details
 from .compat import const
 
 # Nothing in hand.
@@ -54,13 +52,13 @@ STATES = {
     ASKING: ("serve", "serve", None),
     TIDYING: ("tidy", "tidy", None),
     TAKING: ("serve", "serve", None),
-    CONNECTING: ("transfer", "transfer", None),
-    FETCHING: ("transfer", "transfer", None),
+    CONNECTING: ("connect", "prepare", None),
+    FETCHING: ("connect", "transfer", None),
     OPENING: ("open", "admission", None),
     VERIFYING: ("verify", "admission", None),
     ADMITTING: ("admit", "admission", None),
     MEASURING: ("measure", "admission", None),
-    PREPARING: ("prepare", "transfer", journal.RECEIVING),
+    PREPARING: ("prepare", "prepare", journal.RECEIVING),
     RECEIVING: ("transfer", "transfer", journal.RECEIVING),
     FINISHING: ("finish", "finalize", journal.RECEIVING),
     CHECKING: ("check", "finalize", journal.VERIFIED),
@@ -74,8 +72,6 @@ STATES = {
 
 # A state function that has nothing to do asks to be called again after so long (ms).
 IDLE_MS = const(1000)
-# A sentence, in a journal that must fit a blob of NVS (characters).
-_MAX_DETAIL = const(500)
 _NO_ROLLBACK = const(
     "this board's bootloader has no rollback: flash the one of MicroPython 1.21 or later by cable"
 )
@@ -298,63 +294,9 @@ class Engine:
         """Report a job of the application's own. details: dict of texts."""
         self.channel.report(job_id, status, status_details(**details))
 
-    def keep(self):
-        """Keep the image under test, which has proved itself. Raises ActivateError, StateError."""
-        self.board.slots.mark_valid()
-        self.proof.end()
-        self.succeed()
-
-    def succeed(self):
-        """Note in one write that the new image is VALID in otadata; reporting follows."""
-        version, sequence = self.board.version, self.board.sequence
-        details = status_details(
-            "accepted v" + version, detail=self.journal.detail, version=version
-        )
-        self._end(
-            SUCCEEDED, details, floor=max(self.journal.floor, self.journal.sequence, sequence)
-        )
-        self.news = EVENT_UPDATE_COMPLETE, version
-
     def fail(self, error):
-        """End the update in hand with `error`, and tell the application."""
-        self.finish(error)
-        self.tell(EVENT_FAIL, error)
-
-    def finish(self, error):
-        """End the update in flight with `error`, without telling the application."""
-        details = status_details(
-            error.reason(),
-            detail=str(error)[:_MAX_DETAIL],
-            cause=error.cause,
-            version=self.board.version,
-        )
-        self._end(FAILED, details)
-
-    def _end(self, status, details, **changes):
-        """Journal how the job ended, unacknowledged; reporting follows."""
-        self.journal.conclude(status, details, **changes)
-        self.let_go()
-        self.proof = None
-        self.told_last()
-
-    def told_last(self):
-        """Report the result that is not acknowledged yet, if there is one, else ask for a job."""
-        self.tidied = False
-        self.ask_anew()
-        # It may wait for ever, where there is no network; a local installation does not.
-        local = self.journal.origin == journal.LOCAL
-        if self.journal.result and not local and not self.inbox.alone:
-            self.become(REPORTING)
-
-    def drop(self, why):
-        """Let go of the job in hand, if any, without a report: the service ended it."""
-        self.tidied = False
-        if self.journal.job:
-            self.journal.finish()
-        if self.in_hand:
-            self.let_go()
-            self.ask_anew()  # first: the application may begin something else when it hears of it
-            self.tell(EVENT_FAIL, errors.AbortedError(why))
+        """End the update in hand with `error`, and tell the application. Raises FlashError."""
+        loader.lend("outcome").fail(self, error)
 
     def let_go(self):
         """Close everything of the update in hand; it may be in the middle of a step."""

@@ -6,11 +6,12 @@ The signature in the running slot's trailer is verified here, and only here.
 from collections import namedtuple
 
 from . import errors
+from .chip import SECTOR
 from .compat import finish
 from .defaults import agent_settings, version_word
 from .installed import reading
 from .settings import require, trusted_keys
-from .slots import SECTOR, Slots
+from .slots import Slots
 from .trust import load_keys
 
 # Facts that the agent reads once, when it is made.

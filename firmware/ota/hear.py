@@ -46,13 +46,13 @@ def _on_job(engine, job):
     elif job is None:
         # With a job in hand this may be a late answer: then the service names the job again.
         in_hand = engine.in_hand
-        engine.drop("the job was cancelled")
+        _drop(engine, "the job was cancelled")
         if not in_hand:
             engine.become(states.RESTING)
         engine.timer.now()
     elif not engine.in_hand or job.job_id != engine.job.job_id:
         if job.job_id != engine.journal.job:
-            engine.drop("the job was cancelled")
+            _drop(engine, "the job was cancelled")
         if not engine.active:  # else the application has begun something else meanwhile
             engine.job = job
             engine.become(states.TAKING)
@@ -90,4 +90,8 @@ def _on_answer(engine, job_id, accepted, payload):
             if accepted:
                 loader.module("serve").commit(engine)
             elif is_final(payload):
-                engine.drop("the job was ended by the service")
+                _drop(engine, "the job was ended by the service")
+
+
+def _drop(engine, why):
+    loader.lend("outcome").drop(engine, why)

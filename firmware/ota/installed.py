@@ -11,7 +11,7 @@ from . import errors, p256, package, trust
 from .compat import finish
 from .manifest import component_of, manifest_of
 from .package import APPLICATION, FIRMWARE
-from .slots import DIRECTORIES
+from .settings import DIRECTORIES
 
 # version (str), sequence, identity (32 bytes) of the newest package; directory: "" for a flat
 # board; parts: (Part of the image, Part of the directory), each None where a cable brought it.

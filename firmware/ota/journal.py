@@ -19,8 +19,7 @@ of an unknown version counts as lost. otadata decides what runs; the journal onl
     result    {"job", "status", "details"}: not yet acknowledged by the service
     no_rollback  True once the bootloader turned out to have no rollback
 A second blob keeps the last eight results, newest first. Each has status, origin, job, sequence of
-the package, the version that ran afterwards, cause and detail. If eight do not fit, the details of
-the older ones are shortened.
+the package, the version that ran afterwards, cause and detail.
 """
 
 import json
@@ -44,10 +43,8 @@ LOCAL = "local"
 PERSON = "person"
 
 _VERSION = const(1)
-_KEEP = const(8)
 _NAMESPACE = const("ota")
 _MAX_BLOB = const(2048)
-_MAX_DETAIL = const(96)
 _NOT_FOUND = const(-4354)
 
 # Fields that end with an update; the others outlive it.
@@ -112,47 +109,18 @@ class Journal:
             setattr(self, key, getattr(Journal, key))
         self.save(**changes)
 
-    def conclude(self, status, details, **changes):
-        """End the update in flight: journal the result, unacknowledged, then the history.
-
-        status: SUCCEEDED or FAILED of the job service; details: its statusDetails. An update
-        without a job has no result to tell, and an older result stays unacknowledged. Raises
-        FlashError.
-        """
-        result = self.result
-        if self.job:
-            result = {"job": self.job, "status": status, "details": details}
-        entry = {
-            "status": status,
-            "origin": self.origin,
-            "job": self.job,
-            "sequence": self.sequence,
-            "version": details.get("version"),
-            "cause": details.get("cause", ""),
-            "detail": details.get("detail", "")[:_MAX_DETAIL],
-        }
-        phase = ACCEPTED if status == "SUCCEEDED" else NONE
-        self.finish(phase=phase, result=result, **changes)
-        entries = ([entry] + self.history())[:_KEEP]
-        data = _encode(entries)
-        length = _MAX_DETAIL
-        while len(data) > _MAX_BLOB:
-            if length:
-                length -= 8
-                for older in entries[1:]:
-                    older["detail"] = older["detail"][:length]
-            else:
-                entries.pop()
-            data = _encode(entries)
-        try:
-            _write(self._nvs, "history", data)
-        except errors.FlashError:
-            pass  # the result is safe, and what follows from it matters more
-
     def history(self):
         """Return the last results, newest first: a list of dicts."""
         stored = _read(self._nvs, "history")
         return stored if isinstance(stored, list) else []
+
+    def keep_history(self, entries):
+        """Write the last results (list of dicts). Returns whether they fit. Raises FlashError."""
+        data = _encode(entries)
+        if len(data) > _MAX_BLOB:
+            return False
+        _write(self._nvs, "history", data)
+        return True
 
 
 def _fits(value, default):

@@ -80,7 +80,12 @@ def table():
 
 
 def lend(name):
-    """Return a module that no phase has. Its memory is free when the caller lets go of it."""
+    """Return a module, whether the phase has it or not.
+
+    Where it has not, the memory is free again when the caller lets go of it.
+    """
+    if is_loaded(name):
+        return module(name)
     _load(name)
     lent = module(name)
     _unload(name)

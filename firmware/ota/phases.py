@@ -7,7 +7,7 @@ Rules
 """
 
 RESIDENT = "errors loader compat chip settings inbox agent"
-WORKING = "journal slots channel board engine"
+WORKING = "journal channel board engine"
 
 # Phases without WORKING: nothing is in hand, or not yet.
 ALONE = ("rest", "look")
@@ -16,19 +16,20 @@ ALONE = ("rest", "look")
 PHASES = {
     "rest": "",
     "look": "slots window defaults cbor package trust p256 manifest installed facts",
-    "start": "recovery start",
+    "start": "slots recovery outcome start",
     "serve": "jobs hear serve",
     "open": "cbor package trust admission",
-    "raw": "cbor package trust manifest x509 raw admission",
+    "raw": "slots cbor package trust manifest x509 raw admission",
     "verify": "admission",
-    "admit": "cbor package manifest admission",
-    "measure": "ustar flat cleanup room admission",
-    "prepare": "window transfer",
+    "admit": "slots cbor package manifest admission",
+    "measure": "slots ustar flat cleanup room admission",
+    "connect": "window transfer prepare",
+    "prepare": "slots window transfer prepare",
     "transfer": "window transfer",
-    "check": "cbor package trust p256 manifest installed ustar readback finalize",
-    "finish": "ustar readback finalize",
-    "trial": "trial",
-    "tidy": "ustar flat cleanup tidy",
+    "check": "slots cbor package trust p256 manifest installed ustar readback finalize",
+    "finish": "slots ustar readback finalize",
+    "trial": "slots trial",
+    "tidy": "slots ustar flat cleanup tidy",
 }
 
 # Added to any phase while a control message is read.
@@ -51,12 +52,12 @@ SCHEMES = {"http": "address", "https": "address"}
 # (kind, encoding) of a component -> modules of its writer. The last one has `make(board, component,
 # same)`, see `transfer`. Another encoding is refused.
 WRITERS = {
-    (0, 0): "slot_writer",
+    (0, 0): "slots slot_writer",
     (1, 0): "ustar flat cleanup archive directory_writer",
 }
 
 # The same for chips with plenty of memory, tried first.
-WIDE_WRITERS = {(0, 0): "slot_writer_64k"}
+WIDE_WRITERS = {(0, 0): "slots slot_writer_64k"}
 
 # What a person at the REPL asks for -> its modules. The last one answers.
 QUESTIONS = {
@@ -66,8 +67,7 @@ QUESTIONS = {
     "roll_back console repl_commands",
     "install": "journal slots inbox agent channel source console repl_install",
     "crash": "journal slots channel trial",
-    "rollback": "journal slots cbor package trust p256 manifest installed ustar readback "
-    "roll_back",
+    "rollback": "journal slots cbor package trust p256 manifest installed ustar readback roll_back",
 }
 
 # Extension -> its modules. What no line names is the core.

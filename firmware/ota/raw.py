@@ -14,7 +14,7 @@ from .compat import const
 from .manifest import Component, Manifest
 from .package import FIRMWARE
 from .settings import etc
-from .slots import SECTOR, check_image
+from .slots import check_image
 
 _ECDSA = "sig-sha256-ecdsa"
 _RSA = "sig-sha256-rsa"
@@ -50,7 +50,7 @@ def manifest_of(job, board):
             "the image has %d bytes, the slot takes %d" % (size, slot.capacity)
         )
     chip_id = board.slots.running.chip_id()
-    check_image(memoryview(board.buf)[: min(size, SECTOR)], chip_id)
+    check_image(memoryview(board.buf)[: min(size, chip.SECTOR)], chip_id)
     firmware = Component(FIRMWARE, 0, 0, size, size, None, chip_id, None)
     identity = sha256(signature).digest()
     proof = "p256" if isinstance(key, bytes) else "rsa", key, signature

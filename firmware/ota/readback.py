@@ -8,9 +8,10 @@ from errno import ENOENT
 from hashlib import sha256
 
 from . import errors, ustar
+from .chip import SECTOR
 from .compat import const
 from .settings import absolute
-from .slots import SECTOR, check_image
+from .slots import check_image
 
 _HALF = const(2048)
 

@@ -25,7 +25,7 @@ def floor_of(pair, noted, sequence):
 
     pair: slots.Slots; noted: journal.Journal; sequence: of the running image.
     """
-    return max(noted.floor, sequence if pair.state(pair.running) == slots.VALID else 0)
+    return max(noted.floor, sequence if pair.proved else 0)
 
 
 def find(pair, noted, sequence, keys, buf):

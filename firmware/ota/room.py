@@ -7,9 +7,9 @@ what is free and what the update gives back: the spare directory, leftovers, fla
 import os
 
 from . import cleanup, errors, flat
+from .chip import SECTOR
 from .compat import const
-from .settings import absolute, free
-from .slots import OLD, SECTOR
+from .settings import OLD, absolute, free
 
 _SPARE = const(2)  # blocks that stay free: littlefs writes elsewhere before it frees what was there
 _PAIR = const(8192)  # what a directory takes (bytes)

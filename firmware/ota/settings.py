@@ -6,6 +6,10 @@ import os
 from . import errors
 
 ROOT = "/"
+# The application directories; a slot's trailer names one of them, or none.
+DIRECTORIES = ("app_0", "app_1")
+# How the name of one begins that is to be removed; a number follows.
+OLD = ".old_"
 
 
 def absolute(name):

@@ -5,7 +5,7 @@ does it. While nothing comes over the network, `work` erases ahead, so that neit
 other.
 """
 
-from .slots import SECTOR
+from .chip import SECTOR
 
 
 def make(board, component, same):

@@ -6,8 +6,8 @@ an offset. The price is a buffer of 64 KB, and that one step lasts as long as su
 """
 
 from . import errors
+from .chip import SECTOR
 from .compat import const
-from .slots import SECTOR
 
 _BLOCK = const(65536)
 

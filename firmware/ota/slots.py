@@ -14,9 +14,8 @@ from hashlib import sha256
 from esp32 import Partition
 
 from . import errors
+from .chip import IMAGE_MAGIC, SECTOR
 from .compat import const
-
-SECTOR = const(4096)
 
 # States of an otadata record (esp_ota_img_states_t).
 NEW = const(0)
@@ -24,14 +23,6 @@ PENDING = const(1)
 VALID = const(2)
 INVALID = const(3)
 ABORTED = const(4)
-
-# The application directories; a slot's trailer names one of them, or none.
-DIRECTORIES = ("app_0", "app_1")
-# How the name of one begins that is to be removed; a number follows.
-OLD = ".old_"
-
-# First byte of an application image.
-IMAGE_MAGIC = const(0xE9)
 
 _OTADATA = const(0)
 _FIRST_OTA = const(0x10)
@@ -209,6 +200,11 @@ class Slots:
     def active_is_running(self):
         """Say whether the record that mark valid would mark names the running slot."""
         return self.active == self.running.index
+
+    @property
+    def proved(self):
+        """Say whether the running image has proved itself."""
+        return self.state(self.running) == VALID
 
     @property
     def pending(self):

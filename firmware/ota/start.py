@@ -1,6 +1,6 @@
 """The start of an agent: what was in flight. `recovery` says what journal and otadata mean."""
 
-from . import EVENT_SELF_TEST_FAILED, chip, errors, journal, loader, recovery
+from . import EVENT_SELF_TEST_FAILED, chip, errors, journal, loader, outcome, recovery
 
 
 def recover(engine):
@@ -15,7 +15,7 @@ def recover(engine):
         slots.active_is_running,
         cause,
     )
-    engine.told_last()
+    outcome.tell_last(engine)
     if action == recovery.RESET:
         chip.reset()
     elif action == recovery.NO_ROLLBACK:
@@ -24,7 +24,7 @@ def recover(engine):
     elif action == recovery.TEST:
         engine.prove()
     elif action == recovery.ACCEPTED:
-        engine.succeed()
+        outcome.succeed(engine)
     elif action == recovery.ACTIVATE and noted.origin == journal.PERSON:
         _roll_back_again(engine)
     elif action == recovery.ACTIVATE:
@@ -38,7 +38,7 @@ def _roll_back_again(engine):
     try:
         loader.ask("rollback", "again", engine.board)
     except errors.OtaError as error:
-        engine.finish(error)
+        outcome.finish(engine, error)
 
 
 def _failed(engine, cause, sentence):
@@ -49,5 +49,5 @@ def _failed(engine, cause, sentence):
         if cause == known.cause:
             error = known
     error.own_cause = cause
-    engine.finish(error)
+    outcome.finish(engine, error)
     engine.news = EVENT_SELF_TEST_FAILED, error

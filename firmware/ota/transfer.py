@@ -45,41 +45,16 @@ and through the cable, leaves 4 to 5 bytes per byte; HTTP and files a view of ea
 whole block; the 64 KB writer a slice; a directory what each of its files takes.
 """
 
-import gc
-
 from . import engine as states
-from . import errors, loader
-from .compat import const, mem_free
-from .slots import SECTOR
-from .window import Window
+from .chip import SECTOR
+from .compat import const
 
 _HEAD = const(4096)
-_FIRMWARE = const(0)
-# Free heap (bytes) with which flash is written 64 KB at a time. Only chips with PSRAM have as much.
-_PLENTY = const(1114112)
-
-
-def connecting(engine):
-    """Make the data path, and wait until it knows the size of the file."""
-    path = engine.path
-    if path is None:
-        path = engine.path = loader.module(engine.modules.split()[-1]).make(engine)
-    if path.size:
-        _begin_head(engine)
-        return 0
-    path.poll(None)
-    return path.request(None)
 
 
 def fetching(engine):
     """Fetch the head alone."""
     return _drive(engine)
-
-
-def preparing(engine):
-    """Make room for the components that were admitted, a slice at a time."""
-    engine.slices(_preparing)
-    return 0
 
 
 def receiving(engine):
@@ -94,14 +69,6 @@ def receiving(engine):
     return 0
 
 
-def _begin_head(engine):
-    block = min(engine.board.settings["block_size"], _HEAD)
-    length = min(engine.path.size, _HEAD)
-    window = Window(length, block, _HEAD // block)
-    engine.transfer = Transfer(length, window, [(0, length, _Head(engine.board.buf))])
-    engine.become(states.FETCHING)
-
-
 def _drive(engine):
     """Take a block that is here, else ask for more, else let the flash work."""
     transfer, path = engine.transfer, engine.path
@@ -112,11 +79,11 @@ def _drive(engine):
     taken = transfer.take(index, path.block)
     path.release()
     if taken:
-        _count(engine)
+        count(engine)
     return 0
 
 
-def _count(engine):
+def count(engine):
     """A block has come: go on with a head that is whole, else tell it, and keep a checkpoint."""
     transfer, before = engine.transfer, engine.received
     if engine.state == states.FETCHING:
@@ -140,60 +107,6 @@ def save(engine):
     safe = engine.transfer.checkpoint
     if safe > max(_HEAD, engine.journal.next):
         engine.journal.save(next=safe)
-
-
-def _preparing(engine):
-    board, manifest, size = engine.board, engine.manifest, engine.path.size
-    present, block = board.journal.next, board.settings["block_size"]
-    kinds = [component.kind for component in manifest.components]
-    slot = board.slots.other
-    if _FIRMWARE in kinds:
-        same = slot.begin(manifest.record, board.buf) and block >= SECTOR
-    else:
-        same = slot.void(board.buf)
-    yield
-    first, group, origin, parts = (size + block - 1) // block, 0, 0, []
-    for component in manifest.components:
-        written = max(0, present - component.offset)
-        if written >= component.length:
-            continue  # it is there: of a block that reaches into it only the rest counts
-        writer = _writer(engine, component, same)
-        if writer.group:
-            group, origin = writer.group // block, component.offset // block
-        written -= written % (writer.group or SECTOR)
-        first = min(first, (component.offset + written) // block)
-        parts.append((component.offset, component.length, writer))
-    if not same:
-        board.give_back()  # until the update is read back
-    for offset, _, writer in parts:
-        writer.begin(max(0, first * block - offset), same)
-    engine.path.resume()
-    window = Window(size, block, board.settings["window"], first, group, origin)
-    engine.transfer = Transfer(size, window, parts)
-    engine.become(states.RECEIVING)
-    _count(engine)
-
-
-def _writer(engine, component, same):
-    """Return the writer of a component: the wide one where there is one, and memory is plenty."""
-    key = component.kind, component.encoding
-    wide = loader.table().WIDE_WRITERS.get(key)
-    gc.collect()
-    if wide and engine.board.settings["wide_writes"] and mem_free() >= _PLENTY:
-        try:
-            return _opened(engine, wide, component, same)
-        except (errors.ExtensionError, errors.MismatchError, MemoryError):
-            pass  # the other one takes longer, and brings the same
-    return _opened(engine, loader.table().WRITERS[key], component, same)
-
-
-def _opened(engine, names, component, same):
-    """Return the writer of these modules, loaded for as long as the update is."""
-    more = engine.modules + " " + names
-    loader.enter_now("prepare", more)
-    writer = loader.module(more.split()[-1]).make(engine.board, component, same)
-    engine.modules = more
-    return writer
 
 
 class Transfer:
@@ -263,23 +176,3 @@ class Transfer:
         here = self.window.first * self.window.block_size
         for offset, length, writer in self._parts:
             writer.received = min(max(0, here - offset), length)
-
-
-class _Head:
-    """The writer of the head: it stays in the buffer that it is verified in."""
-
-    group = 0
-    in_order = False
-
-    def __init__(self, buf):
-        self._view = memoryview(buf)
-        self.received = 0
-
-    def write(self, offset, data):
-        self._view[offset : offset + len(data)] = data
-
-    def work(self):
-        return False
-
-    def abandon(self):
-        pass

@@ -6,7 +6,7 @@ import hardware
 import heads
 from chip_bench import Bench, image
 from expect import raises
-from ota import console, roll_back, slots
+from ota import console, outcome, roll_back, slots
 from ota import journal as phases
 from ota.errors import ImageError, StateError, UnknownKeyError
 from ota.journal import Journal
@@ -54,7 +54,9 @@ def concluded(count, job="job-%d", detail="it did not answer", version=None):
     journal = Journal()
     for number in range(1, count + 1):
         journal.job, journal.sequence = job % number, number
-        journal.conclude("FAILED", {"cause": "self_test", "detail": detail, "version": version})
+        outcome.conclude(
+            journal, "FAILED", {"cause": "self_test", "detail": detail, "version": version}
+        )
     return journal
 
 
@@ -97,7 +99,7 @@ def test_where_nothing_can_be_shortened_the_oldest_results_go():
 def test_an_older_result_stays_unsent_when_a_rollback_ends():
     journal = concluded(1)
     journal.finish(origin=phases.PERSON)
-    journal.conclude("SUCCEEDED", {})
+    outcome.conclude(journal, "SUCCEEDED", {})
     assert Journal().result["job"] == "job-1"
     assert [entry["origin"] for entry in Journal().history()] == ["person", "job"]
 

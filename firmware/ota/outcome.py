@@ -1,0 +1,116 @@
+"""How an update ends: its result is journalled, let go of, and told until the service has answered.
+
+Lent to the engine when that comes, and loaded at a start, which may find an update that has ended.
+"""
+
+from . import EVENT_FAIL, EVENT_UPDATE_COMPLETE, errors, journal
+from . import engine as states
+from .channel import FAILED, SUCCEEDED, status_details
+from .compat import const
+
+# A sentence, in a journal that must fit a blob of NVS (characters); in the history.
+_MAX_DETAIL = const(500)
+_MAX_REMEMBERED = const(96)
+_RESULTS = const(8)
+
+
+def keep(engine):
+    """Keep the image under test, which has proved itself. Raises ActivateError, StateError."""
+    engine.board.slots.mark_valid()
+    engine.proof.end()
+    succeed(engine)
+
+
+def succeed(engine):
+    """Note in one write that the new image is VALID in otadata; reporting follows."""
+    board, noted = engine.board, engine.journal
+    details = status_details(
+        "accepted v" + board.version, detail=noted.detail, version=board.version
+    )
+    _end(engine, SUCCEEDED, details, floor=max(noted.floor, noted.sequence, board.sequence))
+    engine.news = EVENT_UPDATE_COMPLETE, board.version
+
+
+def fail(engine, error):
+    """End the update in hand with `error`, and tell the application. Raises FlashError."""
+    finish(engine, error)
+    engine.tell(EVENT_FAIL, error)
+
+
+def finish(engine, error):
+    """End the update in flight with `error`, without telling the application."""
+    details = status_details(
+        error.reason(),
+        detail=str(error)[:_MAX_DETAIL],
+        cause=error.cause,
+        version=engine.board.version,
+    )
+    _end(engine, FAILED, details)
+
+
+def tell_last(engine):
+    """Report the result that is not acknowledged yet, if there is one, else ask for a job."""
+    engine.tidied = False
+    engine.ask_anew()
+    noted = engine.journal
+    # It may wait for ever, where there is no network; a local installation does not.
+    if noted.result and noted.origin != journal.LOCAL and not engine.inbox.alone:
+        engine.become(states.REPORTING)
+
+
+def drop(engine, why):
+    """Let go of the job in hand, if any, without a report: the service ended it."""
+    engine.tidied = False
+    if engine.journal.job:
+        engine.journal.finish()
+    if engine.in_hand:
+        engine.let_go()
+        engine.ask_anew()  # first: the application may begin something else when it hears of it
+        engine.tell(EVENT_FAIL, errors.AbortedError(why))
+
+
+def conclude(noted, status, details, **changes):
+    """Journal how the update in flight ended, unacknowledged, then the history.
+
+    noted: journal.Journal; status: SUCCEEDED or FAILED of the job service; details: its
+    statusDetails; changes: of the journal's keys. An update without a job has no result to tell,
+    and an older result stays unacknowledged. Raises FlashError.
+    """
+    result = noted.result
+    if noted.job:
+        result = {"job": noted.job, "status": status, "details": details}
+    entry = {
+        "status": status,
+        "origin": noted.origin,
+        "job": noted.job,
+        "sequence": noted.sequence,
+        "version": details.get("version"),
+        "cause": details.get("cause", ""),
+        "detail": details.get("detail", "")[:_MAX_REMEMBERED],
+    }
+    phase = journal.ACCEPTED if status == SUCCEEDED else journal.NONE
+    noted.finish(phase=phase, result=result, **changes)
+    try:
+        _remember(noted, entry)
+    except errors.FlashError:
+        pass  # the result is safe, and what follows from it matters more
+
+
+def _end(engine, status, details, **changes):
+    conclude(engine.journal, status, details, **changes)
+    engine.let_go()
+    engine.proof = None
+    tell_last(engine)
+
+
+def _remember(noted, entry):
+    """Put an entry at the head of the history. If eight do not fit, older details are shortened."""
+    entries = ([entry] + noted.history())[:_RESULTS]
+    length = _MAX_REMEMBERED
+    while not noted.keep_history(entries):
+        if length:
+            length -= 8
+            for older in entries[1:]:
+                older["detail"] = older["detail"][:length]
+        else:
+            entries.pop()
