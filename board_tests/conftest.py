@@ -94,6 +94,15 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
     session.config.stash[_report_key].write(folder)
 
 
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Print the figures of the chip."""
+    found = terminalreporter.config.stash[_report_key].figures()
+    if found:
+        terminalreporter.section("what an update costs on this chip")
+        for name, said in found:
+            terminalreporter.write_line(f"{said:>10}  {name}")
+
+
 @pytest.fixture(scope="session")
 def report(pytestconfig: pytest.Config) -> Report:
     """The report of this run."""

@@ -17,6 +17,9 @@ td,th{{padding:.2em .8em;border-bottom:1px solid #ccc;text-align:left}}
 <h1>Board test</h1>
 <p>{machine}, MicroPython {version}</p>
 {plots}
+<h2>Figures</h2>
+<table><tr><th></th><th>found</th></tr>
+{figures}</table>
 <h2>Tests</h2>
 <table><tr><th>test</th><th>result</th><th>seconds</th><th>reason</th></tr>
 {rows}</table>
@@ -45,17 +48,48 @@ class Report:
         for moment, free in heap.items():
             found[moment] = min(free, found.get(moment, free))
 
+    def figures(self) -> list[tuple[str, str]]:
+        """What an update costs on this chip: (sentence, value), of what was measured."""
+        found = self.measured
+        heap = found.get("heap", {})
+        rest = found.get("heap_taken_idle")
+        kib: list[tuple[str, int | None]] = [
+            ("heap taken at rest: application, link, agent", rest),
+            ("the same after an update", found.get("heap_taken_after_an_update")),
+        ]
+        for kind in ("an_image", "an_application"):
+            most = found.get(f"heap_taken_by_{kind}")
+            added = most - rest if most and rest else None
+            kib.append((f"heap that an update of {kind.replace('_', ' ')} adds over rest", added))
+        kib += [
+            ("least free heap in an update of an image", heap.get("peak")),
+            ("least free heap in an update of an application", heap.get("peak, application")),
+            ("least free heap in an update over TLS", heap.get("peak, TLS")),
+            ("least free C heap over TLS, from the start", _least_c_heap(heap)),
+        ]
+        lines = [(name, f"{value / 1024:.1f} KB") for name, value in kib if value is not None]
+        for name, unit in (
+            ("agent_made_ms_after_the_chips_start", "ms"),
+            ("second application, head to first block, s", "s"),
+            ("application alone, s", "s"),
+        ):
+            if name in found:
+                lines.append((name.removesuffix(", s").replace("_", " "), f"{found[name]} {unit}"))
+        return lines
+
     def write(self, folder: Path) -> None:
         """Write report.json and report.html."""
         (folder / "report.json").write_text(json.dumps(vars(self), indent=1, default=repr) + "\n")
         (folder / "report.html").write_text(self._page())
 
     def _page(self) -> str:
+        found = self.figures()
         rows = "".join(_row(test) for test in self.tests)
         return _PAGE.format(
             machine=html.escape(str(self.facts.get("machine", "no board"))),
             version=".".join(map(str, self.facts.get("version", ()))),
             plots=self._plots(),
+            figures="".join(f"<tr><td>{name}</td><td>{said}</td></tr>" for name, said in found),
             rows=rows,
             measured=html.escape(json.dumps(self.measured, indent=1, default=repr)),
         )
@@ -63,7 +97,8 @@ class Report:
     def _plots(self) -> str:
         found = {name: value for name, value in self.measured.items() if isinstance(value, dict)}
         updates = {name: value["seconds"] for name, value in found.items() if "seconds" in value}
-        heap = self.measured.get("heap", {})
+        every = self.measured.get("heap", {})
+        heap = {name: free for name, free in every.items() if "C heap" not in name}
         if not updates and not heap:
             return ""
         from matplotlib.figure import Figure  # late: a second to import
@@ -83,6 +118,11 @@ class Report:
         out = io.StringIO()
         figure.savefig(out, format="svg")
         return out.getvalue()[out.getvalue().index("<svg") :]
+
+
+def _least_c_heap(heap: dict[str, int]) -> int | None:
+    found = [free for name, free in heap.items() if name.endswith("C heap, TLS")]
+    return min(found, default=None)
 
 
 def _row(test: dict[str, Any]) -> str:

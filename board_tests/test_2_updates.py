@@ -19,6 +19,8 @@ def test_a_good_update_is_accepted(world: World, report: Report) -> None:
     report.measured["plain MQTT"] = measured(ended, world)
     report.weigh(ended.told["heap"])
     report.measured["heap_taken_idle"] = ended.told["taken"]["idle"]
+    report.measured["heap_taken_after_an_update"] = ended.told["rest"]["after"]
+    report.measured["agent_made_ms_after_the_chips_start"] = ended.told["taken"]["agent_made_ms"]
     world.go_back()
 
 
@@ -33,6 +35,7 @@ def test_a_failing_self_test_is_rolled_back(world: World, report: Report) -> Non
     check_rolled_back(world, ended, "self_test")
     assert "fails its self-test on purpose" in ended.details["detail"]
     report.weigh(ended.told["heap"])
+    report.measured["heap_taken_by_an_image"] = ended.told["taken"]["peak"]
 
 
 def test_a_crash_is_rolled_back(world: World) -> None:
@@ -84,6 +87,7 @@ def measured(ended: Outcome, world: World) -> dict[str, object]:
     """
     spent = {name: us / 1e6 for name, us in ended.told["us"].items()}
     total = spent.pop("total") - spent.pop("sampling", 0.0)
+    spent.pop("first_block", None)
     spent["network"] = total - sum(spent.values())
     if ended.job.startswith("heap-"):
         del spent["verify"]  # without the collections of its own it is no true time

@@ -1,11 +1,11 @@
-"""Behaves as its image shall, and measures the update that the agent makes beside it.
+"""Behaves as its image is named to, and measures the update that the agent makes beside it.
 
-Times are taken around the partition's own calls, so that nothing of the agent is changed. Free heap
-is sampled after a collection, whose time is counted apart. Between the slices of a signature that
-would spare the slices their own collections. So the job's name says what is done in an update:
+Times are taken around the partition's own calls, so that nothing of the agent is changed. Heap is
+sampled after a collection, whose time is counted apart. A collection at each step would spare the
+steps their own ones. So the job's name says what is done in an update:
 
-times-...  nothing but that
-heap-...   heap is sampled at each slice of a signature, too, whose time is then not believed
+times-...  heap is sampled at every 64th step
+heap-...   at every step; the times of the signature are not believed
 cut-...    the chip is reset in mid-download, once
 
 Lines that begin with `board-test ` are for the host: JSON. Everything here is short, because heap
@@ -20,6 +20,7 @@ from hashlib import sha256
 
 import machine
 import ota
+from esp32 import HEAP_DATA, idf_heap_info
 from ota.agent import Agent
 
 _SAMPLE_STEPS = 64
@@ -48,6 +49,7 @@ def start():
     if doing == "no_network":
         sys.modules["link"].Link.connect = _no_network
     agent = Agent.current
+    taken["agent_made_ms"] = time.ticks_ms()
     TimedHash.sha256 = TimedHash
     sys.modules["hashlib"] = TimedHash  # for the modules that are loaded late
     _watch(agent, "after" if doing else "idle")
@@ -122,13 +124,25 @@ def _verifying():
 def tell():
     """Print what was measured."""
     times["total"] = time.ticks_diff(time.ticks_us(), times.pop("begun"))
+    times.pop("head", 0)
     say({"us": times, "heap": heap, "taken": taken, "received": Agent.current.stats.received})
 
 
 def _sample(name):
+    """Note the least free heap, Python's and ESP-IDF's, and the most taken of Python's (bytes)."""
     gc.collect()
-    free = gc.mem_free()
-    heap[name] = min(free, heap.get(name, free))
+    for what, free in (
+        (name, gc.mem_free()),
+        (name + ", C heap", sum([region[1] for region in idf_heap_info(HEAP_DATA)])),
+    ):
+        heap[what] = min(free, heap.get(what, free))
+    taken[name] = max(gc.mem_alloc(), taken.get(name, 0))
+
+
+def _timed_slots(board):
+    pair = sys.modules["ota.loader"].lend("slots").Slots()
+    pair.other._partition = TimedPartition(pair.other._partition)
+    return pair
 
 
 def _watch(agent, ready):
@@ -142,8 +156,7 @@ def _watch(agent, ready):
         if "begun" not in times and agent.state == ota.ACTIVE:
             times.clear()
             times["begun"] = time.ticks_us()
-            slot = agent.board.slots.other
-            slot._partition = TimedPartition(slot._partition)
+            type(agent.board).slots = property(_timed_slots)
         verifying = _verifying()
         wait = _timed("verify", step) if verifying else step()
         count += 1
@@ -151,21 +164,28 @@ def _watch(agent, ready):
             rested += 1
             if rested == _REST_STEPS:
                 _sample(ready)
-                taken[ready] = gc.mem_alloc()
-                say({"heap": {ready: heap[ready]}})
+                say({"heap": {ready: heap[ready]}, "rest": taken})
         elif agent.state == ota.ACTIVE:
             job = agent.journal.job
-            if count % _SAMPLE_STEPS == 0 or (verifying and job.startswith("heap")):
+            if count % _SAMPLE_STEPS == 0 or job.startswith("heap"):
                 _timed("sampling", _sample, "peak")
-            if job.startswith("cut") and agent.progress:
-                _cut(*agent.progress)
+            if agent.progress:
+                _progressed(job, *agent.progress)
         return wait
 
     agent.step = watched
 
 
-def _cut(received, blocks):
+def _progressed(job, received, blocks):
+    """Time the head until the first block behind it; reset in the middle where the job says so."""
+    now = time.ticks_us()
+    if "head" not in times:
+        times["head"] = now
+    elif received and "first_block" not in times:
+        times["first_block"] = time.ticks_diff(now, times["head"])
     memory = machine.RTC()
+    if not job.startswith("cut"):
+        return
     if received > blocks // 2 and memory.memory() != _CUT:
         memory.memory(_CUT)
         say({"cut_at": received, "blocks": blocks})
