@@ -18,8 +18,8 @@ import errno
 import select
 import socket
 import struct
-import sys
 
+from ota import loader
 from ota.compat import const, ticks_add, ticks_diff, ticks_ms
 from umqtt.simple import MQTTClient
 
@@ -33,6 +33,7 @@ _UNSUBACK = const(0xB0)
 _PINGRESP = const(0xD0)
 
 _SILENT = const("the broker does not answer")
+_CLOSED = const("the broker closed the link")
 
 # No packet has this id; it stands for the ping, whose answer bears none.
 _PING = const(0)
@@ -79,7 +80,7 @@ class _Stream:
             if count is None:
                 return None
             if count == 0:
-                raise MQTTError("the broker closed the link")
+                raise MQTTError(_CLOSED)
             self._peeked = True
         return self._byte[0]
 
@@ -101,14 +102,13 @@ class _Stream:
             if count is None:
                 self.wait(select.POLLIN)
             elif count == 0:
-                raise MQTTError("the broker closed the link in the middle of a packet")
+                raise MQTTError(_CLOSED)
             else:
                 done += count
 
     def write(self, data, size=None):
         """Write all of `data`, or its first `size` bytes."""
-        view = memoryview(_octets(data))
-        view = view[: len(view) if size is None else size]
+        view = memoryview(_octets(data))[:size]
         done = 0
         while done < len(view):
             count = self._sock.write(view[done:])
@@ -177,7 +177,7 @@ class Link(MQTTClient):
             self.sock = None
         address = socket.getaddrinfo(self._host, self._port)[0][-1]
         try:
-            opening = _lent("link_open")
+            opening = loader.lend("link_open")
             deadline = self._deadline()
             sock = opening.connected(address, self._timeout_ms, self._host, self._tls_context)
             self.sock = _Stream(sock, deadline)
@@ -254,9 +254,9 @@ class Link(MQTTClient):
         stream.deadline = self._deadline()
         try:
             return action(*arguments)
-        except MemoryError as error:
+        except MemoryError:
             stream.close()
-            raise MQTTError("no memory for a packet: %s" % error)
+            raise MQTTError("no memory for a packet")
         except OSError:
             stream.close()
             raise
@@ -357,7 +357,7 @@ class Link(MQTTClient):
             size |= (byte & 0x7F) << shift
             if byte < 0x80:
                 return size
-        raise MQTTError("the broker sent a length of more than four bytes, which is not MQTT")
+        raise MQTTError("a length of more than four bytes is not MQTT")
 
     def _deliver(self, first, size):
         """Hand a PUBLISH to the callback, then acknowledge it (MQTT 3.1.1, 3.3)."""
@@ -366,7 +366,7 @@ class Link(MQTTClient):
         qos = first >> 1 & 3
         size -= 2 + length + (2 if qos else 0)
         if size < 0:
-            raise MQTTError("the broker sent a PUBLISH shorter than its topic, which is not MQTT")
+            raise MQTTError("a PUBLISH shorter than its topic is not MQTT")
         topic = stream.read(length)
         pid = stream.read(2) if qos else None
         if size <= len(self._buffer):
@@ -401,25 +401,9 @@ def _check_qos(qos):
         raise ValueError("qos must be 0 or 1")
 
 
-def tls_context(ca, certificate=None, key=None):
-    """Make an SSLContext that verifies the broker.
-
-    ca: bytes of the trusted CA certificates (PEM); certificate, key: bytes of the client's (PEM),
-    or None. Raises ValueError when one cannot be read.
-    """
-    return _lent("link_open").tls_context(ca, certificate, key)
-
-
 def make_link(settings):
     """Return the Link that the board's settings describe, with `waits=False`.
 
     settings: dict as `ota.load_settings` returns it. Raises SettingsError.
     """
-    return _lent("link_open").make_link(Link, settings)
-
-
-def _lent(name):
-    """Import a module that is needed now and then; its memory is free when it has been used."""
-    module = __import__(name)
-    del sys.modules[name]
-    return module
+    return loader.lend("link_open").make_link(Link, settings)

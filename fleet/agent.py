@@ -14,7 +14,7 @@ from tools.paths import ROOT
 FIRMWARE = ROOT / "firmware"
 PACKAGE = "ota"
 BUNDLE = f"{PACKAGE}/{bundle.NAME}"
-LINK = ("link.py", "link_open.py", "reserve.py")
+LINK = ("link.py", "reserve.py")
 
 
 def modules(chosen: Iterable[str]) -> list[Path]:

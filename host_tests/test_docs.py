@@ -77,7 +77,7 @@ def names_in_main() -> dict[str, Any]:
         "settings['broker']": "broker.",
         "settings['wifi']": "wifi.",
     }
-    opening = ast.parse((ROOT / "firmware/link_open.py").read_text(encoding="utf-8"))
+    opening = ast.parse((ROOT / "firmware/ota/link_open.py").read_text(encoding="utf-8"))
     makes = [part for part in opening.body if getattr(part, "name", "") == "make_link"]
     for node in [found for tree in (ast.parse(MAIN), *makes) for found in ast.walk(tree)]:
         if not isinstance(node, ast.Call):

@@ -24,7 +24,6 @@ from tools.paths import ROOT, VENV_BIN
 MANIFEST = ROOT / "manifest.py"
 AGENT = {
     "link.py",
-    "link_open.py",
     "reserve.py",
     *(f"ota/{path.name}" for path in (ROOT / "firmware/ota").glob("*.py")),
 }
@@ -83,7 +82,7 @@ def test_the_compiled_package_is_whole(tmp_path: Path) -> None:
     *modules, bundled = [(tmp_path / "mip" / path).read_bytes() for path in paths]
     assert all(module.startswith(b"M\x06") for module in modules)
     names = {f"ota/{name}.py" for name in bundle.read(bundled).modules}
-    assert names == AGENT - {"link.py", "link_open.py", "reserve.py", "ota/__init__.py"}
+    assert names == AGENT - {"link.py", "reserve.py", "ota/__init__.py"}
 
 
 def frozen() -> dict[str, Path]:

@@ -78,7 +78,9 @@ class Session:
 
             client = link.Link
             if request["tls"]:
-                arguments["tls_context"] = link.tls_context(*map(read, request["tls"]))
+                arguments["tls_context"] = __import__("ota.link_open").link_open.tls_context(
+                    *map(read, request["tls"])
+                )
         self.client = client("client", **arguments)
         self.client.set_callback(self.received)
         self.messages = []
