@@ -1,8 +1,8 @@
 """What a flat board keeps in `/` when its application has moved into a directory.
 
-Modules there that the running application has brought anew are imported by nobody once no slot goes
-with the flat files. Only such modules are left over, and all that it has of the agent's in `ota/`:
-not `boot.py`, no data, nothing in `/lib`.
+Once no slot goes with the flat files, nobody imports those modules in `/` that the application's
+directory has, too. Only these are left over, and what lies in `/ota` if the directory has an agent.
+`boot.py`, data and all of `/lib` stay.
 """
 
 import os
