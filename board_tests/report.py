@@ -68,13 +68,13 @@ class Report:
             ("least free C heap over TLS, from the start", _least_c_heap(heap)),
         ]
         lines = [(name, f"{value / 1024:.1f} KB") for name, value in kib if value is not None]
-        for name, unit in (
-            ("agent_made_ms_after_the_chips_start", "ms"),
-            ("second application, head to first block, s", "s"),
-            ("application alone, s", "s"),
+        for name, unit, sentence in (
+            ("agent_made_ms", "ms", "from the chip's start to an agent that is made"),
+            ("second_application_s", "s", "second application, from its head to the first block"),
+            ("application_alone_s", "s", "an application alone, until its restart"),
         ):
             if name in found:
-                lines.append((name.removesuffix(", s").replace("_", " "), f"{found[name]} {unit}"))
+                lines.append((sentence, f"{found[name]} {unit}"))
         return lines
 
     def write(self, folder: Path) -> None:

@@ -16,7 +16,7 @@ def test_an_application_alone_runs_from_its_directory(world: World, report: Repo
     assert world.device.read(f"{world.spare}/version.txt") == b"application"
     spent = ended.told["us"]
     total = spent["total"] - spent.get("sampling", 0)
-    report.measured["application alone, s"] = round(total / 1e6, 1)
+    report.measured["application_alone_s"] = round(total / 1e6, 1)
     report.measured["heap_taken_by_an_application"] = ended.told["taken"]["peak"]
     report.weigh({"peak, application": ended.told["heap"]["peak"]})
     world.go_back()
@@ -29,9 +29,7 @@ def test_image_and_application_arrive_as_one(world: World, report: Report) -> No
     assert ended.status == "SUCCEEDED", ended.details
     assert world.device.facts()["running"][4] != world.start
     assert world.device.read(f"{world.spare}/version.txt") == b"both"
-    report.measured["second application, head to first block, s"] = round(
-        ended.told["us"]["first_block"] / 1e6, 1
-    )
+    report.measured["second_application_s"] = round(ended.told["us"]["first_block"] / 1e6, 1)
     world.go_back()
 
 
