@@ -13,9 +13,9 @@ from rich.console import Console
 from bench import p256, report
 from bench.run import TYPICAL, FlashTimes, Measurement, bench, medians, to_json
 from demo.children import StartError
-from fleet.errors import FleetError
 from tools.natives import NativeMissing
 from tools.paths import CACHE, ROOT
+from twinslot.errors import FleetError
 
 
 @click.command()

@@ -13,9 +13,9 @@ import click
 from rich.console import Console
 from rich.table import Table
 
-from fleet.errors import FleetError
 from tools import interpreters
 from tools.interpreters import INTERPRETERS, ON_BOARD, Interpreter, InterpreterMissing
+from twinslot.errors import FleetError
 
 FILE = ON_BOARD / "p256_speed.py"
 TIMEOUT_S = 300.0

@@ -12,13 +12,13 @@ from typing import Any
 
 from bench import servers
 from bench.delay import DelayedPort
-from board import running
-from board.cable import Cable
-from board.files import compile_module
 from demo.stack import Stack
-from fleet import image as images
-from fleet.errors import FleetError
 from sim import image
+from twinslot.board import running
+from twinslot.board.cable import Cable
+from twinslot.board.files import compile_module
+from twinslot.errors import FleetError
+from twinslot.formats import image as images
 
 THING = "bench"
 _LOOPBACK = "127.0.0.1"

@@ -17,10 +17,11 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from board import files, otadata
-from board.cable import Cable
-from fleet.errors import FleetError
 from tools.heap import WEIGH_AGENT
+from twinslot.board import files
+from twinslot.board.cable import Cable
+from twinslot.errors import FleetError
+from twinslot.formats import otadata
 
 READY = "State: Ready"  # main.py's, once a second: no update, no test
 _MARK = "board-test "

@@ -2,7 +2,7 @@
 
 import hashlib
 
-from fleet import image
+from twinslot.formats import image
 
 _TIME = slice(112, 128)  # esp_app_desc_t.time, from the start of the image
 

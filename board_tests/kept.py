@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from board import otadata
 from board_tests.device import Device, DeviceError
+from twinslot.formats import otadata
 
 # Everything the tests put on a board or take from it. In a folder MicroPython finds NAME.py before
 # NAME.mpy, so a user's own would hide the tests'.

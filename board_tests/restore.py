@@ -9,7 +9,7 @@ from pathlib import Path
 
 from board_tests import kept
 from board_tests.device import opened
-from fleet.errors import FleetError
+from twinslot.errors import FleetError
 
 
 def main(port: str, file: Path) -> None:

@@ -4,9 +4,9 @@ import pytest
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa, utils
 
-from board import otadata
 from board_tests.device import Device
 from board_tests.report import Report
+from twinslot.formats import otadata
 
 
 def test_it_has_otadata_and_two_slots_and_runs_from_one(device: Device, report: Report) -> None:

@@ -3,10 +3,10 @@
 Each test finds the board in its start slot without a test under way, and leaves it so.
 """
 
-from board import otadata
 from board_tests.device import Device
 from board_tests.report import Report
 from board_tests.world import Outcome, World
+from twinslot.formats import otadata
 
 AGENT_AT_REST = 30 * 1024  # bytes of heap
 

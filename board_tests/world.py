@@ -8,11 +8,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from board import files
 from board_tests import images, kept
 from board_tests.device import READY, Device, DeviceError, until
 from demo.stack import Stack
-from fleet import image
+from twinslot.board import files
+from twinslot.formats import image
 
 if TYPE_CHECKING:
     from board_tests.conftest import Options

@@ -11,10 +11,10 @@ from typing import Any
 
 from demo import children, contents
 from demo.stack import THING, Stack
-from fleet import keys
 from sim.board import WDT, Board, BoardError
 from tools.natives import NativeMissing
 from tools.paths import CACHE
+from twinslot.trust import keys
 
 VALID, ABORTED = 2, 4
 ALL = range(2, 9)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from fleet import archive, package
 from sim.board import Board
+from twinslot.formats import archive, package
 
 DIRECTORIES = ("app_0", "app_1")
 LISTING = ".files"

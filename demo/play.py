@@ -7,13 +7,13 @@ import sys
 import time
 from pathlib import Path
 
-from board import files
 from demo import children
 from demo.__main__ import say
 from demo.stack import THING, Stack
 from sim.board import Board
 from tools.natives import NativeMissing
 from tools.paths import CACHE
+from twinslot.board import files
 
 APP = "def start():\n    print('app: the lamp is on')\n"
 

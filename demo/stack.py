@@ -11,10 +11,14 @@ from pathlib import Path
 from typing import Any
 
 from demo import children
-from fleet import client, config, extensions, keys, package
 from sim import board as boards
 from tools import natives
 from tools.paths import ROOT, VENV_BIN
+from twinslot import config
+from twinslot.client import clients as client
+from twinslot.firmware import extensions
+from twinslot.formats import package
+from twinslot.trust import keys
 
 THING = "board-1"
 SSID = "sim"

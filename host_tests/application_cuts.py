@@ -16,11 +16,12 @@ from typing import Any
 from link_fixtures import need
 from test_agent_update import KEY, PRODUCT
 
-from board import files
-from fleet import archive, keys, package
 from sim import image
 from tools import natives
 from tools.paths import ROOT
+from twinslot.board import files
+from twinslot.formats import archive, package
+from twinslot.trust import keys, signing
 
 SCRIPT = ROOT / "host_tests/on_board/power_start.py"
 SIZE = 9_000  # bytes of an image: three sectors
@@ -119,7 +120,7 @@ def _image(data: bytes) -> dict[str, Any]:
 
 
 def _pack(contents: list[package.Content], sequence: int) -> bytes:
-    return package.build(contents, KEY, PRODUCT, f"1.{sequence}.0", sequence, created=1_790_000_000)
+    return signing.build(contents, KEY, PRODUCT, f"1.{sequence}.0", sequence, created=1_790_000_000)
 
 
 @functools.cache

@@ -5,12 +5,14 @@ from pathlib import Path
 
 from click.testing import CliRunner, Result
 
-from board import files
-from board.__main__ import main
-from board.chips import CHIPS, Chip
-from fleet import config, extensions, keys
 from sim import filesystem, image
 from sim.board import Board
+from twinslot import config
+from twinslot.board import files
+from twinslot.board.__main__ import main
+from twinslot.firmware import extensions
+from twinslot.formats.chips import CHIPS, Chip
+from twinslot.trust import keys
 
 SLOT = 0x1B0000  # bytes: of the simulated board, and what fleet.toml says by default
 APPLICATION = files.application(chosen=extensions.asked_for({}))

@@ -15,9 +15,9 @@ from link_fixtures import need
 from test_agent_update import KEY, PRODUCT
 from test_looking_inside import DEADLINE_S, MAIN, fall_back, flash
 
-from board.__main__ import main
-from fleet import keys
 from sim.board import Board
+from twinslot.board.__main__ import main
+from twinslot.trust import keys
 
 SETTINGS = {
     "settings.json": json.dumps(

@@ -12,9 +12,9 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from fleet import config
-from fleet.client import Clients
 from tools import natives
+from twinslot import config
+from twinslot.client.clients import Clients
 
 ROOT = Path(__file__).parent.parent
 DEADLINE = 20  # seconds for anything that is waited for
@@ -105,7 +105,7 @@ class Service:
         """Start it and wait for its ready line, which is returned."""
         with self.log.open("a") as log:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "fleet", "serve", "--die-with-parent"],
+                [sys.executable, "-m", "twinslot", "serve", "--die-with-parent"],
                 cwd=self.folder,
                 env={**os.environ, "PYTHONPATH": str(ROOT)},
                 stdout=subprocess.PIPE,
@@ -136,7 +136,7 @@ class Service:
     def fleet(self, *arguments: str) -> "subprocess.CompletedProcess[str]":
         """Run a `fleet` command in the folder."""
         return subprocess.run(
-            [sys.executable, "-m", "fleet", *arguments],
+            [sys.executable, "-m", "twinslot", *arguments],
             cwd=self.folder,
             env={**os.environ, "PYTHONPATH": str(ROOT), "COLUMNS": "80"},
             capture_output=True,

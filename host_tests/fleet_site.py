@@ -14,12 +14,14 @@ from botocore.exceptions import ClientError
 from fleet_service import until
 from fleet_world import World
 
-from fleet import client, config, s3
-from fleet.api import Api
-from fleet.control import Control
-from fleet.names import Names
-from fleet.service import _listen, _server
-from fleet.updates import Updates
+from twinslot import config
+from twinslot.client import clients as client
+from twinslot.service import s3
+from twinslot.service.api import Api
+from twinslot.service.control import Control
+from twinslot.service.names import Names
+from twinslot.service.serve import _listen, _server
+from twinslot.service.updates import Updates
 
 IMAGE = bytes(range(256)) * 40
 ROLE = "arn:aws:iam::000000000000:role/fleet-updates"

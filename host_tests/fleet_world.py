@@ -4,12 +4,12 @@ import json
 from pathlib import Path
 from typing import Any
 
-from fleet import store
-from fleet.config import Credentials
-from fleet.executions import Executions
-from fleet.jobs import Jobs
-from fleet.objects import ObjectFolder
-from fleet.presign import Presigner
+from twinslot.config import Credentials
+from twinslot.service import store
+from twinslot.service.executions import Executions
+from twinslot.service.jobs import Jobs
+from twinslot.service.objects import ObjectFolder
+from twinslot.service.presign import Presigner
 
 NOW = 1_700_000_000
 

@@ -23,8 +23,8 @@ from fleet_service import DEADLINE, until
 from paho.mqtt.enums import CallbackAPIVersion
 
 from demo.stack import Stack
-from fleet import certificates, keys
-from fleet.cli import main
+from twinslot.cli.main import main
+from twinslot.trust import certificates, keys
 
 EVERYTHING = ["#", "$aws/#", "$aws/things/+/jobs/#", "$aws/things/+/streams/#", "$SYS/#"]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime as dt
 from pathlib import Path
 
-from fleet import certificates, keys
+from twinslot.trust import certificates, keys
 
 
 class LocalCA:

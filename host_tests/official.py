@@ -29,10 +29,12 @@ from fleet_service import until
 from paho.mqtt.enums import CallbackAPIVersion
 
 from demo.stack import SSID, Stack
-from fleet import config, keys, package
 from sim import board as boards
 from sim import image as images
 from sim.board import Board
+from twinslot import config
+from twinslot.formats import package
+from twinslot.trust import keys, signing
 
 RAW, PACKAGE = "raw", "package"
 MQTT, HTTP = "MQTT", "HTTP"
@@ -302,7 +304,7 @@ class Site(Stack):
         sequence = int(version.replace(".", ""))
         return Image(
             version,
-            package.build(
+            signing.build(
                 [package.firmware(data, images.CHIP_ESP32)],
                 self.key,
                 self.config.product,

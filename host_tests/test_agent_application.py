@@ -20,8 +20,9 @@ from chipboard import on_load
 from layout import SLOT_SIZE
 from test_agent_update import IMAGE, KEY, PRODUCT, Bench, Patient
 
-from fleet import archive, keys, package
 from sim import image
+from twinslot.formats import archive, package
+from twinslot.trust import keys, signing
 
 # What a board of these tests runs before there are directories.
 FLAT = {"main.py": b"# flat\n", "app.py": b"old = 1\n"}
@@ -57,7 +58,7 @@ def pack(
         contents.insert(len(contents) * application_first, package.firmware(firmware, 0))
     arguments = {"key": KEY, "product": PRODUCT, "created": 1_790_000_000, **changes}
     key = arguments.pop("key")
-    return package.build(contents, key, version=version, sequence=sequence, **arguments)
+    return signing.build(contents, key, version=version, sequence=sequence, **arguments)
 
 
 def tree(folder: Path) -> dict[str, bytes]:
@@ -96,7 +97,7 @@ class Chip(Bench):
         end = self.board.slot_bytes(slot, SLOT_SIZE)[-4096:]
         heads, directory = package.read_trailer(end)
         for head in heads:
-            head.verify(KEY.public_key())
+            signing.verify(head, KEY.public_key())
         return [head.manifest.sequence for head in heads], directory
 
     def image(self, slot: int) -> str:
@@ -474,7 +475,7 @@ def test_a_file_that_hides_a_frozen_module_is_named_in_the_status(chip: Chip) ->
         package.firmware(firmware, 0, {"dht", "umqtt", "neopixel"}),
         package.application(archive.build(files)),
     ]
-    chip.update("job-1", package.build(contents, KEY, PRODUCT, "1.1.0", 2, 1_790_000_000))
+    chip.update("job-1", signing.build(contents, KEY, PRODUCT, "1.1.0", 2, 1_790_000_000))
     repl_status: Any = importlib.import_module("ota.repl_status")
     assert (
         repl_status.lines(chip.agent)[0]
@@ -566,7 +567,7 @@ def test_room_is_judged_by_what_the_package_says_of_blocks(
     files = application("1.1.0")
     said: list[int | str] = [40, "lib/font.bin", 100_000, "app.py", 5000, "main.py", 1]
     contents = [package.application(archive.build(files), said)]
-    data = package.build(contents, KEY, PRODUCT, "1.1.0", 2, 1_790_000_000)
+    data = signing.build(contents, KEY, PRODUCT, "1.1.0", 2, 1_790_000_000)
     # 38 and the two of /etc, which are counted twice, but two stay free.
     monkeypatch.setattr(os, "statvfs", lambda _: (4096, 4096, 100, 38, 38, 0, 0, 0, 0, 255))
     before = tree(chip.folder), chip.board.slot_bytes(1, SLOT_SIZE)
@@ -577,7 +578,7 @@ def test_room_is_judged_by_what_the_package_says_of_blocks(
     )
     assert (tree(chip.folder), chip.board.slot_bytes(1, SLOT_SIZE)) == before
     monkeypatch.setattr(os, "statvfs", lambda _: (4096, 4096, 100, 40, 40, 0, 0, 0, 0, 255))
-    chip.service.add("job-2", package.build(contents, KEY, PRODUCT, "1.1.0", 2, 1_790_000_001))
+    chip.service.add("job-2", signing.build(contents, KEY, PRODUCT, "1.1.0", 2, 1_790_000_001))
     chip.until_quiet()
     assert chip.service.status("job-2") == "SUCCEEDED"
 

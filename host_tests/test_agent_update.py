@@ -12,8 +12,9 @@ from chipboard import ChipBoard, fresh_ota
 from job_service import Client, JobService
 from layout import SLOT_SIZE
 
-from fleet import keys, package
 from sim import image
+from twinslot.formats import package
+from twinslot.trust import keys, signing
 
 PRODUCT = "demo-board"
 KEY = keys.generate()
@@ -24,7 +25,7 @@ def packed(version: str, sequence: int, behaviour: str = "good", **changes: Any)
     arguments = {"key": KEY, "product": PRODUCT, "created": 1_790_000_000, **changes}
     chip = arguments.pop("chip", 0)
     firmware = image.firmware(behaviour, version=version, size=arguments.pop("size", IMAGE))
-    return package.build(
+    return signing.build(
         [package.firmware(firmware, chip)],
         arguments.pop("key"),
         version=version,

@@ -20,13 +20,14 @@ from test_agent_application import Chip, application, pack, tree
 from test_agent_update import KEY, PRODUCT
 from web_server import Server, serving
 
-from board.cable import Cable
-from board.send import SendError, send
-from fleet import keys, package
-from fleet.cli import main as fleet
 from sim import image
 from sim.board import Board, application_files
 from sim.build import CHIP
+from twinslot.board.cable import Cable
+from twinslot.board.send import SendError, send
+from twinslot.cli.main import main as fleet
+from twinslot.formats import package
+from twinslot.trust import keys
 
 if str(CHIP / "cpython") not in sys.path:
     sys.path.append(str(CHIP / "cpython"))

@@ -8,8 +8,8 @@ import tarfile
 import hostile
 import pytest
 
-from fleet import archive
 from tools.paths import ROOT
+from twinslot.formats import archive
 
 HEADERS = ROOT / "host_tests/vectors/ustar-headers.json"
 

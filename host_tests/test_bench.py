@@ -31,10 +31,10 @@ from bench.run import (
     bench,
     medians,
 )
-from board.running import PendingError
 from demo.stack import Stack
 from sim.board import PWRON, SOFT
 from tools.interpreters import INTERPRETERS
+from twinslot.board.running import PendingError
 
 DATA = bytes(range(256)) * 4096
 

@@ -11,10 +11,10 @@ from pathlib import Path
 import pytest
 from connected_board import Listener, Prompt, port, running_board
 
-from board.cable import TEMPORARY, Cable, NoAnswer, NotWritten, Raised
-from board.files import compile_module
-from board.port import PortError
 from sim.board import HARD, PWRON, SOFT, Board
+from twinslot.board.cable import TEMPORARY, Cable, NoAnswer, NotWritten, Raised
+from twinslot.board.files import compile_module
+from twinslot.board.port import PortError
 
 OLD, NEW = b"old" * 100, bytes(range(256)) * 40
 

@@ -43,7 +43,7 @@ def started(argv: list[str | Path], **options: Any) -> Iterator[subprocess.Popen
 
 
 def module(*arguments: str) -> list[str | Path]:
-    return [sys.executable, "-m", "board", *arguments]
+    return [sys.executable, "-m", "twinslot.board", *arguments]
 
 
 # -- status ----------------------------------------------------------------------------------------

@@ -27,12 +27,13 @@ from layout import FLASH_SIZE, OTADATA
 from test_agent_update import KEY, PRODUCT
 from test_looking_inside import MAIN
 
-from board import deploy, files, otadata, running, table
-from board.cable import Cable, Raised
-from fleet import bundle, package
 from sim import filesystem, image
 from sim.board import HARD, PWRON, SOFT, WDT, Board, firmware
 from tools.paths import ROOT
+from twinslot.board import deploy, files, running
+from twinslot.board.cable import Cable, Raised
+from twinslot.formats import bundle, otadata, package, table
+from twinslot.trust import signing
 
 NEW, PENDING, VALID, INVALID, ABORTED = range(5)
 RECORD = otadata.Record
@@ -71,7 +72,7 @@ def board(tmp_path: Path) -> Iterator[Board]:
 def signed(directory: str) -> tuple[bytes, bytes]:
     """Return firmware 1.1.0 and the trailer that names its application's directory."""
     data = image.firmware(version="1.1.0", size=100_000)
-    packed = package.build([package.firmware(data)], KEY, PRODUCT, "1.1.0", 2, 1_790_000_000)
+    packed = signing.build([package.firmware(data)], KEY, PRODUCT, "1.1.0", 2, 1_790_000_000)
     return data, package.trailer([package.read_head(packed).record], directory)
 
 

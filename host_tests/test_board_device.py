@@ -18,10 +18,11 @@ from esptool.targets.esp32s3 import ESP32S3ROM
 from esptool.util import UnsupportedCommandError
 from rom_loader import RomLoader
 
-from board import device, files, plan, table, writer
-from board.chips import CHIPS
-from fleet import keys, package
 from sim import image
+from twinslot.board import device, files, plan, writer
+from twinslot.formats import package, table
+from twinslot.formats.chips import CHIPS
+from twinslot.trust import keys, signing
 
 MB = 1 << 20
 PORT = "/dev/no-such-port"
@@ -269,7 +270,7 @@ def test_where_files_are_kept_the_new_trailer_names_the_directory_that_runs(tmp_
     source = download(tmp_path)
     data = bytearray(flash_with(PLAN.table))
     first, second = table.slots(PLAN.table)
-    packed = package.build(
+    packed = signing.build(
         [package.firmware(image.firmware(size=50_000))],
         keys.read_private(fleet.signing_key), "demo-board", "1.0.0", 1, 1_000,
     )  # fmt: skip

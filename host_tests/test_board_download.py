@@ -4,12 +4,12 @@ import re
 
 import pytest
 
-from board import download, whole
-from board.chips import CHIPS
-from board.table import Partition
-from fleet import image as fleet_image
-from fleet import package
 from sim import image
+from twinslot.board import download, whole
+from twinslot.formats import image as fleet_image
+from twinslot.formats import package
+from twinslot.formats.chips import CHIPS
+from twinslot.formats.table import Partition
 
 PLAIN = (
     Partition("nvs", 1, 2, 0x9000, 0x6000),

@@ -5,9 +5,11 @@ from pathlib import Path
 
 import pytest
 
-from board import files, filesystem
-from fleet import bundle, extensions, keys
 from tools.paths import ROOT
+from twinslot.board import files, filesystem
+from twinslot.firmware import extensions
+from twinslot.formats import bundle
+from twinslot.trust import keys
 
 SIZE = 0x40000
 

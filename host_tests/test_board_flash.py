@@ -17,14 +17,16 @@ from link_fixtures import need
 from mp_image_tool_esp32.firmware import Firmware
 from mp_image_tool_esp32.lfs import lfs_mounted
 
-from board import files, table, writer
-from board import plan as planner
-from board.chips import CHIPS, FLASH_SIZES
-from fleet import config, keys, package
-from fleet.provision import provision
 from sim import build, image
 from sim.board import Board
 from tools.paths import ROOT, VENV_BIN
+from twinslot import config
+from twinslot.board import files, writer
+from twinslot.board import plan as planner
+from twinslot.client.provision import provision
+from twinslot.formats import package, table
+from twinslot.formats.chips import CHIPS, FLASH_SIZES
+from twinslot.trust import keys, signing
 
 MATRIX = list(itertools.product(CHIPS.values(), FLASH_SIZES))
 EVERY = pytest.mark.parametrize(("chip", "size"), MATRIX, ids=[f"{c.name}-{s}" for c, s in MATRIX])
@@ -123,7 +125,7 @@ def test_an_image_holds_trailer_settings_and_keys_of_one_thing(tmp_path):
     options = ("--settings", settings, "--fleet", tmp_path, "--version", "1.2.0", "--sequence", 7)
     whole = image_of(tmp_path, *options, source)
     (head,), directory = package.read_trailer(whole[0x10000 + SLOT - 4096 : 0x10000 + SLOT])
-    head.verify(keys.read_public(fleet.public_key))
+    signing.verify(head, keys.read_public(fleet.public_key))
     manifest = head.manifest
     assert (manifest.product, manifest.version, manifest.sequence) == ("demo-board", "1.2.0", 7)
     assert (manifest.components[0].size, directory) == (100_000, "app_0")
@@ -331,7 +333,7 @@ def test_a_package_of_this_very_application_brings_its_signature(tmp_path):
     key = keys.generate()
     source = download(tmp_path)
     firmware = image.firmware(size=100_000)
-    packed = package.build([package.firmware(firmware)], key, "demo-board", "2.1.0", 21, 1_000)
+    packed = signing.build([package.firmware(firmware)], key, "demo-board", "2.1.0", 21, 1_000)
     (tmp_path / "app.ota").write_bytes(packed)
     whole = image_of(tmp_path, "--package", tmp_path / "app.ota", "--slot-size", "0x1b0000", source)
     (head,), _ = package.read_trailer(whole[0x10000 + SLOT - 4096 : 0x10000 + SLOT])
@@ -351,7 +353,7 @@ def test_a_package_of_this_very_application_brings_its_signature(tmp_path):
     ],
 )
 def test_another_package_is_refused(contents, words, tmp_path):
-    packed = package.build(contents, keys.generate(), "demo-board", "2.1.0", 21, 1_000)
+    packed = signing.build(contents, keys.generate(), "demo-board", "2.1.0", 21, 1_000)
     (tmp_path / "app.ota").write_bytes(packed)
     out = tmp_path / "out.bin"
     done = flash("--image-only", out, "--package", tmp_path / "app.ota", download(tmp_path))

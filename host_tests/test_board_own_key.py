@@ -19,13 +19,14 @@ from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec
 from link_fixtures import need
 
-from board import files
-from board.cable import Cable
 from demo.stack import SSID, Stack
-from fleet import certificates, keys, package
 from sim import board as boards
 from sim.board import Board
 from tools.paths import ROOT
+from twinslot.board import files
+from twinslot.board.cable import Cable
+from twinslot.formats import package
+from twinslot.trust import certificates, keys
 
 N = 0xFFFFFFFF00000000FFFFFFFFFFFFFFFFBCE6FAADA7179E84F3B9CAC2FC632551
 
@@ -38,7 +39,7 @@ def compiled_once(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def on_board(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     """What runs on the board, here, with a folder in the place of /etc; radio: see its test."""
-    path = ROOT / "board/on_board/own_key.py"
+    path = ROOT / "src/twinslot/board/on_board/own_key.py"
     spec = importlib.util.spec_from_file_location("own_key", path)
     assert spec and spec.loader
     module: Any = importlib.util.module_from_spec(spec)

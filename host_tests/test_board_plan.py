@@ -4,9 +4,10 @@ import itertools
 
 import pytest
 
-from board import plan, table
-from board.chips import CHIPS, FLASH_SIZES
 from sim.chip import layout
+from twinslot.board import plan
+from twinslot.formats import table
+from twinslot.formats.chips import CHIPS, FLASH_SIZES
 
 OFFICIAL = 1_672_976  # bytes of MicroPython v1.26.1's application for ESP32_GENERIC
 MB = 1 << 20

@@ -16,10 +16,10 @@ from board_console import CHATTY, Tap, port, running_board
 from connected_board import command
 from serial.tools import list_ports
 
-from board import port as ports
-from board.cable import Cable, NoAnswer
-from board.port import PortError, open_quietly
 from sim.board import PWRON, Board
+from twinslot.board import port as ports
+from twinslot.board.cable import Cable, NoAnswer
+from twinslot.board.port import PortError, open_quietly
 
 
 @pytest.fixture

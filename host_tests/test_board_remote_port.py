@@ -15,10 +15,10 @@ from esp_rfc2217_server.esp_port_manager import EspPortManager
 from remote_port import Manager, RemotePort
 from serial.rfc2217 import PortManager
 
-from board import files
-from board.cable import Cable
-from board.port import PortError
 from sim.board import HARD, PWRON, SOFT, Board
+from twinslot.board import files
+from twinslot.board.cable import Cable
+from twinslot.board.port import PortError
 
 
 def espressifs(wire: Any, connection: Any) -> Any:

@@ -6,9 +6,9 @@ import pytest
 from esptool.targets import CHIP_DEFS
 from mp_image_tool_esp32.partition_table import PartitionTable
 
-from board import chips, table
-from fleet.errors import FleetError
 from sim.chip import layout
+from twinslot.errors import FleetError
+from twinslot.formats import chips, table
 
 ROWS = tuple(table.Partition(*row) for row in layout.TABLE)
 

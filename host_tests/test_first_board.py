@@ -21,13 +21,15 @@ from typing import BinaryIO, NoReturn
 import pytest
 from link_fixtures import need
 
-from board.chips import CHIPS
-from board.table import Partition
 from demo.children import free_port
-from fleet import client, config, package
 from sim import image
 from sim.board import Board, firmware
 from tools.paths import ROOT
+from twinslot import config
+from twinslot.client import clients as client
+from twinslot.formats import package
+from twinslot.formats.chips import CHIPS
+from twinslot.formats.table import Partition
 
 PAGE = (ROOT / "docs/first-board.md").read_text(encoding="utf-8")
 DOWNLOAD = "ESP32_GENERIC-20250911-v1.26.1.bin"

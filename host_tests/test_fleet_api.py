@@ -15,8 +15,10 @@ from botocore.awsrequest import AWSRequest
 from botocore.exceptions import ClientError
 from fleet_site import IMAGE, ROLE, THING, Site, fetch, moment, plain, refused
 
-from fleet import client, codec, config, s3, sigv4
-from fleet.errors import UnreachableError
+from twinslot import config
+from twinslot.client import clients as client
+from twinslot.errors import UnreachableError
+from twinslot.service import codec, s3, sigv4
 
 DOCUMENT = json.dumps({"afr_ota": {"protocols": ["MQTT"], "streamname": "s-1", "files": []}})
 

@@ -9,22 +9,14 @@ from typing import Any
 import pytest
 from test_fleet_image import app
 
-from board import filesystem
-from fleet import (
-    agent,
-    archive,
-    bundle,
-    caveats,
-    extensions,
-    frozen,
-    image,
-    keys,
-    mpy,
-)
-from fleet.application import Application, ApplicationError, Options, collect
 from sim.image import firmware as simulated
-from tools import natives
 from tools.paths import ROOT
+from twinslot.board import filesystem
+from twinslot.client import caveats
+from twinslot.client.application import Application, ApplicationError, Options, collect
+from twinslot.firmware import agent, compiler, extensions
+from twinslot.formats import archive, bundle, frozen, image, mpy
+from twinslot.trust import keys
 
 FROZEN = ["espnow.py", "_boot.py", "asyncio/__init__.py", "ssl.py", "umqtt/simple.py"]
 TEXT = b"MicroPython v1.26.1 on 2025-09-11\0"
@@ -215,11 +207,11 @@ def test_the_projects_agent_is_added_where_there_is_none_compiled(folder: Path) 
     found = made(folder)
     for name in ("link", "reserve", "ota/__init__"):
         path = ROOT / f"firmware/{name}.py"
-        assert found.files[f"{name}.mpy"] == mpy.compile_module(path, smallest=True)
+        assert found.files[f"{name}.mpy"] == compiler.compile_module(path, smallest=True)
     held = bundle.read(found.files[agent.BUNDLE])
     for path in (ROOT / "firmware/ota").glob("*.py"):
         if path.stem in held.modules:
-            assert held.modules[path.stem] == mpy.compile_module(path, smallest=True)
+            assert held.modules[path.stem] == compiler.compile_module(path, smallest=True)
         else:
             assert path.stem in {"__init__", *extensions.left_out(held.extensions)}
     assert held.extensions == extensions.asked_for({})
@@ -280,7 +272,7 @@ def test_modules_are_compiled_and_main_stays_source(folder: Path) -> None:
         "pump.mpy",
     ]
     assert found.files["main.py"] == b"import pump\n"
-    assert found.files["pump.mpy"] == mpy.compile_module(folder / "pump.py", "pump.py")
+    assert found.files["pump.mpy"] == compiler.compile_module(folder / "pump.py", "pump.py")
 
 
 def test_the_added_agent_is_compiled_as_well(folder: Path) -> None:
@@ -330,27 +322,13 @@ def test_a_firmware_that_could_not_load_what_is_compiled_is_refused(
 def test_a_compiled_module_that_the_board_would_not_load_is_refused(folder: Path) -> None:
     write(folder / "valve.mpy", b"M\5\0\x1f rest")
     refused(folder, "valve.mpy", "version 5")
-    write(folder / "valve.mpy", mpy.compile_module(folder / "pump.py"))
+    write(folder / "valve.mpy", compiler.compile_module(folder / "pump.py"))
     assert "valve.mpy" in made(folder).files
 
 
 def test_a_module_that_does_not_compile_is_named(folder: Path) -> None:
     write(folder / "pump.py", "def f(:\n")
     refused(folder, "pump.py", "SyntaxError", compiled=True)
-
-
-def test_without_a_compiler_is_said_what_is_missing(
-    folder: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def missing(name: str) -> list[str]:
-        raise natives.NativeMissing(f"{name} is not here")
-
-    monkeypatch.setattr(natives, "command", missing)
-    refused(folder, "--mpy needs mpy-cross: mpy-cross is not here", compiled=True)
-    (folder / "ota/__init__.py").unlink()
-    ours = agent.sources(extensions.asked_for({}))
-    found = {path: data for path, data in made(folder).files.items() if path in ours}
-    assert found == ours, "without --mpy it goes as it is"
 
 
 # What may go wrong

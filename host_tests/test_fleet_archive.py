@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fleet import archive
+from twinslot.formats import archive
 
 FILES = {"main.py": b"import lib.pump\n", "lib/pump.py": b"x" * 600, "lib/deep/data.bin": b""}
 END = bytes(1024)

@@ -23,7 +23,7 @@ from identity_clients import Site
 from test_fleet_service import packed
 
 from demo.stack import Stack
-from fleet.publish import publish
+from twinslot.client.publish import publish
 
 THING = "board-1"
 

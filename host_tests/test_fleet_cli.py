@@ -7,9 +7,11 @@ import pytest
 from click.testing import CliRunner, Result
 from test_fleet_image import app, merged
 
-from fleet import agent, archive, bundle, extensions, keys, package
-from fleet.cli import main
 from tools.paths import ROOT
+from twinslot.cli.main import main
+from twinslot.firmware import agent, extensions
+from twinslot.formats import archive, bundle, package
+from twinslot.trust import keys, signing
 
 Fleet = Callable[..., Result]
 
@@ -316,7 +318,7 @@ def test_an_application_that_breaks_the_archive_is_neither_shown_nor_published(
 ) -> None:
     key = keys.read_private(Path("keys/signing.pem"))
     bad = package.application(b"\0" * 1024)
-    Path("bad.ota").write_bytes(package.build([bad], key, "demo-board", "1", 1, 1))
+    Path("bad.ota").write_bytes(signing.build([bad], key, "demo-board", "1", 1, 1))
     for words in (("inspect", "bad.ota"), ("publish", "bad.ota", "board-1")):
         refused = fleet(*words)
         assert refused.exit_code == 1

@@ -5,8 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from fleet import config, keys
-from fleet.errors import ConfigError, UnreachableError
+from twinslot import config
+from twinslot.errors import ConfigError, UnreachableError
+from twinslot.trust import keys
 
 BROKER = config.Address("127.0.0.1", 1883)
 

@@ -8,8 +8,10 @@ import pytest
 from click.testing import CliRunner, Result
 from test_fleet_image import app
 
-from fleet import archive, diff, keys, package
-from fleet.cli import main
+from twinslot.cli.main import main
+from twinslot.client import diff
+from twinslot.formats import archive, package
+from twinslot.trust import keys, signing
 
 KEY, STRANGER = keys.generate(), keys.generate()
 OLD = app(text=b"MicroPython v1.25.0 on 2025-04-15")
@@ -31,7 +33,7 @@ def packed(
     if files is not None:
         contents.append(package.application(archive.build(files)))
     values = {"product": "demo-board", "version": "1.0.0", "sequence": 1, "created": 86400}
-    return package.build(contents, key, **{**values, **changes})
+    return signing.build(contents, key, **{**values, **changes})
 
 
 @pytest.fixture
@@ -120,7 +122,7 @@ def test_a_file_that_is_not_there_and_a_broken_archive_are_trouble(differ: Diff)
     shown = CliRunner().invoke(main, ["diff", "a.ota", "b.ota"])
     assert shown.exit_code == 2
     assert "b.ota" in shown.output
-    bad = package.build([package.application(bytes(512))], KEY, "p", "1", 1, 1)
+    bad = signing.build([package.application(bytes(512))], KEY, "p", "1", 1, 1)
     assert differ(bad, bad).exit_code == 2
 
 

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fleet import document
-from fleet.document import HTTP, MQTT, DocumentError, File, Location
+from twinslot.formats import document
+from twinslot.formats.document import HTTP, MQTT, DocumentError, File, Location
 
 KEY = Location("bucket", "fw/app.bin")
 PREFIX = "${aws:iot:s3-presigned-url:"

@@ -16,10 +16,12 @@ from cryptography.x509.oid import ExtendedKeyUsageOID
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fleet import broker, certificates, config, doctor, keys
-from fleet.authority import Authority, read_certificate
-from fleet.certificates import CertificateError
-from fleet.cli import main
+from twinslot import config
+from twinslot.cli.main import main
+from twinslot.client import broker, doctor
+from twinslot.trust import certificates, keys
+from twinslot.trust.authority import Authority, read_certificate
+from twinslot.trust.certificates import CertificateError
 
 Fleet = Callable[..., Result]
 START = dt.datetime(2000, 1, 1, tzinfo=dt.UTC)

@@ -27,10 +27,12 @@ from local_ca import LocalCA
 
 from demo import children
 from demo.stack import Stack
-from fleet import broker, certificates, config, keys
-from fleet.authority import Authority
 from tools import natives
 from tools.paths import VENV_BIN
+from twinslot import config
+from twinslot.client import broker
+from twinslot.trust import certificates, keys
+from twinslot.trust.authority import Authority
 
 A, B = "board-a", "board-b"
 DATA = bytes(range(256)) * 40

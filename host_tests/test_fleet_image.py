@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from fleet import image, package
+from twinslot.formats import image, package
 
 SLOT = 0x1B0000
 OTA_TABLE = [

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from fleet import image, mpy
+from twinslot.firmware import compiler
+from twinslot.formats import image, mpy
 
 NATIVE = "import micropython\n\n@micropython.native\ndef f(a):\n    return a + 1\n"
 XTENSA, RISC_V = ("esp32", "esp32s2", "esp32s3"), ("esp32c3", "esp32c6", "esp32p4")
@@ -28,10 +29,10 @@ def refused(data: bytes, target: mpy.Target, *words: str) -> None:
 
 @pytest.mark.parametrize("chip", image.CHIPS)
 def test_bytecode_is_the_same_for_every_chip_and_version(source: Path, chip: str) -> None:
-    made = mpy.compile_module(source)
+    made = compiler.compile_module(source)
     for version in (None, (1, 22), (1, 26), (1, 29)):
         target = mpy.Target(chip, version)
-        assert mpy.compile_module(source, target=target) == made
+        assert compiler.compile_module(source, target=target) == made
         mpy.check("pump.mpy", made, target)
 
 
@@ -49,18 +50,18 @@ def test_native_code_has_architecture_and_form_of_the_firmware(
 ) -> None:
     source.write_text(NATIVE)
     target = mpy.Target(chip, version)
-    made = mpy.compile_module(source, target=target)
+    made = compiler.compile_module(source, target=target)
     assert made[:4] == header
     mpy.check("pump.mpy", made, target)
 
 
 def test_native_code_that_would_not_be_loaded_is_refused(source: Path) -> None:
     source.write_text(NATIVE)
-    made = mpy.compile_module(source, target=mpy.Target("esp32", (1, 26)))
+    made = compiler.compile_module(source, target=mpy.Target("esp32", (1, 26)))
     refused(made, mpy.Target("esp32c3", (1, 26)), "not rv32imc")
     refused(made, mpy.Target("esp32", (1, 22)), "6.3", "1.22 loads 6.2")
     refused(made, mpy.Target("esp32"), "give the firmware")
-    made = mpy.compile_module(source, target=mpy.Target("esp32c3", (1, 26)))
+    made = compiler.compile_module(source, target=mpy.Target("esp32c3", (1, 26)))
     refused(made, mpy.Target("esp32c3", (1, 23)), "does not load on esp32c3")
 
 
@@ -91,4 +92,4 @@ def test_the_version_of_a_firmware_is_what_its_image_says() -> None:
 def test_a_complaint_of_the_compiler_names_the_file(source: Path) -> None:
     source.write_text("def f(:\n")
     with pytest.raises(mpy.MpyError, match=r"(?s)pump\.py.*SyntaxError"):
-        mpy.compile_module(source)
+        compiler.compile_module(source)

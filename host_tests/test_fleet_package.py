@@ -11,7 +11,8 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fleet import cbor, keys, package
+from twinslot.formats import cbor, package
+from twinslot.trust import keys, signing
 
 VECTOR = json.loads((Path(__file__).parent / "vectors" / "package-es256.json").read_text())
 FIRMWARE = bytes((7 * i + 3) & 255 for i in range(5000))
@@ -23,7 +24,7 @@ HEX = bytes.fromhex
 
 def worked_example() -> bytes:
     contents = [package.firmware(FIRMWARE), package.application(APPLICATION)]
-    return package.build(contents, KEY, "demo-board", "1.1.0", 7, 1_795_000_000)
+    return signing.build(contents, KEY, "demo-board", "1.1.0", 7, 1_795_000_000)
 
 
 def manifest(**changes: Any) -> dict[int, Any]:
@@ -70,7 +71,7 @@ def test_the_worked_example_is_reproduced_except_for_the_signature() -> None:
 
 def test_the_worked_example_is_read_and_its_signature_verified() -> None:
     head = package.read_head(framed(HEX(VECTOR["cose_hex"])))
-    head.verify(KEY.public_key())
+    signing.verify(head, KEY.public_key())
     assert keys.spki(KEY.public_key()).hex() == VECTOR["spki_hex"]
     assert head.kid.hex() == keys.kid(KEY.public_key()).hex() == VECTOR["kid_hex"]
     assert (head.manifest.product, head.manifest.version) == ("demo-board", "1.1.0")
@@ -92,7 +93,7 @@ def test_the_trailer_of_the_worked_example_is_reproduced() -> None:
 
 def test_a_trailer_keeps_two_records_newest_first_and_takes_whole_packages() -> None:
     old = worked_example()
-    new = package.build([package.firmware(FIRMWARE)], KEY, "demo-board", "1.2.0", 8, 1)
+    new = signing.build([package.firmware(FIRMWARE)], KEY, "demo-board", "1.2.0", 8, 1)
     heads, directory = package.read_trailer(package.trailer([new, old]))
     assert [head.manifest.sequence for head in heads] == [8, 7]
     assert directory == ""
@@ -112,13 +113,13 @@ def test_a_torn_trailer_is_no_trailer() -> None:
 
 
 def test_a_strangers_package_is_told_from_a_forged_one() -> None:
-    theirs = package.build([package.firmware(FIRMWARE)], STRANGER, "demo-board", "1", 1, 1)
+    theirs = signing.build([package.firmware(FIRMWARE)], STRANGER, "demo-board", "1", 1, 1)
     with pytest.raises(package.PackageError, match=r"signed with key"):
-        package.inspect(theirs).verify(KEY.public_key())
+        signing.verify(package.inspect(theirs), KEY.public_key())
     forged = bytearray(worked_example())
     forged[forged.index(b"1.1.0")] = ord("2")
     with pytest.raises(keys.SignatureError):
-        package.inspect(bytes(forged)).verify(KEY.public_key())
+        signing.verify(package.inspect(bytes(forged)), KEY.public_key())
 
 
 @pytest.mark.parametrize(
@@ -226,11 +227,11 @@ def test_a_package_of_another_length_is_refused(cut: int) -> None:
 
 def test_a_package_without_components_or_with_bad_values_is_not_built() -> None:
     with pytest.raises(package.PackageError, match="at least one"):
-        package.build([], KEY, "p", "1", 1, 1)
+        signing.build([], KEY, "p", "1", 1, 1)
     with pytest.raises(package.PackageError, match="expires"):
-        package.build([package.firmware(FIRMWARE)], KEY, "p", "1", 1, 5, expires=5)
+        signing.build([package.firmware(FIRMWARE)], KEY, "p", "1", 1, 5, expires=5)
     with pytest.raises(package.PackageError, match="length"):
-        package.build([package.firmware(b"")], KEY, "p", "1", 1, 1)
+        signing.build([package.firmware(b"")], KEY, "p", "1", 1, 1)
 
 
 @given(
@@ -242,11 +243,11 @@ def test_a_package_without_components_or_with_bad_values_is_not_built() -> None:
 def test_what_is_built_is_read_back(
     image: bytes, version: str, sequence: int, created: int
 ) -> None:
-    built = package.build(
+    built = signing.build(
         [package.firmware(image, 9)], KEY, "p", version, sequence, created, created + 1
     )
     head = package.inspect(built)
-    head.verify(KEY.public_key())
+    signing.verify(head, KEY.public_key())
     found = head.manifest
     assert (found.version, found.sequence, found.created) == (version, sequence, created)
     assert found.components[0].chip == 9

@@ -14,8 +14,8 @@ from fleet_site import Site
 from rich.console import Console
 from test_agent_update import packed
 
-from fleet import publish, watch
-from fleet.errors import FleetError
+from twinslot.client import publish, watch
+from twinslot.errors import FleetError
 
 JOB = "job-1"
 

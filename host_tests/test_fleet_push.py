@@ -14,9 +14,11 @@ from fleet_service import Broker, Service, running, until
 from test_fleet_image import app
 from test_fleet_service import THING, Device
 
-from fleet import agent, archive, keys, package
-from fleet.publish import described_sequence, publish
-from fleet.push import highest_sequence
+from twinslot.client.publish import described_sequence, publish
+from twinslot.client.push import highest_sequence
+from twinslot.firmware import agent
+from twinslot.formats import archive, package
+from twinslot.trust import keys, signing
 
 JOBS = f"$aws/things/{THING}/jobs"
 
@@ -105,7 +107,7 @@ def write(service: Service, name: str, text: str) -> None:
 
 def published(service: Service, sequence: int, product: str = "demo-board", **more: Any) -> None:
     key = keys.read_private(service.config.signing_key)
-    data = package.build([package.firmware(app(1000))], key, product, "1", sequence, 1)
+    data = signing.build([package.firmware(app(1000))], key, product, "1", sequence, 1)
     publish(service.clients(), data, "x.ota", [THING], **more)
 
 

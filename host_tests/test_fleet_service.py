@@ -25,8 +25,9 @@ from local_ca import LocalCA
 from paho.mqtt.enums import CallbackAPIVersion
 from test_fleet_image import app
 
-from fleet import keys, package
-from fleet.publish import publish
+from twinslot.client.publish import publish
+from twinslot.formats import package
+from twinslot.trust import keys, signing
 
 THING = "board-1"
 JOBS = f"$aws/things/{THING}/jobs"
@@ -112,7 +113,7 @@ def device(broker: Broker) -> Iterator[Device]:
 def packed(service: Service, size: int = 300_000, sequence: int = 2) -> bytes:
     key = keys.read_private(service.config.signing_key)
     image = app(size)
-    return package.build([package.firmware(image)], key, "demo-board", "1.1.0", sequence, 1)
+    return signing.build([package.firmware(image)], key, "demo-board", "1.1.0", sequence, 1)
 
 
 def published(service: Service, data: bytes, job: str = "job-1") -> None:
@@ -378,7 +379,7 @@ def test_the_service_ends_with_its_parent(tmp_path: Path) -> None:
                 sys.executable,
                 "-c",
                 "import subprocess, sys\n"
-                "child = subprocess.Popen([sys.executable, '-m', 'fleet', 'serve', "
+                "child = subprocess.Popen([sys.executable, '-m', 'twinslot', 'serve', "
                 "'--die-with-parent'])\n"
                 "print(child.pid, flush=True)\n"
                 "child.wait()\n",
@@ -506,11 +507,11 @@ def test_what_the_boards_would_refuse_is_refused_before_it_is_sent(
     for name, data, words in (
         (
             "stranger",
-            package.build(good, keys.generate(), "demo-board", "1", 1, 1),
+            signing.build(good, keys.generate(), "demo-board", "1", 1, 1),
             "signed with key",
         ),
-        ("product", package.build(good, mine, "toaster", "1", 1, 1), "is for toaster"),
-        ("chip", package.build(other_chip, mine, "demo-board", "1", 1, 1), "esp32s3"),
+        ("product", signing.build(good, mine, "toaster", "1", 1, 1), "is for toaster"),
+        ("chip", signing.build(other_chip, mine, "demo-board", "1", 1, 1), "esp32s3"),
         ("image", image, "not a package"),
     ):
         (service.folder / name).write_bytes(data)
@@ -527,7 +528,7 @@ def test_watch_waits_for_a_service_that_is_started_again(
     commands(service, tmp_path)
     service.fleet("publish", "app.ota", THING, "--create-things", "--job", "job-1")
     watching = subprocess.Popen(
-        [sys.executable, "-m", "fleet", "watch", "job-1"],
+        [sys.executable, "-m", "twinslot", "watch", "job-1"],
         cwd=service.folder,
         env={**os.environ, "PYTHONPATH": str(ROOT)},
         stdout=subprocess.PIPE,

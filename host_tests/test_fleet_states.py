@@ -10,8 +10,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
-from fleet import states
-from fleet.states import CANCELED, FAILED, IN_PROGRESS, QUEUED, REJECTED, SUCCEEDED, TIMED_OUT
+from twinslot.formats import aws
+from twinslot.formats.aws import (
+    CANCELED,
+    FAILED,
+    IN_PROGRESS,
+    QUEUED,
+    REJECTED,
+    SUCCEEDED,
+    TIMED_OUT,
+)
+from twinslot.service import states
 
 NOW = 1_700_000_000
 
@@ -28,7 +37,7 @@ def code_of(error: pytest.ExceptionInfo[states.JobError]) -> str:
     return error.value.code
 
 
-@pytest.mark.parametrize("status", sorted(states.REPORTABLE))
+@pytest.mark.parametrize("status", sorted(aws.REPORTABLE))
 def test_a_device_may_report_each_of_its_states_from_queued_and_from_in_progress(
     status: str,
 ) -> None:
@@ -39,7 +48,7 @@ def test_a_device_may_report_each_of_its_states_from_queued_and_from_in_progress
         assert after.updated_at == NOW + 5
 
 
-@pytest.mark.parametrize("status", [QUEUED, CANCELED, TIMED_OUT, states.REMOVED, "", "READY"])
+@pytest.mark.parametrize("status", [QUEUED, CANCELED, TIMED_OUT, aws.REMOVED, "", "READY"])
 def test_a_device_cannot_report_another_state(status: str) -> None:
     with pytest.raises(states.JobError) as error:
         states.update(running(), status, NOW)
@@ -47,7 +56,7 @@ def test_a_device_cannot_report_another_state(status: str) -> None:
 
 
 @pytest.mark.compatibility("1", "nothing leaves a terminal state")
-@pytest.mark.parametrize("terminal", sorted(states.TERMINAL))
+@pytest.mark.parametrize("terminal", sorted(aws.TERMINAL))
 def test_nothing_leaves_a_terminal_state(terminal: str) -> None:
     ended = replace(running(), status=terminal)
     attempts: list[Callable[[], states.Execution]] = [
@@ -131,7 +140,7 @@ def test_a_step_timer_is_replaced_cancelled_and_ends_with_the_job() -> None:
     later = states.update(first, IN_PROGRESS, NOW + 30, step_minutes=2)
     assert later.step_deadline == NOW + 150
     assert states.update(later, IN_PROGRESS, NOW + 40).step_deadline == NOW + 150
-    none = states.update(later, IN_PROGRESS, NOW + 40, step_minutes=states.NO_STEP_TIMEOUT)
+    none = states.update(later, IN_PROGRESS, NOW + 40, step_minutes=aws.NO_STEP_TIMEOUT)
     assert none.deadline == NOW + 600
     assert states.update(later, SUCCEEDED, NOW + 40).deadline is None
     assert states.cancel(later, NOW + 40, force=True).deadline is None
@@ -231,7 +240,7 @@ class Queue(RuleBasedStateMachine):
 
     @rule(
         index=st.integers(0, 5),
-        status=st.sampled_from(sorted(states.OPEN | states.TERMINAL)),
+        status=st.sampled_from(sorted(aws.OPEN | aws.TERMINAL)),
         minutes=st.sampled_from([None, -1, 1, 9]),
         off=st.sampled_from([None, 0, 1]),
     )

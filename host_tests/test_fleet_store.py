@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from fleet_world import World
 
-from fleet import store
+from twinslot.service import store
 
 
 def test_a_database_of_the_first_version_keeps_its_jobs(tmp_path: Path) -> None:

@@ -12,8 +12,8 @@ from fleet_world import World
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fleet import streams
-from fleet.streams import StreamError, Window
+from twinslot.service import streams
+from twinslot.service.streams import StreamError, Window
 
 FILE = random.Random(3).randbytes(10_000)
 ROOT = "$aws/things/board-1/streams/s-1"

@@ -17,9 +17,9 @@ import sqlalchemy as sa
 from botocore.exceptions import ClientError
 from fleet_site import IMAGE, ROLE, THING, Site, fetch, moment, plain, refused
 
-from fleet import store
-from fleet.streams import Streams
 from tools.paths import ROOT
+from twinslot.service import store
+from twinslot.service.streams import Streams
 
 SIGNATURE = bytes(range(70))
 S3 = {"s3Location": {"bucket": "packages", "key": "app.bin"}}

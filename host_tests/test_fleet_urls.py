@@ -21,12 +21,12 @@ from botocore.exceptions import ClientError
 from fleet_site import IMAGE, ROLE, THING, Site, fetch, refused
 from ota import http
 
-from fleet import codec, sigv4
-from fleet.config import Credentials
-from fleet.document import Location
-from fleet.objects import PIECE
-from fleet.presign import Presigner
 from sim.build import CHIP
+from twinslot.config import Credentials
+from twinslot.formats.document import Location
+from twinslot.service import codec, sigv4
+from twinslot.service.objects import PIECE
+from twinslot.service.presign import Presigner
 
 PLACEHOLDER = "${aws:iot:s3-presigned-url:https://s3.amazonaws.com/packages/%s}"
 JOBS = "$aws/things/board-1/jobs"

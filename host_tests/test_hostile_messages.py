@@ -23,10 +23,10 @@ from job_service import JobService
 from link_fixtures import need
 from test_agent_update import IMAGE, packed
 
-from fleet import package
 from sim import image
 from sim.board import Board, application_files, compile_module
 from tools.paths import ROOT
+from twinslot.formats import package
 
 SEED = 5
 HEAP = tomllib.loads((ROOT / "tools/budgets.toml").read_text())["heap"]["peak"]

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from board import filesystem
-from board.littlefs_blocks import BLOCK, INLINE, SPARE, file_blocks, tree_blocks
+from twinslot.board import filesystem
+from twinslot.formats.littlefs_blocks import BLOCK, INLINE, SPARE, file_blocks, tree_blocks
 
 ROOM = bytes(b"\xff" * BLOCK * 1024)
 ROOT = 2  # blocks: the pair of `/`, which every littlefs has

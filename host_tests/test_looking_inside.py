@@ -14,10 +14,11 @@ import pytest
 from link_fixtures import need
 from test_agent_update import KEY, PRODUCT
 
-from fleet import keys, package
 from sim import image
 from sim.board import HARD, PWRON, SOFT, WDT, Board, application_files
 from tools.paths import VENV_BIN
+from twinslot.formats import package
+from twinslot.trust import keys, signing
 
 NEW, PENDING, VALID, INVALID, ABORTED = range(5)
 DEADLINE_S = 12
@@ -49,7 +50,7 @@ while True:
 
 def flash(board: Board, slot: int, version: str, sequence: int) -> None:
     firmware = image.firmware(version=version, size=100_000)
-    packed = package.build(
+    packed = signing.build(
         [package.firmware(firmware)], KEY, PRODUCT, version, sequence, 1_790_000_000
     )
     trailer = package.trailer([package.read_head(packed).record])

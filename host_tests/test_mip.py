@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import json
 import subprocess
-import tomllib
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,11 +14,14 @@ import pytest
 from link_fixtures import need
 from mpremote import mip as mpremote_mip
 
-from board import files, mip
-from board.cable import Cable
-from fleet import agent, bundle, extensions
 from sim.board import Board, firmware
+from tools import mip as sources
 from tools.paths import ROOT, VENV_BIN
+from twinslot import __version__
+from twinslot.board import files
+from twinslot.board.cable import Cable
+from twinslot.firmware import agent, extensions, mip
+from twinslot.formats import bundle
 
 MANIFEST = ROOT / "manifest.py"
 AGENT = {
@@ -27,7 +29,6 @@ AGENT = {
     "reserve.py",
     *(f"ota/{path.name}" for path in (ROOT / "firmware/ota").glob("*.py")),
 }
-VERSION = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
 
 
 def read(path: Path) -> dict[str, Any]:
@@ -49,15 +50,15 @@ class ATransport:
 
 
 def test_the_package_lists_every_module_of_the_agent_and_link() -> None:
-    package = read(mip.SOURCES)
+    package = read(sources.SOURCES)
     assert {target for target, _ in package["urls"]} == AGENT, "`make mip` lists them anew"
     assert all(source == f"firmware/{target}" for target, source in package["urls"])
-    assert mip.SOURCES.read_text(encoding="utf-8") == mip.text(mip.sources())
+    assert sources.SOURCES.read_text(encoding="utf-8") == mip.text(sources.listing())
 
 
 def test_both_lists_bear_the_projects_version() -> None:
-    assert read(mip.SOURCES)["version"] == VERSION
-    assert f'version="{VERSION}"' in MANIFEST.read_text()
+    assert read(sources.SOURCES)["version"] == __version__
+    assert f'version="{__version__}"' in MANIFEST.read_text()
 
 
 def test_the_package_resolves_from_a_repository_on_github(monkeypatch: pytest.MonkeyPatch) -> None:

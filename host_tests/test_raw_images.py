@@ -25,9 +25,9 @@ from raw_world import DER, ECDSA, NOW, RSA, SIGNERS, YEAR, RawBench, Signer, fir
 from test_agent_roads import finish, receive
 from test_agent_update import IMAGE, Bench, packed
 
-from fleet import package
 from sim import image
 from tools.paths import ROOT
+from twinslot.formats import package
 
 JOB = "AFR_OTA-1"
 BAD_JOB = "0x24000000: 0x00000005"

@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 from esptool.bin_image import LoadFirmwareImage
 
-from fleet import image as identify
 from sim import image
 from sim.chip import layout
+from twinslot.formats import image as identify
 
 
 def parsed(path: Path, data: bytes):

@@ -9,9 +9,9 @@ import tomllib
 import pytest
 from rich.console import Console
 
-from board import files, filesystem
-from board.littlefs_blocks import BLOCK, SPARE
 from tools import heap, size
+from twinslot.board import files, filesystem
+from twinslot.formats.littlefs_blocks import BLOCK, SPARE
 
 BUDGETS = tomllib.loads(size.BUDGETS.read_text(encoding="utf-8"))
 

@@ -20,7 +20,7 @@ from test_agent_update import Bench, Patient, packed
 from test_any_source import Local
 from test_docs import ARCHITECTURE, code, plain, rows
 
-from fleet import keys
+from twinslot.trust import keys
 
 Arrow = tuple[str, str]
 

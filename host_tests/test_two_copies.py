@@ -9,10 +9,10 @@ import pytest
 from test_agent_application import Chip, pack
 from test_agent_update import IMAGE, packed
 
-from board import files, filesystem
-from board.littlefs_blocks import BLOCK, tree_blocks
-from fleet import package
 from sim import image
+from twinslot.board import files, filesystem
+from twinslot.formats import package
+from twinslot.formats.littlefs_blocks import BLOCK, tree_blocks
 
 # What `unpack` has taken before it gives back as much: a piece of a file, and its place.
 AHEAD = 4  # blocks

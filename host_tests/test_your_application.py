@@ -14,7 +14,6 @@ from board_flashing import move_agent_to_lib
 from link_fixtures import need
 from test_first_board import Shell, commands
 
-from board import files
 from demo import contents
 from demo.children import StartError
 from demo.stack import Stack
@@ -22,6 +21,7 @@ from sim.board import Board
 from sim.chip import layout
 from tools import subset
 from tools.paths import ROOT
+from twinslot.board import files
 
 PAGE = (ROOT / "docs/your-application.md").read_text(encoding="utf-8")
 BLOCKS: dict[str, str] = dict(

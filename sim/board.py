@@ -17,22 +17,22 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from board.files import application as application_files
-from board.files import compile_module
-from board.filesystem import write
 from sim import filesystem
 from sim.build import CHIP, command, default_interpreter, firmware
 from sim.chip import layout
 from sim.supply import DEEPSLEEP, HARD, PWRON, SOFT, WDT, Events, Options, Supply
 from sim.wear import Wear
+from twinslot.board.files import application as application_files
+from twinslot.board.files import compile_module
+from twinslot.board.filesystem import write
 
 # The chip's own modules are the one implementation of what lies in flash.
 if str(CHIP) not in sys.path:
     sys.path.append(str(CHIP))
 
-import bootloader  # type: ignore[import-not-found]
-import nor  # type: ignore[import-not-found]
-import nvs  # type: ignore[import-not-found]
+import bootloader
+import nor
+import nvs
 
 __all__ = [
     "DEEPSLEEP",

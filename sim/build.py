@@ -9,10 +9,10 @@ from pathlib import Path
 
 from mpremote.romfs import VfsRomWriter
 
-from board.files import compile_module
 from sim import image
 from tools import natives
 from tools.paths import CACHE
+from twinslot.board.files import compile_module
 
 CHIP = Path(__file__).resolve().parent / "chip"
 

@@ -8,8 +8,8 @@ from pathlib import Path
 
 from littlefs import LittleFS
 
-from board import filesystem
 from sim.chip import layout
+from twinslot.board import filesystem
 
 
 @contextlib.contextmanager

@@ -11,9 +11,9 @@ import struct
 from collections.abc import Sequence
 from itertools import starmap
 
-from board import table
-from board.chips import CHIPS, Chip
 from sim.chip import layout
+from twinslot.formats import table
+from twinslot.formats.chips import CHIPS, Chip
 
 CHIP_ESP32 = 0
 _DROM = 0x3F400000

@@ -1,5 +1,5 @@
 #!/bin/sh
-# The door to `python -m board flash`: tools/flash.sh [OPTIONS] PORT FIRMWARE, --help for all of it.
+# The door to `python -m twinslot.board flash`: tools/flash.sh [OPTIONS] PORT FIRMWARE, --help for all of it.
 # Paths stay relative to where it is called.
 set -eu
 root=$(CDPATH= cd -- "$(dirname -- "$0")/.." && pwd)
@@ -7,4 +7,4 @@ root=$(CDPATH= cd -- "$(dirname -- "$0")/.." && pwd)
     echo "flash: $root/.venv is missing; run 'make setup' there" >&2
     exit 1
 }
-PYTHONPATH="$root${PYTHONPATH:+:$PYTHONPATH}" exec "$root/.venv/bin/python" -m board flash "$@"
+PYTHONPATH="$root${PYTHONPATH:+:$PYTHONPATH}" exec "$root/.venv/bin/python" -m twinslot.board flash "$@"

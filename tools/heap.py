@@ -19,12 +19,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from board import files
 from demo.children import StartError
 from demo.stack import Stack
-from fleet import archive, keys, package
 from sim.board import Board
 from tools import natives
+from twinslot.board import files
+from twinslot.formats import archive, package
+from twinslot.trust import keys, signing
 
 IMAGE_SIZE = 1_600_000
 # An application: an archive of more than 200 KB.
@@ -133,7 +134,7 @@ def pack_application(stack: Stack, version: str, sequence: int) -> Path:
     contents = {path[1:]: data for path, data in files.application().items() if path != "/boot.py"}
     for number in range(FILES - len(contents)):
         contents[f"data/{number}.bin"] = random.Random(number).randbytes(FILE_SIZE)
-    data = package.build(
+    data = signing.build(
         [package.application(archive.build(contents))],
         keys.read_private(stack.config.signing_key),
         product=stack.config.product,

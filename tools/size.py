@@ -18,16 +18,17 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from board import files, plan
-from board.chips import CHIPS, FLASH_SIZES
-from board.littlefs_blocks import BLOCK, file_blocks, tree_blocks
-from board.table import need
 from demo.children import StartError
 from demo.stack import Stack
-from fleet import agent, bundle, extensions
-from fleet.errors import FleetError
 from tools import heap, natives
 from tools.paths import ROOT
+from twinslot.board import files, plan
+from twinslot.errors import FleetError
+from twinslot.firmware import agent, extensions
+from twinslot.formats import bundle
+from twinslot.formats.chips import CHIPS, FLASH_SIZES
+from twinslot.formats.littlefs_blocks import BLOCK, file_blocks, tree_blocks
+from twinslot.formats.table import need
 
 BUDGETS = ROOT / "tools/budgets.toml"
 CORE, ALL = "core", "all"

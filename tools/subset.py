@@ -144,7 +144,10 @@ def _files() -> Iterator[tuple[Path, Rules]]:
     for path in firmware:
         may_print = path.name in ("boot.py", "main.py", "console.py")
         yield path, Rules(frozenset(own), may_print)
-    for folder in ("bench/on_board", "board/on_board"):  # what is brought there for a while
+    for folder in (
+        "bench/on_board",
+        "src/twinslot/board/on_board",
+    ):  # what is brought there for a while
         for path in sorted((ROOT / folder).glob("*.py")):
             yield path, Rules(frozenset(own), may_print=True)
     chip = [path for path in sorted((ROOT / "sim/chip").rglob("*.py")) if path.name not in CPYTHON]

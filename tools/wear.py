@@ -16,12 +16,12 @@ from pathlib import Path
 
 from demo.children import StartError, wait_for
 from demo.stack import THING, Stack
-from fleet.files import replace
 from sim.board import Board
 from sim.chip import layout
 from sim.wear import Counts, Wear
 from tools import natives
 from tools.paths import ROOT
+from twinslot.disk import replace
 
 PAGE = ROOT / "docs/flash-wear.md"
 CYCLES = 100_000  # what a sector of such flash stands

@@ -1,0 +1,189 @@
+"""What lies in a board's file system: the application, and the settings of one thing."""
+
+import json
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from twinslot.errors import FleetError
+from twinslot.firmware import agent, compiler, extensions
+from twinslot.firmware.sources import BOOT, FIRMWARE
+from twinslot.formats import mpy
+from twinslot.formats.littlefs_blocks import BLOCK, SPARE, tree_blocks
+
+_PRIVATE_KEY = b"PRIVATE KEY-----"
+_OWN_KEY = "client.key"  # the one private key that belongs on a board: its own
+_TLS_FILES = ("ca.pem", "client.pem", _OWN_KEY)
+AGENT = ("/ota/", "/link.", "/reserve.")
+"""How the paths of the agent begin."""
+STAYS = ("/boot.py", "/etc/", "/lib/")
+"""How the paths begin of what no application's directory holds."""
+FIRST_DIRECTORY = "app_0"
+"""Where the application lies on a board whose first slot has a trailer, which can name it."""
+AGENT_IN_LIB = tuple(f"/lib{path}" for path in AGENT)
+"""How the paths begin of an agent in /lib, which an application over the air need not bring."""
+EXTENSIONS_HELP = "Of the agent: none, all, or names with commas.  [default: as settings ask for]"
+
+
+class FilesError(FleetError):
+    """A file that belongs on the board is missing or wrong, or must not go there."""
+
+
+def compile_module(source: Path, name: str | None = None, *, smallest: bool = False) -> bytes:
+    """Return a module's .mpy bytes. name: what tracebacks call it; smallest: see `compiler`.
+
+    Raises FilesError with the compiler's complaint.
+    """
+    try:
+        return compiler.compile_module(source, name, smallest=smallest)
+    except mpy.MpyError as error:
+        raise FilesError(str(error)) from error
+
+
+def application(*, compiled: bool = True, chosen: Iterable[str] | None = None) -> dict[str, bytes]:
+    """Return the project's own application as the board's files: boot.py, main.py, link, ota/.
+
+    Absolute path on the board to bytes. compiled: as it is shipped, `ota` as one bundle; boot.py
+    and main.py stay source, as on every chip. chosen: the agent's extensions, None for all. Raises
+    ExtensionError, FilesError.
+    """
+    chosen = extensions.everything() if chosen is None else tuple(chosen)
+    try:
+        ota = agent.compiled(chosen) if compiled else agent.sources(chosen)
+        own = {**ota, **agent.link(compiled=compiled)}
+    except mpy.MpyError as error:
+        raise FilesError(str(error)) from error
+    return {
+        "/boot.py": BOOT.read_bytes(),
+        "/main.py": (FIRMWARE / "main.py").read_bytes(),
+        **{f"/{path}": own[path] for path in sorted(own)},
+    }
+
+
+def extensions_for(settings: Mapping[str, bytes]) -> tuple[str, ...]:
+    """Return the extensions that a board gets when nobody names any: as its settings ask for.
+
+    settings: its files below /etc, as `settings` returns them; empty where they are not known.
+    """
+    read = _settings_of(Path("/etc"), settings.get("/etc/settings.json", b"{}"))
+    return extensions.asked_for(read)
+
+
+def agent_in_lib(found: Mapping[str, bytes]) -> dict[str, bytes]:
+    """Return the same files with the agent in /lib, where updates leave it.
+
+    MicroPython looks there last: an application that brings an agent of its own has that.
+    """
+    return {f"/lib{path}" if path.startswith(AGENT) else path: data for path, data in found.items()}
+
+
+def in_directory(found: Mapping[str, bytes], directory: str) -> dict[str, bytes]:
+    """Return the same files with the application in a directory; "" leaves it in `/`."""
+    base = f"/{directory}" if directory else ""
+    return {
+        path if path.startswith(STAYS) else f"{base}{path}": data for path, data in found.items()
+    }
+
+
+def room(found: Mapping[str, bytes], size: int) -> tuple[int, int]:
+    """Return how large an application over the air may be in a file system with these files.
+
+    size: bytes of the file system. Returns (bytes of blocks that an application may take, those of
+    them that an agent of its own takes). The first one comes beside what is flashed, which then
+    goes; afterwards there are two at a time.
+    """
+    blocks = size // BLOCK - SPARE
+    stays = _blocks({path: found[path] for path in found if path.startswith(STAYS)})
+    most = min((blocks - stays) // 2, blocks - _blocks(found))
+    own = {path.removeprefix(f"/{FIRST_DIRECTORY}"): data for path, data in found.items()}
+    agent_files = {path: data for path, data in own.items() if path.startswith(AGENT)}
+    return most * BLOCK, (_blocks(agent_files) - _blocks({})) * BLOCK
+
+
+def _blocks(found: Mapping[str, bytes]) -> int:
+    return tree_blocks({path: len(data) for path, data in found.items()})
+
+
+def folder(path: Path, *, compiled: bool = False) -> dict[str, bytes]:
+    """Return somebody's application, a folder that stands for `/`, as the board's files.
+
+    Absolute path on the board to bytes; hidden files and `__pycache__` stay at home. compiled:
+    modules as .mpy; boot.py and main.py stay source, as MicroPython starts them by these names.
+    Raises FilesError if there is no such folder, or a module lies there in both forms.
+    """
+    if not path.is_dir():
+        raise FilesError(f"{path} is no folder")
+    found: dict[str, bytes] = {}
+    for file in sorted(path.rglob("*")):
+        below = file.relative_to(path)
+        if not file.is_file() or any(p == "__pycache__" or p[0] == "." for p in below.parts):
+            continue
+        name, data = f"/{below.as_posix()}", file.read_bytes()
+        if compiled and file.suffix == ".py" and name not in ("/boot.py", "/main.py"):
+            name, data = name[:-3] + ".mpy", compile_module(file)
+        if name in found:
+            raise FilesError(f"{path} holds {name[1:]} and its source; one of them must go")
+        found[name] = data
+    return found
+
+
+def settings(folder: Path, *, running: bool = False) -> dict[str, bytes]:
+    """Return a board's settings folder as the files below /etc (docs/settings.md).
+
+    Absolute path on the board to bytes; hidden files and what editors keep of older ones (`~` at
+    the end) stay at home. running: they go beside what a running board has, where the private key
+    may lie that was made there, and that a new file system would lack. Raises FilesError when
+    settings.json, the keys it trusts or a file that TLS needs is missing, and for a private key
+    that is not the board's own.
+    """
+    if not folder.is_dir():
+        raise FilesError(f"{folder}: no such folder; it holds settings.json and the board's keys")
+    found = {
+        f"/etc/{file.relative_to(folder).as_posix()}": file.read_bytes()
+        for file in sorted(folder.rglob("*"))
+        if file.is_file() and not _stays(file.relative_to(folder))
+    }
+    needed = ["settings.json", "trusted_keys.pem"]
+    if _uses_tls(folder, found.get("/etc/settings.json")):
+        needed += _TLS_FILES
+    for name in needed:
+        if f"/etc/{name}" in found:
+            continue
+        if name == _OWN_KEY and "/etc/client.pem" in found:
+            if running:
+                continue
+            raise FilesError(
+                f"{folder}: {_OWN_KEY} is missing. If the board made its key itself (`make csr`), "
+                "flashing would erase it: flash without SETTINGS, then `make csr`, `fleet "
+                "provision --renew --csr`, and `make deploy` with SETTINGS; or leave the files on "
+                "the board alone, with KEEP=files"
+            )
+        raise FilesError(f"{folder}: {name} is missing; the board needs it in /etc")
+    for path, data in found.items():
+        if _PRIVATE_KEY in data and path != f"/etc/{_OWN_KEY}":
+            raise FilesError(
+                f"{folder}: {path[5:]} holds a private key; only the board's own, {_OWN_KEY}, "
+                "belongs on a board"
+            )
+    return found
+
+
+def _stays(below: Path) -> bool:
+    return any(part[0] == "." or part[-1] == "~" for part in below.parts)
+
+
+def _settings_of(folder: Path, data: bytes) -> dict[str, Any]:
+    try:
+        read: Any = json.loads(data)
+    except ValueError as error:
+        raise FilesError(f"{folder}: settings.json is no JSON: {error}") from error
+    if not isinstance(read, dict):
+        raise FilesError(f"{folder}: settings.json is no JSON object")
+    return read
+
+
+def _uses_tls(folder: Path, data: bytes | None) -> bool:
+    if data is None:
+        return False
+    broker = _settings_of(folder, data).get("broker")
+    return isinstance(broker, dict) and broker.get("tls") is True

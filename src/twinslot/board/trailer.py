@@ -1,0 +1,117 @@
+"""The signed record of what a board is flashed with, for the trailer of its first slot.
+
+Without one the board runs version 0.0.0, sequence 0, and takes any package that is meant for it.
+"""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+
+from twinslot.board.download import Download
+from twinslot.errors import FleetError
+from twinslot.formats import frozen, package
+from twinslot.trust import keys, signing
+
+_PEM_END = b"-----END PUBLIC KEY-----"
+
+
+class TrailerError(FleetError):
+    """The signed record does not belong to the application, or the board would not believe it."""
+
+
+@dataclass(frozen=True)
+class Signed:
+    """A trailer of 4096 bytes and what it says."""
+
+    data: bytes
+    head: package.Head
+
+    def __str__(self) -> str:
+        """What it says, for people."""
+        manifest = self.head.manifest
+        return (
+            f"version {manifest.version}, sequence {manifest.sequence}, "
+            f"product {manifest.product}, signed with key {self.head.kid.hex()}"
+        )
+
+
+def of_package(data: bytes, download: Download, directory: str) -> Signed:
+    """Take the record of a package that holds the very application of the download.
+
+    directory: in which the application's files lie, "" for `/`. Raises PackageError for a damaged
+    package, TrailerError when it holds something else.
+    """
+    head = package.inspect(data)
+    components = head.manifest.components
+    if [component.kind for component in components] != [package.FIRMWARE]:
+        raise TrailerError("the package holds more than firmware; take one of firmware alone")
+    firmware, digest = components[0], hashlib.sha256(download.application.data).digest()
+    if firmware.sha256 != digest:
+        raise TrailerError(
+            f"the package holds another application: SHA-256 {firmware.sha256.hex()[:16]}... of "
+            f"{firmware.length} bytes, the download's is {digest.hex()[:16]}... of "
+            f"{len(download.application.data)}"
+        )
+    if firmware.chip != download.chip.chip_id:
+        raise TrailerError(f"the package is for chip_id {firmware.chip}, not {download.chip.name}")
+    return Signed(package.trailer([head.record], directory), head)
+
+
+def sign(
+    download: Download,
+    key: keys.PrivateKey,
+    *,
+    product: str,
+    version: str,
+    sequence: int,
+    created: int,
+    directory: str,
+) -> Signed:
+    """Sign a record for the download's application. created: Unix seconds; directory: as above.
+
+    The files in the directory are not part of it: `make deploy` may change them. Raises
+    PackageError.
+    """
+    data = download.application.data
+    names = frozen.modules(frozen.names(data))
+    content = package.firmware(data, download.chip.chip_id, names)
+    head = package.read_head(signing.build([content], key, product, version, sequence, created))
+    return Signed(package.trailer([head.record], directory), head)
+
+
+def check_settings(signed: Signed, settings: Mapping[str, bytes]) -> None:
+    """Check that the board of these settings (files below /etc) would believe the record.
+
+    Raises TrailerError when its product is another one or none of its trusted keys signed it.
+    """
+    product = json.loads(settings["/etc/settings.json"]).get("product")
+    if product != signed.head.manifest.product:
+        raise TrailerError(
+            f"settings.json says product {product!r}, the signed record "
+            f"{signed.head.manifest.product!r}"
+        )
+    for key in _trusted(settings["/etc/trusted_keys.pem"]):
+        if keys.kid(key) == signed.head.kid:
+            signing.verify(signed.head, key)
+            return
+    raise TrailerError(
+        f"the record is signed with key {signed.head.kid.hex()}, which is not in the settings' "
+        "trusted_keys.pem"
+    )
+
+
+def _trusted(data: bytes) -> list[keys.PublicKey]:
+    found = []
+    for part in data.split(_PEM_END)[:-1]:
+        try:
+            key = serialization.load_pem_public_key(part[part.find(b"-----") :] + _PEM_END)
+        except (ValueError, UnsupportedAlgorithm) as error:
+            raise TrailerError(f"trusted_keys.pem cannot be read: {error}") from error
+        if isinstance(key, ec.EllipticCurvePublicKey):
+            found.append(key)
+    return found

@@ -1,0 +1,277 @@
+"""The commands about who is who: provision, broker-config, revoke, doctor."""
+
+import datetime as dt
+from pathlib import Path
+
+import click
+
+from twinslot import config as configuration
+from twinslot import disk
+from twinslot.cli.parts import read_config, short, toml_path
+from twinslot.client.clients import Clients, translated
+from twinslot.config import Address, Config
+from twinslot.errors import FleetError, UnreachableError
+from twinslot.trust.authority import Authority
+from twinslot.trust.certificates import check_thing
+
+PORT = 8883
+
+
+class UnknownThingError(FleetError):
+    """Neither the authority nor the service knows the thing."""
+
+
+@click.command()
+@click.argument("thing")
+@click.option(
+    "--host",
+    metavar="HOST[:PORT]",
+    help="Where the board reaches the broker; without it what broker-config has noted.",
+)
+@click.option("--wifi-ssid", metavar="SSID", help="Network that the board joins.")
+@click.option(
+    "--wifi-password-file",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="File whose first line is its password.",
+)
+@click.option(
+    "--csr",
+    "csr_path",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Certificate signing request (PEM or DER) of a key that was made elsewhere.",
+)
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path, file_okay=False),
+    help="Folder to write instead of boards/THING.",
+)
+@click.option("--renew", is_flag=True, help="Replace the certificate; the old one is revoked.")
+def provision(
+    thing: str,
+    host: str | None,
+    wifi_ssid: str | None,
+    wifi_password_file: Path | None,
+    csr_path: Path | None,
+    out: Path | None,
+    renew: bool,
+) -> None:
+    """Make a key and a certificate for THING, and the settings folder of its board.
+
+    THING is the board's name, its MQTT client id and the certificate's common name. The first time
+    this also makes the fleet's certificate authority, in ca/.
+    """
+    from twinslot.client import provision as provisioning
+    from twinslot.client import publish
+
+    config = read_config()
+    check_thing(thing)
+    folder = (out or config.boards / thing).absolute()
+    broker = _boards_broker(config, host)
+    wifi = None
+    if wifi_ssid is not None:
+        password = "" if wifi_password_file is None else _first_line(wifi_password_file)
+        wifi = provisioning.Wifi(wifi_ssid, password)
+    elif wifi_password_file is not None:
+        raise click.UsageError("--wifi-password-file needs --wifi-ssid")
+    clients = _service(config)
+    if renew and clients is None and _is_revoked(config, thing):
+        raise UnreachableError(f"{thing} is revoked: start `fleet serve`, which must hear of this")
+    csr = None if csr_path is None else disk.read(csr_path, "the request")
+    authority = provisioning.provision(
+        config, thing, folder, broker, wifi=wifi, csr=csr, renew=renew
+    )
+    click.echo(f"wrote {short(folder)}, for /etc on the board")
+    if csr is not None:
+        click.echo("  without client.key: the key stays where the request was made")
+    if wifi is None and not renew:
+        click.echo("  settings.json names no Wi-Fi yet: put ssid and password there")
+    if renew:
+        _copy_crl(config, authority)
+    if clients is None:
+        click.echo(f"no service runs: `fleet publish --create-things` makes {thing} known to it")
+    else:
+        with translated():
+            publish.thing_arn(clients, thing, create=True)
+            clients.admit(thing)
+        click.echo(f"the service knows {thing}")
+
+
+@click.command("broker-config")
+@click.option(
+    "--host",
+    "hosts",
+    multiple=True,
+    help="Name or address of the broker as boards use it; may be given again. The first is the"
+    " one that `fleet provision` puts into settings. Without it what was given last.",
+)
+@click.option("--port", type=click.IntRange(1, 65535), default=PORT, show_default=True)
+@click.option("--service-port", type=click.IntRange(1, 65535), help="On 127.0.0.1.  [port + 1]")
+@click.option("--bind", default="", help="Address to listen on for boards.  [all]")
+@click.option("--user", help="Whom mosquitto becomes when root starts it.  [you]")
+def broker_config(
+    hosts: tuple[str, ...], port: int, service_port: int | None, bind: str, user: str | None
+) -> None:
+    """Write the folder broker/, from which mosquitto runs with TLS and access rules.
+
+    Certificates are the only way in. [broker] in fleet.toml is changed to match. May be run again,
+    also to make the revocation list valid for ten more years.
+    """
+    from twinslot.client import broker
+
+    config = read_config()
+    authority = Authority.open(config.authority, f"{config.product} authority")
+    chosen = list(hosts) or broker.known_hosts(config.broker_folder) or ["127.0.0.1"]
+    wanted = broker.Wanted(
+        hosts=chosen,
+        bind=bind,
+        port=port,
+        service_port=service_port or port + 1,
+        user=user or broker.default_user(),
+    )
+    paths = broker.configure(config.broker_folder, authority, wanted)
+    certificate, key = broker.service_identity(authority, config.folder / "keys")
+    configuration.set_broker(
+        toml_path(),
+        {
+            "host": "127.0.0.1",
+            "port": wanted.service_port,
+            "tls": True,
+            "ca": "ca/ca.pem",
+            "user": "",
+            "password": "",
+            "certificate": str(certificate.relative_to(config.folder)),
+            "key": str(key.relative_to(config.folder)),
+            "boards": f"{chosen[0]}:{port}",
+        },
+    )
+    click.echo(f"wrote {short(paths.folder)}; mosquitto runs as {wanted.user} when root starts it")
+    click.echo(f"fleet.toml: the service at 127.0.0.1:{wanted.service_port}, boards at")
+    click.echo(f"  {chosen[0]}:{port} by a certificate for {', '.join(chosen)}")
+    if broker.is_local(chosen[0]):
+        click.echo("  which no real board reaches: --host NAME_OR_ADDRESS of this machine")
+    click.echo(f"Start it:    mosquitto -c {short(paths.settings)}")
+    click.echo(f"If it runs:  {_read_again(config)}; new ports and users need a restart")
+
+
+@click.command()
+@click.argument("thing")
+@click.option(
+    "--disconnect", is_flag=True, help="Also cut its connection, once mosquitto has read the list."
+)
+def revoke(thing: str, disconnect: bool) -> None:
+    """Refuse THING from now on: at the service, and by its certificate at the broker.
+
+    `fleet provision THING --renew` takes it in again, with a new certificate.
+    """
+    from twinslot.client import broker
+
+    config = read_config()
+    check_thing(thing)
+    authority = Authority(config.authority) if config.authority.exists() else None
+    certified = authority is not None and authority.issued(thing) is not None
+    if authority is not None and certified:
+        authority.revoke(thing)
+        click.echo(f"the certificate of {thing} is on the list {short(authority.crl_path)}")
+        _copy_crl(config, authority)
+    try:
+        with translated():
+            clients = Clients(config)
+            if not certified:
+                _expect_known(clients, thing)
+            clients.revoke(thing)
+    except UnreachableError as error:
+        raise UnreachableError(f"{error}; then revoke {thing} again, so that it hears") from error
+    click.echo(f"the service answers {thing} no more")
+    if authority is None or not certified:
+        return
+    if disconnect:
+        broker.disconnect(authority, config.broker.address, thing)
+        click.echo("its connection is cut; it comes back if mosquitto has not read the list")
+    else:
+        click.echo("A connection that is open stays open. To cut it, let mosquitto read first:")
+        click.echo(f"  fleet revoke {thing} --disconnect")
+
+
+@click.command()
+@click.option(
+    "--days",
+    type=click.IntRange(0),
+    default=90,
+    show_default=True,
+    help="Announce what ends within so many days.",
+)
+@click.pass_context
+def doctor(ctx: click.Context, days: int) -> None:
+    """Look at keys, certificates, the revocation list, broker and service.
+
+    Exits with 1 when anything is wrong or ends soon. Changes nothing.
+    """
+    from twinslot.client import doctor as examination
+
+    wrong = 0
+    for finding in examination.examine(read_config(), dt.datetime.now(dt.UTC), days):
+        wrong += not finding.well
+        text = finding.text.replace(f"{Path.cwd()}/", "")
+        click.echo(f"{'ok   ' if finding.well else 'WRONG'}  {text}")
+    if wrong:
+        ctx.exit(1)
+
+
+def _boards_broker(config: Config, host: str | None) -> Address:
+    noted = config.broker.boards
+    if host is None:
+        if noted is None:
+            raise click.UsageError(
+                "where does the board reach the broker? --host HOST[:PORT], or broker-config first"
+            )
+        return noted
+    try:
+        return configuration.parse_address(host)
+    except ValueError:
+        return Address(host, noted.port if noted else PORT)
+
+
+def _first_line(path: Path) -> str:
+    lines = disk.read(path, "the Wi-Fi's password").decode(errors="replace").splitlines()
+    return lines[0] if lines else ""
+
+
+def _service(config: Config) -> Clients | None:
+    """The service's clients, None where no service answers."""
+    try:
+        with translated():
+            clients = Clients(config)
+            clients.revoked()
+    except UnreachableError:
+        return None
+    return clients
+
+
+def _is_revoked(config: Config, thing: str) -> bool:
+    if not config.authority.exists():
+        return False
+    authority = Authority(config.authority)
+    certificate = authority.issued(thing)
+    return certificate is not None and authority.is_revoked(certificate)
+
+
+def _copy_crl(config: Config, authority: Authority) -> None:
+    from twinslot.client import broker
+
+    if config.broker_folder.exists():
+        broker.copy_crl(authority, config.broker_folder)
+        click.echo(f"and in {short(config.broker_folder)}. Let mosquitto read it:")
+        click.echo(f"  {_read_again(config)}")
+
+
+def _read_again(config: Config) -> str:
+    from twinslot.client import broker
+
+    return f"kill -HUP $(cat {short(broker.Paths(config.broker_folder).pid)})"
+
+
+def _expect_known(clients: Clients, thing: str) -> None:
+    try:
+        clients.iot.describe_thing(thingName=thing)
+    except clients.iot.exceptions.ResourceNotFoundException as error:
+        raise UnknownThingError(f"no thing {thing}, here or at the service") from error

@@ -1,0 +1,265 @@
+"""The `fleet` command. Thin: it reads arguments, calls one function, shows what came of it."""
+
+import json
+import logging
+import time
+from pathlib import Path
+
+import click
+from rich.console import Console
+
+from twinslot import config as configuration
+from twinslot import disk
+from twinslot.cli.identity import broker_config, doctor, provision, revoke
+from twinslot.cli.mip import mip
+from twinslot.cli.pack import diff, inspect, pack
+from twinslot.cli.parts import PROTOCOLS, address, protocol_option, read_config, short, toml_path
+from twinslot.cli.push import push
+from twinslot.cli.send import send
+from twinslot.client import publish as publishing
+from twinslot.client import report
+from twinslot.client import watch as watching
+from twinslot.client.clients import Clients, translated
+from twinslot.errors import FleetError
+from twinslot.formats import aws, image
+from twinslot.trust import keys
+
+_EPILOG = """\b
+Exit codes:
+  0  done
+  1  refused or failed; for watch and push: not every board succeeded;
+     for diff: they differ
+  2  wrong usage; for diff: a file is no package
+  3  fleet.toml, or a file that it names, is missing or wrong
+  4  no service answers
+  5  watch and push: the time is over
+"""
+
+
+class _Group(click.Group):
+    """Shows a FleetError as its sentence and exits with its code; other errors stay tracebacks."""
+
+    def invoke(self, ctx: click.Context) -> object:
+        try:
+            with translated():
+                return super().invoke(ctx)
+        except FleetError as error:
+            click.echo(f"fleet: {error}", err=True)
+            ctx.exit(error.exit_code)
+
+
+@click.group(cls=_Group, epilog=_EPILOG, context_settings={"help_option_names": ["-h", "--help"]})
+@click.option(
+    "--config",
+    "config_path",
+    type=click.Path(path_type=Path, dir_okay=False),
+    default=Path(configuration.FILE_NAME),
+    show_default=True,
+    help="The fleet's settings.",
+)
+@click.version_option(package_name="twinslot")
+@click.pass_context
+def main(ctx: click.Context, config_path: Path) -> None:
+    """Signed over-the-air updates for MicroPython boards.
+
+    \b
+    The usual way:
+      fleet init                                 once, in an empty folder
+      fleet serve                                beside an MQTT broker, stays up
+      fleet pack app.bin --version 1.1.0 --sequence 2 -o app.ota
+      fleet publish app.ota board-1              new boards: --create-things
+      fleet watch JOB                            until every board is done
+
+    \b
+    While you write an application:
+      fleet push DIR board-1                     pack, publish and watch in one
+    """
+    ctx.obj = config_path
+
+
+def _number(_ctx: click.Context, _param: click.Parameter, value: str) -> int:
+    try:
+        return int(value, 0)
+    except ValueError as error:
+        raise click.BadParameter(f"{value!r} is no number, such as 65536 or 0x10000") from error
+
+
+for command in (provision, broker_config, revoke, doctor, pack, inspect, diff, push, send, mip):
+    main.add_command(command)
+
+
+@main.command()
+@click.option("--product", default="demo-board", show_default=True, help="Name of the product.")
+@click.option("--chip", type=click.Choice(list(image.CHIPS)), default="esp32", show_default=True)
+@click.option(
+    "--slot-size",
+    callback=_number,
+    metavar="BYTES",
+    default="0x1b0000",
+    show_default=True,
+    help="Bytes of one OTA partition on the boards.",
+)
+@click.option(
+    "--broker",
+    callback=address,
+    metavar="HOST:PORT",
+    default="127.0.0.1:1883",
+    show_default=True,
+    help="The MQTT broker.",
+)
+@click.option("--tls", is_flag=True, help="Talk TLS to the broker.")
+def init(product: str, chip: str, slot_size: int, broker: configuration.Address, tls: bool) -> None:
+    """Start a fleet: fleet.toml, a signing key, an access key.
+
+    Nothing is ever overwritten.
+    """
+    path = toml_path()
+    if path.name != configuration.FILE_NAME:
+        raise click.UsageError(f"init writes a file called {configuration.FILE_NAME}")
+    written = configuration.create(
+        path.resolve().parent,
+        product=product,
+        chip=chip,
+        slot_size=slot_size,
+        broker=broker,
+        tls=tls,
+    )
+    for file in written:
+        click.echo(f"wrote {short(file)}")
+
+
+@main.command()
+@click.argument("path", type=click.Path(path_type=Path, dir_okay=False), required=False)
+def keygen(path: Path | None) -> None:
+    """Make a signing key: PATH (private, mode 0600) and its public half beside it.
+
+    Without PATH, the files that fleet.toml names. Neither is ever overwritten.
+    """
+    if path is None:
+        config = read_config()
+        private_path, public_path = config.signing_key, config.public_key
+    else:
+        private_path, public_path = path, path.with_suffix(".pub.pem")
+    if public_path.exists():
+        raise keys.KeyFileError(f"{public_path} exists already; keys are never overwritten")
+    key = keys.generate()
+    keys.write_private(key, private_path)
+    keys.write_public(key.public_key(), public_path)
+    click.echo(f"wrote {short(private_path)} (key {keys.kid(key.public_key()).hex()})")
+    click.echo(f"wrote {short(public_path)}, for the boards' /etc/trusted_keys.pem")
+
+
+@main.command()
+@click.option("--die-with-parent", is_flag=True, help="End when the process that started it ends.")
+@click.option("-v", "--verbose", is_flag=True, help="Log connections, not only problems.")
+def serve(die_with_parent: bool, verbose: bool) -> None:
+    """Run the update service beside an MQTT broker, until SIGTERM or Ctrl-C.
+
+    Prints one line when it is ready: `ready control=URL data=URL broker=HOST:PORT`. Its log goes
+    to standard error. Killed at any point it loses nothing: start it again.
+    """
+    from twinslot.service import (
+        serve as service,  # the service's libraries, which no other command needs
+    )
+
+    logging.basicConfig(
+        level=logging.INFO if verbose else logging.WARNING,
+        format="%(asctime)s %(levelname)s %(name)s: %(message)s",
+    )
+    service.run(read_config(), die_with_parent=die_with_parent, announce=click.echo)
+
+
+@main.command()
+@click.argument("file", type=click.Path(path_type=Path, dir_okay=False))
+@click.argument("things", metavar="BOARD...", nargs=-1, required=True)
+@click.option("--job", "job_id", help="Name of the job; made up when not given.")
+@protocol_option
+@click.option("--create-things", is_flag=True, help="Make boards known that the service does not.")
+@click.option(
+    "--timeout-minutes", type=click.IntRange(1, aws.MAX_TIMEOUT), help="Time limit of each board."
+)
+@click.option("--force", is_flag=True, help="Also what the boards of this fleet will refuse.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def publish(
+    file: Path,
+    things: tuple[str, ...],
+    job_id: str | None,
+    protocol: str,
+    create_things: bool,
+    timeout_minutes: int | None,
+    force: bool,
+    as_json: bool,
+) -> None:
+    """Send the package FILE to every BOARD, as one job; prints the job's name.
+
+    A package of another product, chip, size or key is refused here already.
+    """
+    config = read_config()
+    data = disk.read(file, "the package")
+    if not force:
+        publishing.check(data, config)
+    published = publishing.publish(
+        Clients(config),
+        data,
+        file.name,
+        things,
+        job_id=job_id,
+        protocols=PROTOCOLS[protocol],
+        create_things=create_things,
+        timeout_minutes=timeout_minutes,
+    )
+    if as_json:
+        click.echo(json.dumps(vars(published)))
+        return
+    boards = ", ".join(published.things)
+    click.echo(
+        f"job {published.job}: {published.product} {published.version}, "
+        f"sequence {published.sequence}, for {boards}"
+    )
+    click.echo(f"  fleet watch {published.job}")
+
+
+@main.command()
+@click.argument("things", metavar="[BOARD...]", nargs=-1)
+@click.option("--jobs", type=click.IntRange(1), default=10, show_default=True, help="Newest jobs.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def status(things: tuple[str, ...], jobs: int, as_json: bool) -> None:
+    """Show every board, or these, with its latest updates and what it said about them."""
+    found = report.of_fleet(Clients(read_config()), jobs)
+    unknown = [thing for thing in things if thing not in found]
+    if unknown:
+        raise FleetError(f"the service knows no board {', '.join(unknown)}")
+    if things:
+        found = {thing: found[thing] for thing in things}
+    if as_json:
+        click.echo(json.dumps(report.as_json(found)))
+        return
+    for line in report.as_text(found, time.time()):
+        click.echo(line)
+
+
+@main.command()
+@click.argument("job")
+@click.option("--timeout", type=click.FloatRange(0), help="Seconds after which to give up.")
+def watch(job: str, timeout: float | None) -> None:
+    """Show JOB until every board has ended it.
+
+    Exits with 0 only when every board SUCCEEDED.
+    """
+    if not watching.watch(read_config(), job, timeout, Console()):
+        click.get_current_context().exit(1)
+
+
+@main.command()
+@click.argument("job")
+@click.option("--thing", metavar="BOARD", help="Only on this board.")
+@click.option("--force", is_flag=True, help="Also on boards that have begun.")
+def cancel(job: str, thing: str | None, force: bool) -> None:
+    """Cancel JOB on the boards that have not begun it."""
+    iot = Clients(read_config()).iot
+    if thing is None:
+        iot.cancel_job(jobId=job, force=force)
+        click.echo(f"canceled {job}")
+    else:
+        iot.cancel_job_execution(jobId=job, thingName=thing, force=force)
+        click.echo(f"canceled {job} on {thing}")

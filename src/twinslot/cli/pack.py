@@ -1,0 +1,264 @@
+"""The commands about package files: pack, inspect, diff; and what push asks for as well."""
+
+import functools
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import click
+
+from twinslot import disk
+from twinslot.cli.parts import read_config
+from twinslot.client import diff as differing
+from twinslot.client import packing
+from twinslot.client.application import AT_HOME, Options
+from twinslot.errors import FleetError
+from twinslot.firmware import agent, extensions
+from twinslot.formats import archive, bundle, image, package
+from twinslot.trust import keys, signing
+
+_FILE = click.Path(path_type=Path, dir_okay=False)
+
+
+class DiffError(FleetError):
+    """A file cannot be compared."""
+
+    exit_code = 2
+
+
+def packing_options(command: Callable[..., None]) -> Callable[..., None]:
+    """Add the options about what goes into a package; the command takes them as `sources`.
+
+    Its parameter `folder`, and `image_path` where it has one, become part of them.
+    """
+
+    @functools.wraps(command)
+    def collected(
+        *,
+        folder: Path | None,
+        firmware: Path | None,
+        runs: Path | None,
+        compiled: bool,
+        include: tuple[str, ...],
+        exclude: tuple[str, ...],
+        no_agent: bool,
+        chosen: str | None,
+        image_path: Path | None = None,
+        **rest: Any,
+    ) -> None:
+        if image_path and firmware:
+            raise click.UsageError("IMAGE and --firmware mean the same; give one of them")
+        firmware = image_path or firmware
+        if not firmware and not folder:
+            raise click.UsageError("what shall be packed? A firmware image, --app DIR, or both")
+        if firmware and runs:
+            raise click.UsageError("--runs is for a package without firmware")
+        if not folder and (runs or compiled or include or exclude or no_agent or chosen):
+            raise click.UsageError("these options are about an application; give --app DIR")
+        if no_agent and chosen:
+            raise click.UsageError("--extensions are the agent's, and --no-agent leaves it out")
+        named = extensions.parse(chosen) if chosen else None
+        options = Options(include, exclude, compiled=compiled, agent=not no_agent, extensions=named)
+        command(sources=packing.Sources(firmware, folder, runs, options), **rest)
+
+    for option in (
+        click.option(
+            "--extensions",
+            "chosen",
+            metavar="NAMES",
+            help="Of the agent that is added: none, all, or names with commas.  [default: "
+            f"{','.join(extensions.asked_for({}))}]",
+        ),
+        click.option(
+            "--no-agent", is_flag=True, help="Add no agent where the application has no ota/."
+        ),
+        click.option(
+            "--exclude",
+            metavar="PATTERN",
+            multiple=True,
+            help="Leave these out, as 'tests' or 'lib/*.txt'; may be given again. Always left out:"
+            f" {' '.join(AT_HOME)}",
+        ),
+        click.option(
+            "--include",
+            metavar="PATTERN",
+            multiple=True,
+            help="Of the application take these alone; may be given again.",
+        ),
+        click.option(
+            "--mpy",
+            "compiled",
+            is_flag=True,
+            help="Compile the application's modules, but main.py.",
+        ),
+        click.option(
+            "--runs",
+            type=_FILE,
+            help="Image of the firmware that the boards run: looked at, not packed.",
+        ),
+        click.option("--firmware", type=_FILE, help="Firmware image to bring along."),
+    ):
+        collected = option(collected)
+    return collected
+
+
+@click.command()
+@click.argument("image_path", metavar="[IMAGE]", type=_FILE, required=False)
+@click.option(
+    "--app",
+    "folder",
+    type=click.Path(path_type=Path, file_okay=False),
+    help="Folder of the application to bring along, main.py and all.",
+)
+@packing_options
+@click.option("--version", required=True, help="For people; 1 to 32 bytes.")
+@click.option(
+    "--sequence",
+    required=True,
+    type=click.IntRange(1, package.MAX_SEQUENCE),
+    help="What stops downgrades: higher than everything these boards ran before.",
+)
+@click.option("-o", "--output", required=True, type=_FILE, help="FILE.ota")
+@click.option("--expires-days", type=click.IntRange(1), help="Boards refuse it after so many days.")
+@click.option(
+    "--key", "key_path", type=_FILE, help="Private key, instead of the one in fleet.toml."
+)
+def pack(
+    sources: packing.Sources,
+    version: str,
+    sequence: int,
+    output: Path,
+    expires_days: int | None,
+    key_path: Path | None,
+) -> None:
+    """Sign a firmware image, an application, or both, into a package.
+
+    IMAGE is an ESP32 application image (.app-bin), or MicroPython's merged download, out of which
+    the application is taken. The application's folder stands for the directory that its main.py
+    runs in.
+    """
+    config = read_config()
+    contents = packing.gather(sources, config)
+    data = packing.sign(
+        contents,
+        config,
+        version,
+        sequence,
+        now=int(time.time()),
+        key=key_path,
+        expires_days=expires_days,
+    )
+    _write(output, data)
+    for line in packing.listing(contents, sources, config):
+        click.echo(line)
+    for warning in contents.warnings:
+        click.echo(f"warning: {warning}")
+    click.echo(f"wrote {output}: {len(data)} bytes, version {version}, sequence {sequence}")
+
+
+@click.command()
+@click.argument("file", type=_FILE)
+def inspect(file: Path) -> None:
+    """Show what FILE is: a package, or a firmware image.
+
+    Exits with 1 unless a package is whole and signed by the key of fleet.toml.
+    """
+    data = disk.read(file, "the package")
+    if data[:4] != package.MAGIC:
+        found = image.application(data)
+        click.echo(f"{file}: {found.summary}")
+        click.echo(f"  {found.origin}")
+        return
+    head = package.inspect(data)
+    manifest = head.manifest
+    click.echo(f"{file}: package of {len(data)} bytes")
+    rows = [
+        ("product", manifest.product),
+        ("version", manifest.version),
+        ("sequence", str(manifest.sequence)),
+        ("created", _date(manifest.created)),
+        ("expires", _date(manifest.expires)),
+        ("identity", head.identity.hex()),
+        ("signed by", f"key {head.kid.hex()}"),
+    ]
+    for component in manifest.components:
+        rows += _component(component, component.of(data))
+    for name, value in rows:
+        click.echo(f"  {name:<12}{value}")
+    signing.verify(head, keys.read_public(read_config().public_key))
+    click.echo("  signature holds")
+
+
+@click.command()
+@click.argument("old", metavar="A.ota", type=_FILE)
+@click.argument("new", metavar="B.ota", type=_FILE)
+def diff(old: Path, new: Path) -> None:
+    """Show what differs between two packages.
+
+    Exits with 0 when both bring the same firmware and files, though version, sequence and dates may
+    differ, and with 1 when they do not. Signatures are not checked; `fleet inspect` does that.
+    """
+    try:
+        found = differing.compare(disk.read(old, "the package"), disk.read(new, "the package"))
+    except FleetError as error:
+        raise DiffError(str(error)) from error
+    for line in _difference(found):
+        click.echo(line)
+    if not found.same_contents:
+        click.get_current_context().exit(1)
+
+
+def _component(component: package.Component, data: bytes) -> list[tuple[str, str]]:
+    name = package.KINDS[component.kind]
+    if component.chip is not None:
+        chip = image.chip_name(component.chip)
+        return [
+            (name, f"{component.length} bytes for {chip}"),
+            ("", image.application(data).summary),
+        ]
+    found = [entry for entry in archive.read(data) if not entry.is_directory]
+    rows = [(name, f"{component.length} bytes, {len(found)} files")]
+    if bundled := archive.contents(data).get(agent.BUNDLE):
+        held = bundle.read(bundled)
+        said = f"{len(held.modules)} modules; extensions: {', '.join(held.extensions) or 'none'}"
+        rows.append(("agent", said))
+    return rows + [("", f"{entry.size:>7}  {entry.path}") for entry in found]
+
+
+def _difference(found: differing.Difference) -> Iterator[str]:
+    for name, *values in found.fields:
+        old, new = (_date(value) if name in ("created", "expires") else value for value in values)
+        yield f"  {name:<12}{old} -> {new}"
+    before, after = found.firmware
+    if before or after:
+        text = f"{before or 'none'} -> {after or 'none'}"
+        yield f"  {'firmware':<12}{f'the same, {after}' if found.same_firmware else text}"
+    if any(found.application):
+        had, has = ("some" if there else "none" for there in found.application)
+        text = f"{found.unchanged} files the same"
+        yield f"  {'application':<12}{text if had == has else f'{had} -> {has}'}"
+    for change in found.changes:
+        sizes = [str(size) for size in (change.old, change.new) if size is not None]
+        yield f"    {change.word:<10}{change.path}  {' -> '.join(sizes)} bytes"
+    if found.same_contents:
+        yield "  the contents are the same"
+
+
+def _date(seconds: Any) -> str:
+    if seconds is None:
+        return "never"
+    try:
+        return time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime(seconds))
+    except (OverflowError, ValueError):
+        return f"{seconds} seconds after 1970"
+
+
+def _write(path: Path, data: bytes) -> None:
+    if path.is_file() or (path.parent.is_dir() and not path.exists()):
+        disk.replace(path, data)  # a package that was there stays, or is replaced whole
+        return
+    try:
+        path.write_bytes(data)
+    except OSError as error:
+        raise FleetError(f"cannot write {path}: {error.strerror}") from error

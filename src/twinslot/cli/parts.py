@@ -1,0 +1,49 @@
+"""What the modules of the `fleet` command share."""
+
+from pathlib import Path
+
+import click
+
+from twinslot import config as configuration
+from twinslot.formats.document import HTTP, MQTT
+
+PROTOCOLS = {"mqtt": [MQTT], "http": [HTTP], "both": [MQTT, HTTP]}
+protocol_option = click.option(
+    "--protocol",
+    type=click.Choice(list(PROTOCOLS)),
+    default="mqtt",
+    show_default=True,
+    help="How the boards get it; of both they choose.",
+)
+
+extensions_option = click.option(
+    "--extensions",
+    "names",
+    metavar="NAMES",
+    help="Of the agent: none, all, or names with commas.  [default: as settings ask for]",
+)
+
+
+def read_config() -> configuration.Config:
+    """The fleet.toml that the command line names. Raises ConfigError."""
+    return configuration.load(toml_path())
+
+
+def toml_path() -> Path:
+    """Where fleet.toml lies."""
+    path: Path = click.get_current_context().obj
+    return path
+
+
+def short(path: Path) -> str:
+    """A path for people: relative, where it lies below the current folder."""
+    here = Path.cwd()
+    return str(path.relative_to(here)) if path.is_relative_to(here) else str(path)
+
+
+def address(_ctx: click.Context, _param: click.Parameter, value: str) -> configuration.Address:
+    """Read an option HOST:PORT."""
+    try:
+        return configuration.parse_address(value)
+    except ValueError as error:
+        raise click.BadParameter(str(error)) from error

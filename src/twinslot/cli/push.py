@@ -1,0 +1,60 @@
+"""The command push."""
+
+from pathlib import Path
+
+import click
+from rich.console import Console
+
+from twinslot.cli.pack import packing_options
+from twinslot.cli.parts import PROTOCOLS, protocol_option, read_config
+from twinslot.client import packing
+from twinslot.client import push as pushing
+from twinslot.formats import package
+
+
+@click.command()
+@click.argument("folder", metavar="DIR", type=click.Path(path_type=Path, file_okay=False))
+@click.argument("thing", metavar="BOARD")
+@packing_options
+@click.option("--version", help="For people; 1 to 32 bytes.  [dev-SEQUENCE]")
+@click.option(
+    "--sequence",
+    type=click.IntRange(1, package.MAX_SEQUENCE),
+    help="Instead of one more than the service has published so far; 2 is the first.",
+)
+@protocol_option
+@click.option("--create-things", is_flag=True, help="Make the board known to the service.")
+@click.option("--timeout", type=click.FloatRange(0), help="Seconds after which to give up.")
+def push(
+    sources: packing.Sources,
+    thing: str,
+    version: str | None,
+    sequence: int | None,
+    protocol: str,
+    create_things: bool,
+    timeout: float | None,
+) -> None:
+    """Bring the application in DIR onto BOARD: pack, publish and watch in one.
+
+    Exits with 0 only when the board has accepted it.
+    """
+    done = pushing.push(
+        read_config(),
+        sources,
+        thing,
+        click.echo,
+        version=version,
+        sequence=sequence,
+        protocols=PROTOCOLS[protocol],
+        create_things=create_things,
+        timeout=timeout,
+        console=Console(),
+    )
+    if done.accepted:
+        click.echo(
+            f"accepted: {thing} runs {done.version}, sequence {done.sequence}, "
+            f"{done.seconds:.1f} s after the start"
+        )
+        return
+    click.echo(f"not accepted: {thing} says {done.words}; {done.seconds:.1f} s after the start")
+    click.get_current_context().exit(1)

@@ -1,0 +1,33 @@
+"""The command send."""
+
+from pathlib import Path
+
+import click
+from rich.progress import Progress
+
+from twinslot.cli.parts import read_config
+from twinslot.client import publish as publishing
+from twinslot.disk import read
+
+
+@click.command()
+@click.argument("port")
+@click.argument("file", type=click.Path(path_type=Path, dir_okay=False))
+@click.option("--force", is_flag=True, help="Also what the boards of this fleet will refuse.")
+def send(port: str, file: Path, force: bool) -> None:
+    """Send the package FILE to the board at PORT through its cable, without a network.
+
+    PORT is a serial device, socket://HOST:PORT or rfc2217://HOST:PORT. The program on the board is
+    stopped. The board checks the package as any other, restarts and tests it.
+    """
+    from twinslot.board.cable import Cable  # a board's side, which no other command needs
+    from twinslot.board.send import send as sending
+
+    data = read(file, "package")
+    if not force:
+        publishing.check(data, read_config())
+    with Cable(port) as cable, Progress(transient=True) as bars:
+        bar = bars.add_task("sending", total=len(data))
+        version = sending(cable, data, lambda sent, _: bars.update(bar, completed=sent))
+    click.echo(f"verified: version {version}; the board restarts and tests it")
+    click.echo("Opening the port may reset a board, and so end the test: wait until it is over.")

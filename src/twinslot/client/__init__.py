@@ -1,0 +1,1 @@
+"""What the commands do against a service: pack, publish, push, watch, provision."""

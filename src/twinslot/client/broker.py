@@ -1,0 +1,268 @@
+"""A folder from which mosquitto runs: certificates, who may do what, two listeners.
+
+Things reach one listener, the service another on this machine's loopback. On both, a certificate of
+the fleet's authority is the only way in, and its common name becomes user name and client id,
+whatever the client says it is: nobody takes another's id. An access list bounds what is published
+and what is delivered; mosquitto grants every subscription and drops what the list forbids.
+Options are those of mosquitto 2.0.
+"""
+
+import datetime as dt
+import ipaddress
+import os
+import pwd
+import queue
+import ssl
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import paho.mqtt.client as mqtt
+from cryptography import x509
+from paho.mqtt.enums import CallbackAPIVersion
+from paho.mqtt.reasoncodes import ReasonCode
+
+from twinslot import disk
+from twinslot.config import Address
+from twinslot.errors import FleetError
+from twinslot.formats import aws
+from twinslot.trust import certificates, keys
+from twinslot.trust.authority import Authority, read_certificate
+
+_PATIENCE = 10  # seconds
+
+
+class BrokerError(FleetError):
+    """The broker's folder cannot be made as asked."""
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What the broker shall be.
+
+    hosts: names and addresses under which boards reach it; bind: address of their listener, ""
+    for all; port, service_port: of the two listeners; user: whom mosquitto becomes when root
+    starts it.
+    """
+
+    hosts: Sequence[str]
+    bind: str
+    port: int
+    service_port: int
+    user: str
+
+
+class Paths:
+    """The files of a broker in `folder`."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder.resolve()  # mosquitto may be started from anywhere
+        self.settings = self.folder / "mosquitto.conf"
+        self.acl = self.folder / "acl"
+        self.ca = self.folder / "ca.pem"
+        self.crl = self.folder / "crl.pem"
+        self.certificate = self.folder / "server.pem"
+        self.key = self.folder / "server.key"
+        self.pid = self.folder / "mosquitto.pid"  # written by a running broker
+
+
+def default_user() -> str:
+    """Whom mosquitto should run as: whoever asks; for root `mosquitto`, where there is one."""
+    if os.geteuid():
+        return pwd.getpwuid(os.geteuid()).pw_name
+    return "mosquitto" if _exists("mosquitto") else "root"
+
+
+def configure(folder: Path, authority: Authority, wanted: Wanted) -> Paths:
+    """Write, or bring up to date, the broker's folder.
+
+    A key that is there is kept; so is a certificate that fits. Raises BrokerError, before anything
+    is written, for a user who cannot be; else FileError, AuthorityError, CertificateError.
+    """
+    paths = Paths(folder)
+    owner = _check_user(wanted.user, paths.folder)
+    hosts = list(dict.fromkeys([*wanted.hosts, "localhost", "127.0.0.1"]))
+    if not paths.key.exists():
+        disk.replace(paths.key, certificates.private_pem(keys.generate()), disk.SECRET)
+    key = keys.read_private(paths.key).public_key()
+    if not _fits(paths.certificate, authority, key, hosts):
+        certificate = authority.issue_server(hosts, key)
+        disk.replace(paths.certificate, certificates.pem(certificate))
+    disk.replace(paths.ca, certificates.pem(authority.certificate))
+    authority.renew_crl()
+    copy_crl(authority, folder)
+    disk.replace(paths.acl, access_list().encode())
+    disk.replace(paths.settings, settings(paths, wanted).encode())
+    if owner.pw_uid != os.geteuid():
+        for path in (paths.folder, *paths.folder.iterdir()):
+            os.chown(path, owner.pw_uid, owner.pw_gid)
+    return paths
+
+
+def known_hosts(folder: Path) -> list[str]:
+    """The names and addresses that the broker's certificate is for; none where there is none."""
+    path = Paths(folder).certificate
+    if not path.exists():
+        return []
+    found = read_certificate(path).extensions
+    names = found.get_extension_for_class(x509.SubjectAlternativeName).value
+    return names.get_values_for_type(x509.DNSName)
+
+
+def service_identity(authority: Authority, folder: Path) -> tuple[Path, Path]:
+    """Certificate and key with which the service logs in, in `folder`; made if need be.
+
+    Raises AuthorityError, FileError, KeyFileError.
+    """
+    path, key_path = folder / "service.pem", folder / "service.key"
+    before = authority.issued(certificates.SERVICE)
+    if path.exists() and key_path.exists() and before is not None:
+        key = keys.read_private(key_path).public_key()
+        if key == before.public_key() and not authority.is_revoked(before):
+            disk.replace(path, certificates.pem(before))
+            return path, key_path
+    if before is not None:
+        authority.revoke(certificates.SERVICE)
+    new = keys.generate()
+    disk.replace(key_path, certificates.private_pem(new), disk.SECRET)
+    certificate = authority.issue(certificates.SERVICE, new.public_key())
+    disk.replace(path, certificates.pem(certificate))
+    return path, key_path
+
+
+def disconnect(authority: Authority, address: Address, thing: str) -> None:
+    """Cut a thing's connection: log in under its name, which ends the connection it has.
+
+    The certificate for that is valid for minutes and its key never leaves this process's folder.
+    Raises BrokerError when the broker does not let it in.
+    """
+    now = dt.datetime.now(dt.UTC)
+    key = keys.generate()
+    certificate = certificates.client(
+        authority.certificate,
+        authority.key,
+        thing,
+        key.public_key(),
+        begin=now - dt.timedelta(minutes=5),
+        end=now + dt.timedelta(minutes=5),
+    )
+    context = ssl.create_default_context(cafile=authority.path)
+    with tempfile.TemporaryDirectory() as name:
+        both = Path(name) / "both.pem"
+        data = certificates.private_pem(key) + certificates.pem(certificate)
+        disk.replace(both, data, disk.SECRET)
+        context.load_cert_chain(both)
+    client = mqtt.Client(CallbackAPIVersion.VERSION2, client_id=thing)
+    client.tls_set_context(context)
+    answers: queue.SimpleQueue[ReasonCode] = queue.SimpleQueue()
+    client.on_connect = lambda _client, _data, _flags, reason, _properties: answers.put(reason)
+    client.on_disconnect = lambda _client, _data, _flags, reason, _properties: answers.put(reason)
+    try:
+        client.connect(address.host, address.port)
+        client.loop_start()
+        reason = answers.get(timeout=_PATIENCE)
+    except (OSError, queue.Empty) as error:
+        raise BrokerError(f"the broker {address} does not answer: {error}") from error
+    finally:
+        client.disconnect()
+        client.loop_stop()
+    if reason.is_failure:
+        raise BrokerError(f"the broker {address} refuses the authority: {reason}")
+
+
+def copy_crl(authority: Authority, folder: Path) -> None:
+    """Bring the broker's copy of the revocation list up to date. Raises FileError."""
+    data = disk.read(authority.crl_path, "the revocation list")
+    disk.replace(Paths(folder).crl, data)
+
+
+def access_list() -> str:
+    """Mosquitto's access list. `%u` is the user name: the common name of the certificate."""
+    lines = ["# Written by `fleet broker-config`.", "", "# A thing: its own requests and answers."]
+    lines += [f"pattern write {aws.topic('%u', topic)}" for topic in aws.THING_PUBLISHES]
+    lines += [f"pattern read {aws.topic('%u', topic)}" for topic in aws.THING_RECEIVES]
+    lines += ["", "# The service; no thing can have this name.", f"user {certificates.SERVICE}"]
+    lines += [f"topic read {aws.topic('+', topic)}" for topic in aws.THING_PUBLISHES]
+    lines += [f"topic write {aws.topic('+', topic)}" for topic in aws.THING_RECEIVES]
+    return "\n".join(lines) + "\n"
+
+
+def settings(paths: Paths, wanted: Wanted) -> str:
+    """The text of mosquitto.conf."""
+    tls = (
+        f"cafile {paths.ca}\n"
+        f"certfile {paths.certificate}\n"
+        f"keyfile {paths.key}\n"
+        f"crlfile {paths.crl}\n"
+        "require_certificate true\n"
+        "use_identity_as_username true\n"
+        "use_username_as_clientid true\n"
+    )
+    return (
+        "# Written by `fleet broker-config`, which writes it anew.\n"
+        f"user {wanted.user}\n"
+        f"pid_file {paths.pid}\n"
+        "allow_anonymous false\n"
+        f"acl_file {paths.acl}\n"
+        "retain_available false\n"
+        # No message of AWS's is longer, the largest block of a stream in JSON aside.
+        "message_size_limit 200000\n"
+        # Else a small packet waits until the one before is acknowledged: 40 ms per request.
+        "set_tcp_nodelay true\n"
+        "\n# Things.\n"
+        f"listener {wanted.port} {wanted.bind}".rstrip()
+        + f"\n{tls}"
+        "\n# The service.\n"
+        f"listener {wanted.service_port} 127.0.0.1\n{tls}"
+    )
+
+
+def _exists(user: str) -> bool:
+    try:
+        pwd.getpwnam(user)
+    except KeyError:
+        return False
+    return True
+
+
+def _fits(path: Path, authority: Authority, key: keys.PublicKey, hosts: Sequence[str]) -> bool:
+    """Say whether a certificate is the authority's, for this key and exactly these hosts."""
+    if not path.exists():
+        return False
+    certificate = read_certificate(path)
+    names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    return (
+        certificates.issued_by(certificate, authority.certificate)
+        and certificate.public_key() == key
+        and names.get_values_for_type(x509.DNSName) == list(hosts)
+    )
+
+
+def _check_user(name: str, folder: Path) -> pwd.struct_passwd:
+    """The user that mosquitto shall become; it reads its files only afterwards.
+
+    Raises BrokerError when the files cannot be given to this user, or not be reached by it.
+    """
+    if not _exists(name):
+        raise BrokerError(f"no user {name} on this machine: name one with --user")
+    user = pwd.getpwnam(name)
+    if user.pw_uid == os.geteuid():
+        return user
+    if os.geteuid():
+        raise BrokerError(f"only root can give the broker's key to {name}")
+    for parent in folder.parents:
+        found = parent.stat()
+        if not found.st_mode & 0o001 and found.st_uid != user.pw_uid:
+            raise BrokerError(
+                f"the user {name} cannot pass {parent}: move the fleet, or name another with --user"
+            )
+    return user
+
+
+def is_local(host: str) -> bool:
+    """Say whether `host` means the machine that asks."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"

@@ -1,0 +1,213 @@
+"""`fleet doctor`: what is wrong, or soon will be, with keys, certificates, broker and service.
+
+Looks, and changes nothing.
+"""
+
+import datetime as dt
+import os
+import socket
+import ssl
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from twinslot import disk
+from twinslot.client import broker
+from twinslot.client.clients import Clients, translated
+from twinslot.config import Address, Config, read_credentials, read_password
+from twinslot.errors import FleetError
+from twinslot.trust import certificates, keys
+from twinslot.trust.authority import Authority, read_certificate
+
+_PATIENCE = 5  # seconds that broker and service may take
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing that was looked at: whether it is well, and a sentence."""
+
+    well: bool
+    text: str
+
+
+def examine(config: Config, now: dt.datetime, days: int) -> Iterator[Finding]:
+    """Look at everything; certificates must be good for `days` more."""
+    soon = now + dt.timedelta(days=days)
+    for path in _secrets(config):
+        yield _secret(path)
+    yield from _guarded(_credentials, config)
+    yield from _guarded(_identities, config, now, soon)
+    yield from _guarded(_broker_folder, config, now, soon)
+    yield from _guarded(_service_identity, config)
+    yield from _guarded(_images, config, now, soon)
+    reached = {config.broker.address, config.broker.boards or config.broker.address}
+    for address in sorted(reached, key=str):
+        yield from _guarded(_answers, config, address)
+    yield from _guarded(_service, config)
+
+
+def _guarded(look, *arguments) -> Iterator[Finding]:  # type: ignore[no-untyped-def]
+    """What `look` finds; an error of it is a finding, too."""
+    try:
+        with translated():
+            yield from look(*arguments)
+    except FleetError as error:
+        yield Finding(False, str(error))
+
+
+def _secrets(config: Config) -> Iterator[Path]:
+    candidates = [
+        config.signing_key,
+        config.credentials,
+        config.authority / "ca.key",
+        broker.Paths(config.broker_folder).key,
+        config.broker.key,
+        config.broker.password,
+        config.key,
+        *sorted((config.boards).glob("*/client.key")),
+        *sorted((config.boards).glob("*/settings.json")),
+    ]
+    for path in candidates:
+        if path is not None and path.exists():
+            yield path
+
+
+def _secret(path: Path) -> Finding:
+    mode = path.stat().st_mode & 0o777
+    if mode & 0o077:
+        return Finding(False, f"{path} can be read by others (mode {mode:o}): chmod 600 {path}")
+    if not os.access(path, os.R_OK):
+        return Finding(False, f"{path} cannot be read by this user")
+    return Finding(True, f"{path} is its owner's alone")
+
+
+def _credentials(config: Config) -> Iterator[Finding]:
+    read_credentials(config.credentials)
+    read_password(config.broker)
+    public = keys.read_public(config.public_key)
+    if config.signing_key.exists():
+        same = keys.read_private(config.signing_key).public_key() == public
+        said = "is" if same else "is not"
+        yield Finding(same, f"{config.public_key} {said} the half of {config.signing_key}")
+
+
+def _identities(config: Config, now: dt.datetime, soon: dt.datetime) -> Iterator[Finding]:
+    """The authority, what it revoked, whom it gave certificates."""
+    if not (config.authority).exists():
+        return
+    authority = Authority(config.authority)
+    if authority.key_path.exists():
+        _ = authority.key  # fits the certificate, or this raises
+    yield _end(str(authority.path), authority.certificate.not_valid_after_utc, now, soon, "")
+    crl = authority.crl
+    if crl.next_update_utc is None:
+        yield Finding(False, f"{authority.crl_path} does not say when it ends")
+    else:
+        remedy = "`fleet broker-config` makes it longer; then let mosquitto read it (SIGHUP)"
+        yield _end(f"{authority.crl_path}", crl.next_update_utc, now, soon, remedy)
+    for name, certificate in authority.all_issued():
+        if authority.is_revoked(certificate):
+            yield Finding(True, f"{name} is revoked")
+        else:
+            remedy = f"`fleet provision {name} --renew`"
+            if name == certificates.SERVICE:
+                remedy = "revoke it by removing keys/service.key, then `fleet broker-config`"
+            yield _end(
+                f"the certificate of {name}", certificate.not_valid_after_utc, now, soon, remedy
+            )
+
+
+def _end(what: str, end: dt.datetime, now: dt.datetime, soon: dt.datetime, remedy: str) -> Finding:
+    if end > soon:
+        return Finding(True, f"{what} is valid until {end:%Y-%m-%d}")
+    said = f"ended on {end:%Y-%m-%d}" if end <= now else f"ends on {end:%Y-%m-%d}"
+    return Finding(False, f"{what} {said}" + (f": {remedy}" if remedy else ""))
+
+
+def _broker_folder(config: Config, now: dt.datetime, soon: dt.datetime) -> Iterator[Finding]:
+    """What mosquitto is started with."""
+    paths = broker.Paths(config.broker_folder)
+    if not paths.folder.exists():
+        return
+    authority = Authority(config.authority)
+    again = "`fleet broker-config` puts it right"
+    certificate = read_certificate(paths.certificate)
+    yield _end(str(paths.certificate), certificate.not_valid_after_utc, now, soon, again)
+    if not certificates.issued_by(certificate, authority.certificate):
+        yield Finding(False, f"{paths.certificate} is not signed by {authority.path}: {again}")
+    for copy, original in ((paths.crl, authority.crl_path), (paths.ca, authority.path)):
+        same = disk.read(copy, "the broker's copy") == disk.read(original, "the original")
+        said = "is" if same else "is not"
+        yield Finding(same, f"{copy} {said} {original}" + ("" if same else f": {again}"))
+    disk.read(paths.settings, "mosquitto's settings")
+    disk.read(paths.acl, "the access list")
+
+
+def _service_identity(config: Config) -> Iterator[Finding]:
+    """What the service shows the broker."""
+    path, key_path = config.broker.certificate, config.broker.key
+    if path is None or key_path is None:
+        return
+    same = read_certificate(path).public_key() == keys.read_private(key_path).public_key()
+    said = "belong together" if same else "do not belong together"
+    yield Finding(same, f"{path} and {key_path} {said}")
+
+
+def _images(config: Config, now: dt.datetime, soon: dt.datetime) -> Iterator[Finding]:
+    """What boards meet where they get images by HTTP."""
+    if config.data.host == "0.0.0.0" and not config.data_url:  # noqa: S104 - compared
+        yield Finding(
+            False, "boards are told 127.0.0.1 in URLs of images: set service.data_url to yours"
+        )
+    path, key_path = config.certificate, config.key
+    if path is None or key_path is None:
+        return
+    yield _end(str(path), read_certificate(path).not_valid_after_utc, now, soon, "")
+    try:
+        ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(path, key_path)
+    except OSError as error:  # also ssl.SSLError
+        yield Finding(False, f"images cannot be served as {path} with {key_path}: {error}")
+
+
+def _answers(config: Config, address: Address) -> Iterator[Finding]:
+    """Whether the broker answers, with TLS where that is set.
+
+    No MQTT is spoken: a client with the service's certificate would take the place of the service.
+    TLS ends at 1.2, in which a server tells during the handshake that it refuses a certificate.
+    """
+    settings = config.broker
+    try:
+        with socket.create_connection((address.host, address.port), _PATIENCE) as plain:
+            if not settings.tls:
+                yield Finding(True, f"the broker answers at {address}")
+                return
+            context = ssl.create_default_context(cafile=settings.ca)
+            context.maximum_version = ssl.TLSVersion.TLSv1_2
+            if settings.certificate is not None:
+                context.load_cert_chain(settings.certificate, settings.key)
+            with context.wrap_socket(plain, server_hostname=address.host):
+                yield Finding(True, f"the broker answers at {address}, with TLS")
+    except ssl.SSLCertVerificationError as error:
+        yield Finding(
+            False, f"the broker at {address} has a wrong certificate: {error.verify_message}"
+        )
+    except OSError as error:  # also ssl.SSLError
+        yield Finding(False, f"no broker at {address}: {error}")
+
+
+def _service(config: Config) -> Iterator[Finding]:
+    """Whether the service answers, and refuses what the authority revoked."""
+    clients = Clients(config)
+    refused = clients.revoked()
+    yield Finding(True, f"the service answers at {clients.endpoint}")
+    if not (config.authority).exists():
+        return
+    authority = Authority(config.authority)
+    for name, certificate in authority.all_issued():
+        if name != certificates.SERVICE and authority.is_revoked(certificate) != (name in refused):
+            if name in refused:
+                text = f"the service refuses {name}, whose certificate is valid"
+                remedy = f"`fleet revoke {name}`, or `fleet provision {name} --renew`"
+            else:
+                text, remedy = f"the service still answers {name}", f"`fleet revoke {name}`"
+            yield Finding(False, f"{text}: {remedy}")

@@ -1,0 +1,128 @@
+"""From a firmware image, a folder, or both, to a signed package: what `pack` and `push` share."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from twinslot import disk
+from twinslot.client import application
+from twinslot.config import Config
+from twinslot.errors import FleetError
+from twinslot.formats import frozen, image, package
+from twinslot.formats.littlefs_blocks import BLOCK
+from twinslot.trust import keys, signing
+
+DAY = 86400  # seconds
+
+
+class PackingError(FleetError):
+    """There is nothing to make a package of."""
+
+
+@dataclass(frozen=True)
+class Sources:
+    """Where a package's contents come from.
+
+    `firmware`: an image file; `folder`: of the application; `runs`: image file of the firmware that
+    the boards run, which the application is judged by when the package brings none.
+    """
+
+    firmware: Path | None = None
+    folder: Path | None = None
+    runs: Path | None = None
+    options: application.Options = field(default_factory=application.Options)
+
+
+@dataclass(frozen=True)
+class Contents:
+    """What a package will bring, checked for the boards of a fleet."""
+
+    firmware: image.Application | None
+    application: application.Application | None
+
+    @property
+    def components(self) -> list[package.Content]:
+        """The components, the firmware first."""
+        found = []
+        if self.firmware is not None:
+            image_data = self.firmware.data
+            names = frozen.modules(frozen.names(image_data))
+            found.append(package.firmware(image_data, self.firmware.image.chip_id, names))
+        if self.application is not None:
+            made = self.application
+            found.append(package.application(made.archive, [made.blocks, *made.largest]))
+        return found
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What may go wrong, a sentence each."""
+        return () if self.application is None else self.application.warnings
+
+
+def gather(sources: Sources, config: Config) -> Contents:
+    """Read and check what a package is to bring.
+
+    Raises PackingError, ImageError, ApplicationError, MpyError, FileError.
+    """
+    if sources.firmware is None and sources.folder is None:
+        raise PackingError("a package brings a firmware image, an application, or both")
+    firmware = _image(sources.firmware, config)
+    if sources.folder is None:
+        return Contents(firmware, None)
+    judged_by = firmware if sources.runs is None else _image(sources.runs, config)
+    collected = application.collect(
+        sources.folder, sources.options, chip=config.chip, firmware=judged_by
+    )
+    return Contents(firmware, collected)
+
+
+def sign(
+    contents: Contents,
+    config: Config,
+    version: str,
+    sequence: int,
+    *,
+    now: int,
+    key: Path | None = None,
+    expires_days: int | None = None,
+) -> bytes:
+    """The package. `now` in Unix seconds; `key`: private key file instead of the fleet's own.
+
+    Raises PackageError, KeyFileError, ArchiveError.
+    """
+    return signing.build(
+        contents.components,
+        keys.read_private(key or config.signing_key),
+        product=config.product,
+        version=version,
+        sequence=sequence,
+        created=now,
+        expires=None if expires_days is None else now + expires_days * DAY,
+    )
+
+
+def listing(contents: Contents, sources: Sources, config: Config) -> Iterator[str]:
+    """What goes in, as lines for people."""
+    if contents.firmware is not None:
+        room = config.slot_size - image.TRAILER_LENGTH
+        yield f"{sources.firmware}: {contents.firmware.summary}"
+        yield (
+            f"  {contents.firmware.origin}; {contents.firmware.image.length} of {room} bytes in a "
+            "slot"
+        )
+    if contents.application is not None:
+        found = contents.application.files
+        yield f"{sources.folder}: application of {len(found)} files"
+        for path, data in found.items():
+            yield f"  {len(data):>7}  {path}"
+        yield f"  {sum(map(len, found.values())):>7}  bytes in all"
+        yield f"  {contents.application.blocks * BLOCK >> 10:>7}  KB of a board's file system"
+        for note in contents.application.notes:
+            yield f"  {note}"
+
+
+def _image(path: Path | None, config: Config) -> image.Application | None:
+    if path is None:
+        return None
+    data = disk.read(path, "the image")
+    return image.firmware(data, chip=config.chip, slot_size=config.slot_size)

@@ -1,0 +1,125 @@
+"""A thing's settings folder: everything that lies in `/etc` on its board, made on the host.
+
+settings.json        as docs/settings.md describes it
+trusted_keys.pem     who may sign packages
+ca.pem               who signed the broker's certificate
+client.pem           the thing's certificate
+client.key           its private key; not there when the key was made on the board
+"""
+
+import json
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from twinslot import disk
+from twinslot.config import Address, Config
+from twinslot.errors import FleetError
+from twinslot.trust import certificates, keys
+from twinslot.trust.authority import Authority
+
+
+class ProvisionError(FleetError):
+    """The thing cannot be provisioned as asked."""
+
+
+@dataclass(frozen=True)
+class Wifi:
+    """The network to join; password "" for an open one."""
+
+    ssid: str
+    password: str
+
+    def check(self) -> "Wifi":
+        """Return this network. Raises ProvisionError when a board could never join it."""
+        if not 1 <= len(self.ssid.encode()) <= 32:
+            raise ProvisionError("a Wi-Fi's SSID has 1 to 32 bytes")
+        if self.password and not 8 <= len(self.password.encode()) <= 63:
+            raise ProvisionError("a Wi-Fi's password has 8 to 63 bytes (WPA2)")
+        return self
+
+
+def provision(
+    config: Config,
+    thing: str,
+    folder: Path,
+    broker: Address,
+    *,
+    wifi: Wifi | None = None,
+    csr: bytes | None = None,
+    renew: bool = False,
+) -> Authority:
+    """Make a certificate for `thing` and its settings folder; first of all, the authority.
+
+    With `csr`, a certificate signing request, for the key that made it. `renew` revokes the thing's
+    certificate and replaces key and certificates in the folder; what else is there stays.
+
+    Raises CertificateError, ProvisionError, KeyFileError, AuthorityError or FileError; then, but
+    for a disk that fails, nothing is changed.
+    """
+    certificates.check_thing(thing)
+    if wifi is not None:
+        wifi.check()
+    if csr is None:
+        key = keys.generate()
+        public = key.public_key()
+    else:
+        key = None
+        public = certificates.requested_key(csr, thing)
+    trusted = keys.public_pem(keys.read_public(config.public_key))
+    authority = Authority.open(config.authority, f"{config.product} authority")
+    before = authority.issued(thing)
+    if not renew:
+        if before is not None:
+            raise ProvisionError(
+                f"{thing} is provisioned; --renew makes a new certificate and revokes the old one"
+            )
+        if folder.exists() and any(folder.iterdir()):
+            raise ProvisionError(f"{folder} is there already, and not empty")
+    stage = folder.with_name(f".{folder.name}.new")
+    shutil.rmtree(stage, ignore_errors=True)
+    try:
+        disk.folder(stage)
+        settings = _settings(config, thing, broker, wifi, folder if renew else None)
+        disk.replace(stage / "settings.json", settings, disk.SECRET)
+        if not (folder / "trusted_keys.pem").exists():
+            disk.replace(stage / "trusted_keys.pem", trusted)
+        disk.replace(stage / "ca.pem", certificates.pem(authority.certificate))
+        if key is not None:
+            disk.replace(stage / "client.key", certificates.private_pem(key), disk.SECRET)
+        if before is not None:
+            authority.revoke(thing)
+        disk.replace(stage / "client.pem", certificates.pem(authority.issue(thing, public)))
+        disk.move_all(stage, folder)
+    finally:
+        shutil.rmtree(stage, ignore_errors=True)
+    if key is None:
+        (folder / "client.key").unlink(missing_ok=True)
+    return authority
+
+
+def _settings(
+    config: Config, thing: str, broker: Address, wifi: Wifi | None, before: Path | None
+) -> bytes:
+    """The text of settings.json; what `before`, a settings folder, has in it stays."""
+    found: dict[str, Any] = {}
+    if before is not None and (before / "settings.json").exists():
+        path = before / "settings.json"
+        try:
+            found = json.loads(disk.read(path, "the settings"))
+        except ValueError as error:
+            raise ProvisionError(f"{path} is not JSON: {error}") from error
+        if not isinstance(found, dict) or not isinstance(found.get("broker", {}), dict):
+            raise ProvisionError(f"{path} does not hold a board's settings")
+    if wifi is not None or "wifi" not in found:
+        found["wifi"] = vars(wifi or Wifi("", ""))
+    found["thing"] = thing
+    found["product"] = config.product
+    found["broker"] = {
+        **found.get("broker", {}),
+        "host": broker.host,
+        "port": broker.port,
+        "tls": True,
+    }
+    return (json.dumps(found, indent=2) + "\n").encode()

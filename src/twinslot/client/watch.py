@@ -1,0 +1,163 @@
+"""`fleet watch`: a job until its end, as bars on a terminal and as lines elsewhere.
+
+The bars are drawn from the blocks that the service has served, because boards report their
+progress seldom. A service that is away for a while, such as one being restarted, is waited for.
+"""
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskID, TextColumn
+
+from twinslot.client import report
+from twinslot.client.clients import Clients, translated
+from twinslot.config import Config
+from twinslot.errors import FleetError, UnreachableError
+from twinslot.formats import aws
+
+PATIENCE = 60  # seconds that the service may be away
+POLL = 0.5  # seconds between two looks
+
+
+class WatchTimeoutError(FleetError):
+    """The time is over and boards are not done yet."""
+
+    exit_code = 5
+
+
+@dataclass(frozen=True)
+class Board:
+    """What is known of one board's part in the job; bytes of the package."""
+
+    progress: report.Progress
+    served: int
+    size: int
+
+    @property
+    def percent(self) -> int:
+        """How much of the package was served."""
+        return 100 * self.served // self.size if self.size else 0
+
+    @property
+    def words(self) -> str:
+        """Where the board is, for people."""
+        return phase(self.progress)
+
+
+def phase(progress: report.Progress) -> str:
+    """A state in words, with what the board says about it."""
+    details = progress.details
+    if progress.ended:
+        said = [details[name] for name in ("reason", "cause", "detail") if name in details]
+        return ": ".join([progress.status, *said])
+    if progress.status == "QUEUED":
+        return "waiting for the board"
+    if "self_test" in details:
+        return f"self-test {details['self_test']}"
+    return "receiving"
+
+
+def watch(config: Config, job_id: str, timeout: float | None, console: Console) -> bool:
+    """Show a job until all its executions have ended; True when all of them aws.SUCCEEDED.
+
+    `timeout` in seconds. Raises WatchTimeoutError, UnreachableError when the service stays away
+    for PATIENCE, RefusedError for an unknown job, FleetError for one that is no board's.
+    """
+
+    def tell(text: str) -> None:
+        console.print(text, soft_wrap=True, markup=False, highlight=False)
+
+    view = _Bars(console) if console.is_terminal else _Lines(tell)
+    with view:
+        for boards in _looks(config, job_id, timeout, tell):
+            if not boards:
+                raise FleetError(f"job {job_id} is no board's: its executions were deleted")
+            view.show(boards)
+            if all(board.progress.ended for board in boards):
+                return all(board.progress.status == aws.SUCCEEDED for board in boards)
+    raise WatchTimeoutError(f"job {job_id} has not ended within {timeout} s")
+
+
+def _looks(
+    config: Config, job_id: str, timeout: float | None, tell: Callable[[str], None]
+) -> Iterator[list[Board]]:
+    """What is known now, again and again until the time is over."""
+    end = None if timeout is None else time.monotonic() + timeout
+    clients: Clients | None = None
+    away_since: float | None = None
+    while end is None or time.monotonic() < end:
+        try:
+            with translated():
+                clients = clients or Clients(config)
+                boards = _look(clients, job_id)
+        except UnreachableError as error:
+            clients = None  # a service that was started again may listen elsewhere
+            if away_since is None:
+                away_since = time.monotonic()
+                tell(f"{error}; waiting for it")
+            elif time.monotonic() - away_since > PATIENCE:
+                raise
+        else:
+            away_since = None
+            yield boards
+        time.sleep(POLL)
+
+
+def _look(clients: Clients, job_id: str) -> list[Board]:
+    served = clients.served(job_id)
+    return [
+        Board(progress, served["things"].get(progress.thing, {}).get("bytes", 0), served["size"])
+        for progress in report.of_job(clients, job_id)
+    ]
+
+
+class _Bars:
+    """One bar for each board."""
+
+    def __init__(self, console: Console) -> None:
+        self._bars = Progress(
+            TextColumn("{task.description}", markup=False),
+            BarColumn(bar_width=24),
+            TextColumn("{task.percentage:>3.0f}%"),
+            TextColumn("{task.fields[words]}", markup=False),  # a board's own
+            console=console,
+        )
+        self._tasks: dict[str, TaskID] = {}
+
+    def __enter__(self) -> None:
+        self._bars.start()
+
+    def __exit__(self, *_: object) -> None:
+        self._bars.stop()
+
+    def show(self, boards: Sequence[Board]) -> None:
+        for board in boards:
+            name = board.progress.thing
+            if name not in self._tasks:
+                self._tasks[name] = self._bars.add_task(name, total=100, words="")
+            self._bars.update(self._tasks[name], completed=board.percent, words=board.words)
+
+
+class _Lines:
+    """One line for each change, and for each tenth of the package."""
+
+    def __init__(self, tell: Callable[[str], None]) -> None:
+        self._tell = tell
+        self._shown: dict[str, str] = {}
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, *_: object) -> None:
+        pass
+
+    def show(self, boards: Sequence[Board]) -> None:
+        for board in boards:
+            name, words = board.progress.thing, board.words
+            if words == "receiving":
+                words = f"receiving {board.percent // 10 * 10} %"
+            if self._shown.get(name) != words:
+                self._shown[name] = words
+                self._tell(f"{name}  {words}")

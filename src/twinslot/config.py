@@ -1,0 +1,384 @@
+"""fleet.toml: what this fleet is, where its keys lie, how its service is reached.
+
+The file is written once by `fleet init` and belongs to the operator from then on. Paths in it are
+relative to its folder.
+"""
+
+import configparser
+import json
+import re
+import secrets
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from twinslot import disk
+from twinslot.errors import ConfigError, UnreachableError
+from twinslot.formats import image
+from twinslot.trust import keys
+
+FILE_NAME = "fleet.toml"
+_SECTOR = 4096
+_BASE_URL = re.compile(r"https?://[^/?#@\s]+")
+_WHOLE = re.MULTILINE | re.DOTALL
+_TOML_VALUE = r'"(?:[^"\\]|\\.)*"|\'[^\']*\'|[^\s#]+'
+
+
+@dataclass(frozen=True)
+class Address:
+    """A TCP address; port 0 means any free port."""
+
+    host: str
+    port: int
+
+    def __str__(self) -> str:
+        return f"{self.host}:{self.port}"
+
+
+@dataclass(frozen=True)
+class Broker:
+    """The MQTT broker: `address` for the service, `boards` where boards reach it.
+
+    `ca`, `password`, `certificate` and `key` are files, None where they are not used.
+    """
+
+    address: Address
+    tls: bool
+    ca: Path | None
+    user: str
+    password: Path | None
+    certificate: Path | None = None
+    key: Path | None = None
+    boards: Address | None = None
+
+
+@dataclass(frozen=True)
+class Config:
+    """Everything in fleet.toml, which lies in `folder`, checked. `slot_size` in bytes.
+
+    data_url: of the data listener as boards reach it, "" where it is as it listens; certificate,
+    key: files with which it talks TLS, None for plain HTTP.
+    """
+
+    folder: Path
+    product: str
+    chip: str
+    slot_size: int
+    signing_key: Path
+    public_key: Path
+    credentials: Path
+    endpoint: str
+    region: str
+    control: Address
+    data: Address
+    state: Path
+    broker: Broker
+    data_url: str = ""
+    certificate: Path | None = None
+    key: Path | None = None
+
+    @property
+    def authority(self) -> Path:
+        """The folder of the certificate authority."""
+        return self.folder / "ca"
+
+    @property
+    def boards(self) -> Path:
+        """The folder that holds one settings folder for each board."""
+        return self.folder / "boards"
+
+    @property
+    def broker_folder(self) -> Path:
+        """The folder from which mosquitto is started."""
+        return self.folder / "broker"
+
+
+@dataclass(frozen=True)
+class Credentials:
+    """The access key that signs requests to the service (AWS Signature Version 4)."""
+
+    access_key: str
+    secret_key: str
+
+
+@dataclass(frozen=True)
+class Endpoint:
+    """Where a running `fleet serve` listens: base URLs, broker as HOST:PORT, process id."""
+
+    control: str
+    data: str
+    broker: str
+    pid: int
+
+
+_TEMPLATE = """\
+# One fleet: the boards of one product. Paths are relative to this file.
+
+product = {product}  # named by every package; a board takes only its own product's
+chip = {chip}  # one of {chips}
+slot_size = {slot_size:#x}  # bytes of one OTA partition; its last 4096 are the slot trailer
+
+[keys]
+signing = "keys/signing.pem"  # private key that signs packages; keep it off the service's machine
+public = "keys/signing.pub.pem"  # its public half, for the boards' /etc/trusted_keys.pem
+credentials = "keys/credentials"  # access key for the service's API (as an AWS credentials file)
+
+[service]
+endpoint = ""  # URL of the service's control API; empty: the `fleet serve` of this folder
+region = "local"  # region that requests are signed for
+control = "127.0.0.1:0"  # where `fleet serve` listens for commands; port 0: any free one
+data = "127.0.0.1:0"  # where `fleet serve` hands out images; may face the boards' network
+data_url = ""  # where boards reach `data`, such as "https://192.168.1.10:8443"; empty: as above
+certificate = ""  # PEM file: `data` talks TLS as this server; empty: plain HTTP
+key = ""  # PEM file of its private key
+state = "state"  # folder of the service's database and images
+
+[broker]
+host = {host}  # the MQTT broker that boards and service meet at
+port = {port}  # its TCP port
+tls = {tls}  # true: talk TLS to the broker
+ca = ""  # PEM file of the authority that signed the broker's certificate; empty: the system's
+user = ""  # user name at the broker; empty: none
+password = ""  # file that holds the password; empty: none
+certificate = ""  # PEM file of the service's certificate at the broker; empty: none
+key = ""  # PEM file of its private key
+boards = ""  # HOST:PORT where boards reach the broker; empty: host and port above
+"""
+
+
+def create(
+    folder: Path, *, product: str, chip: str, slot_size: int, broker: Address, tls: bool
+) -> list[Path]:
+    """Write fleet.toml, a signing key and an access key into `folder`; returns the new files.
+
+    Raises ConfigError, before anything is written, when a value is wrong or one of the files is
+    there already.
+    """
+    text = _TEMPLATE.format(
+        product=_quoted(product),
+        chip=_quoted(chip),
+        chips=", ".join(image.CHIPS),
+        slot_size=slot_size,
+        host=_quoted(broker.host),
+        port=broker.port,
+        tls=str(tls).lower(),
+    )
+    config = parse(text, folder)
+    path = folder / FILE_NAME
+    files = [path, config.signing_key, config.public_key, config.credentials]
+    for file in files:
+        if file.exists():
+            raise ConfigError(f"{file} exists already; nothing was written")
+    key = keys.generate()
+    keys.write_private(key, config.signing_key)
+    keys.write_public(key.public_key(), config.public_key)
+    keys.write_secret(config.credentials, _new_credentials().encode())
+    path.write_text(text)
+    return files
+
+
+def load(path: Path) -> Config:
+    """Read fleet.toml. Raises ConfigError, naming the key, what it is and what it should be."""
+    try:
+        text = path.read_text()
+    except OSError as error:
+        raise ConfigError(
+            f"cannot read {path}: {error.strerror}; `fleet init` writes one, --config names one"
+        ) from error
+    return parse(text, path.resolve().parent)
+
+
+def parse(text: str, folder: Path) -> Config:
+    """Check the text of a fleet.toml that lies in `folder`. Raises ConfigError."""
+    try:
+        top = _Section(tomllib.loads(text), "")
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(f"{FILE_NAME} is not TOML: {error}") from error
+    key_files, service, broker = (top.section(name) for name in ("keys", "service", "broker"))
+    config = Config(
+        folder=folder,
+        product=top.text("product", 1, 32),
+        chip=top.text("chip"),
+        slot_size=top.number("slot_size", 2 * _SECTOR, 2**24),
+        signing_key=folder / key_files.text("signing", 1),
+        public_key=folder / key_files.text("public", 1),
+        credentials=folder / key_files.text("credentials", 1),
+        endpoint=service.text("endpoint"),
+        region=service.text("region", 1, 64),
+        control=service.address("control"),
+        data=service.address("data"),
+        state=folder / service.text("state", 1),
+        data_url=service.text("data_url", default=""),
+        certificate=service.optional_path("certificate", folder, ""),
+        key=service.optional_path("key", folder, ""),
+        broker=Broker(
+            address=Address(broker.text("host", 1), broker.number("port", 1, 65535)),
+            tls=broker.flag("tls"),
+            ca=broker.optional_path("ca", folder),
+            user=broker.text("user"),
+            password=broker.optional_path("password", folder),
+            certificate=broker.optional_path("certificate", folder, ""),
+            key=broker.optional_path("key", folder, ""),
+            boards=broker.address("boards") if broker.text("boards", default="") else None,
+        ),
+    )
+    if config.chip not in image.CHIPS:
+        raise ConfigError(f"chip: {config.chip!r} is none of {', '.join(image.CHIPS)}")
+    if config.slot_size % _SECTOR:
+        raise ConfigError(f"slot_size: {config.slot_size} is not a multiple of {_SECTOR}")
+    if (config.broker.certificate is None) != (config.broker.key is None):
+        raise ConfigError("broker.certificate and broker.key: both or neither")
+    if (config.certificate is None) != (config.key is None):
+        raise ConfigError("service.certificate and service.key: both or neither")
+    if config.data_url and not _BASE_URL.fullmatch(config.data_url):
+        raise ConfigError(
+            f"service.data_url: {config.data_url!r} is not http://HOST[:PORT] or "
+            "https://HOST[:PORT], with nothing behind it"
+        )
+    for section in (top, key_files, service, broker):
+        section.refuse_unknown()
+    return config
+
+
+def set_broker(path: Path, values: Mapping[str, str | int | bool]) -> None:
+    """Change settings of [broker] in a fleet.toml; comments and all other lines stay.
+
+    Raises ConfigError, before anything is written, when the file cannot be read or the result is
+    wrong.
+    """
+    folder = load(path).folder
+    found = re.fullmatch(r"(.*^\[broker\][^\n]*\n)(.*?)(^\[.*)?", path.read_text() + "\n", _WHOLE)
+    if found is None:
+        raise ConfigError(f"{path} has no table [broker]")
+    section = found[2].rstrip("\n") + "\n"
+    for key, value in values.items():
+        text = _quoted(value) if isinstance(value, str) else str(value).lower()
+        setting = re.compile(rf"^(\s*{key}\s*=\s*)(?:{_TOML_VALUE})", re.MULTILINE)
+        match = setting.search(section)
+        if match is None:
+            section += f"{key} = {text}\n"
+        else:
+            section = section[: match.start()] + match[1] + text + section[match.end() :]
+    changed = found[1] + section + ("\n" + found[3].rstrip("\n") + "\n" if found[3] else "")
+    parse(changed, folder)
+    disk.replace(path, changed.encode())
+
+
+def read_credentials(path: Path) -> Credentials:
+    """Read the access key from a file in the form of ~/.aws/credentials. Raises ConfigError."""
+    parser = configparser.ConfigParser(interpolation=None)
+    try:
+        with path.open() as file:
+            parser.read_file(file)
+        section = parser["default"]
+        return Credentials(section["aws_access_key_id"], section["aws_secret_access_key"])
+    except OSError as error:
+        raise ConfigError(f"cannot read the access key {path}: {error.strerror}") from error
+    except (configparser.Error, KeyError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path} holds no access key under [default]: {error}") from error
+
+
+def read_password(broker: Broker) -> str | None:
+    """The broker's password without its line end; None where none is set. Raises ConfigError."""
+    if broker.password is None:
+        return None
+    try:
+        return broker.password.read_text().rstrip("\r\n")
+    except OSError as error:
+        raise ConfigError(
+            f"cannot read the broker's password {broker.password}: {error.strerror}"
+        ) from error
+
+
+def endpoint_file(config: Config) -> Path:
+    """The file through which other commands find the running service."""
+    return config.state / "endpoint.json"
+
+
+def find_endpoint(config: Config) -> Endpoint:
+    """Where the `fleet serve` of this folder listens. Raises UnreachableError if none runs."""
+    path = endpoint_file(config)
+    try:
+        return Endpoint(**json.loads(path.read_text()))
+    except FileNotFoundError as error:
+        raise UnreachableError(
+            "no service runs for this folder: start `fleet serve`, or set endpoint in fleet.toml"
+        ) from error
+    except (OSError, ValueError, TypeError) as error:
+        raise UnreachableError(f"cannot read {path}: {error}") from error
+
+
+def _new_credentials() -> str:
+    return (
+        "[default]\n"
+        f"aws_access_key_id = LOCAL{secrets.token_hex(8).upper()}\n"
+        f"aws_secret_access_key = {secrets.token_urlsafe(30)}\n"
+    )
+
+
+def _quoted(text: str) -> str:
+    return json.dumps(text, ensure_ascii=False)  # a JSON string is a TOML basic string
+
+
+class _Section:
+    """Typed access to one TOML table; every error names the key as it stands in the file."""
+
+    def __init__(self, values: dict[str, Any], prefix: str) -> None:
+        self._values = values
+        self._prefix = prefix
+        self._asked: set[str] = set()
+
+    def section(self, key: str) -> "_Section":
+        return _Section(self._get(key, dict, "a table"), key + ".")
+
+    def text(self, key: str, least: int = 0, most: int = 1024, default: str | None = None) -> str:
+        value: str = self._get(key, str, "text", default)
+        if not least <= len(value.encode()) <= most:
+            raise ConfigError(f"{self._prefix}{key}: text of {least} to {most} bytes")
+        return value
+
+    def number(self, key: str, least: int, most: int) -> int:
+        value: int = self._get(key, int, "a whole number")
+        if not least <= value <= most:
+            raise ConfigError(f"{self._prefix}{key}: {value} is not within {least} to {most}")
+        return value
+
+    def flag(self, key: str) -> bool:
+        value: bool = self._get(key, bool, "true or false")
+        return value
+
+    def address(self, key: str) -> Address:
+        try:
+            return parse_address(self.text(key))
+        except ValueError as error:
+            raise ConfigError(f"{self._prefix}{key}: {error}") from error
+
+    def optional_path(self, key: str, folder: Path, default: str | None = None) -> Path | None:
+        value = self.text(key, default=default)
+        return folder / value if value else None
+
+    def refuse_unknown(self) -> None:
+        for key in self._values:
+            if key not in self._asked:
+                raise ConfigError(f"{self._prefix}{key}: no such setting")
+
+    def _get(self, key: str, kind: type, name: str, default: Any = None) -> Any:
+        self._asked.add(key)
+        if key not in self._values:
+            if default is not None:
+                return default
+            raise ConfigError(f"{self._prefix}{key} is missing")
+        value = self._values[key]
+        if type(value) is not kind:
+            raise ConfigError(f"{self._prefix}{key}: {value!r} is not {name}")
+        return value
+
+
+def parse_address(text: str) -> Address:
+    """HOST:PORT as an Address. Raises ValueError with a sentence."""
+    host, colon, port = text.rpartition(":")
+    if not colon or not host or not port.isdecimal() or int(port) > 65535:
+        raise ValueError(f"{text!r} is not HOST:PORT")
+    return Address(host, int(port))

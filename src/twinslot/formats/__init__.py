@@ -1,0 +1,1 @@
+"""Bytes and their meaning, pure: packages, archives, images, tables, job documents."""

@@ -1,0 +1,80 @@
+"""AWS IoT's words, topics and limits for jobs and file streams, each in this one place.
+
+Source: AWS IoT developer guide ("Jobs", "MQTT-based file delivery") and service quotas.
+"""
+
+# States of a job's execution.
+QUEUED = "QUEUED"
+IN_PROGRESS = "IN_PROGRESS"
+SUCCEEDED = "SUCCEEDED"
+FAILED = "FAILED"
+REJECTED = "REJECTED"
+TIMED_OUT = "TIMED_OUT"
+REMOVED = "REMOVED"
+CANCELED = "CANCELED"
+OPEN = frozenset({QUEUED, IN_PROGRESS})
+TERMINAL = frozenset({SUCCEEDED, FAILED, REJECTED, TIMED_OUT, REMOVED, CANCELED})
+REPORTABLE = frozenset({IN_PROGRESS, SUCCEEDED, FAILED, REJECTED})
+"""The states that a device may report."""
+
+# Topics, below a thing's own; + stands for one level.
+_JOB_REQUESTS = ("jobs/get", "jobs/start-next", "jobs/+/get", "jobs/+/update")
+_STREAM_REQUESTS = ("streams/+/get/+", "streams/+/describe/+")
+THING_PUBLISHES = (*_JOB_REQUESTS, *_STREAM_REQUESTS)
+"""What a thing asks."""
+THING_RECEIVES = (
+    *(f"{request}/{answer}" for request in _JOB_REQUESTS for answer in ("accepted", "rejected")),
+    "jobs/notify",
+    "jobs/notify-next",
+    "streams/+/data/+",
+    "streams/+/description/+",
+    "streams/+/rejected/+",
+)
+"""What a thing is told."""
+NEXT_JOB = "$next"
+"""In the place of a job's name: the first that is pending."""
+
+# Limits of MQTT messages.
+MAX_TOPIC = 256  # bytes
+MAX_PAYLOAD = 131072  # bytes
+MAX_TOKEN = 64  # bytes of a client token
+
+# Limits of names.
+MAX_JOB_ID = 64  # characters
+NAME = r"[A-Za-z0-9:_-]{1,128}"
+"""Pattern of a thing, a stream, and the key of a status detail."""
+JOB_ID = rf"[A-Za-z0-9_-]{{1,{MAX_JOB_ID}}}"
+
+# Limits of jobs.
+MAX_DETAILS = 10
+MAX_DETAIL_VALUE = 1024  # characters
+MAX_TIMEOUT = 10080  # minutes
+NO_STEP_TIMEOUT = -1  # minutes; cancels the step timer
+MAX_NOTIFIED = 10  # entries of one notify message
+MAX_DOCUMENT = 32768  # characters
+MAX_NUMBER = 2**31 - 1  # of an execution
+
+# Limits of streams.
+MIN_BLOCK, MAX_BLOCK = 256, 131072  # bytes
+MAX_PER_REQUEST = 131072  # bytes of data that one request yields
+MAX_OFFSET = 98304  # blocks; 24 MB of 256-byte blocks
+MAX_COUNT = 98304  # blocks
+MAX_BITMAP = 12287  # bytes
+MAX_REQUEST = 32768  # bytes of a request, in which a bitmap is written as hexadecimal text
+MAX_FILES = 50  # of one stream
+MAX_FILE = 24 * 2**20  # bytes of a stream's file
+MAX_UPDATE_FILE = 16 * 2**20  # bytes of an OTA update's file
+
+
+def topic(thing: str, rest: str) -> str:
+    """Return a topic of a thing; thing "+": of every thing."""
+    return f"$aws/things/{thing}/{rest}"
+
+
+def subscriptions(*, streams: bool) -> tuple[str, ...]:
+    """Return what the service subscribes to: the requests of streams, or those of jobs.
+
+    Requests alone, so that the service never hears its own answers.
+    """
+    requests = _STREAM_REQUESTS if streams else _JOB_REQUESTS
+    return tuple(topic("+", request) for request in requests)

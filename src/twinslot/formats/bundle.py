@@ -1,0 +1,93 @@
+"""The agent's compiled modules in one file, as `ota/__init__.mpy` serves them on a board. Pure.
+
+    ota-bundle SIZE EXTENSION EXTENSION ...     SIZE: bytes of the whole file, decimal
+    /NAME OFFSET/NAME OFFSET...                 OFFSET: five hexadecimal digits
+    the modules' .mpy, each a raw deflate stream with a window of 1 KB
+
+Names are sorted, and nothing depends on time or place: the same modules make the same bytes, as far
+as zlib does.
+"""
+
+import re
+import zlib
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+
+from twinslot.errors import FleetError
+
+NAME = "bundle.mpy"
+"""Its name, beside `__init__.mpy`: what looks for modules by their names finds it, too."""
+
+_WINDOW_BITS = 10  # MicroPython's default; a larger window saves less than 1 %
+_HEAD = re.compile(rb"ota-bundle (\d+)((?: [a-z0-9_]+)*)\n")
+_ENTRY = re.compile(r"/(\w+) ([0-9a-f]{5})")
+_DIGITS = 5
+
+
+class BundleError(FleetError):
+    """The bytes are no bundle, or the modules do not fit one."""
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """What a bundle holds. `modules`: name without `.mpy` to bytes; `extensions`: sorted names."""
+
+    modules: dict[str, bytes]
+    extensions: tuple[str, ...]
+
+
+def build(modules: Mapping[str, bytes], extensions: Collection[str] = ()) -> bytes:
+    """Return the bundle of these modules (name without `.mpy` to bytes).
+
+    extensions: names that are noted in it, for `read`. Raises BundleError for more than 1 MB.
+    """
+    names = sorted(modules)
+    packed = [_deflated(modules[name]) for name in names]
+    index_size = sum(len(name) + 2 + _DIGITS for name in names) + 1
+    rest = index_size + sum(map(len, packed))
+    head = _head(rest, extensions)
+    at = len(head) + index_size
+    index = ""
+    for name, data in zip(names, packed, strict=True):
+        index += f"/{name} {at:0{_DIGITS}x}"
+        at += len(data)
+    if at >= 16**_DIGITS:
+        raise BundleError(f"modules of {at} bytes do not fit a bundle of {16**_DIGITS}")
+    return b"".join((head, index.encode(), b"\n", *packed))
+
+
+def read(data: bytes) -> Bundle:
+    """Return what a bundle holds. Raises BundleError for other bytes, and for a damaged one."""
+    head = _HEAD.match(data)
+    if head is None:
+        raise BundleError("this is no bundle of modules")
+    if int(head[1]) != len(data):
+        raise BundleError(f"the bundle has {len(data)} bytes of {head[1].decode()}")
+    index = data[head.end() : data.find(b"\n", head.end())].decode("ascii", "replace")
+    entries = _ENTRY.findall(index)
+    if "".join(f"/{name} {at}" for name, at in entries) != index:
+        raise BundleError("the bundle's index is damaged")
+    try:
+        modules = {
+            name: zlib.decompressobj(-_WINDOW_BITS).decompress(data[int(at, 16) :])
+            for name, at in entries
+        }
+    except zlib.error as error:
+        raise BundleError(f"the bundle's modules are damaged: {error}") from error
+    return Bundle(modules, tuple(head[2].decode().split()))
+
+
+def _deflated(data: bytes) -> bytes:
+    compressor = zlib.compressobj(9, zlib.DEFLATED, -_WINDOW_BITS, 9)
+    return compressor.compress(data) + compressor.flush()
+
+
+def _head(rest: int, extensions: Collection[str]) -> bytes:
+    """Return the first line, whose own length is part of the size that it says."""
+    words = "".join(f" {name}" for name in sorted(extensions))
+    size = rest
+    while True:
+        head = f"ota-bundle {size}{words}\n".encode()
+        if size == rest + len(head):
+            return head
+        size = rest + len(head)

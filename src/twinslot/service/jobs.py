@@ -1,0 +1,239 @@
+"""The Jobs service on MQTT: a request's topic and payload in, an answer in the outbox.
+
+Topics and shapes are AWS IoT's (developer guide, "Jobs device MQTT operations"). The thing is the
+one that the topic names; what the payload says about it counts for nothing.
+"""
+
+import json
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from twinslot.formats import aws
+from twinslot.service import states
+from twinslot.service.executions import Executions, save, state, summary
+from twinslot.service.states import JobError
+from twinslot.service.store import Store, Transaction
+
+SUBSCRIPTIONS = aws.subscriptions(streams=False)
+
+_THING = re.compile(aws.NAME)
+_JOB = re.compile(aws.JOB_ID)
+
+
+@dataclass(frozen=True)
+class Request:
+    """What a topic asks for: `operation` is get, start-next, describe or update."""
+
+    topic: str
+    thing: str
+    operation: str
+    job_id: str = ""
+
+
+def parse_topic(topic: str) -> Request:
+    """Read a request topic. Raises JobError InvalidTopic."""
+    match topic.split("/"):
+        case ["$aws", "things", thing, "jobs", ("get" | "start-next") as operation]:
+            request = Request(topic, thing, operation)
+        case ["$aws", "things", thing, "jobs", job_id, "get"]:
+            request = Request(topic, thing, "describe", job_id)
+        case ["$aws", "things", thing, "jobs", job_id, "update"]:
+            request = Request(topic, thing, "update", job_id)
+        case _:
+            raise JobError(states.INVALID_TOPIC, f"{topic} is no operation of the Jobs service")
+    if not _THING.fullmatch(request.thing):
+        raise JobError(states.INVALID_TOPIC, "the topic names no thing")
+    named_next = request.operation == "describe" and request.job_id == aws.NEXT_JOB
+    if request.operation in ("describe", "update") and not (
+        named_next or _JOB.fullmatch(request.job_id)
+    ):
+        raise JobError(states.INVALID_TOPIC, "the topic names no job")
+    return request
+
+
+class Jobs:
+    """Answers the requests of devices. `clock` returns Unix seconds."""
+
+    def __init__(self, store: Store, executions: Executions, clock: Callable[[], float]) -> None:
+        self._store = store
+        self._executions = executions
+        self._clock = clock
+        self._operations = {
+            "get": self._get_pending,
+            "start-next": self._start_next,
+            "describe": self._describe,
+            "update": self._update,
+        }
+
+    def handle(self, topic: str, payload: bytes) -> None:
+        """Do what a request asks. When this returns, change and answer are committed."""
+        now = int(self._clock())
+        token: dict[str, str] = {}
+        try:
+            body = _Body(payload)
+            token = body.token()
+            request = parse_topic(topic)
+            with self._store.write() as transaction:
+                if transaction.thing(request.thing) is None:
+                    raise JobError(states.NOT_FOUND, f"no thing {request.thing}")
+                with self._executions.notifying(transaction, request.thing, now):
+                    answer = self._operations[request.operation](transaction, request, body, now)
+                    transaction.send(f"{topic}/accepted", {**token, "timestamp": now, **answer})
+        except JobError as error:
+            rejection = {**token, "timestamp": now, "code": error.code, "message": str(error)}
+            if error.execution is not None:
+                rejection["executionState"] = state(error.execution)
+            with self._store.write() as transaction:
+                transaction.send(f"{topic}/rejected", rejection)
+
+    def time_out_overdue(self) -> None:
+        """Executions whose timers have run out become TIMED_OUT."""
+        self._executions.time_out_overdue(self._store, int(self._clock()))
+
+    def _get_pending(
+        self, transaction: Transaction, request: Request, _body: "_Body", _now: int
+    ) -> dict[str, Any]:
+        waiting = states.pending(transaction.open_executions(request.thing))
+        return {
+            "inProgressJobs": [summary(e) for e in waiting if e.status == aws.IN_PROGRESS],
+            "queuedJobs": [summary(e) for e in waiting if e.status == aws.QUEUED],
+        }
+
+    def _start_next(
+        self, transaction: Transaction, request: Request, body: "_Body", now: int
+    ) -> dict[str, Any]:
+        details, step_minutes = body.details(), body.step_minutes()
+        waiting = states.pending(transaction.open_executions(request.thing))
+        if not waiting:
+            return {}
+        started = states.start(
+            waiting[0],
+            now,
+            details=details,
+            step_minutes=step_minutes,
+            progress_minutes=_progress_minutes(transaction, waiting[0]),
+        )
+        save(transaction, waiting[0], started, now)
+        return self._executions.next_job(transaction, [started], now)
+
+    def _describe(
+        self, transaction: Transaction, request: Request, body: "_Body", now: int
+    ) -> dict[str, Any]:
+        number = body.number("executionNumber", 1, aws.MAX_NUMBER)
+        document = body.flag("includeJobDocument", default=True)
+        if request.job_id == aws.NEXT_JOB:
+            waiting = states.pending(transaction.open_executions(request.thing))
+            if not waiting:
+                return {}
+            execution = waiting[0]
+        else:
+            execution = _find(transaction, request, number)
+            if execution.terminal:
+                raise JobError(
+                    states.TERMINAL_REACHED, f"job {request.job_id} has ended: {execution.status}"
+                )
+        return {
+            "execution": self._executions.described(transaction, execution, now, document=document)
+        }
+
+    def _update(
+        self, transaction: Transaction, request: Request, body: "_Body", now: int
+    ) -> dict[str, Any]:
+        status = body.text("status", 32)
+        if status not in aws.REPORTABLE:
+            raise JobError(
+                states.INVALID_REQUEST, f"status is none of {', '.join(sorted(aws.REPORTABLE))}"
+            )
+        details, step_minutes = body.details(), body.step_minutes()
+        expected_version = body.expected_version()
+        with_state = body.flag("includeJobExecutionState", default=False)
+        with_document = body.flag("includeJobDocument", default=False)
+        before = _find(transaction, request, body.number("executionNumber", 1, aws.MAX_NUMBER))
+        after = states.update(
+            before,
+            status,
+            now,
+            details=details,
+            expected_version=expected_version,
+            step_minutes=step_minutes,
+            progress_minutes=_progress_minutes(transaction, before),
+        )
+        save(transaction, before, after, now)
+        answer: dict[str, Any] = {}
+        if with_state:
+            answer["executionState"] = state(after)
+        if with_document:
+            answer["jobDocument"] = self._executions.job_document(transaction, after, now)
+        return answer
+
+
+def _find(transaction: Transaction, request: Request, number: int | None) -> states.Execution:
+    execution = transaction.execution(request.thing, request.job_id, number)
+    if execution is None:
+        raise JobError(states.NOT_FOUND, f"no job {request.job_id} on {request.thing}")
+    return execution
+
+
+def _progress_minutes(transaction: Transaction, execution: states.Execution) -> int | None:
+    job = transaction.job(execution.job_id)
+    return None if job is None else job.progress_minutes
+
+
+class _Body:
+    """Typed access to a request's JSON object. An empty payload is an empty object."""
+
+    def __init__(self, payload: bytes) -> None:
+        try:
+            value = json.loads(payload.decode() or "{}", parse_constant=_refuse_constant)
+        except (ValueError, RecursionError) as error:
+            raise JobError(states.INVALID_JSON, "the payload is not JSON") from error
+        if not isinstance(value, dict):
+            raise JobError(states.INVALID_REQUEST, "the payload is not a JSON object")
+        self._value: dict[str, Any] = value
+
+    def token(self) -> dict[str, str]:
+        """The client token as answers echo it; nothing where there is none."""
+        token = self.text("clientToken", aws.MAX_TOKEN)
+        return {} if token is None else {"clientToken": token}
+
+    def text(self, key: str, most: int) -> str | None:
+        value = self._value.get(key)
+        if value is not None and (not isinstance(value, str) or len(value) > most):
+            raise JobError(states.INVALID_REQUEST, f"{key}: text of at most {most} characters")
+        return value
+
+    def number(self, key: str, least: int, most: int) -> int | None:
+        value = self._value.get(key)
+        if value is not None and (type(value) is not int or not least <= value <= most):
+            raise JobError(states.INVALID_REQUEST, f"{key}: a number from {least} to {most}")
+        return value
+
+    def flag(self, key: str, *, default: bool) -> bool:
+        value = self._value.get(key, default)
+        if not isinstance(value, bool):
+            raise JobError(states.INVALID_REQUEST, f"{key}: true or false")
+        return value
+
+    def details(self) -> dict[str, str] | None:
+        if self._value.get("statusDetails") is None:
+            return None
+        return states.check_details(self._value["statusDetails"])
+
+    def step_minutes(self) -> int | None:
+        minutes = self.number("stepTimeoutInMinutes", aws.NO_STEP_TIMEOUT, aws.MAX_TIMEOUT)
+        if minutes == 0:
+            raise JobError(states.INVALID_REQUEST, "stepTimeoutInMinutes: not 0")
+        return minutes
+
+    def expected_version(self) -> int | None:
+        """A number, or one in a string as the developer guide's examples have it."""
+        value = self._value.get("expectedVersion")
+        if isinstance(value, str) and value.isascii() and value.isdecimal() and len(value) < 20:
+            return int(value)
+        return self.number("expectedVersion", 0, 2**63)
+
+
+def _refuse_constant(name: str) -> None:
+    raise ValueError(f"{name} is not JSON")

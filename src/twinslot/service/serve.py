@@ -1,0 +1,195 @@
+"""`fleet serve`: the parts put together in one process, from ready line to clean end."""
+
+import asyncio
+import contextlib
+import fcntl
+import json
+import os
+import signal
+import socket
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
+
+import uvicorn
+
+from twinslot import config as configuration
+from twinslot.config import Address, Config, Endpoint
+from twinslot.errors import FleetError
+from twinslot.service.api import Api
+from twinslot.service.bus import Bus
+from twinslot.service.control import Control
+from twinslot.service.executions import Executions
+from twinslot.service.jobs import Jobs
+from twinslot.service.names import Names
+from twinslot.service.objects import ObjectFolder
+from twinslot.service.presign import Presigner
+from twinslot.service.s3 import S3
+from twinslot.service.store import Store
+from twinslot.service.streams import Streams
+from twinslot.service.updates import Updates
+
+_KEEP_ALIVE = 60  # seconds; a board that erases flash between two ranges keeps its connection
+_POLL = 0.2  # seconds between two looks at what cannot be waited for
+
+
+class ServiceError(FleetError):
+    """The service cannot start."""
+
+
+def run(config: Config, *, die_with_parent: bool, announce: Callable[[str], None]) -> None:
+    """Serve until SIGTERM or SIGINT, or until the parent process ends when that is wanted.
+
+    `announce` gets the ready line once the listeners are open and the broker has confirmed the
+    subscriptions. Raises ServiceError when a port is taken or the folder is served already.
+    """
+    config.state.mkdir(parents=True, exist_ok=True)
+    with _alone(config.state / "lock"), contextlib.ExitStack() as cleanup:
+        credentials = configuration.read_credentials(config.credentials)
+        store = Store(f"sqlite:///{config.state / 'fleet.db'}")
+        cleanup.callback(store.close)
+        objects = ObjectFolder(config.state / "objects")
+        sockets = [
+            cleanup.enter_context(_listen(address)) for address in (config.control, config.data)
+        ]
+        endpoint = Endpoint(
+            control=_url("http", config.control, sockets[0]),
+            data=_url("https" if config.certificate else "http", config.data, sockets[1]),
+            broker=str(config.broker.address),
+            pid=os.getpid(),
+        )
+        presigner = Presigner(config.data_url or endpoint.data, credentials, config.region)
+        executions = Executions(presigner)
+        bus = Bus(
+            config.broker,
+            f"fleet-{config.product}",
+            store,
+            Jobs(store, executions, time.time),
+            Streams(store, objects),
+        )
+        names = Names(config.region)
+        control = Control(store, names, executions, time.time)
+        updates = Updates(store, names, control, time.time)
+        s3 = S3(store, objects, time.time)
+        apis = [
+            Api(
+                {
+                    "iot": control.operations | updates.operations,
+                    "iot-jobs-data": {},
+                    "s3": s3.operations,
+                },
+                {
+                    "GET served": control.served,
+                    "GET revoked": control.revoked,
+                    "POST revoke": control.revoke,
+                    "POST admit": control.admit,
+                },
+                credentials=credentials,
+                region=config.region,
+                clock=time.time,
+            ),
+            Api(
+                {"s3": s3.public_operations},
+                {},
+                credentials=credentials,
+                region=config.region,
+                clock=time.time,
+                max_body=0,  # it is read before anybody is asked who he is
+            ),
+        ]
+        servers = [_server(apis[0]), _server(apis[1], config.certificate, config.key)]
+        _write_endpoint(configuration.endpoint_file(config), endpoint)
+        cleanup.callback(configuration.endpoint_file(config).unlink, missing_ok=True)
+        bus.start()
+        cleanup.callback(bus.stop)
+        line = f"ready control={endpoint.control} data={endpoint.data} broker={endpoint.broker}"
+        parent = os.getppid() if die_with_parent else None
+        asyncio.run(_serve(servers, sockets, bus, parent, lambda: announce(line)))
+
+
+async def _serve(
+    servers: list[uvicorn.Server],
+    sockets: list[socket.socket],
+    bus: Bus,
+    parent: int | None,
+    announce: Callable[[], None],
+) -> None:
+    stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    serving = [
+        asyncio.create_task(server.serve(sockets=[listener]))
+        for server, listener in zip(servers, sockets, strict=True)
+    ]
+    announced = False
+    while not stop.is_set() and not any(task.done() for task in serving):
+        if parent is not None and os.getppid() != parent:
+            break
+        listening = all(server.started for server in servers)
+        if not announced and listening and bus.wait_until_ready(0):
+            announce()
+            announced = True
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(stop.wait(), _POLL)
+    for server in servers:
+        server.should_exit = True
+    await asyncio.gather(*serving)
+
+
+class _Server(uvicorn.Server):
+    """Leaves the signals to _serve, which has more to end than one listener."""
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+
+def _server(api: Api, certificate: Path | None = None, key: Path | None = None) -> uvicorn.Server:
+    """A listener's server; with certificate and key it talks TLS. Raises ServiceError."""
+    settings = uvicorn.Config(
+        api.application(),
+        log_config=None,
+        access_log=False,
+        lifespan="off",
+        server_header=False,
+        timeout_keep_alive=_KEEP_ALIVE,
+        timeout_graceful_shutdown=3,
+        ssl_certfile=certificate,
+        ssl_keyfile=key,
+    )
+    try:
+        settings.load()
+    except OSError as error:  # also ssl.SSLError
+        raise ServiceError(f"cannot use {certificate} with {key}: {error}") from error
+    return _Server(settings)
+
+
+def _listen(address: Address) -> socket.socket:
+    try:
+        return socket.create_server((address.host, address.port))
+    except OSError as error:
+        raise ServiceError(f"cannot listen on {address}: {error.strerror}") from error
+
+
+def _url(scheme: str, address: Address, listener: socket.socket) -> str:
+    host = "127.0.0.1" if address.host == "0.0.0.0" else address.host  # noqa: S104 - compared
+    return f"{scheme}://{host}:{listener.getsockname()[1]}"
+
+
+@contextmanager
+def _alone(path: Path) -> Iterator[None]:
+    """Holds the folder's lock, which ends with the process however it ends."""
+    with path.open("a") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise ServiceError(f"another `fleet serve` runs in {path.parent}") from error
+        yield
+
+
+def _write_endpoint(path: Path, endpoint: Endpoint) -> None:
+    new = path.with_suffix(".new")
+    new.write_text(json.dumps(asdict(endpoint)))
+    new.replace(path)

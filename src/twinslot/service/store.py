@@ -1,0 +1,624 @@
+"""What the service remembers: things, objects, streams, jobs, executions and unsent messages.
+
+Every change is one transaction, and the messages it causes are rows of the same transaction (the
+outbox), so that after a crash either both are there or neither. SQLite by default; nothing here is
+SQLite's own but the pragmas and how a transaction begins.
+"""
+
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import sqlalchemy as sa
+
+from twinslot.errors import FleetError
+from twinslot.formats import aws
+from twinslot.service.states import Execution
+
+SCHEMA = 2
+"""Version of the tables; an older database is brought up to it, a newer one is refused."""
+
+_MIGRATIONS = {1: "ALTER TABLE jobs ADD COLUMN url_seconds INTEGER"}
+"""What makes the next version of one, beside tables that are missing."""
+
+
+_BUSY_TIMEOUT_MS = 10_000
+_metadata = sa.MetaData()
+_Id = sa.BigInteger().with_variant(sa.Integer, "sqlite")  # SQLite counts up INTEGER alone
+
+_schema = sa.Table("schema", _metadata, sa.Column("version", sa.Integer, primary_key=True))
+
+_things = sa.Table(
+    "things",
+    _metadata,
+    sa.Column("name", sa.String(128), primary_key=True),
+    sa.Column("attributes", sa.JSON, nullable=False),
+    sa.Column("created_at", sa.BigInteger, nullable=False),
+)
+
+# By name alone: a thing that was never registered can be revoked, too.
+_revoked = sa.Table(
+    "revoked",
+    _metadata,
+    sa.Column("thing", sa.String(128), primary_key=True),
+    sa.Column("revoked_at", sa.BigInteger, nullable=False),
+)
+
+_objects = sa.Table(
+    "objects",
+    _metadata,
+    sa.Column("bucket", sa.String(63), primary_key=True),
+    sa.Column("key", sa.String(1024), primary_key=True),
+    sa.Column("sha256", sa.String(64), nullable=False),
+    sa.Column("etag", sa.String(32), nullable=False),
+    sa.Column("size", sa.BigInteger, nullable=False),
+    sa.Column("content_type", sa.String(255), nullable=False),
+    sa.Column("metadata", sa.JSON, nullable=False),
+    sa.Column("modified_at", sa.BigInteger, nullable=False),
+)
+
+_streams = sa.Table(
+    "streams",
+    _metadata,
+    sa.Column("stream_id", sa.String(128), primary_key=True),
+    sa.Column("description", sa.Text),
+    sa.Column("role_arn", sa.Text, nullable=False),
+    sa.Column("created_at", sa.BigInteger, nullable=False),
+)
+
+_stream_files = sa.Table(
+    "stream_files",
+    _metadata,
+    sa.Column("stream_id", sa.ForeignKey("streams.stream_id"), primary_key=True),
+    sa.Column("file_id", sa.Integer, primary_key=True),
+    sa.Column("bucket", sa.String(63), nullable=False),
+    sa.Column("key", sa.String(1024), nullable=False),
+    sa.Column("etag", sa.String(32), nullable=False),
+    sa.Column("size", sa.BigInteger, nullable=False),
+)
+
+_jobs = sa.Table(
+    "jobs",
+    _metadata,
+    sa.Column("id", _Id, primary_key=True),
+    sa.Column("job_id", sa.String(64), nullable=False, unique=True),
+    sa.Column("document", sa.Text, nullable=False),
+    sa.Column("stream_id", sa.String(128)),
+    sa.Column("targets", sa.JSON, nullable=False),
+    sa.Column("description", sa.Text),
+    sa.Column("progress_minutes", sa.Integer),
+    sa.Column("status", sa.String(32), nullable=False),
+    sa.Column("created_at", sa.BigInteger, nullable=False),
+    sa.Column("updated_at", sa.BigInteger, nullable=False),
+    sa.Column("completed_at", sa.BigInteger),
+    sa.Column("reason_code", sa.Text),
+    sa.Column("comment", sa.Text),
+    sa.Column("forced", sa.Boolean, nullable=False),
+    sa.Column("url_seconds", sa.Integer),
+)
+
+_updates = sa.Table(
+    "updates",
+    _metadata,
+    sa.Column("id", _Id, primary_key=True),
+    sa.Column("update_id", sa.String(128), nullable=False, unique=True),
+    sa.Column("job_id", sa.String(64), nullable=False),
+    sa.Column("stream_id", sa.String(128)),
+    sa.Column("request", sa.JSON, nullable=False),
+    sa.Column("created_at", sa.BigInteger, nullable=False),
+)
+
+_executions = sa.Table(
+    "executions",
+    _metadata,
+    sa.Column("order", _Id, primary_key=True),
+    sa.Column("job_id", sa.ForeignKey("jobs.job_id"), nullable=False),
+    sa.Column("thing", sa.ForeignKey("things.name"), nullable=False),
+    sa.Column("number", sa.Integer, nullable=False),
+    sa.Column("status", sa.String(32), nullable=False),
+    sa.Column("details", sa.JSON, nullable=False),
+    sa.Column("queued_at", sa.BigInteger, nullable=False),
+    sa.Column("started_at", sa.BigInteger),
+    sa.Column("updated_at", sa.BigInteger, nullable=False),
+    sa.Column("version", sa.Integer, nullable=False),
+    sa.Column("progress_deadline", sa.BigInteger),
+    sa.Column("step_deadline", sa.BigInteger),
+    sa.Column("forced", sa.Boolean, nullable=False),
+    sa.Column("served_blocks", sa.BigInteger, nullable=False, server_default="0"),
+    sa.Column("served_bytes", sa.BigInteger, nullable=False, server_default="0"),
+    sa.UniqueConstraint("job_id", "thing", "number"),
+    sa.Index("executions_of_thing", "thing", "status"),
+)
+_EXECUTION_COLUMNS = [
+    column for column in _executions.columns if column.name not in ("served_blocks", "served_bytes")
+]
+
+_outbox = sa.Table(
+    "outbox",
+    _metadata,
+    sa.Column("id", _Id, primary_key=True),
+    sa.Column("topic", sa.String(512), nullable=False),
+    sa.Column("payload", sa.LargeBinary, nullable=False),
+    sqlite_autoincrement=True,  # an id is never used twice, so that order survives deletion
+)
+
+
+class StoreError(FleetError):
+    """The database cannot be used, or two writers met."""
+
+
+@dataclass(frozen=True)
+class Thing:
+    """A board by its name."""
+
+    name: str
+    attributes: Mapping[str, str]
+    created_at: int
+
+
+@dataclass(frozen=True)
+class Object:
+    """An S3 object; its bytes lie in the object folder under `sha256`. `size` in bytes."""
+
+    bucket: str
+    key: str
+    sha256: str
+    etag: str
+    size: int
+    content_type: str
+    metadata: Mapping[str, str]
+    modified_at: int
+
+
+@dataclass(frozen=True)
+class StreamFile:
+    """One file of a stream: the object it was made from, with its etag and size at that time."""
+
+    file_id: int
+    bucket: str
+    key: str
+    etag: str
+    size: int
+
+
+@dataclass(frozen=True)
+class Stream:
+    """An MQTT file stream."""
+
+    stream_id: str
+    description: str | None
+    role_arn: str
+    created_at: int
+    files: tuple[StreamFile, ...]
+
+
+@dataclass(frozen=True)
+class Job:
+    """A job. `document` is JSON text; `stream_id` is the stream that it names, if any.
+
+    url_seconds: how long the URLs in its document are good for, None where nothing was said.
+    """
+
+    job_id: str
+    document: str
+    stream_id: str | None
+    targets: Sequence[str]
+    description: str | None
+    progress_minutes: int | None
+    status: str
+    created_at: int
+    updated_at: int
+    completed_at: int | None = None
+    reason_code: str | None = None
+    comment: str | None = None
+    forced: bool = False
+    url_seconds: int | None = None
+
+
+@dataclass(frozen=True)
+class Update:
+    """An OTA update: the job that was made of it, and the stream that was made for it, if any.
+
+    `request` is what was asked for, as JSON.
+    """
+
+    update_id: str
+    job_id: str
+    stream_id: str | None
+    request: Mapping[str, Any]
+    created_at: int
+
+
+@dataclass(frozen=True)
+class Grant:
+    """One stream as one thing may read it now: `order` is the open execution that names it."""
+
+    stream: Stream
+    order: int
+
+
+@dataclass(frozen=True)
+class Served:
+    """Blocks served for one execution; `up_to` is the end of the furthest one in bytes."""
+
+    blocks: int
+    up_to: int
+
+
+@dataclass(frozen=True)
+class Message:
+    """A message of the outbox."""
+
+    id: int
+    topic: str
+    payload: bytes
+
+
+class Store:
+    """The database. Thread-safe: every transaction has its own connection."""
+
+    def __init__(self, url: str) -> None:
+        """Open the database at a SQLAlchemy URL, and make or extend its tables where need be.
+
+        Raises StoreError when the tables are of a version that this program does not know.
+        """
+        self._engine = sa.create_engine(url)
+        self._on_messages: Callable[[], None] = lambda: None
+        if self._engine.dialect.name == "sqlite":
+            sa.event.listen(self._engine, "connect", _prepare_sqlite)
+            sa.event.listen(self._engine, "begin", _begin_sqlite)
+        _metadata.create_all(self._engine)
+        with self._transaction(writing=True) as connection:
+            found = connection.scalar(sa.select(_schema.c.version))
+            if found is None:
+                connection.execute(_schema.insert().values(version=SCHEMA))
+                return
+            version = found
+            while version in _MIGRATIONS:
+                connection.execute(sa.text(_MIGRATIONS[version]))
+                version += 1
+            if version != SCHEMA:
+                raise StoreError(f"the database has schema {found}, this program {SCHEMA}")
+            connection.execute(_schema.update().values(version=SCHEMA))
+
+    def on_messages(self, callback: Callable[[], None]) -> None:
+        """Call this after every commit that left messages in the outbox."""
+        self._on_messages = callback
+
+    @contextmanager
+    def read(self) -> Iterator["Transaction"]:
+        """A transaction that only reads."""
+        with self._transaction(writing=False) as connection:
+            yield Transaction(connection)
+
+    @contextmanager
+    def write(self) -> Iterator["Transaction"]:
+        """A transaction that is committed at the end, or rolled back by an exception."""
+        with self._transaction(writing=True) as connection:
+            transaction = Transaction(connection)
+            yield transaction
+        if transaction.has_messages:
+            self._on_messages()
+
+    def close(self) -> None:
+        """Close all connections."""
+        self._engine.dispose()
+
+    @contextmanager
+    def _transaction(self, *, writing: bool) -> Iterator[sa.Connection]:
+        with self._engine.connect() as connection:
+            connection = connection.execution_options(writing=writing)
+            with connection.begin():
+                yield connection
+
+
+class Transaction:
+    """What can be read and written within one transaction."""
+
+    def __init__(self, connection: sa.Connection) -> None:
+        self._connection = connection
+        self.has_messages = False
+
+    # Things
+
+    def add_thing(self, thing: Thing) -> None:
+        """Add a thing whose name is new."""
+        self._insert(_things, **vars(thing))
+
+    def thing(self, name: str) -> Thing | None:
+        """The thing of this name."""
+        row = self._one(sa.select(_things).where(_things.c.name == name))
+        return None if row is None else Thing(**row)
+
+    def things(self, *, after: str = "", limit: int) -> list[Thing]:
+        """In the order of their names, those behind `after`."""
+        query = sa.select(_things).where(_things.c.name > after).order_by(_things.c.name)
+        return [Thing(**row) for row in self._all(query.limit(limit))]
+
+    def revoke(self, name: str, now: int) -> None:
+        """Refuse everything that comes from this thing; again is no harm."""
+        if not self.is_revoked(name):
+            self._insert(_revoked, thing=name, revoked_at=now)
+
+    def admit(self, name: str) -> None:
+        """Take back what `revoke` did."""
+        self._connection.execute(_revoked.delete().where(_revoked.c.thing == name))
+
+    def is_revoked(self, name: str) -> bool:
+        """Say whether the thing is revoked."""
+        return self._one(sa.select(_revoked.c.thing).where(_revoked.c.thing == name)) is not None
+
+    def revoked(self) -> dict[str, int]:
+        """Everything that is revoked, and since when (Unix seconds)."""
+        return {row["thing"]: row["revoked_at"] for row in self._all(sa.select(_revoked))}
+
+    # Objects and streams
+
+    def put_object(self, item: Object) -> None:
+        """Add an object, or replace the one of the same bucket and key."""
+        self._connection.execute(
+            _objects.delete().where(_objects.c.bucket == item.bucket, _objects.c.key == item.key)
+        )
+        self._insert(_objects, **vars(item))
+
+    def object(self, bucket: str, key: str) -> Object | None:
+        """The object of this bucket and key."""
+        row = self._one(
+            sa.select(_objects).where(_objects.c.bucket == bucket, _objects.c.key == key)
+        )
+        return None if row is None else Object(**row)
+
+    def add_stream(self, stream: Stream) -> None:
+        """Add a stream whose id is new."""
+        values = {**vars(stream)}
+        files = values.pop("files")
+        self._insert(_streams, **values)
+        for file in files:
+            self._insert(_stream_files, stream_id=stream.stream_id, **vars(file))
+
+    def stream(self, stream_id: str) -> Stream | None:
+        """The stream of this id, with its files."""
+        row = self._one(sa.select(_streams).where(_streams.c.stream_id == stream_id))
+        if row is None:
+            return None
+        columns = (column for column in _stream_files.columns if column.name != "stream_id")
+        query = sa.select(*columns).where(_stream_files.c.stream_id == stream_id)
+        files = self._all(query.order_by(_stream_files.c.file_id))
+        return Stream(**row, files=tuple(StreamFile(**file) for file in files))
+
+    def delete_stream(self, stream_id: str) -> None:
+        """Forget a stream; its objects stay."""
+        for table in (_stream_files, _streams):
+            self._connection.execute(table.delete().where(table.c.stream_id == stream_id))
+
+    def open_jobs_of(self, stream_id: str) -> list[str]:
+        """The jobs that name the stream and have open executions."""
+        query = (
+            sa.select(_jobs.c.job_id)
+            .join(_executions, _jobs.c.job_id == _executions.c.job_id)
+            .where(_jobs.c.stream_id == stream_id, _executions.c.status.in_(aws.OPEN))
+            .distinct()
+            .order_by(_jobs.c.job_id)
+        )
+        return list(self._connection.scalars(query))
+
+    def grant(self, thing: str, stream_id: str) -> Grant | None:
+        """The stream, if the thing has an open execution of a job that names it."""
+        order = self._connection.scalar(
+            sa.select(_executions.c.order)
+            .join(_jobs, _jobs.c.job_id == _executions.c.job_id)
+            .where(
+                _executions.c.thing == thing,
+                _executions.c.status.in_(aws.OPEN),
+                _jobs.c.stream_id == stream_id,
+            )
+            .order_by(_executions.c.order)
+            .limit(1)
+        )
+        stream = None if order is None else self.stream(stream_id)
+        return None if order is None or stream is None else Grant(stream, order)
+
+    # Jobs and executions
+
+    def add_job(self, job: Job) -> None:
+        """Add a job whose id is new."""
+        self._insert(_jobs, **vars(job))
+
+    def job(self, job_id: str) -> Job | None:
+        """The job of this id."""
+        row = self._one(_without_id(_jobs).where(_jobs.c.job_id == job_id))
+        return None if row is None else Job(**row)
+
+    def jobs(self, *, status: str | None, before: int | None, limit: int) -> list[tuple[int, Job]]:
+        """Newest first, each with its place; those whose place is lower than `before`."""
+        conditions = [] if status is None else [_jobs.c.status == status]
+        rows = self._newest(_jobs, *conditions, before=before, limit=limit)
+        return [(place, Job(**values)) for place, values in rows]
+
+    def save_job(self, job: Job) -> None:
+        """Write a changed job."""
+        self._connection.execute(
+            _jobs.update().where(_jobs.c.job_id == job.job_id).values(**vars(job))
+        )
+
+    def delete_job(self, job_id: str) -> None:
+        """Forget a job and all its executions."""
+        for table in (_executions, _jobs):
+            self._connection.execute(table.delete().where(table.c.job_id == job_id))
+
+    def add_execution(self, job_id: str, thing: str, now: int) -> None:
+        """Queue the job on the thing, behind everything that is queued there."""
+        self._insert(
+            _executions,
+            job_id=job_id,
+            thing=thing,
+            number=1,
+            status="QUEUED",
+            details={},
+            queued_at=now,
+            updated_at=now,
+            version=1,
+            forced=False,
+        )
+
+    def execution(self, thing: str, job_id: str, number: int | None = None) -> Execution | None:
+        """This execution, or the latest of the job on the thing."""
+        query = (
+            sa.select(*_EXECUTION_COLUMNS)
+            .where(_executions.c.thing == thing, _executions.c.job_id == job_id)
+            .order_by(_executions.c.number.desc())
+        )
+        if number is not None:
+            query = query.where(_executions.c.number == number)
+        row = self._one(query.limit(1))
+        return None if row is None else Execution(**row)
+
+    def open_executions(self, thing: str) -> list[Execution]:
+        """The thing's executions that are not terminal, in no particular order."""
+        return self._executions(_executions.c.thing == thing, _executions.c.status.in_(aws.OPEN))
+
+    def executions_of(
+        self, job_id: str, *, status: str | None = None, after: str = "", limit: int | None = None
+    ) -> list[Execution]:
+        """The job's executions by thing name, those behind the thing `after`."""
+        conditions = [_executions.c.job_id == job_id, _executions.c.thing > after]
+        if status is not None:
+            conditions.append(_executions.c.status == status)
+        return self._executions(*conditions, limit=limit)
+
+    def overdue(self, now: int) -> list[Execution]:
+        """Executions one of whose timers has run out."""
+        return self._executions(
+            _executions.c.status == "IN_PROGRESS",
+            sa.or_(_executions.c.progress_deadline <= now, _executions.c.step_deadline <= now),
+        )
+
+    def save(self, before: Execution, after: Execution) -> None:
+        """Write a changed execution. Raises StoreError if it is not as it was read any more."""
+        result = self._connection.execute(
+            _executions.update()
+            .where(_executions.c.order == before.order, _executions.c.version == before.version)
+            .values(**{**vars(after), "details": dict(after.details)})
+        )
+        if result.rowcount != 1:
+            raise StoreError(f"execution {before.identity} of {before.thing} changed meanwhile")
+
+    def delete_execution(self, execution: Execution) -> None:
+        """Forget one execution."""
+        self._connection.execute(_executions.delete().where(_executions.c.order == execution.order))
+
+    # OTA updates
+
+    def add_update(self, update: Update) -> None:
+        """Add an OTA update whose id is new."""
+        self._insert(_updates, **vars(update))
+
+    def update(self, update_id: str) -> Update | None:
+        """The OTA update of this id."""
+        row = self._one(_without_id(_updates).where(_updates.c.update_id == update_id))
+        return None if row is None else Update(**row)
+
+    def updates(self, *, before: int | None, limit: int) -> list[tuple[int, Update]]:
+        """Newest first, each with its place; those whose place is lower than `before`."""
+        rows = self._newest(_updates, before=before, limit=limit)
+        return [(place, Update(**values)) for place, values in rows]
+
+    def delete_update(self, update_id: str) -> None:
+        """Forget an OTA update; its job and its stream stay."""
+        self._connection.execute(_updates.delete().where(_updates.c.update_id == update_id))
+
+    # Served blocks
+
+    def add_served(self, order: int, served: Served) -> None:
+        """Count blocks that were served for an execution."""
+        furthest = _executions.c.served_bytes
+        self._connection.execute(
+            _executions.update()
+            .where(_executions.c.order == order)
+            .values(
+                served_blocks=_executions.c.served_blocks + served.blocks,
+                served_bytes=sa.case((furthest < served.up_to, served.up_to), else_=furthest),
+            )
+        )
+
+    def served(self, job_id: str) -> dict[str, Served]:
+        """What was served for each thing of a job."""
+        query = sa.select(
+            _executions.c.thing, _executions.c.served_blocks, _executions.c.served_bytes
+        ).where(_executions.c.job_id == job_id)
+        return {
+            row["thing"]: Served(row["served_blocks"], row["served_bytes"])
+            for row in self._all(query)
+        }
+
+    # Outbox
+
+    def send(self, topic: str, message: Mapping[str, Any]) -> None:
+        """Publish a JSON message, at least once, after this transaction is committed."""
+        payload = json.dumps(message, separators=(",", ":")).encode()
+        self._insert(_outbox, topic=topic, payload=payload)
+        self.has_messages = True
+
+    def messages(self, *, after: int, limit: int) -> list[Message]:
+        """Unsent messages in their order, those behind the id `after`."""
+        query = sa.select(_outbox).where(_outbox.c.id > after).order_by(_outbox.c.id).limit(limit)
+        return [Message(**row) for row in self._all(query)]
+
+    def forget(self, ids: Sequence[int]) -> None:
+        """Delete messages that the broker has acknowledged."""
+        self._connection.execute(_outbox.delete().where(_outbox.c.id.in_(ids)))
+
+    def _executions(
+        self, *conditions: sa.ColumnElement[bool], limit: int | None = None
+    ) -> list[Execution]:
+        query = sa.select(*_EXECUTION_COLUMNS).where(*conditions).order_by(_executions.c.thing)
+        return [Execution(**row) for row in self._all(query.limit(limit))]
+
+    def _newest(
+        self,
+        table: sa.Table,
+        *conditions: sa.ColumnElement[bool],
+        before: int | None,
+        limit: int,
+    ) -> list[tuple[int, dict[str, Any]]]:
+        """Rows, newest first, each apart from its place, which is lower than `before`."""
+        query = sa.select(table).where(*conditions).order_by(table.c.id.desc()).limit(limit)
+        if before is not None:
+            query = query.where(table.c.id < before)
+        rows = [dict(row) for row in self._all(query)]
+        return [(row.pop("id"), row) for row in rows]
+
+    def _insert(self, table: sa.Table, **values: Any) -> None:
+        self._connection.execute(table.insert().values(**values))
+
+    def _one(self, query: sa.Select[Any]) -> sa.RowMapping | None:
+        return self._connection.execute(query).mappings().first()
+
+    def _all(self, query: sa.Select[Any]) -> Sequence[sa.RowMapping]:
+        return self._connection.execute(query).mappings().all()
+
+
+def _without_id(table: sa.Table) -> sa.Select[Any]:
+    return sa.select(*(column for column in table.columns if column.name != "id"))
+
+
+def _prepare_sqlite(connection: Any, _record: Any) -> None:
+    connection.isolation_level = None  # transactions begin in _begin_sqlite, not in the driver
+    cursor = connection.cursor()
+    for pragma in (
+        f"busy_timeout = {_BUSY_TIMEOUT_MS}",
+        "journal_mode = WAL",
+        "synchronous = FULL",  # what was answered must survive a power cut of the host
+        "foreign_keys = ON",
+    ):
+        cursor.execute(f"PRAGMA {pragma}")
+    cursor.close()
+
+
+def _begin_sqlite(connection: sa.Connection) -> None:
+    # A reader that becomes a writer can be refused at once, whatever the busy timeout says:
+    # a writing transaction therefore takes the lock at its beginning.
+    writing = connection.get_execution_options().get("writing", True)
+    connection.exec_driver_sql("BEGIN IMMEDIATE" if writing else "BEGIN")

@@ -1,0 +1,1 @@
+"""Signing keys, certificates, the fleet's authority."""

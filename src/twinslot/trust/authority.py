@@ -1,0 +1,149 @@
+"""The fleet's certificate authority, a folder: its key, and who holds which certificate.
+
+    ca/ca.key            its private key, made once and never overwritten
+    ca/ca.pem            its certificate, for boards, broker and service
+    ca/crl.pem           what is revoked
+    ca/issued/NAME.pem   the newest certificate of a thing or of the service
+
+A name has at most one certificate that is valid: the one before is revoked first.
+"""
+
+import datetime as dt
+from collections.abc import Iterator
+from pathlib import Path
+
+from cryptography import x509
+
+from twinslot import disk
+from twinslot.errors import FleetError
+from twinslot.trust import certificates, keys
+
+CRL_DAYS = 3650
+"""How long a revocation list is valid; a broker refuses everybody when it has ended."""
+
+
+class AuthorityError(FleetError):
+    """The authority is missing, damaged, or refuses what it is asked for."""
+
+
+class Authority:
+    """The authority in `folder`. What only reads does without the private key."""
+
+    def __init__(self, folder: Path) -> None:
+        """Open it. Raises AuthorityError where there is none, FileError."""
+        self.folder = folder
+        self.key_path = folder / "ca.key"
+        self.path = folder / "ca.pem"
+        self.crl_path = folder / "crl.pem"
+        if not self.path.exists():
+            raise AuthorityError(f"no authority in {folder}: `fleet provision` makes one")
+        self.certificate = read_certificate(self.path)
+
+    @classmethod
+    def open(cls, folder: Path, name: str) -> "Authority":
+        """Open the authority in `folder`; make it, called `name`, where there is none.
+
+        ca.pem is written last: where it is, the rest is. Raises AuthorityError, FileError,
+        KeyFileError.
+        """
+        with disk.locked(folder / "lock"):
+            if not (folder / "ca.pem").exists():
+                key_path = folder / "ca.key"
+                if not key_path.exists():
+                    keys.write_private(keys.generate(), key_path)
+                key = keys.read_private(key_path)
+                certificate = certificates.authority(key, name)
+                crl = certificates.revocations(certificate, key, [], None, _now(), CRL_DAYS)
+                disk.replace(folder / "crl.pem", certificates.pem(crl))
+                disk.replace(folder / "ca.pem", certificates.pem(certificate))
+        return cls(folder)
+
+    @property
+    def key(self) -> keys.PrivateKey:
+        """The private key. Raises KeyFileError, or AuthorityError when it is another's."""
+        key = keys.read_private(self.key_path)
+        if key.public_key() != self.certificate.public_key():
+            raise AuthorityError(f"{self.key_path} is not the key of {self.path}")
+        return key
+
+    @property
+    def crl(self) -> x509.CertificateRevocationList:
+        """The list of what is revoked. Raises AuthorityError, FileError."""
+        try:
+            crl = x509.load_pem_x509_crl(disk.read(self.crl_path, "the revocation list"))
+        except ValueError as error:
+            raise AuthorityError(f"{self.crl_path} holds no revocation list: {error}") from error
+        public = self.certificate.public_key()
+        if not isinstance(public, keys.PublicKey) or not crl.is_signature_valid(public):
+            raise AuthorityError(f"{self.crl_path} is not signed by {self.path}")
+        return crl
+
+    def issued(self, name: str) -> x509.Certificate | None:
+        """The newest certificate of `name`. Raises AuthorityError, FileError."""
+        path = self._issued_path(name)
+        return read_certificate(path) if path.exists() else None
+
+    def all_issued(self) -> Iterator[tuple[str, x509.Certificate]]:
+        """Every name, with its newest certificate."""
+        for path in sorted((self.folder / "issued").glob("*.pem")):
+            yield path.stem, read_certificate(path)
+
+    def is_revoked(self, certificate: x509.Certificate) -> bool:
+        """Say whether the list names this certificate. Raises AuthorityError, FileError."""
+        number = certificate.serial_number
+        return self.crl.get_revoked_certificate_by_serial_number(number) is not None
+
+    def issue(
+        self, name: str, key: keys.PublicKey, end: dt.datetime = certificates.END
+    ) -> x509.Certificate:
+        """A certificate for a name that holds none that is valid. Raises AuthorityError."""
+        with disk.locked(self.folder / "lock"):
+            before = self.issued(name)
+            if before is not None and not self.is_revoked(before):
+                raise AuthorityError(f"{name} holds a certificate already; revoke it first")
+            certificate = certificates.client(self.certificate, self.key, name, key, end)
+            disk.replace(self._issued_path(name), certificates.pem(certificate))
+        return certificate
+
+    def issue_server(self, hosts: list[str], key: keys.PublicKey) -> x509.Certificate:
+        """A certificate for the broker at these names and addresses. Raises CertificateError."""
+        return certificates.server(self.certificate, self.key, hosts, key)
+
+    def revoke(self, name: str) -> None:
+        """Put the certificate of `name` on the list; again is no harm.
+
+        Raises AuthorityError when it never had one.
+        """
+        with disk.locked(self.folder / "lock"):
+            certificate = self.issued(name)
+            if certificate is None:
+                raise AuthorityError(f"{name} has no certificate of {self.path}")
+            self._write_crl([certificate.serial_number])
+
+    def renew_crl(self) -> None:
+        """Write the list anew, so that it is valid for CRL_DAYS from now on."""
+        with disk.locked(self.folder / "lock"):
+            self._write_crl([])
+
+    def _write_crl(self, serials: list[int]) -> None:
+        crl = certificates.revocations(
+            self.certificate, self.key, serials, self.crl, _now(), CRL_DAYS
+        )
+        disk.replace(self.crl_path, certificates.pem(crl))
+
+    def _issued_path(self, name: str) -> Path:
+        if name != certificates.SERVICE:
+            certificates.check_thing(name)
+        return self.folder / "issued" / f"{name}.pem"
+
+
+def read_certificate(path: Path) -> x509.Certificate:
+    """Read a certificate in PEM. Raises AuthorityError, FileError."""
+    try:
+        return x509.load_pem_x509_certificate(disk.read(path, "the certificate"))
+    except ValueError as error:
+        raise AuthorityError(f"{path} holds no certificate in PEM: {error}") from error
+
+
+def _now() -> dt.datetime:
+    return dt.datetime.now(dt.UTC)

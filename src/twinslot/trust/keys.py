@@ -1,0 +1,151 @@
+"""Signing keys: P-256 pairs in PEM files, their key id, raw ECDSA signatures.
+
+Private keys are PKCS #8 PEM in files that only their owner can read; public keys are
+SubjectPublicKeyInfo PEM (RFC 5480), which is what a board trusts in /etc/trusted_keys.pem.
+"""
+
+import hashlib
+import os
+from pathlib import Path
+
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric.utils import (
+    decode_dss_signature,
+    encode_dss_signature,
+)
+
+from twinslot.errors import FleetError
+from twinslot.formats.package import KID_LENGTH, SIGNATURE_LENGTH
+
+PrivateKey = ec.EllipticCurvePrivateKey
+PublicKey = ec.EllipticCurvePublicKey
+
+_ECDSA_SHA256 = ec.ECDSA(hashes.SHA256())
+
+
+class KeyFileError(FleetError):
+    """A key file cannot be read, written or used."""
+
+
+class SignatureError(FleetError):
+    """A signature does not belong to these bytes and this key."""
+
+
+def generate() -> PrivateKey:
+    """A new P-256 private key."""
+    return ec.generate_private_key(ec.SECP256R1())
+
+
+def private_pem(key: PrivateKey) -> bytes:
+    """The private key as unencrypted PKCS #8 PEM."""
+    return key.private_bytes(
+        serialization.Encoding.PEM,
+        serialization.PrivateFormat.PKCS8,
+        serialization.NoEncryption(),
+    )
+
+
+def public_pem(key: PublicKey) -> bytes:
+    """The public key as SubjectPublicKeyInfo PEM, the form that boards trust."""
+    return key.public_bytes(
+        serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo
+    )
+
+
+def spki(key: PublicKey) -> bytes:
+    """The public key as SubjectPublicKeyInfo DER."""
+    return key.public_bytes(
+        serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo
+    )
+
+
+def kid(key: PublicKey) -> bytes:
+    """The key id of a package: the first 8 bytes of SHA-256 over the SubjectPublicKeyInfo."""
+    return hashlib.sha256(spki(key)).digest()[:KID_LENGTH]
+
+
+def write_private(key: PrivateKey, path: Path) -> None:
+    """Write a private key to a new file of mode 0600.
+
+    Raises KeyFileError when the file exists (keys are never overwritten) or cannot be written.
+    """
+    write_secret(path, private_pem(key))
+
+
+def write_public(key: PublicKey, path: Path) -> None:
+    """Write a public key to a new file. Raises KeyFileError as write_private does."""
+    _write_new(path, public_pem(key), 0o644)
+
+
+def write_secret(path: Path, data: bytes) -> None:
+    """Write `data` to a new file that only its owner can read.
+
+    Raises KeyFileError when the file exists or cannot be written.
+    """
+    _write_new(path, data, 0o600)
+
+
+def read_private(path: Path) -> PrivateKey:
+    """Read a P-256 private key in PEM. Raises KeyFileError."""
+    try:
+        key = serialization.load_pem_private_key(_read(path), password=None)
+    except (ValueError, TypeError, UnsupportedAlgorithm) as error:
+        raise KeyFileError(f"{path} holds no unencrypted private key in PEM: {error}") from error
+    if not isinstance(key, ec.EllipticCurvePrivateKey) or not _is_p256(key.curve):
+        raise KeyFileError(f"{path} is not a P-256 key; make one with `fleet keygen`")
+    return key
+
+
+def read_public(path: Path) -> PublicKey:
+    """Read a P-256 public key in PEM. Raises KeyFileError."""
+    try:
+        key = serialization.load_pem_public_key(_read(path))
+    except (ValueError, UnsupportedAlgorithm) as error:
+        raise KeyFileError(f"{path} holds no public key in PEM: {error}") from error
+    if not isinstance(key, ec.EllipticCurvePublicKey) or not _is_p256(key.curve):
+        raise KeyFileError(f"{path} is not a P-256 public key")
+    return key
+
+
+def sign(key: PrivateKey, data: bytes) -> bytes:
+    """ECDSA with SHA-256 as 64 bytes r || s (ES256, RFC 9053 2.1)."""
+    r, s = decode_dss_signature(key.sign(data, _ECDSA_SHA256))
+    return r.to_bytes(32, "big") + s.to_bytes(32, "big")
+
+
+def verify(key: PublicKey, data: bytes, signature: bytes) -> None:
+    """Check a 64-byte r || s signature. Raises SignatureError when it does not hold."""
+    if len(signature) != SIGNATURE_LENGTH:
+        raise SignatureError(
+            f"an ES256 signature has {SIGNATURE_LENGTH} bytes, not {len(signature)}"
+        )
+    r, s = int.from_bytes(signature[:32], "big"), int.from_bytes(signature[32:], "big")
+    try:
+        key.verify(encode_dss_signature(r, s), data, _ECDSA_SHA256)
+    except InvalidSignature as error:
+        raise SignatureError(f"the signature does not hold under key {kid(key).hex()}") from error
+
+
+def _is_p256(curve: ec.EllipticCurve) -> bool:
+    return isinstance(curve, ec.SECP256R1)
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise KeyFileError(f"cannot read the key {path}: {error.strerror}") from error
+
+
+def _write_new(path: Path, data: bytes, mode: int) -> None:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
+    except FileExistsError as error:
+        raise KeyFileError(f"{path} exists already; keys are never overwritten") from error
+    except OSError as error:
+        raise KeyFileError(f"cannot write {path}: {error.strerror}") from error
+    with os.fdopen(descriptor, "wb") as file:
+        file.write(data)

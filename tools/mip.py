@@ -1,0 +1,28 @@
+"""`make mip`: write the top level's package.json, which lists the agent's sources for mip.
+
+`mpremote mip install github:OWNER/REPO` and one from a checkout read it. `fleet mip` builds it
+compiled.
+"""
+
+import sys
+from typing import Any
+
+from tools.paths import ROOT
+from twinslot.firmware import agent, extensions, mip
+
+SOURCES = ROOT / mip.NAME
+
+
+def listing() -> dict[str, Any]:
+    """Return the top level's package.json, as it has to be."""
+    return mip.listing([*agent.LINK, *agent.sources(extensions.everything())], "firmware/")
+
+
+def main() -> int:
+    """Write the file; return the exit code."""
+    SOURCES.write_text(mip.text(listing()), encoding="utf-8")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
