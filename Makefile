@@ -86,32 +86,32 @@ broker: ## FLEET=: mosquitto as `fleet broker-config` set it up there, until Ctr
 csr: ## PORT= THING=: the board makes its private key, and THING.csr for `fleet provision --csr`
 	$(need_port)
 	@$(if $(value THING),true,echo "make $@: say THING=, the board's name in the fleet" >&2; exit 2)
-	@$(VENV)/python -m twinslot.board csr $(call quoted,PORT) $(call quoted,THING) $(call option,OUT,out)
+	@$(VENV)/fleet board csr $(call quoted,PORT) $(call quoted,THING) $(call option,OUT,out)
 
 deploy: ## PORT= [SETTINGS= APP= EXTENSIONS=]: bring what changed onto a running board, and restart it
 	$(need_port)
-	@$(VENV)/python -m twinslot.board deploy $(call quoted,PORT) $(call option,SETTINGS,settings) \
+	@$(VENV)/fleet deploy $(call quoted,PORT) $(call option,SETTINGS,settings) \
 		$(call option,APP,app) $(call option,EXTENSIONS,extensions)
 
 status: ## PORT=: what runs on the board, and what its last update came to
 	$(need_port)
-	@$(VENV)/python -m twinslot.board status $(call quoted,PORT)
+	@$(VENV)/fleet board status $(call quoted,PORT)
 
 logs: ## PORT=: what the board prints; types nothing
 	$(need_port)
-	@$(VENV)/python -m twinslot.board logs $(call quoted,PORT)
+	@$(VENV)/fleet board logs $(call quoted,PORT)
 
 repl: ## PORT=: a terminal on the board
 	$(need_port)
-	@$(VENV)/python -m twinslot.board repl $(call quoted,PORT)
+	@$(VENV)/fleet board repl $(call quoted,PORT)
 
 reset: ## PORT= [YES=1]: restart the board
 	$(need_port)
-	@$(VENV)/python -m twinslot.board reset $(call quoted,PORT) $(call flag,YES,yes)
+	@$(VENV)/fleet board reset $(call quoted,PORT) $(call flag,YES,yes)
 
 erase: ## PORT= [YES=1]: erase the board's whole flash
 	$(need_port)
-	@$(VENV)/python -m twinslot.board erase $(call quoted,PORT) $(call flag,YES,yes)
+	@$(VENV)/fleet board erase $(call quoted,PORT) $(call flag,YES,yes)
 
 board-test: ## PORT= [WIFI_SSID= WIFI_PASSWORD= HOST=]: every kind of update on one board, with a report
 	$(need_port)

@@ -9,7 +9,7 @@ from sim import filesystem, image
 from sim.board import Board
 from twinslot import config
 from twinslot.board import files
-from twinslot.board.__main__ import main
+from twinslot.cli.main import main
 from twinslot.firmware import extensions
 from twinslot.formats.chips import CHIPS, Chip
 from twinslot.trust import keys
@@ -19,7 +19,7 @@ APPLICATION = files.application(chosen=extensions.asked_for({}))
 
 
 def flash(*arguments: object) -> Result:
-    """Run `python -m board flash`; its exit code, stdout and stderr."""
+    """Run `fleet flash`; its exit code, stdout and stderr."""
     return CliRunner().invoke(main, ["flash", *map(str, arguments)], catch_exceptions=False)
 
 

@@ -16,7 +16,7 @@ from test_agent_update import KEY, PRODUCT
 from test_looking_inside import DEADLINE_S, MAIN, fall_back, flash
 
 from sim.board import Board
-from twinslot.board.__main__ import main
+from twinslot.cli.main import main
 from twinslot.trust import keys
 
 SETTINGS = {
@@ -52,8 +52,8 @@ def port(board: Board) -> str:
 
 
 def command(name: str, *arguments: object, typed: str = "") -> Result:
-    """Run `python -m board NAME ...`; its exit code, stdout and stderr."""
-    words = [name, *map(str, arguments)]
+    """Run `fleet NAME ...`, several words in a name; its exit code, stdout and stderr."""
+    words = [*name.split(), *map(str, arguments)]
     return CliRunner().invoke(main, words, input=typed, catch_exceptions=False)
 
 

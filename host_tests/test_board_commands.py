@@ -43,7 +43,7 @@ def started(argv: list[str | Path], **options: Any) -> Iterator[subprocess.Popen
 
 
 def module(*arguments: str) -> list[str | Path]:
-    return [sys.executable, "-m", "twinslot.board", *arguments]
+    return [sys.executable, "-m", "twinslot", "board", *arguments]
 
 
 # -- status ----------------------------------------------------------------------------------------
@@ -51,7 +51,7 @@ def module(*arguments: str) -> list[str | Path]:
 
 def test_status_says_what_runs_and_lets_it_go_on(board: Board) -> None:
     at = board.wait_console("main: runs 1.1.0")
-    done = command("status", port(board))
+    done = command("board status", port(board))
     assert done.exit_code == 0
     assert "Runs      ota_0  valid  version 1.1.0  sequence 2\n" in done.stdout
     assert done.stdout.splitlines()[-1].startswith("main.py was stopped for this")
@@ -61,7 +61,7 @@ def test_status_says_what_runs_and_lets_it_go_on(board: Board) -> None:
 
 def test_status_tells_of_a_test_and_lets_it_go_on(board: Board) -> None:
     at = begin_test(board)
-    done = command("status", port(board))
+    done = command("board status", port(board))
     assert "Runs      ota_1  under test  version 1.0.0" in done.stdout
     assert re.search(r"^Test +accepted within \d+ s, or rolled back$", done.stdout, re.MULTILINE)
     board.wait_console("event: StartTest 1.0.0", since=at)
@@ -74,9 +74,9 @@ def test_status_of_a_board_without_the_agent_is_a_sentence(tmp_path: Path) -> No
         board.flash_firmware(0, image.firmware(version="1.0.0"))
         board.start()
         board.wait_console(">>> ")
-        done = command("status", port(board))
+        done = command("board status", port(board))
         assert done.exit_code != 0
-        said = "error: there is no agent on this board; `make deploy` brings it\n"
+        said = "fleet: there is no agent on this board; `fleet deploy` brings it\n"
         assert done.stderr == said
         assert board.boots == [(0, PWRON)]  # nothing ran, nothing is restarted
 
@@ -104,14 +104,14 @@ def test_logs_show_what_is_printed_over_a_reset_and_type_nothing() -> None:
 
 def test_logs_end_by_themselves_when_told_to() -> None:
     with Listener() as board:
-        assert command("logs", board.port, "--seconds", "0.1").exit_code == 0
+        assert command("board logs", board.port, "--seconds", "0.1").exit_code == 0
 
 
 # -- repl ------------------------------------------------------------------------------------------
 
 
 def test_a_terminal_needs_one() -> None:
-    done = command("repl", "socket://127.0.0.1:1")
+    done = command("board repl", "socket://127.0.0.1:1")
     assert done.exit_code != 0
     assert "scripts use `mpremote connect PORT resume exec`" in done.stderr
 
@@ -139,7 +139,7 @@ def test_a_terminal_ends_with_the_connection_and_says_so() -> None:
         said = read_until(ours, b"connection lost: ")
         assert it.wait(20) == 1  # without a key
         assert b"Traceback" not in said
-        assert b"error: " + board.port.encode() in said
+        assert b"fleet: " + board.port.encode() in said
     os.close(ours)
 
 
@@ -147,19 +147,19 @@ def test_a_terminal_ends_with_the_connection_and_says_so() -> None:
 
 
 def test_reset_restarts_the_board(board: Board) -> None:
-    done = command("reset", port(board))
+    done = command("board reset", port(board))
     assert (done.exit_code, done.stdout) == (0, "The board restarts.\n")
     assert board.wait_boots(2) == (0, HARD)
 
 
 def test_a_reset_that_would_end_a_test_is_refused_unless_it_is_meant(board: Board) -> None:
     at = begin_test(board)
-    done = command("reset", port(board))
+    done = command("board reset", port(board))
     assert done.exit_code != 0
     assert " s left): a reset would roll it back. `--yes`" in done.stderr
     board.wait_console("event: StartTest 1.0.0", since=at)
     assert board.boots == [(0, PWRON), (1, HARD), (1, SOFT)]
-    assert command("reset", port(board), "--yes").exit_code == 0
+    assert command("board reset", port(board), "--yes").exit_code == 0
     assert board.wait_boots(4) == (0, HARD)
     assert board.otadata() == [(1, VALID), (2, ABORTED)]
 
@@ -169,16 +169,16 @@ def test_a_reset_that_would_end_a_test_is_refused_unless_it_is_meant(board: Boar
 
 def test_erase_asks_and_then_erases_everything() -> None:
     with RomLoader(b"\x5a" * (4 << 20)) as chip:
-        done = command("erase", chip.port, typed="n\n")
+        done = command("board erase", chip.port, typed="n\n")
         assert done.exit_code != 0
         assert "its private key, the agent's journal? [y/N]" in done.stdout
         assert chip.writes == []
-        assert command("erase", chip.port, typed="y\n").exit_code == 0
+        assert command("board erase", chip.port, typed="y\n").exit_code == 0
         assert chip.flash == b"\xff" * (4 << 20)
 
 
 def test_an_erase_that_fails_says_so() -> None:
-    done = command("erase", "/dev/ttyNone", "--yes")
+    done = command("board erase", "/dev/ttyNone", "--yes")
     assert done.exit_code != 0
     assert "`esptool erase-flash` ended with " in done.stderr
 
@@ -219,7 +219,7 @@ def test_make_hands_on_what_it_was_given_letter_by_letter(tmp_path: Path) -> Non
 @pytest.mark.parametrize("target", ["reset", "erase"])
 def test_make_takes_no_for_no_and_asks_about_what_is_neither(target: str) -> None:
     for yes, words in {"": [], "0": [], "no": [], "1": ["--yes"], "yes": ["--yes"]}.items():
-        assert would_run(target, "PORT=u0", f"YES={yes}")[5:] == words
+        assert would_run(target, "PORT=u0", f"YES={yes}")[4:] == words
     argv = ["make", "-n", target, "PORT=u0", "YES=please"]
     done = subprocess.run(argv, cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 2

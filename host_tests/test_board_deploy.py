@@ -217,7 +217,7 @@ def without(*labels: str) -> table.Table:
         ({"table": without("ota_1")}, "has 1 OTA slot of two: it cannot"),
         (
             {"table": without("otadata", "ota_0", "ota_1")},
-            "has no otadata, no OTA slots of two: it cannot be updated over the air. `make flash`",
+            "has no otadata, no OTA slots of two: it cannot be updated over the air. `fleet flash`",
         ),
         ({"table": without("vfs"), "version": (1, 25, 0)}, "no vfs, which MicroPython 1.25.0"),
         ({"free": None}, "no file system mounted"),

@@ -174,14 +174,14 @@ def test_a_port_that_is_in_use_is_told_as_for_a_running_board(tmp_path):
     os.close(ours)
     os.close(theirs)
     assert done.exit_code == 1
-    assert done.stderr == f"error: {name} is in use; close the other program\n"
+    assert done.stderr == f"fleet: {name} is in use; close the other program\n"
 
 
 @pytest.mark.parametrize("port", ["foo://bar", PORT])
 def test_a_port_that_cannot_be_opened_is_a_sentence(port, tmp_path):
     done = flash(port, download(tmp_path))
     assert done.exit_code == 1
-    assert re.match(rf"error: (cannot open )?{port}(:| does not exist\.) .+\n$", done.stderr)
+    assert re.match(rf"fleet: (cannot open )?{port}(:| does not exist\.) .+\n$", done.stderr)
 
 
 @pytest.mark.parametrize(

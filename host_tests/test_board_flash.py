@@ -192,7 +192,10 @@ def test_a_key_that_is_on_the_board_is_not_flashed_away(tmp_path):
     for where in (("--dry-run", PORT), ("--image-only", out)):
         done = flash(*where, "--settings", settings, source)
         assert done.exit_code == 1
-        assert "client.key is missing. If the board made its key itself (`make csr`)" in done.stderr
+        assert (
+            "client.key is missing. If the board made its key itself (`fleet board csr`)"
+            in done.stderr
+        )
     assert not out.exists()
 
 

@@ -172,7 +172,7 @@ def test_a_board_that_made_its_key_is_provisioned_deployed_to_and_let_in(tmp_pat
             board.start()
             board.wait_console("settings.json is missing")
             request = tmp_path / "own-1.csr"
-            done = command("csr", port(board), thing, "--out", request)
+            done = command("board csr", port(board), thing, "--out", request)
             assert done.exit_code == 0, done.stderr
             assert "The board made its key, which stays there" in done.stdout
             provision = ("provision", thing, "--csr", str(request), "--wifi-ssid", SSID)
@@ -229,9 +229,9 @@ def test_a_certificate_comes_to_no_board_with_another_key_or_none(
         done = command("deploy", port(board), "--settings", provisioned)
         assert done.exit_code == 1
         assert "client.key is neither in the settings folder nor on the board" in done.stderr
-        assert "`make csr`" in done.stderr
+        assert "`fleet board csr`" in done.stderr
         request = tmp_path / "b.csr"
-        assert command("csr", port(board), "b", "--out", request).exit_code == 0
+        assert command("board csr", port(board), "b", "--out", request).exit_code == 0
         done = command("deploy", port(board), "--settings", provisioned)
         assert done.exit_code == 1
         assert "the key on the board is not the one of client.pem" in done.stderr
@@ -251,7 +251,7 @@ def test_a_certificate_comes_to_no_board_with_another_key_or_none(
 def test_no_key_is_made_while_an_image_is_under_test(tmp_path: Path) -> None:
     with running_board(tmp_path / "board") as board:
         at = begin_test(board)
-        done = command("csr", port(board), "b", "--out", tmp_path / "b.csr")
+        done = command("board csr", port(board), "b", "--out", tmp_path / "b.csr")
         assert done.exit_code == 1
         assert "a new image is under test" in done.stderr
         board.wait_console("main: runs 1.0.0", since=at)
@@ -261,7 +261,7 @@ def test_no_key_is_made_while_an_image_is_under_test(tmp_path: Path) -> None:
 
 
 def test_a_name_that_no_thing_has_is_refused_before_the_port_is_opened() -> None:
-    done = command("csr", "/dev/ttyNone", "a b")
+    done = command("board csr", "/dev/ttyNone", "a b")
     assert done.exit_code == 1
     assert "'a b' is no name of a thing" in done.stderr
 
@@ -271,7 +271,7 @@ def test_a_request_is_written_as_pem(tmp_path: Path, monkeypatch: pytest.MonkeyP
     key = keys.generate()
     pem = certificates.private_pem(key)
     with running_board(tmp_path / "board", {"/etc/client.key": pem}) as board:
-        done = command("csr", port(board), "b")
+        done = command("board csr", port(board), "b")
         assert done.exit_code == 0, done.stderr
     assert "The key that is on the board, in /etc/client.key, stays." in done.stdout
     assert "fleet provision b --csr b.csr" in done.stdout

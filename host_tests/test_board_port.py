@@ -178,7 +178,7 @@ def test_of_several_boards_none_is_taken_by_chance(monkeypatch: pytest.MonkeyPat
     found = [Info("/dev/ttyUSB1", 0x10C4, 0xEA60), Info("/dev/ttyUSB0", 0x10C4, 0xEA60)]
     monkeypatch.setattr(list_ports, "comports", lambda: found)
     sentence = "auto must stand for one USB serial port, and there is /dev/ttyUSB0, /dev/ttyUSB1"
-    for name in ("status", "erase"):
+    for name in ("board status", "board erase"):
         done = command(name, "auto")
         assert done.exit_code == 1
         assert sentence in done.stderr

@@ -59,7 +59,7 @@ def test_a_remote_board_is_listened_to_without_a_word_about_dtr_and_rts(
 
 def test_a_remote_boards_status_is_shown(board: Board, remote: RemotePort) -> None:
     at = board.wait_console("main: line")
-    done = command("status", remote.port)
+    done = command("board status", remote.port)
     assert done.exit_code == 0, done.stderr
     assert done.stdout.startswith("Runs      ota_0  valid")
     board.wait_console("main: up, cause 5", since=at)

@@ -62,7 +62,7 @@ def whole_flash(folder: Path) -> bytes:
     download = folder / "download.bin"
     download.write_bytes(image.merged(firmware(version="1.0.0", size=1_600_000)))
     out = folder / "whole.bin"
-    command = [f"{VENV_BIN}/python", "-m", "twinslot.board", "flash", "--image-only", f"{out}"]
+    command = [f"{VENV_BIN}/python", "-m", "twinslot", "flash", "--image-only", f"{out}"]
     command += ["--slot-size", str(layout.SLOT_SIZE), f"{download}"]
     subprocess.run(command, cwd=ROOT, check=True, capture_output=True)
     return out.read_bytes()

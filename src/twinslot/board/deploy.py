@@ -1,21 +1,18 @@
-"""`python -m board deploy`: the files that flashing puts on a board, onto a running one."""
+"""The files that flashing puts on a board, onto a running one: all of `fleet deploy`."""
 
 import hashlib
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-import click
-
 from twinslot.board import files, own_key, running
 from twinslot.board.cable import TEMPORARY, Cable, NoAnswer
 from twinslot.board.port import PortError
 from twinslot.errors import FleetError
-from twinslot.firmware import agent, extensions
+from twinslot.firmware import agent
 from twinslot.formats.littlefs_blocks import BLOCK, file_blocks
 
 _PACKAGE = f"/{agent.PACKAGE}/"
-_FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
 
 
 class DeployError(FleetError):
@@ -130,7 +127,7 @@ def placed(board: running.Running, wanted: Mapping[str, bytes]) -> dict[str, byt
 
 
 def _agent_is_in_lib(cable: Cable, directory: str) -> bool:
-    """Say whether the agent lies in /lib alone, as `make flash AGENT=lib` puts it there."""
+    """Say whether the agent lies in /lib alone, as `fleet flash --agent-in-lib` puts it there."""
     forms = [f"/ota/__init__.{form}" for form in ("mpy", "py")]
     beside = f"/{directory}" if directory else ""
     there = cable.hashes([base + path for base in (beside, "/lib") for path in forms])
@@ -199,36 +196,5 @@ def _stage(cable: Cable, files: Mapping[str, bytes]) -> None:
         raise DeployError(
             f"{error}, while files were sent; none is changed. Where the application starts a "
             "watchdog (machine.WDT), it resets the chip while the application is stopped: remove "
-            "main.py in `make repl`, `make reset`, and deploy again"
+            "main.py in `fleet board repl`, `fleet board reset`, and deploy again"
         ) from error
-
-
-@click.command("deploy")
-@click.argument("port")
-@click.option("--settings", type=_FOLDER, help="The board's settings folder, for its /etc.")
-@click.option("--app", type=_FOLDER, help="Folder of your application, instead of the demo's.")
-@click.option("--extensions", "names", metavar="NAMES", help=files.EXTENSIONS_HELP)
-@click.option("--no-start", is_flag=True, help="Leave main.py stopped when something changed.")
-def command(
-    port: str, settings: Path | None, app: Path | None, names: str | None, no_start: bool
-) -> None:
-    """Bring boot.py, the application, the agent and settings onto the running board at PORT.
-
-    Only what differs is sent; after a change the board restarts by machine.reset(). Refused while a
-    new image is under test, and on a board that cannot be updated over the air.
-    """
-    found = wanted(settings, app, extensions.parse(names) if names else None)
-    with Cable(port) as cable:
-        changes = deploy(cable, found, click.echo, application=app is not None)
-        written = sum(map(len, changes.write.values()))
-        click.echo(
-            f"{len(changes.write)} files written ({written} bytes), {changes.same} unchanged, "
-            f"{len(changes.remove)} removed; checked by SHA-256 on the board."
-        )
-        if not changes:
-            click.echo("Nothing to do. What ran there runs again; the chip was not reset.")
-        elif no_start:
-            click.echo("main.py is stopped: `make reset` starts it, or Ctrl-D in `make repl`.")
-        else:
-            cable.reset()
-            click.echo("The board restarts.")

@@ -22,7 +22,6 @@ FIRST_DIRECTORY = "app_0"
 """Where the application lies on a board whose first slot has a trailer, which can name it."""
 AGENT_IN_LIB = tuple(f"/lib{path}" for path in AGENT)
 """How the paths begin of an agent in /lib, which an application over the air need not bring."""
-EXTENSIONS_HELP = "Of the agent: none, all, or names with commas.  [default: as settings ask for]"
 
 
 class FilesError(FleetError):
@@ -153,10 +152,10 @@ def settings(folder: Path, *, running: bool = False) -> dict[str, bytes]:
             if running:
                 continue
             raise FilesError(
-                f"{folder}: {_OWN_KEY} is missing. If the board made its key itself (`make csr`), "
-                "flashing would erase it: flash without SETTINGS, then `make csr`, `fleet "
-                "provision --renew --csr`, and `make deploy` with SETTINGS; or leave the files on "
-                "the board alone, with KEEP=files"
+                f"{folder}: {_OWN_KEY} is missing. If the board made its key itself (`fleet board "
+                "csr`), flashing would erase it: flash without --settings, then `fleet board csr`, "
+                "`fleet provision --renew --csr`, and `fleet deploy --settings`; or leave the "
+                "files on the board alone, with --keep-files"
             )
         raise FilesError(f"{folder}: {name} is missing; the board needs it in /etc")
     for path, data in found.items():

@@ -1,23 +1,17 @@
-"""`python -m board flash`: a MicroPython download onto a board, or into an image of its flash."""
+"""A MicroPython download onto a board, or into an image of its flash: all of `fleet flash`."""
 
 import tempfile
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-import click
-
 from twinslot import config, disk
 from twinslot.board import device, download, files, filesystem, plan, trailer, whole, writer
-from twinslot.board.port import resolve
 from twinslot.errors import FleetError
-from twinslot.firmware import extensions
 from twinslot.formats import table
-from twinslot.formats.chips import CHIPS, FLASH_SIZES
+from twinslot.formats.chips import FLASH_SIZES
 from twinslot.trust import keys
-
-_FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
-_FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
 
 
 class FlashError(FleetError):
@@ -133,13 +127,13 @@ def _remarks(
         "and take any package of its product."
     ]
     if "vfs" in job.keep:
-        said.append("Files: those on the board stay; `make deploy` renews them.")
+        said.append("Files: those on the board stay; `fleet deploy` renews them.")
     elif job.settings:
         said.append(f"Files: boot.py, the application, the agent, and {job.settings} as /etc.")
     else:
         said.append(
             "Files: boot.py, the application, the agent; no /etc (no --settings): the application "
-            "will ask for its settings until `make deploy` brings them."
+            "will ask for its settings until `fleet deploy` brings them."
         )
     if room:
         said.append(f"Extensions of the agent: {', '.join(chosen) or 'none'}.")
@@ -153,124 +147,27 @@ def _remarks(
     return said
 
 
-@click.command("flash")
-@click.argument("places", nargs=-1, metavar="[PORT] FIRMWARE")
-@click.option("--chip", type=click.Choice(list(CHIPS)), help="Default: what FIRMWARE is for.")
-@click.option("--flash", type=click.Choice(list(FLASH_SIZES)), help="Default: as FIRMWARE says.")
-@click.option("--slot-size", default="0", metavar="BYTES", help="Least size of a slot.")
-@click.option("--settings", type=_FOLDER, help="The board's settings folder, for its /etc.")
-@click.option("--package", type=_FILE, help="Package of this firmware; its signature is kept.")
-@click.option("--fleet", type=_FOLDER, help="Folder of fleet.toml, whose key signs.")
-@click.option("--version", default="1.0.0", show_default=True, help="With --fleet: of FIRMWARE.")
-@click.option("--sequence", default=1, show_default=True, help="With --fleet: of FIRMWARE.")
-@click.option("--agent-in-lib", is_flag=True, help="Agent in /lib: applications may lack it.")
-@click.option("--extensions", "names", metavar="NAMES", help=files.EXTENSIONS_HELP)
-@click.option("--keep-files", is_flag=True, help="Keep the file system that is on the board.")
-@click.option("--keep-nvs", is_flag=True, help="Keep NVS, with the agent's journal.")
-@click.option("--baud", default=writer.BAUD, show_default=True, help="Speed while writing.")
-@click.option(
-    "--dry-run", is_flag=True, help="Print plan and commands; open no port, write no file."
-)
-@click.option("--image-only", type=click.Path(dir_okay=False, path_type=Path), metavar="OUT.bin")
-def command(
-    places: tuple[str, ...],
-    chip: str | None,
-    flash: str | None,
-    slot_size: str,
-    settings: Path | None,
-    package: Path | None,
-    fleet: Path | None,
-    version: str,
-    sequence: int,
-    agent_in_lib: bool,
-    names: str | None,
-    keep_files: bool,
-    keep_nvs: bool,
-    baud: int,
-    dry_run: bool,
-    image_only: Path | None,
-) -> None:
-    """Flash FIRMWARE, a MicroPython download (.bin), onto the board at PORT.
+def image(content: Content) -> bytes:
+    """Return the whole flash, to be written at address 0."""
+    return whole.assemble(content.regions, content.plan.flash_size)
 
-    Plans a partition table with two OTA slots, prints it, writes bootloader, table, application,
-    signed trailer and a file system with everything that the board runs, and verifies. PORT is a
-    serial device, socket://HOST:PORT, rfc2217://HOST:PORT or a short name of mpremote's. With
-    --image-only OUT.bin there is no PORT: OUT.bin is the whole flash, to be written at address 0.
+
+def commands(content: Content, port: writer.Port) -> list[list[str]]:
+    """Return esptool's arguments, command by command, that write the content to a board."""
+    return writer.commands(port, content.plan.chip, content.regions)
+
+
+def write(job: Job, content: Content, port: writer.Port, say: Callable[[str], None]) -> None:
+    """Judge the board behind a port, then write and verify everything. esptool prints for itself.
+
+    say: is told what flashing changes for a board that ran something else. Raises DeviceError
+    before anything is written, WriteError after.
     """
-    if len(places) != (1 if image_only else 2):
-        raise click.UsageError(
-            "--image-only takes FIRMWARE alone" if image_only else "give PORT and FIRMWARE"
-        )
-    keep = ("vfs",) * keep_files + ("nvs",) * keep_nvs
-    if image_only and keep:
-        raise click.UsageError("an image is new: --image-only keeps nothing")
-    if Path(places[-1]).exists() and not Path(places[-1]).is_file():
-        raise click.UsageError(f"FIRMWARE is no file: {places[-1]}; PORT comes first")
-    if image_only and image_only.resolve() == Path(places[-1]).resolve():
-        raise click.UsageError(f"--image-only would overwrite FIRMWARE, {image_only}")
-    if keep_files and settings:
-        raise click.UsageError("--keep-files keeps /etc, too: leave --settings out")
-    if (package or not fleet) and (version, sequence) != ("1.0.0", 1):
-        raise click.UsageError("--version and --sequence go with --fleet, which signs them")
-    try:
-        least = int(slot_size, 0)
-    except ValueError as error:
-        raise click.BadParameter(f"--slot-size: {slot_size!r} is no number") from error
-    if keep_files and agent_in_lib:
-        raise click.UsageError("--keep-files keeps the agent where it is: leave --agent-in-lib out")
-    if keep_files and names:
-        raise click.UsageError("--keep-files keeps the agent as it is: leave --extensions out")
-    job = Job(
-        Path(places[-1]),
-        chip,
-        flash,
-        least,
-        settings,
-        package,
-        fleet,
-        version,
-        sequence,
-        keep,
-        agent_in_lib,
-        extensions.parse(names) if names else None,
-    )
-    content = prepare(job)
-    click.echo(content.remarks[0])
-    click.echo(f"Plan for {content.plan.chip.name}, {content.plan.flash_size >> 20} MB of flash:")
-    click.echo(str(content.plan))
-    for remark in content.remarks[1:]:
-        click.echo(remark)
-    if image_only:
-        _write_image(content, image_only, dry_run=dry_run)
-    else:
-        _write_board(job, content, writer.Port(resolve(places[0]), baud), dry_run=dry_run)
-
-
-def _write_image(content: Content, path: Path, *, dry_run: bool) -> None:
-    if dry_run:
-        size = content.plan.flash_size
-        click.echo(f"Would write {path}: {size} bytes, to be flashed at address 0.")
-        return
-    data = whole.assemble(content.regions, content.plan.flash_size)
-    disk.replace(path, data, disk.SECRET)  # it may hold the board's own key
-    click.echo(f"Wrote {path}: {len(data)} bytes, to be flashed at address 0.")
-
-
-def _write_board(job: Job, content: Content, port: writer.Port, *, dry_run: bool) -> None:
-    found = writer.commands(port, content.plan.chip, content.regions)
-    if dry_run:
-        click.echo("Would read chip, flash size, security and partition table, then run:")
-        for line in found:
-            click.echo(writer.shown(line))
-        return
     with device.connected(port) as there:
         device.check(there, content.plan, job.keep, signed=bool(job.package or job.fleet))
     if "vfs" in job.keep:
         content = prepare(job, there.directory)
-        found = writer.commands(port, content.plan.chip, content.regions)
     for remark in there.remarks():
-        click.echo(remark)
+        say(remark)
     with tempfile.TemporaryDirectory(prefix="flash-") as folder:
-        writer.run(found, content.regions, Path(folder))
-    next_ = "the board starts" if port.has_reset else "now reset the board"
-    click.echo(f"Flashed and verified; {next_}.")
+        writer.run(commands(content, port), content.regions, Path(folder))

@@ -1,6 +1,6 @@
 """A private key that was made on the board and never leaves it.
 
-`python -m board csr` makes it there and brings back a certificate signing request. From that
+`fleet board csr` makes it there and brings back a certificate signing request. From that
 `fleet provision --csr` makes a settings folder without client.key, which `deploy` takes as long as
 the board holds the key of the folder's client.pem.
 """
@@ -9,11 +9,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import click
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
-from twinslot import disk
 from twinslot.board import files, running
 from twinslot.board.cable import Cable
 from twinslot.errors import FleetError
@@ -32,10 +30,22 @@ class OwnKeyError(FleetError):
 
 
 def request(cable: Cable, thing: str) -> tuple[bytes, bool]:
-    """Return the board's request for a certificate (DER), and whether its key was made for it.
+    """Return the board's request for a certificate (PEM), and whether its key was made for it.
 
-    The board's program is stopped. Raises CertificateError when the request proves nothing, and
-    CableError.
+    The board's program is stopped for this, and started again. Raises CertificateError when the
+    request proves nothing, UnfitError, PendingError and CableError.
+    """
+    with cable.paused():
+        running.check(running.look(cable))
+        cable.bare_reset()  # which frees the memory of a stopped main.py
+        der, made = asked(cable, thing)
+    return x509.load_der_x509_csr(der).public_bytes(Encoding.PEM), made
+
+
+def asked(cable: Cable, thing: str) -> tuple[bytes, bool]:
+    """Return the request (DER), and whether its key was made for it, from a board that is stopped.
+
+    Raises CertificateError when the request proves nothing, and CableError.
     """
     der, made = _ask(cable, f"request({certificates.check_thing(thing)!r})")
     certificates.requested_key(der, thing)
@@ -52,8 +62,8 @@ def check(cable: Cable, wanted: Mapping[str, bytes]) -> None:
     there = _ask(cable, "public()")
     if there is None:
         raise OwnKeyError(
-            "client.key is neither in the settings folder nor on the board. `make csr` makes a "
-            "key on the board; then `fleet provision --renew --csr` makes the folder for it"
+            "client.key is neither in the settings folder nor on the board. `fleet board csr` "
+            "makes a key on the board; then `fleet provision --renew --csr` makes the folder for it"
         )
     try:
         key = x509.load_pem_x509_certificate(wanted[CERTIFICATE]).public_key()
@@ -62,41 +72,10 @@ def check(cable: Cable, wanted: Mapping[str, bytes]) -> None:
     if key.public_bytes(Encoding.X962, PublicFormat.UncompressedPoint)[1:] != there:
         raise OwnKeyError(
             "the key on the board is not the one of client.pem: is this another thing's folder? "
-            "`make csr` asks for a certificate for the key that is there"
+            "`fleet board csr` asks for a certificate for the key that is there"
         )
 
 
 def _ask(cable: Cable, expression: str) -> Any:
     with cable.module(_MODULE, files.compile_module(_SOURCE)):
         return cable.evaluate(f"{_MODULE}.{expression}", _TIMEOUT_S)
-
-
-@click.command("csr")
-@click.argument("port")
-@click.argument("thing")
-@click.option(
-    "--out",
-    type=click.Path(path_type=Path, dir_okay=False),
-    help="File to write instead of THING.csr.",
-)
-def command(port: str, thing: str, out: Path | None) -> None:
-    """Let the board at PORT make its private key, and ask for a certificate for THING.
-
-    The key stays on the board, in /etc/client.key; one that is there already is used. The request
-    goes to `fleet provision --csr`. main.py is stopped for this, and started again.
-    """
-    certificates.check_thing(thing)
-    path = out or Path(f"{thing}.csr")
-    with Cable(port) as cable, cable.paused():
-        running.check(running.look(cable))
-        cable.bare_reset()  # which frees the memory of a stopped main.py
-        der, made = request(cable, thing)
-    disk.replace(path, x509.load_der_x509_csr(der).public_bytes(Encoding.PEM))
-    click.echo(
-        f"The board made its key, which stays there, in {KEY}."
-        if made
-        else f"The key that is on the board, in {KEY}, stays."
-    )
-    click.echo(f"Wrote {path}. Then, in the folder of fleet.toml:")
-    click.echo(f"  fleet provision {thing} --csr {path}")
-    click.echo("and `make deploy` with SETTINGS=, the folder that it writes.")

@@ -24,7 +24,7 @@ from twinslot.formats.table import (
     slots,
 )
 
-LEAST_FILESYSTEM = 0x50000  # bytes; what `make flash` puts there takes some 276 KB
+LEAST_FILESYSTEM = 0x50000  # bytes; what `fleet flash` puts there takes some 276 KB
 GROWTH = 20  # a slot has room for one part in so many more than the image: 5 %
 
 _SLOT_UNIT = 0x10000  # bytes: the MMU's page, and the flash's erase block

@@ -158,12 +158,12 @@ def check(board: Running) -> None:
     if lacks:
         raise UnfitError(
             f"the board's partition table has {', '.join(lacks)}: it cannot be updated over the "
-            "air. `make flash` gives it one that can"
+            "air. `fleet flash` gives it one that can"
         )
     if board.free is None:
         raise UnfitError("the board has no file system mounted at /: its files have no place")
     if board.pending:
         raise PendingError(
             f"{board.test}: nothing may change until it is accepted or rolled back; "
-            "`make logs` shows how it goes, and disturbs nothing"
+            "`fleet board logs` shows how it goes, and disturbs nothing"
         )

@@ -74,7 +74,7 @@ def sign(
 ) -> Signed:
     """Sign a record for the download's application. created: Unix seconds; directory: as above.
 
-    The files in the directory are not part of it: `make deploy` may change them. Raises
+    The files in the directory are not part of it: `fleet deploy` may change them. Raises
     PackageError.
     """
     data = download.application.data

@@ -10,6 +10,9 @@ from rich.console import Console
 
 from twinslot import config as configuration
 from twinslot import disk
+from twinslot.cli.board import board
+from twinslot.cli.deploy import deploy
+from twinslot.cli.flash import flash
 from twinslot.cli.identity import broker_config, doctor, provision, revoke
 from twinslot.cli.mip import mip
 from twinslot.cli.pack import diff, inspect, pack
@@ -82,10 +85,6 @@ def _number(_ctx: click.Context, _param: click.Parameter, value: str) -> int:
         return int(value, 0)
     except ValueError as error:
         raise click.BadParameter(f"{value!r} is no number, such as 65536 or 0x10000") from error
-
-
-for command in (provision, broker_config, revoke, doctor, pack, inspect, diff, push, send, mip):
-    main.add_command(command)
 
 
 @main.command()
@@ -263,3 +262,11 @@ def cancel(job: str, thing: str | None, force: bool) -> None:
     else:
         iot.cancel_job_execution(jobId=job, thingName=thing, force=force)
         click.echo(f"canceled {job} on {thing}")
+
+
+for command in (
+    *(pack, inspect, diff, push),
+    *(provision, broker_config, revoke, doctor),
+    *(flash, deploy, send, board, mip),
+):
+    main.add_command(command)

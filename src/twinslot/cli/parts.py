@@ -7,6 +7,8 @@ import click
 from twinslot import config as configuration
 from twinslot.formats.document import HTTP, MQTT
 
+FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
+FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
 PROTOCOLS = {"mqtt": [MQTT], "http": [HTTP], "both": [MQTT, HTTP]}
 protocol_option = click.option(
     "--protocol",

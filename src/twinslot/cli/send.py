@@ -5,6 +5,8 @@ from pathlib import Path
 import click
 from rich.progress import Progress
 
+from twinslot.board.cable import Cable
+from twinslot.board.send import send as sending
 from twinslot.cli.parts import read_config
 from twinslot.client import publish as publishing
 from twinslot.disk import read
@@ -20,9 +22,6 @@ def send(port: str, file: Path, force: bool) -> None:
     PORT is a serial device, socket://HOST:PORT or rfc2217://HOST:PORT. The program on the board is
     stopped. The board checks the package as any other, restarts and tests it.
     """
-    from twinslot.board.cable import Cable  # a board's side, which no other command needs
-    from twinslot.board.send import send as sending
-
     data = read(file, "package")
     if not force:
         publishing.check(data, read_config())

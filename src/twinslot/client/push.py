@@ -15,7 +15,7 @@ from twinslot.config import Config
 from twinslot.formats import aws, package
 from twinslot.formats.document import MQTT
 
-_FLASHED = 1  # the sequence that `make flash` gives a board
+_FLASHED = 1  # the sequence that `fleet flash` gives a board
 _NAME = re.compile(r"ota-(\d{1,10})-[0-9a-f]+")  # as fleet.publish calls jobs
 
 

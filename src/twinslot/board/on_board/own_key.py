@@ -1,6 +1,6 @@
 """A board's own private key, and a certificate signing request for it (PKCS #10, RFC 2986).
 
-`python -m board csr` brings this onto a board, runs it there and takes it away again. The key is
+`fleet board csr` brings this onto a board, runs it there and takes it away again. The key is
 made there, lies in /etc/client.key (SEC 1 in PEM, RFC 5915, which every mbedTLS reads), and is
 never printed. MicroPython's own TLS makes no keys, so the arithmetic of P-256 is here.
 

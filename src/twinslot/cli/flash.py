@@ -1,0 +1,126 @@
+"""The command flash."""
+
+from pathlib import Path
+
+import click
+
+from twinslot import disk
+from twinslot.board import flash as flashing
+from twinslot.board import writer
+from twinslot.board.port import resolve
+from twinslot.cli.parts import FILE, FOLDER, extensions_option
+from twinslot.firmware import extensions
+from twinslot.formats.chips import CHIPS, FLASH_SIZES
+
+
+@click.command("flash")
+@click.argument("places", nargs=-1, metavar="[PORT] FIRMWARE")
+@click.option("--chip", type=click.Choice(list(CHIPS)), help="Default: what FIRMWARE is for.")
+@click.option(
+    "--flash", "flash_size", type=click.Choice(list(FLASH_SIZES)), help="Default: as FIRMWARE says."
+)
+@click.option("--slot-size", default="0", metavar="BYTES", help="Least size of a slot.")
+@click.option("--settings", type=FOLDER, help="The board's settings folder, for its /etc.")
+@click.option("--package", type=FILE, help="Package of this firmware; its signature is kept.")
+@click.option("--fleet", type=FOLDER, help="Folder of fleet.toml, whose key signs.")
+@click.option("--version", default="1.0.0", show_default=True, help="With --fleet: of FIRMWARE.")
+@click.option("--sequence", default=1, show_default=True, help="With --fleet: of FIRMWARE.")
+@click.option("--agent-in-lib", is_flag=True, help="Agent in /lib: applications may lack it.")
+@extensions_option
+@click.option("--keep-files", is_flag=True, help="Keep the file system that is on the board.")
+@click.option("--keep-nvs", is_flag=True, help="Keep NVS, with the agent's journal.")
+@click.option("--baud", default=writer.BAUD, show_default=True, help="Speed while writing.")
+@click.option(
+    "--dry-run", is_flag=True, help="Print plan and commands; open no port, write no file."
+)
+@click.option("--image-only", type=click.Path(dir_okay=False, path_type=Path), metavar="OUT.bin")
+def flash(
+    places: tuple[str, ...],
+    chip: str | None,
+    flash_size: str | None,
+    slot_size: str,
+    settings: Path | None,
+    package: Path | None,
+    fleet: Path | None,
+    version: str,
+    sequence: int,
+    agent_in_lib: bool,
+    names: str | None,
+    keep_files: bool,
+    keep_nvs: bool,
+    baud: int,
+    dry_run: bool,
+    image_only: Path | None,
+) -> None:
+    """Flash FIRMWARE, a MicroPython download (.bin), onto the board at PORT.
+
+    Plans a partition table with two OTA slots, prints it, writes bootloader, table, application,
+    signed trailer and a file system with everything that the board runs, and verifies. PORT is a
+    serial device, socket://HOST:PORT, rfc2217://HOST:PORT or a short name of mpremote's. With
+    --image-only OUT.bin there is no PORT: OUT.bin is the whole flash, to be written at address 0.
+    """
+    if len(places) != (1 if image_only else 2):
+        raise click.UsageError(
+            "--image-only takes FIRMWARE alone" if image_only else "give PORT and FIRMWARE"
+        )
+    keep = ("vfs",) * keep_files + ("nvs",) * keep_nvs
+    if image_only and keep:
+        raise click.UsageError("an image is new: --image-only keeps nothing")
+    if Path(places[-1]).exists() and not Path(places[-1]).is_file():
+        raise click.UsageError(f"FIRMWARE is no file: {places[-1]}; PORT comes first")
+    if image_only and image_only.resolve() == Path(places[-1]).resolve():
+        raise click.UsageError(f"--image-only would overwrite FIRMWARE, {image_only}")
+    if keep_files and settings:
+        raise click.UsageError("--keep-files keeps /etc, too: leave --settings out")
+    if (package or not fleet) and (version, sequence) != ("1.0.0", 1):
+        raise click.UsageError("--version and --sequence go with --fleet, which signs them")
+    try:
+        least = int(slot_size, 0)
+    except ValueError as error:
+        raise click.BadParameter(f"--slot-size: {slot_size!r} is no number") from error
+    if keep_files and agent_in_lib:
+        raise click.UsageError("--keep-files keeps the agent where it is: leave --agent-in-lib out")
+    if keep_files and names:
+        raise click.UsageError("--keep-files keeps the agent as it is: leave --extensions out")
+    job = flashing.Job(
+        Path(places[-1]),
+        chip,
+        flash_size,
+        least,
+        settings,
+        package,
+        fleet,
+        version,
+        sequence,
+        keep,
+        agent_in_lib,
+        extensions.parse(names) if names else None,
+    )
+    content = flashing.prepare(job)
+    click.echo(content.remarks[0])
+    click.echo(f"Plan for {content.plan.chip.name}, {content.plan.flash_size >> 20} MB of flash:")
+    click.echo(str(content.plan))
+    for remark in content.remarks[1:]:
+        click.echo(remark)
+    if image_only:
+        _write_image(content, image_only, dry_run=dry_run)
+        return
+    port = writer.Port(resolve(places[0]), baud)
+    if dry_run:
+        click.echo("Would read chip, flash size, security and partition table, then run:")
+        for line in flashing.commands(content, port):
+            click.echo(writer.shown(line))
+        return
+    flashing.write(job, content, port, click.echo)
+    next_ = "the board starts" if port.has_reset else "now reset the board"
+    click.echo(f"Flashed and verified; {next_}.")
+
+
+def _write_image(content: flashing.Content, path: Path, *, dry_run: bool) -> None:
+    if dry_run:
+        size = content.plan.flash_size
+        click.echo(f"Would write {path}: {size} bytes, to be flashed at address 0.")
+        return
+    data = flashing.image(content)
+    disk.replace(path, data, disk.SECRET)  # it may hold the board's own key
+    click.echo(f"Wrote {path}: {len(data)} bytes, to be flashed at address 0.")
