@@ -244,7 +244,10 @@ def test_the_added_agent_has_the_extensions_that_are_named(
     (application / "ota/__init__.py").unlink()
     made = pack_app(fleet, *named)
     said = f"extensions: {', '.join(wanted) or 'none'}"
-    assert f"the project's own agent was added, ota/; {said}\n" in made.output
+    assert (
+        f"the project's own agent was added, ota/agent and all that it needs; {said}\n"
+        in made.output
+    )
     held = bundle.read(packed_files()[agent.BUNDLE])
     assert held.extensions == wanted
     assert f"modules; {said}\n" in fleet("inspect", "app.ota").output

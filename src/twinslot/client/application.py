@@ -243,7 +243,8 @@ def _agent(
         chosen = extensions.asked_for({}) if options.extensions is None else options.extensions
         added |= agent.compiled(chosen)
         notes.append(
-            f"the project's own agent was added, ota/; extensions: {', '.join(chosen) or 'none'}"
+            "the project's own agent was added, ota/agent and all that it needs; extensions: "
+            + (", ".join(chosen) or "none")
         )
     if "link" in lacking and "link" not in frozen:
         link = agent.link(compiled=True)
