@@ -18,7 +18,7 @@ from twinslot.board import running
 from twinslot.board.cable import Cable
 from twinslot.board.files import compile_module
 from twinslot.errors import FleetError
-from twinslot.formats import image as images
+from twinslot.formats import chips
 
 THING = "bench"
 _LOOPBACK = "127.0.0.1"
@@ -208,7 +208,7 @@ def bench(
             running.check(running.look(cable))
             cable.bare_reset()  # which frees the memory of a stopped main.py
             with _module(cable):
-                chip = images.chip_name(_call(cable, "slot")["chip"])
+                chip = chips.name_of(_call(cable, "slot")["chip"])
                 with Stack(folder, init=("--chip", chip)) as stack:
                     yield from _prepared(Bench(stack, cable, size, host or "", FlashTimes()))
         finally:

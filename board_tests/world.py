@@ -12,7 +12,7 @@ from board_tests import images, kept
 from board_tests.device import READY, Device, DeviceError, until
 from demo.stack import Stack
 from twinslot.board import files
-from twinslot.formats import image
+from twinslot.formats import chips, image
 
 if TYPE_CHECKING:
     from board_tests.conftest import Options
@@ -215,7 +215,7 @@ def started(options: "Options", chip: int, slot_size: int, *, tls: bool) -> Iter
             tls=tls,
             host="0.0.0.0",
             advertise=options.host,
-            init=("--chip", image.chip_name(chip), "--slot-size", hex(slot_size)),
+            init=("--chip", chips.name_of(chip), "--slot-size", hex(slot_size)),
         )
         try:
             with stack:

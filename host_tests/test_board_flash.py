@@ -25,10 +25,10 @@ from twinslot.board import files, writer
 from twinslot.board import plan as planner
 from twinslot.client.provision import provision
 from twinslot.formats import package, table
-from twinslot.formats.chips import CHIPS, FLASH_SIZES
+from twinslot.formats.chips import CHIPS, FLASH_SIZES, FLASHED
 from twinslot.trust import keys, signing
 
-MATRIX = list(itertools.product(CHIPS.values(), FLASH_SIZES))
+MATRIX = list(itertools.product(FLASHED.values(), FLASH_SIZES))
 EVERY = pytest.mark.parametrize(("chip", "size"), MATRIX, ids=[f"{c.name}-{s}" for c, s in MATRIX])
 PORT = "/dev/no-such-port"
 # Official downloads to try, separated by colons.
@@ -221,7 +221,7 @@ def test_an_official_download_becomes_an_image(path, tmp_path):
     if path is None:
         pytest.skip("no official download: name some in MICROPYTHON_DOWNLOADS, colons between")
     whole = image_of(tmp_path, path)
-    chip = next(chip for chip in CHIPS.values() if whole[chip.bootloader] == 0xE9)
+    chip = next(chip for chip in FLASHED.values() if whole[chip.bootloader] == 0xE9)
     read = Firmware(str(merged_part(tmp_path, whole, chip)))
     length = len(Path(path).read_bytes()) - 0x10000 + chip.bootloader
     assert read.table.by_name("ota_0").size >= length * 1.05 + 4096

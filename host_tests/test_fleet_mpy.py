@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from twinslot.firmware import compiler
-from twinslot.formats import image, mpy
+from twinslot.formats import mpy
+from twinslot.formats.chips import CHIPS
 
 NATIVE = "import micropython\n\n@micropython.native\ndef f(a):\n    return a + 1\n"
 XTENSA, RISC_V = ("esp32", "esp32s2", "esp32s3"), ("esp32c3", "esp32c6", "esp32p4")
@@ -27,7 +28,7 @@ def refused(data: bytes, target: mpy.Target, *words: str) -> None:
         assert word in str(caught.value)
 
 
-@pytest.mark.parametrize("chip", image.CHIPS)
+@pytest.mark.parametrize("chip", CHIPS)
 def test_bytecode_is_the_same_for_every_chip_and_version(source: Path, chip: str) -> None:
     made = compiler.compile_module(source)
     for version in (None, (1, 22), (1, 26), (1, 29)):

@@ -16,11 +16,10 @@ from typing import Any
 
 from twinslot import disk
 from twinslot.errors import ConfigError, UnreachableError
-from twinslot.formats import image
+from twinslot.formats.chips import CHIPS, SECTOR
 from twinslot.trust import keys
 
 FILE_NAME = "fleet.toml"
-_SECTOR = 4096
 _BASE_URL = re.compile(r"https?://[^/?#@\s]+")
 _WHOLE = re.MULTILINE | re.DOTALL
 _TOML_VALUE = r'"(?:[^"\\]|\\.)*"|\'[^\']*\'|[^\s#]+'
@@ -159,7 +158,7 @@ def create(
     text = _TEMPLATE.format(
         product=_quoted(product),
         chip=_quoted(chip),
-        chips=", ".join(image.CHIPS),
+        chips=", ".join(CHIPS),
         slot_size=slot_size,
         host=_quoted(broker.host),
         port=broker.port,
@@ -201,7 +200,7 @@ def parse(text: str, folder: Path) -> Config:
         folder=folder,
         product=top.text("product", 1, 32),
         chip=top.text("chip"),
-        slot_size=top.number("slot_size", 2 * _SECTOR, 2**24),
+        slot_size=top.number("slot_size", 2 * SECTOR, 2**24),
         signing_key=folder / key_files.text("signing", 1),
         public_key=folder / key_files.text("public", 1),
         credentials=folder / key_files.text("credentials", 1),
@@ -224,10 +223,10 @@ def parse(text: str, folder: Path) -> Config:
             boards=broker.address("boards") if broker.text("boards", default="") else None,
         ),
     )
-    if config.chip not in image.CHIPS:
-        raise ConfigError(f"chip: {config.chip!r} is none of {', '.join(image.CHIPS)}")
-    if config.slot_size % _SECTOR:
-        raise ConfigError(f"slot_size: {config.slot_size} is not a multiple of {_SECTOR}")
+    if config.chip not in CHIPS:
+        raise ConfigError(f"chip: {config.chip!r} is none of {', '.join(CHIPS)}")
+    if config.slot_size % SECTOR:
+        raise ConfigError(f"slot_size: {config.slot_size} is not a multiple of {SECTOR}")
     if (config.broker.certificate is None) != (config.broker.key is None):
         raise ConfigError("broker.certificate and broker.key: both or neither")
     if (config.certificate is None) != (config.key is None):

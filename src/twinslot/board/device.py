@@ -10,6 +10,7 @@ from twinslot.board.port import BAUD, complaint
 from twinslot.board.writer import Port
 from twinslot.errors import FleetError
 from twinslot.formats import otadata, package, table
+from twinslot.formats.chips import SECTOR
 
 
 class DeviceError(FleetError):
@@ -176,10 +177,10 @@ def _directory(found: table.Table, read: Callable[[int, int], bytes]) -> str:
     start = next(
         row.offset for row in found if (row.type, row.subtype) == (table.DATA, table.OTADATA)
     )
-    records = [otadata.parse(read(start + at, otadata.LENGTH)) for at in (0, table.SECTOR)]
+    records = [otadata.parse(read(start + at, otadata.LENGTH)) for at in (0, SECTOR)]
     active = otadata.active(records)
     slot = slots[active.slot(len(slots)) if active else 0]
     try:
-        return package.read_trailer(read(slot.end - table.SECTOR, table.SECTOR))[1]
+        return package.read_trailer(read(slot.end - SECTOR, SECTOR))[1]
     except package.PackageError:
         return ""

@@ -4,18 +4,14 @@ The `.bin` of a build is flash from the bootloader on: bootloader, partition tab
 application in its first app partition. An image of the whole flash, from address 0, is read alike.
 """
 
-import re
 from dataclasses import dataclass
 
 from twinslot.errors import FleetError
-from twinslot.formats import image, package
-from twinslot.formats.chips import CHIPS, FLASH_CODES, Chip
+from twinslot.formats import chips, image, package, releases
+from twinslot.formats.chips import FLASH_CODES, FLASHED, Chip
 from twinslot.formats.table import ADDRESS, DATA, PHY, Table, has_otadata
 
-OLDEST = (1, 22)  # the oldest MicroPython that the agent runs on
-
 _TAKE = "take the .bin of the same build"
-_VERSION = re.compile(r"v(\d+)\.(\d+)")
 
 
 class DownloadError(FleetError):
@@ -69,7 +65,7 @@ def read(data: bytes, chip: str | None = None) -> Download:
     bootloader = image.parse(data[start : ADDRESS - merged.first_address])
     if bootloader.chip_id != found.chip_id:
         raise DownloadError(
-            f"the bootloader is for {image.chip_name(bootloader.chip_id)}, the application for "
+            f"the bootloader is for {chips.name_of(bootloader.chip_id)}, the application for "
             f"{found.name}; {_TAKE}"
         )
     _check_version(application.micropython)
@@ -108,20 +104,20 @@ def _what_else(data: bytes) -> str:
 
 
 def _chip(chip_id: int, wanted: str | None) -> Chip:
-    name = image.chip_name(chip_id)
+    name = chips.name_of(chip_id)
     if wanted is not None and name != wanted:
         raise DownloadError(f"the download is for {name}, the board is {wanted}")
-    if name not in CHIPS:
-        raise DownloadError(f"the download is for {name}; known are {', '.join(CHIPS)}")
-    return CHIPS[name]
+    if name not in FLASHED:
+        raise DownloadError(f"the download is for {name}; known are {', '.join(FLASHED)}")
+    return FLASHED[name]
 
 
 def _check_version(version: str | None) -> None:
-    match = _VERSION.match(version or "")
-    if match is None:
+    found = releases.of(version)
+    if found is None:
         raise DownloadError("the application is not MicroPython: it names no version of it")
-    if (int(match[1]), int(match[2])) < OLDEST:
-        oldest = ".".join(map(str, OLDEST))
+    if found < releases.OLDEST:
+        oldest = releases.text(releases.OLDEST)
         raise DownloadError(f"this is MicroPython {version}; the agent needs {oldest} or newer")
 
 

@@ -8,8 +8,7 @@ table: MicroPython 1.26 adds it by itself, but after a rollback an older one wou
 from dataclasses import dataclass
 
 from twinslot.errors import FleetError
-from twinslot.formats.chips import FLASH_SIZES, Chip
-from twinslot.formats.image import TRAILER_LENGTH
+from twinslot.formats.chips import FLASH_SIZES, MMU_PAGE, TRAILER_LENGTH, Chip
 from twinslot.formats.table import (
     ADDRESS,
     APP,
@@ -27,7 +26,6 @@ from twinslot.formats.table import (
 LEAST_FILESYSTEM = 0x50000  # bytes; what `fleet flash` puts there takes some 276 KB
 GROWTH = 20  # a slot has room for one part in so many more than the image: 5 %
 
-_SLOT_UNIT = 0x10000  # bytes: the MMU's page, and the flash's erase block
 _FIRST_SLOT = 0x10000
 _HEAD = (
     Partition("nvs", DATA, NVS, 0x9000, 0x5000),
@@ -97,7 +95,7 @@ def plan(
     slot = _round_up(max(grown + TRAILER_LENGTH, flash_size // 4, least_slot))
     first, second, rest = (_FIRST_SLOT + number * slot for number in range(3))
     if rest + LEAST_FILESYSTEM > flash_size:
-        most = (flash_size - _FIRST_SLOT - LEAST_FILESYSTEM) // 2 // _SLOT_UNIT * _SLOT_UNIT
+        most = (flash_size - _FIRST_SLOT - LEAST_FILESYSTEM) // 2 // MMU_PAGE * MMU_PAGE
         reason = (
             f"an image of {image_length} bytes, 5 % to grow and a trailer of {TRAILER_LENGTH}"
             if slot > _round_up(least_slot)
@@ -118,4 +116,4 @@ def plan(
 
 
 def _round_up(size: int) -> int:
-    return -(-size // _SLOT_UNIT) * _SLOT_UNIT
+    return -(-size // MMU_PAGE) * MMU_PAGE

@@ -6,10 +6,8 @@ from typing import Any
 
 from twinslot.board.cable import Cable, Raised
 from twinslot.errors import FleetError
-from twinslot.formats import otadata, table
+from twinslot.formats import otadata, releases, table
 
-OLDEST = (1, 22)
-NEEDS_VFS_ENTRY = (1, 26)  # from this release on MicroPython finds its files without one
 FILE_SYSTEMS = ("vfs", "ffat")  # the labels MicroPython looks for (ports/esp32, _boot.py)
 
 # The note that boot.py and the agent leave of a test: OTA1 STAGE DEADLINE MOMENT, in ticks_ms.
@@ -137,9 +135,12 @@ def check(board: Running) -> None:
     Raises UnfitError without otadata, two OTA slots or a file system, with MicroPython before 1.22,
     or with flash encryption; PendingError while an image is under test or about to be.
     """
-    release = ".".join(map(str, board.version))
-    if board.version < OLDEST:
-        raise UnfitError(f"the board runs MicroPython {release}; the agent needs 1.22 or newer")
+    release = releases.text(board.version)
+    if board.version < releases.OLDEST:
+        raise UnfitError(
+            f"the board runs MicroPython {release}; the agent needs "
+            f"{releases.text(releases.OLDEST)} or newer"
+        )
     if board.encrypted:
         raise UnfitError(
             "flash encryption is on: what an update writes in plain would not start, and "
@@ -151,7 +152,7 @@ def check(board: Running) -> None:
     count = len(table.slots(board.table))
     if count < 2:
         lacks.append(f"{count or 'no'} OTA slot{'s' * (count != 1)} of two")
-    if board.version < NEEDS_VFS_ENTRY and not any(
+    if board.version < releases.FINDS_FILES and not any(
         table.find(board.table, label) for label in FILE_SYSTEMS
     ):
         lacks.append(f"no vfs, which MicroPython {release} needs there")

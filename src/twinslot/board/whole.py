@@ -11,9 +11,8 @@ from dataclasses import dataclass
 from twinslot.board.download import Download
 from twinslot.board.plan import Plan
 from twinslot.formats import image, table
-from twinslot.formats.chips import FLASH_CODES
+from twinslot.formats.chips import FLASH_CODES, SECTOR
 
-SECTOR = table.SECTOR
 _HASHED = 23  # offset in an image header: 1 when SHA-256 ends the image
 _SIZE_AND_SPEED = 3  # offset: flash size in the high half, speed in the low one
 

@@ -15,9 +15,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from twinslot import disk
-from twinslot.board.whole import SECTOR, Region
+from twinslot.board.whole import Region
 from twinslot.errors import FleetError
-from twinslot.formats.chips import Chip
+from twinslot.formats.chips import SECTOR, Chip
 
 BAUD = 460800
 BOOTLOADER = "bootloader"

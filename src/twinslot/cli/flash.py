@@ -10,12 +10,12 @@ from twinslot.board import writer
 from twinslot.board.port import resolve
 from twinslot.cli.parts import FILE, FOLDER, extensions_option
 from twinslot.firmware import extensions
-from twinslot.formats.chips import CHIPS, FLASH_SIZES
+from twinslot.formats.chips import FLASH_SIZES, FLASHED
 
 
 @click.command("flash")
 @click.argument("places", nargs=-1, metavar="[PORT] FIRMWARE")
-@click.option("--chip", type=click.Choice(list(CHIPS)), help="Default: what FIRMWARE is for.")
+@click.option("--chip", type=click.Choice(list(FLASHED)), help="Default: what FIRMWARE is for.")
 @click.option(
     "--flash", "flash_size", type=click.Choice(list(FLASH_SIZES)), help="Default: as FIRMWARE says."
 )

@@ -24,7 +24,8 @@ from twinslot.client import report
 from twinslot.client import watch as watching
 from twinslot.client.clients import Clients, translated
 from twinslot.errors import FleetError
-from twinslot.formats import aws, image
+from twinslot.formats import aws
+from twinslot.formats.chips import CHIPS, DEFAULT_SLOT
 from twinslot.trust import keys
 
 _EPILOG = """\b
@@ -89,12 +90,12 @@ def _number(_ctx: click.Context, _param: click.Parameter, value: str) -> int:
 
 @main.command()
 @click.option("--product", default="demo-board", show_default=True, help="Name of the product.")
-@click.option("--chip", type=click.Choice(list(image.CHIPS)), default="esp32", show_default=True)
+@click.option("--chip", type=click.Choice(list(CHIPS)), default="esp32", show_default=True)
 @click.option(
     "--slot-size",
     callback=_number,
     metavar="BYTES",
-    default="0x1b0000",
+    default=hex(DEFAULT_SLOT),
     show_default=True,
     help="Bytes of one OTA partition on the boards.",
 )

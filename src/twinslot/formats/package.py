@@ -12,8 +12,8 @@ from typing import Any
 
 from twinslot.errors import FleetError
 from twinslot.formats import cbor
+from twinslot.formats.chips import SECTOR
 
-SECTOR = 4096  # bytes
 MAGIC = b"OTA\x01"
 FORMAT = 1
 ES256 = -7  # RFC 9053 2.1

@@ -11,10 +11,10 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from twinslot.errors import FleetError
+from twinslot.formats.chips import MMU_PAGE, SECTOR
 
 ADDRESS = 0x8000
 LENGTH = 0xC00  # bytes that the bootloader reads
-SECTOR = 4096
 
 APP, DATA = 0, 1
 FACTORY, OTA_0 = 0x00, 0x10  # subtypes of APP; ota_1 is 0x11, up to ota_15
@@ -86,7 +86,7 @@ def build(table: Sequence[Partition]) -> bytes:
     at = ADDRESS + SECTOR
     rows = b""
     for row in table:
-        unit = 0x10000 if row.type == APP else SECTOR
+        unit = MMU_PAGE if row.type == APP else SECTOR
         if row.offset % unit or row.size % SECTOR or not row.size:
             raise TableError(f"{row.label}: {row.offset:#x}/{row.size:#x} is not aligned")
         if row.offset < at:
