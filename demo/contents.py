@@ -15,14 +15,14 @@ def brought(path: Path) -> dict[str, bytes]:
     """Return the files of the application that a package brings, by their path in it."""
     data = path.read_bytes()
     component = package.inspect(data).manifest.component(package.APPLICATION)
-    return archive.contents(component.of(data)) if component else {}
+    return archive.contents(component.result(data)) if component else {}
 
 
 def image(path: Path) -> bytes:
     """Return the firmware image that a package brings; b"" without one."""
     data = path.read_bytes()
     component = package.inspect(data).manifest.component(package.FIRMWARE)
-    return component.of(data) if component else b""
+    return component.result(data) if component else b""
 
 
 def directory(board: Board, slot: int) -> str:
@@ -49,5 +49,5 @@ def same_image(board: Board, slot: int) -> bool:
     """Whether both slots hold the image that the trailer of `slot` speaks of."""
     heads, _ = package.read_trailer(board.trailer(slot))
     found = [head.manifest.component(package.FIRMWARE) for head in heads]
-    (length,) = [component.length for component in found if component]
+    (length,) = [component.size for component in found if component]
     return board.slot_bytes(0, length) == board.slot_bytes(1, length)

@@ -10,7 +10,7 @@ from sim.board import Board
 from twinslot import config
 from twinslot.board import files
 from twinslot.cli.main import main
-from twinslot.firmware import extensions
+from twinslot.firmware import agent, extensions
 from twinslot.formats.chips import CHIPS, Chip
 from twinslot.trust import keys
 
@@ -63,5 +63,5 @@ def move_agent_to_lib(board: Board) -> None:
     """Let the agent of a board that is off lie in /lib, as AGENT=lib flashes it."""
     with filesystem.mounted(board.flash_path, write=True) as fs:
         fs.mkdir("/lib")
-        for name in ("ota", "link.mpy", "reserve.mpy"):
+        for name in (agent.PACKAGE, *(source.replace(".py", ".mpy") for source in agent.LINK)):
             fs.rename(f"/{name}", f"/lib/{name}")

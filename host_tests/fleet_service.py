@@ -101,11 +101,11 @@ class Service:
             assert found == 1
         path.write_text(f"{head}[broker]{broker}")
 
-    def start(self) -> str:
-        """Start it and wait for its ready line, which is returned."""
+    def start(self, *options: str) -> str:
+        """Start it and wait for its ready line, which is returned. options: of `fleet serve`."""
         with self.log.open("a") as log:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "twinslot", "serve", "--die-with-parent"],
+                [sys.executable, "-m", "twinslot", "serve", "--die-with-parent", *options],
                 cwd=self.folder,
                 env={**os.environ, "PYTHONPATH": str(ROOT)},
                 stdout=subprocess.PIPE,

@@ -120,7 +120,7 @@ def test_a_folder_is_on_the_board_after_one_command(service: Service, board: Mak
         taken.join()
         head = package.inspect(taken.package)
         (component,) = head.manifest.components
-        files = archive.contents(component.of(taken.package))
+        files = archive.contents(component.result(taken.package))
         assert files["pump.py"] == text.encode()
         assert agent.BUNDLE in files
         assert (head.manifest.sequence, head.manifest.version) == (number, f"dev-{number}")

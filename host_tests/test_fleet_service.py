@@ -562,3 +562,39 @@ def test_an_unknown_job_is_refused_by_name(service: Service) -> None:
         refused = service.fleet(*command)
         assert refused.returncode == 1
         assert "no job job-9" in refused.stderr
+
+
+# Where it keeps what it remembers
+
+
+def test_the_database_is_where_the_operator_says_and_nowhere_else(tmp_path: Path) -> None:
+    with running(tmp_path) as (service, _):
+        service.stop()
+        for path in service.config.state.glob("fleet.db*"):
+            path.unlink()
+        elsewhere = tmp_path / "elsewhere.db"
+        service.start("--database", f"sqlite:///{elsewhere}")
+        service.clients().iot.create_thing(thingName="board-1")
+        service.kill()
+        service.start("--database", f"sqlite:///{elsewhere}")
+        assert service.clients().iot.describe_thing(thingName="board-1")["thingName"] == "board-1"
+        assert not list(service.config.state.glob("*.db*"))
+
+
+@pytest.mark.parametrize(
+    ("url", "words"),
+    [
+        ("fleet.db", "DRIVER://PLACE"),
+        ("nosuchdriver://user:secret@host/fleet", "no driver for nosuchdriver"),
+        ("sqlite:////no/such/folder/fleet.db", "unable to open database file"),
+        ("sqlite:///fleet.toml", "file is not a database"),
+    ],
+)
+def test_a_database_that_cannot_be_used_is_a_sentence(tmp_path: Path, url: str, words: str) -> None:
+    service = Service(tmp_path / "fleet", Broker(tmp_path / "broker"))
+    done = service.fleet("serve", "--database", url)
+    assert done.returncode == 1
+    assert words in done.stderr
+    assert done.stderr.startswith("fleet: ")
+    assert done.stderr.count("\n") == 1
+    assert "secret" not in done.stderr

@@ -78,7 +78,8 @@ def test_the_package_resolves_from_a_repository_on_github(monkeypatch: pytest.Mo
 
 def test_the_compiled_package_is_whole(tmp_path: Path) -> None:
     paths = mip.build(tmp_path / "mip", extensions.everything())
-    assert paths == ["link.mpy", "reserve.mpy", "ota/__init__.mpy", agent.BUNDLE]
+    link = [name.replace(".py", ".mpy") for name in agent.LINK]
+    assert paths == [*link, "ota/__init__.mpy", agent.BUNDLE]
     assert [target for target, _ in read(tmp_path / "mip/package.json")["urls"]] == paths
     *modules, bundled = [(tmp_path / "mip" / path).read_bytes() for path in paths]
     assert all(module.startswith(b"M\x06") for module in modules)

@@ -79,6 +79,11 @@ class Config:
     key: Path | None = None
 
     @property
+    def database(self) -> str:
+        """URL of the service's database where `fleet serve` is told no other."""
+        return f"sqlite:///{self.state / 'fleet.db'}"
+
+    @property
     def authority(self) -> Path:
         """The folder of the certificate authority."""
         return self.folder / "ca"

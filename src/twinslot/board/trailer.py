@@ -54,7 +54,7 @@ def of_package(data: bytes, download: Download, directory: str) -> Signed:
     if firmware.sha256 != digest:
         raise TrailerError(
             f"the package holds another application: SHA-256 {firmware.sha256.hex()[:16]}... of "
-            f"{firmware.length} bytes, the download's is {digest.hex()[:16]}... of "
+            f"{firmware.size} bytes, the download's is {digest.hex()[:16]}... of "
             f"{len(download.application.data)}"
         )
     if firmware.chip != download.chip.chip_id:

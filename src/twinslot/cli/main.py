@@ -150,23 +150,32 @@ def keygen(path: Path | None) -> None:
 
 
 @main.command()
+@click.option(
+    "--database",
+    metavar="URL",
+    help="The service's database, as SQLAlchemy names it.  [default: SQLite in the state folder]",
+)
 @click.option("--die-with-parent", is_flag=True, help="End when the process that started it ends.")
 @click.option("-v", "--verbose", is_flag=True, help="Log connections, not only problems.")
-def serve(die_with_parent: bool, verbose: bool) -> None:
+def serve(database: str | None, die_with_parent: bool, verbose: bool) -> None:
     """Run the update service beside an MQTT broker, until SIGTERM or Ctrl-C.
 
     Prints one line when it is ready: `ready control=URL data=URL broker=HOST:PORT`. Its log goes
     to standard error. Killed at any point it loses nothing: start it again.
     """
-    from twinslot.service import (
-        serve as service,  # the service's libraries, which no other command needs
-    )
+    # The service's libraries, which no other command needs.
+    from twinslot.service import serve as service
 
     logging.basicConfig(
         level=logging.INFO if verbose else logging.WARNING,
         format="%(asctime)s %(levelname)s %(name)s: %(message)s",
     )
-    service.run(read_config(), die_with_parent=die_with_parent, announce=click.echo)
+    service.run(
+        read_config(),
+        database=database,
+        die_with_parent=die_with_parent,
+        announce=click.echo,
+    )
 
 
 @main.command()

@@ -183,7 +183,7 @@ def inspect(file: Path) -> None:
         ("signed by", f"key {head.kid.hex()}"),
     ]
     for component in manifest.components:
-        rows += _component(component, component.of(data))
+        rows += _component(component, component.result(data))
     for name, value in rows:
         click.echo(f"  {name:<12}{value}")
     signing.verify(head, keys.read_public(read_config().public_key))
@@ -214,11 +214,11 @@ def _component(component: package.Component, data: bytes) -> list[tuple[str, str
     if component.chip is not None:
         chip = chips.name_of(component.chip)
         return [
-            (name, f"{component.length} bytes for {chip}"),
+            (name, f"{component.size} bytes for {chip}"),
             ("", image.application(data).summary),
         ]
     found = [entry for entry in archive.read(data) if not entry.is_directory]
-    rows = [(name, f"{component.length} bytes, {len(found)} files")]
+    rows = [(name, f"{component.size} bytes, {len(found)} files")]
     if bundled := archive.contents(data).get(agent.BUNDLE):
         held = bundle.read(bundled)
         said = f"{len(held.modules)} modules; extensions: {', '.join(held.extensions) or 'none'}"

@@ -103,10 +103,10 @@ def _firmware(manifest: package.Manifest, data: bytes) -> Firmware | None:
         return None
     version = None
     with contextlib.suppress(image.ImageError):  # the package is whole, whatever is in it
-        version = image.application(component.of(data)).micropython
+        version = image.application(component.result(data)).micropython
     return Firmware(component.size, component.sha256, version)
 
 
 def _files(manifest: package.Manifest, data: bytes) -> dict[str, bytes] | None:
     component = manifest.component(package.APPLICATION)
-    return None if component is None else archive.contents(component.of(data))
+    return None if component is None else archive.contents(component.result(data))

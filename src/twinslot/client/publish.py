@@ -56,9 +56,9 @@ def check(data: bytes, config: Config) -> package.Head:
         )
     for component in manifest.components:
         if component.kind == package.FIRMWARE:
-            image.firmware(component.of(data), chip=config.chip, slot_size=config.slot_size)
+            image.firmware(component.result(data), chip=config.chip, slot_size=config.slot_size)
         else:
-            archive.read(component.of(data))
+            archive.read(component.result(data))
     signing.verify(head, keys.read_public(config.public_key))
     return head
 

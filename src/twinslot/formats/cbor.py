@@ -1,7 +1,9 @@
 """Deterministic CBOR (RFC 8949 4.2.1): the only form the head of a package may have.
 
-Writing is cbor2's; reading is done here, because a general decoder accepts what a package must not
-contain and so would let two different byte strings mean the same manifest.
+Items are written by cbor2, whose own canonical order of map keys is that of the older RFC 7049;
+here they are put in order by their encoding first. Reading is done here, because a general decoder
+accepts what a package must not contain and so would let two different byte strings mean the same
+manifest.
 """
 
 from typing import Any
@@ -28,8 +30,11 @@ class Tagged:
 
 
 def dumps(value: Any) -> bytes:
-    """Encode deterministically. Floats have no place in a package and are not to be passed."""
-    return cbor2.dumps(value, canonical=True)
+    """Encode deterministically, what `loads` reads: numbers, bytes, texts, lists and maps of them.
+
+    Raises CBORError for anything else.
+    """
+    return bytes(cbor2.dumps(_in_order(value)))
 
 
 def loads(data: bytes) -> Any:
@@ -44,6 +49,22 @@ def loads(data: bytes) -> Any:
     value = reader.item(0)
     if reader.at != len(data):
         raise CBORError(f"{len(data) - reader.at} bytes follow the CBOR item")
+    return value
+
+
+def _in_order(value: Any) -> Any:
+    """Return the same value, the keys of its maps in the order of their encoded bytes."""
+    if isinstance(value, dict):
+        for key in value:
+            if type(key) not in (int, str):
+                raise CBORError(f"map key {key!r} is neither a number nor a text")
+        return {key: _in_order(value[key]) for key in sorted(value, key=cbor2.dumps)}
+    if isinstance(value, list):
+        return [_in_order(item) for item in value]
+    if type(value) not in (int, bytes, str) or (
+        isinstance(value, int) and not -(2**64) <= value < 2**64
+    ):
+        raise CBORError(f"{value!r} has no place in a package")
     return value
 
 

@@ -40,14 +40,19 @@ class PackageError(FleetError):
 
 @dataclass(frozen=True)
 class Content:
-    """What goes into a package: `kind` FIRMWARE or APPLICATION, its bytes, a firmware's chip_id.
+    """What goes into a package: `kind` FIRMWARE or APPLICATION, `data` as it lies in the package.
 
-    `frozen`: names of the modules frozen into a firmware, by which a board warns of files that hide
-    them; nothing else depends on them. `room`: of an application, see there.
+    `encoding`: of the data; `size` and `sha256`: of what a board makes of them, the result, in
+    bytes. `chip`: a firmware's chip_id. `frozen`: names of the modules frozen into a firmware, by
+    which a board warns of files that hide them; nothing else depends on them. `room`: of an
+    application, see there.
     """
 
     kind: int
     data: bytes
+    encoding: int
+    size: int
+    sha256: bytes
     chip: int | None = None
     frozen: tuple[str, ...] = ()
     room: tuple[int | str, ...] = ()
@@ -62,7 +67,7 @@ def firmware(image: bytes, chip: int = 0, frozen: Iterable[str] = ()) -> Content
     for name in sorted(frozen):
         if sum(map(len, names)) + len(name) <= _FROZEN_LENGTH:
             names.append(name)
-    return Content(FIRMWARE, image, chip, tuple(names))
+    return _raw(FIRMWARE, image, chip=chip, frozen=tuple(names))
 
 
 def application(archive: bytes, room: Sequence[int | str] = ()) -> Content:
@@ -72,15 +77,19 @@ def application(archive: bytes, room: Sequence[int | str] = ()) -> Content:
     its largest files; a board judges by it, before anything is written. Without it a board has the
     archive's bytes to judge by.
     """
-    return Content(APPLICATION, archive, room=tuple(room))
+    return _raw(APPLICATION, archive, room=tuple(room))
+
+
+def _raw(kind: int, data: bytes, **more: Any) -> Content:
+    return Content(kind, data, RAW, len(data), hashlib.sha256(data).digest(), **more)
 
 
 @dataclass(frozen=True)
 class Component:
     """One component as the manifest describes it.
 
-    `length` is the bytes in the package, `size` the bytes of the result, `sha256` over the result,
-    `offset` where it starts in the package.
+    `length`: bytes in the package, in this `encoding`; `size`: bytes of the result; `sha256`: of
+    the result; `offset`: where it starts in the package.
     """
 
     kind: int
@@ -97,8 +106,17 @@ class Component:
         return self.offset + _padded(self.length)
 
     def of(self, data: bytes) -> bytes:
-        """The component's bytes in a whole package."""
+        """The component's bytes in a whole package, encoded as they lie there."""
         return data[self.offset : self.offset + self.length]
+
+    def result(self, data: bytes) -> bytes:
+        """What a board makes of the component in a whole package.
+
+        Raises PackageError for an encoding that the host does not decode.
+        """
+        if self.encoding != RAW:
+            raise PackageError(f"component, encoding (2): {self.encoding} is not decoded here")
+        return self.of(data)
 
 
 @dataclass(frozen=True)
@@ -240,7 +258,7 @@ def read_record(data: bytes) -> Head:
 
 
 def inspect(data: bytes) -> Head:
-    """Read a whole package: head, layout, padding and the digest of every raw component.
+    """Read a whole package: head, layout, padding and the digest of every component.
 
     Raises PackageError. The signature is not checked: see trust.signing.
     """
@@ -254,7 +272,7 @@ def inspect(data: bytes) -> Head:
         name = KINDS[component.kind]
         if data[component.offset + component.length : component.end].strip(b"\xff"):
             raise PackageError(f"the {name} component is not padded with 0xFF")
-        if hashlib.sha256(component.of(data)).digest() != component.sha256:
+        if hashlib.sha256(component.result(data)).digest() != component.sha256:
             raise PackageError(f"the {name} component does not have the SHA-256 of the manifest")
     return head
 
@@ -298,10 +316,10 @@ def read_trailer(data: bytes) -> tuple[tuple[Head, ...], str]:
 def _describe(content: Content) -> dict[int, Any]:
     described: dict[int, Any] = {
         1: content.kind,
-        2: RAW,
+        2: content.encoding,
         3: len(content.data),
-        4: len(content.data),
-        5: hashlib.sha256(content.data).digest(),
+        4: content.size,
+        5: content.sha256,
     }
     if content.chip is not None:
         described[6] = content.chip

@@ -39,16 +39,24 @@ class ServiceError(FleetError):
     """The service cannot start."""
 
 
-def run(config: Config, *, die_with_parent: bool, announce: Callable[[str], None]) -> None:
+def run(
+    config: Config,
+    *,
+    database: str | None = None,
+    die_with_parent: bool,
+    announce: Callable[[str], None],
+) -> None:
     """Serve until SIGTERM or SIGINT, or until the parent process ends when that is wanted.
 
+    `database`: SQLAlchemy URL of the service's database, None for the fleet's own.
     `announce` gets the ready line once the listeners are open and the broker has confirmed the
-    subscriptions. Raises ServiceError when a port is taken or the folder is served already.
+    subscriptions. Raises ServiceError when a port is taken or the folder is served already,
+    StoreError for a database that cannot be used.
     """
     config.state.mkdir(parents=True, exist_ok=True)
     with _alone(config.state / "lock"), contextlib.ExitStack() as cleanup:
         credentials = configuration.read_credentials(config.credentials)
-        store = Store(f"sqlite:///{config.state / 'fleet.db'}")
+        store = Store(database or config.database)
         cleanup.callback(store.close)
         objects = ObjectFolder(config.state / "objects")
         sockets = [

@@ -262,26 +262,21 @@ class Store:
     def __init__(self, url: str) -> None:
         """Open the database at a SQLAlchemy URL, and make or extend its tables where need be.
 
-        Raises StoreError when the tables are of a version that this program does not know.
+        Raises StoreError for a URL or a database that cannot be used, and for tables of a version
+        that this program does not know.
         """
-        self._engine = sa.create_engine(url)
+        self._engine = _engine(url)
         self._on_messages: Callable[[], None] = lambda: None
         if self._engine.dialect.name == "sqlite":
             sa.event.listen(self._engine, "connect", _prepare_sqlite)
             sa.event.listen(self._engine, "begin", _begin_sqlite)
-        _metadata.create_all(self._engine)
-        with self._transaction(writing=True) as connection:
-            found = connection.scalar(sa.select(_schema.c.version))
-            if found is None:
-                connection.execute(_schema.insert().values(version=SCHEMA))
-                return
-            version = found
-            while version in _MIGRATIONS:
-                connection.execute(sa.text(_MIGRATIONS[version]))
-                version += 1
-            if version != SCHEMA:
-                raise StoreError(f"the database has schema {found}, this program {SCHEMA}")
-            connection.execute(_schema.update().values(version=SCHEMA))
+        try:
+            _metadata.create_all(self._engine)
+            with self._transaction(writing=True) as connection:
+                _migrate(connection)
+        except sa.exc.DatabaseError as error:
+            place = self._engine.url.render_as_string(hide_password=True)
+            raise StoreError(f"the database {place} cannot be used: {error.orig}") from error
 
     def on_messages(self, callback: Callable[[], None]) -> None:
         """Call this after every commit that left messages in the outbox."""
@@ -312,6 +307,33 @@ class Store:
             connection = connection.execution_options(writing=writing)
             with connection.begin():
                 yield connection
+
+
+def _migrate(connection: sa.Connection) -> None:
+    """Bring the tables up to SCHEMA. Raises StoreError for a version that is not known."""
+    found = connection.scalar(sa.select(_schema.c.version))
+    if found is None:
+        connection.execute(_schema.insert().values(version=SCHEMA))
+        return
+    version = found
+    while version in _MIGRATIONS:
+        connection.execute(sa.text(_MIGRATIONS[version]))
+        version += 1
+    if version != SCHEMA:
+        raise StoreError(f"the database has schema {found}, this program {SCHEMA}")
+    connection.execute(_schema.update().values(version=SCHEMA))
+
+
+def _engine(url: str) -> sa.Engine:
+    try:
+        return sa.create_engine(url)
+    except (sa.exc.NoSuchModuleError, ModuleNotFoundError) as error:
+        kind = url.partition(":")[0]
+        raise StoreError(f"there is no driver for {kind} here: {error}") from error
+    except sa.exc.ArgumentError as error:
+        raise StoreError(
+            "the database's URL has not the form DRIVER://PLACE, such as sqlite:////DIR/FILE"
+        ) from error
 
 
 class Transaction:
