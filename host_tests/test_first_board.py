@@ -211,9 +211,8 @@ def substitutions(folder: Path, console: int) -> dict[str, str]:
     local = "  which no real board reaches: --host NAME_OR_ADDRESS of this machine"
     root = " --user root" if os.geteuid() == 0 else ""
     return {
-        "make -C ../micropython-ota": f"make --no-print-directory -C {ROOT}",
-        "cd ../micropython-ota": f"cd {ROOT}",
-        "cd micropython-ota": f"cd {ROOT}",
+        "make -C ../twinslot": f"make --no-print-directory -C {ROOT}",
+        "cd twinslot": f"cd {ROOT}",
         "../lab": str(folder / "lab"),
         "~/Downloads": str(folder),
         "certificate for 192.168.1.20": f"certificate for 127.0.0.1\n{local}",
@@ -222,7 +221,7 @@ def substitutions(folder: Path, console: int) -> dict[str, str]:
         "192.168.1.20:8883": f"127.0.0.1:{things}",
         "127.0.0.1:8884": f"127.0.0.1:{service}",
         "socket on port 8883": f"socket on port {things}",
-        "make flash PORT=/dev/ttyUSB0": f"make flash IMAGE={folder}/board-1.bin",
+        "--fleet . \\\n>     /dev/ttyUSB0": f"--fleet . \\\n>     --image-only {folder}/board-1.bin",
         "Flashed and verified; the board starts.": f"Wrote {folder}/board-1.bin: ...",
         "/dev/ttyUSB0": f"socket://127.0.0.1:{console}",
     }
@@ -261,7 +260,7 @@ def test_the_page_prints_what_it_shows_and_ends_in_the_corrected_version(tmp_pat
                 shell.typed(command)
             else:
                 shell.run(command)
-            if command.needs_board and command.line.startswith("make flash"):
+            if command.needs_board and command.line.startswith("fleet flash"):
                 board.flash_path.write_bytes((tmp_path / "board-1.bin").read_bytes())
                 board.start()
         assert [line for line, code in shell.codes.items() if code] == ["fleet watch bad"]

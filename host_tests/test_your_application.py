@@ -161,7 +161,7 @@ def test_the_commands_print_what_the_page_shows(tmp_path: Path) -> None:
     for there, here in {
         "make play APP=../pump": f"{sys.executable} -m demo.play --app {tmp_path}/pump"
         f" --folder {tmp_path}/play",
-        "cd micropython-ota": f"cd {ROOT}",
+        "cd twinslot": f"cd {ROOT}",
         ".../.cache/play": "...",
         "cd .cache/play": f"cd {tmp_path}/play",
         "../../../pump": "../pump",
