@@ -23,6 +23,7 @@ from tools import subset
 from tools.paths import ROOT, VENV_BIN
 from twinslot.cli.main import main as fleet
 
+NAMES = (ROOT / "docs/names.md").read_text(encoding="utf-8")
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 ARCHITECTURE = (ROOT / "docs/architecture.md").read_text(encoding="utf-8")
 SETTINGS = (ROOT / "docs/settings.md").read_text(encoding="utf-8")
@@ -181,11 +182,29 @@ def test_every_file_of_the_agent_has_its_place_in_the_rooms() -> None:
         assert f"{path.name}`" in ARCHITECTURE, path.name
 
 
-# -- README ---------------------------------------------------------------------------------------
+# -- README and its index --------------------------------------------------------------------------
+
+
+def test_the_first_screen_has_sixty_lines_and_names_what_a_reader_asks_for() -> None:
+    """What it is, a picture, two commands, the cost, the chips, how it compares, the limits."""
+    screen = README.split("\n## ")[0]
+    assert screen.count("\n") <= 60
+    assert (ROOT / "docs/push.svg").is_file()
+    assert "](docs/push.svg)" in screen
+    assert len(code(screen, "sh")[0].splitlines()) == 2
+    for word in ("**What it costs.**", "**Chips.**", "**Host.**", "**Limits.**", "Windows: no"):
+        assert word in screen
+    assert [row[0] for row in rows(screen, "")][-1] == "a fleet's service"
+
+
+def test_the_index_names_every_page() -> None:
+    index = (ROOT / "docs/README.md").read_text(encoding="utf-8")
+    for page in (ROOT / "docs").glob("*.md"):
+        assert page.name == "README.md" or f"]({page.name})" in index, page.name
 
 
 def test_every_name_in_the_table_of_names_is_the_agents() -> None:
-    here = "\n".join(row[1] for row in rows(README, "FreeRTOS"))
+    here = "\n".join(row[1] for row in rows(NAMES, "FreeRTOS"))
     agent = set(dir(Agent)) | {"stats"}
     for name in re.findall(r"\bagent\.(\w+)", here):
         assert name in agent, name

@@ -221,7 +221,7 @@ def substitutions(folder: Path, console: int) -> dict[str, str]:
         "192.168.1.20:8883": f"127.0.0.1:{things}",
         "127.0.0.1:8884": f"127.0.0.1:{service}",
         "socket on port 8883": f"socket on port {things}",
-        "--fleet . \\\n>     /dev/ttyUSB0": f"--fleet . \\\n>     --image-only {folder}/board-1.bin",
+        ". \\\n>     /dev/ttyUSB0": f". --image-only {folder}/board-1.bin",
         "Flashed and verified; the board starts.": f"Wrote {folder}/board-1.bin: ...",
         "/dev/ttyUSB0": f"socket://127.0.0.1:{console}",
     }
