@@ -51,7 +51,7 @@ define need_port
 	@$(PYTHON) -m tools.setup venv natives
 endef
 
-.PHONY: help setup demo play flash broker csr deploy status logs repl reset erase board-test mip bench size wear picture test test-all compatibility lint format doctor lock clean
+.PHONY: help setup demo play flash broker csr deploy status logs repl reset erase board-test mip bench size wear picture test test-all compatibility lint format doctor release lock clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 12
@@ -160,6 +160,9 @@ format: setup ## lay the code out as `make lint` wants it
 doctor: ## what was found on this machine, which version, from where
 	-@$(PYTHON) -m tools.setup
 	@$(PYTHON) -m tools.doctor
+
+release: setup ## build/release/: wheel, sdist, the agent's mip packages, checksums
+	@$(VENV)/python -m tools.release
 
 lock: setup ## work out the locked versions anew
 	@$(VENV)/python -m tools.lock

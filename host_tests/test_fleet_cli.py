@@ -326,3 +326,21 @@ def test_an_application_that_breaks_the_archive_is_neither_shown_nor_published(
         refused = fleet(*words)
         assert refused.exit_code == 1
         assert "application archive: there is no main.py" in refused.output
+
+
+# Completion
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_a_shell_gets_what_completes_the_words_of_fleet(shell: str) -> None:
+    said = CliRunner().invoke(main, ["completion", shell])
+    assert said.exit_code == 0
+    assert f"_FLEET_COMPLETE={shell}_complete" in said.output
+    for words, wanted in (("fleet bo", "board"), ("fleet board er", "erase")):
+        environment = {
+            "_FLEET_COMPLETE": "bash_complete",
+            "COMP_WORDS": words,
+            "COMP_CWORD": str(words.count(" ")),
+        }
+        done = CliRunner().invoke(main, env=environment, prog_name="fleet")
+        assert f"plain,{wanted}" in done.output

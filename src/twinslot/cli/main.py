@@ -11,6 +11,7 @@ from rich.console import Console
 from twinslot import config as configuration
 from twinslot import disk
 from twinslot.cli.board import board
+from twinslot.cli.completion import completion
 from twinslot.cli.deploy import deploy
 from twinslot.cli.flash import flash
 from twinslot.cli.identity import broker_config, doctor, provision, revoke
@@ -278,5 +279,6 @@ for command in (
     *(pack, inspect, diff, push),
     *(provision, broker_config, revoke, doctor),
     *(flash, deploy, send, board, mip),
+    completion,
 ):
     main.add_command(command)

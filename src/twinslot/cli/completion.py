@@ -1,0 +1,26 @@
+"""The command completion."""
+
+import click
+from click.shell_completion import BashComplete, FishComplete, ShellComplete, ZshComplete
+
+_SHELLS: dict[str, type[ShellComplete]] = {
+    "bash": BashComplete,
+    "zsh": ZshComplete,
+    "fish": FishComplete,
+}
+_VARIABLE = "_FLEET_COMPLETE"  # as click names it after the command
+
+
+@click.command()
+@click.argument("shell", type=click.Choice(list(_SHELLS)))
+@click.pass_context
+def completion(ctx: click.Context, shell: str) -> None:
+    """Print what makes SHELL complete the words of `fleet`.
+
+    \b
+    In ~/.bashrc:  eval "$(fleet completion bash)"
+    In ~/.zshrc:   eval "$(fleet completion zsh)"
+    For fish:      fleet completion fish > ~/.config/fish/completions/fleet.fish
+    """
+    command = ctx.find_root().command
+    click.echo(_SHELLS[shell](command, {}, "fleet", _VARIABLE).source())
