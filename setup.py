@@ -4,6 +4,7 @@ They have one place in git, the top level, where MicroPython's tools look for th
 install takes them from there (src/twinslot/firmware/sources.py).
 """
 
+import shutil
 from pathlib import Path
 
 from setuptools import setup
@@ -17,7 +18,9 @@ class BuildWithFirmware(build_py):  # type: ignore[misc]
     """Copies what boards run beside the modules."""
 
     def run(self) -> None:
-        """Build the modules, then add the firmware's sources."""
+        """Build the modules, then add the firmware's sources; nothing of an older build stays."""
+        if not self.editable_mode:
+            shutil.rmtree(self.build_lib, ignore_errors=True)
         super().run()
         if not self.editable_mode:
             for source, target in self._firmware():

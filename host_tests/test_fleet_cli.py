@@ -1,8 +1,10 @@
 """The command line where no service is needed: what it prints and how it exits."""
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 
+import click
 import pytest
 from click.testing import CliRunner, Result
 from test_fleet_image import app, merged
@@ -344,3 +346,17 @@ def test_a_shell_gets_what_completes_the_words_of_fleet(shell: str) -> None:
         }
         done = CliRunner().invoke(main, env=environment, prog_name="fleet")
         assert f"plain,{wanted}" in done.output
+
+
+# Help
+
+
+def test_help_lists_every_command_once_with_a_whole_sentence() -> None:
+    for group, words in ((main, []), (main.commands["board"], ["board"])):
+        shown = CliRunner().invoke(main, [*words, "--help"], terminal_width=80).output
+        assert isinstance(group, click.Group)
+        assert "..." not in shown.replace("[ARGS]...", "").replace("COMMAND [ARGS]", "")
+        for name, command in group.commands.items():
+            sentence = command.get_short_help_str(200)
+            assert len(re.findall(rf"^  {name} +{re.escape(sentence)}$", shown, re.M)) == 1, name
+            assert sentence[0].isupper()

@@ -63,10 +63,11 @@ def logs(port: str, seconds: float | None) -> None:
 @board.command()
 @click.argument("port")
 def repl(port: str) -> None:
-    """Be a terminal on the board at PORT: Ctrl-C stops main.py, Ctrl-D starts it, Ctrl-] leaves.
+    """Be a terminal on the board at PORT.
 
-    As `mpremote resume repl`, but the port is opened without a reset of the board, and may be
-    a socket:// or rfc2217:// one. Ends with the connection, too.
+    Ctrl-C stops main.py, Ctrl-D starts it, Ctrl-] leaves. As `mpremote resume repl`, but the port
+    is opened without a reset of the board, and may be a socket:// or rfc2217:// one. Ends with the
+    connection, too.
     """
     if not sys.stdin.isatty():
         raise LookError("`repl` needs a terminal; scripts use `mpremote connect PORT resume exec`")
@@ -88,9 +89,10 @@ def repl(port: str) -> None:
 @click.argument("port")
 @click.option("--yes", is_flag=True, help="Do not look whether a test would be ended by it.")
 def reset(port: str, yes: bool) -> None:
-    """Restart the board at PORT by machine.reset(): boot.py and main.py run.
+    """Restart the board at PORT.
 
-    Refused while a new image is under test, which the reset would end.
+    By machine.reset(): boot.py and main.py run. Refused while a new image is under test, which the
+    reset would end.
     """
     with Cable(port) as cable:
         if not yes:
@@ -128,10 +130,11 @@ def erase(port: str, yes: bool) -> None:
     help="File to write instead of THING.csr.",
 )
 def csr(port: str, thing: str, out: Path | None) -> None:
-    """Let the board at PORT make its private key, and ask for a certificate for THING.
+    """Let the board at PORT make its private key.
 
-    The key stays on the board, in /etc/client.key; one that is there already is used. The request
-    goes to `fleet provision --csr`. main.py is stopped for this, and started again.
+    And ask for a certificate for THING. The key stays on the board, in /etc/client.key; one that is
+    there already is used. The request goes to `fleet provision --csr`. main.py is stopped for this,
+    and started again.
     """
     certificates.check_thing(thing)
     path = out or Path(f"{thing}.csr")

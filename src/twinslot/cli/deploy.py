@@ -19,10 +19,11 @@ from twinslot.firmware import extensions
 def deploy(
     port: str, settings: Path | None, app: Path | None, names: str | None, no_start: bool
 ) -> None:
-    """Bring boot.py, the application, the agent and settings onto the running board at PORT.
+    """Bring what changed onto the running board at PORT.
 
-    Only what differs is sent; after a change the board restarts by machine.reset(). Refused while a
-    new image is under test, and on a board that cannot be updated over the air.
+    That is boot.py, the application, the agent and settings. Only what differs is sent; after a
+    change the board restarts by machine.reset(). Refused while a new image is under test, and on a
+    board that cannot be updated over the air.
     """
     found = deploying.wanted(settings, app, extensions.parse(names) if names else None)
     with Cable(port) as cable:

@@ -52,12 +52,13 @@ def flash(
     dry_run: bool,
     image_only: Path | None,
 ) -> None:
-    """Flash FIRMWARE, a MicroPython download (.bin), onto the board at PORT.
+    """Flash a MicroPython download onto the board at PORT.
 
-    Plans a partition table with two OTA slots, prints it, writes bootloader, table, application,
-    signed trailer and a file system with everything that the board runs, and verifies. PORT is a
-    serial device, socket://HOST:PORT, rfc2217://HOST:PORT or a short name of mpremote's. With
-    --image-only OUT.bin there is no PORT: OUT.bin is the whole flash, to be written at address 0.
+    FIRMWARE is the download's .bin. Plans a partition table with two OTA slots, prints it, writes
+    bootloader, table, application, signed trailer and a file system with everything that the board
+    runs, and verifies. PORT is a serial device, socket://HOST:PORT, rfc2217://HOST:PORT or a short
+    name of mpremote's. With --image-only OUT.bin there is no PORT: OUT.bin is the whole flash, to
+    be written at address 0.
     """
     if len(places) != (1 if image_only else 2):
         raise click.UsageError(

@@ -55,7 +55,7 @@ def provision(
     out: Path | None,
     renew: bool,
 ) -> None:
-    """Make a key and a certificate for THING, and the settings folder of its board.
+    """Make key, certificate and settings folder of THING.
 
     THING is the board's name, its MQTT client id and the certificate's common name. The first time
     this also makes the fleet's certificate authority, in ca/.
@@ -111,10 +111,11 @@ def provision(
 def broker_config(
     hosts: tuple[str, ...], port: int, service_port: int | None, bind: str, user: str | None
 ) -> None:
-    """Write the folder broker/, from which mosquitto runs with TLS and access rules.
+    """Write the folder from which mosquitto runs.
 
-    Certificates are the only way in. [broker] in fleet.toml is changed to match. May be run again,
-    also to make the revocation list valid for ten more years.
+    It is broker/, with TLS, access rules and the revocation list. Certificates are the only way in.
+    [broker] in fleet.toml is changed to match. May be run again, also to make the revocation list
+    valid for ten more years.
     """
     from twinslot.client import broker
 
@@ -159,9 +160,10 @@ def broker_config(
     "--disconnect", is_flag=True, help="Also cut its connection, once mosquitto has read the list."
 )
 def revoke(thing: str, disconnect: bool) -> None:
-    """Refuse THING from now on: at the service, and by its certificate at the broker.
+    """Refuse THING from now on, at the service and at the broker.
 
-    `fleet provision THING --renew` takes it in again, with a new certificate.
+    At the broker its certificate is revoked. `fleet provision THING --renew` takes it in again,
+    with a new certificate.
     """
     from twinslot.client import broker
 
@@ -202,9 +204,9 @@ def revoke(thing: str, disconnect: bool) -> None:
 )
 @click.pass_context
 def doctor(ctx: click.Context, days: int) -> None:
-    """Look at keys, certificates, the revocation list, broker and service.
+    """Check keys, certificates, broker and service.
 
-    Exits with 1 when anything is wrong or ends soon. Changes nothing.
+    The revocation list, too. Exits with 1 when anything is wrong or ends soon. Changes nothing.
     """
     from twinslot.client import doctor as examination
 

@@ -41,8 +41,25 @@ Exit codes:
 """
 
 
+_SECTIONS = {
+    "A fleet": "init serve status watch cancel keygen",
+    "Updates": "pack inspect diff publish push",
+    "Who a board is": "provision revoke broker-config doctor",
+    "A board on a cable": "flash deploy send board",
+    "More": "mip completion",
+}
+
+
 class _Group(click.Group):
     """Shows a FleetError as its sentence and exits with its code; other errors stay tracebacks."""
+
+    def format_commands(self, _ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """List the commands in sections."""
+        limit = formatter.width - max(map(len, self.commands)) - 6
+        for title, names in _SECTIONS.items():
+            rows = [(name, self.commands[name].get_short_help_str(limit)) for name in names.split()]
+            with formatter.section(title):
+                formatter.write_dl(rows)
 
     def invoke(self, ctx: click.Context) -> object:
         try:
@@ -132,9 +149,10 @@ def init(product: str, chip: str, slot_size: int, broker: configuration.Address,
 @main.command()
 @click.argument("path", type=click.Path(path_type=Path, dir_okay=False), required=False)
 def keygen(path: Path | None) -> None:
-    """Make a signing key: PATH (private, mode 0600) and its public half beside it.
+    """Make a signing key and its public half.
 
-    Without PATH, the files that fleet.toml names. Neither is ever overwritten.
+    PATH is the private one (mode 0600); the other comes beside it. Without PATH, the files that
+    fleet.toml names. Neither is ever overwritten.
     """
     if path is None:
         config = read_config()
@@ -159,10 +177,11 @@ def keygen(path: Path | None) -> None:
 @click.option("--die-with-parent", is_flag=True, help="End when the process that started it ends.")
 @click.option("-v", "--verbose", is_flag=True, help="Log connections, not only problems.")
 def serve(database: str | None, die_with_parent: bool, verbose: bool) -> None:
-    """Run the update service beside an MQTT broker, until SIGTERM or Ctrl-C.
+    """Run the update service beside an MQTT broker.
 
-    Prints one line when it is ready: `ready control=URL data=URL broker=HOST:PORT`. Its log goes
-    to standard error. Killed at any point it loses nothing: start it again.
+    Until SIGTERM or Ctrl-C. Prints one line when it is ready: `ready control=URL data=URL
+    broker=HOST:PORT`. Its log goes to standard error. Killed at any point it loses nothing: start
+    it again.
     """
     # The service's libraries, which no other command needs.
     from twinslot.service import serve as service
@@ -200,9 +219,9 @@ def publish(
     force: bool,
     as_json: bool,
 ) -> None:
-    """Send the package FILE to every BOARD, as one job; prints the job's name.
+    """Send the package FILE to every BOARD, as one job.
 
-    A package of another product, chip, size or key is refused here already.
+    Prints the job's name. A package of another product, chip, size or key is refused here already.
     """
     config = read_config()
     data = disk.read(file, "the package")
@@ -234,7 +253,10 @@ def publish(
 @click.option("--jobs", type=click.IntRange(1), default=10, show_default=True, help="Newest jobs.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def status(things: tuple[str, ...], jobs: int, as_json: bool) -> None:
-    """Show every board, or these, with its latest updates and what it said about them."""
+    """Show every board, or these, with its latest updates.
+
+    And what it said about them.
+    """
     found = report.of_fleet(Clients(read_config()), jobs)
     unknown = [thing for thing in things if thing not in found]
     if unknown:

@@ -13,7 +13,7 @@ from twinslot.firmware import mip as packages
 @click.argument("folder", metavar="DIR", type=click.Path(file_okay=False, path_type=Path))
 @extensions_option
 def mip(folder: Path, names: str | None) -> None:
-    """Write the agent alone into DIR, compiled, as a package for mip.
+    """Write the compiled agent into DIR, as a package for mip.
 
     It goes into somebody's own project on a board, where `mpremote mip install` puts it below /lib.
     """

@@ -132,7 +132,7 @@ def pack(
     expires_days: int | None,
     key_path: Path | None,
 ) -> None:
-    """Sign a firmware image, an application, or both, into a package.
+    """Sign firmware, an application, or both, into a package.
 
     IMAGE is an ESP32 application image (.app-bin), or MicroPython's merged download, out of which
     the application is taken. The application's folder stands for the directory that its main.py

@@ -34,9 +34,9 @@ def push(
     create_things: bool,
     timeout: float | None,
 ) -> None:
-    """Bring the application in DIR onto BOARD: pack, publish and watch in one.
+    """Pack, publish and watch an application in one.
 
-    Exits with 0 only when the board has accepted it.
+    Brings the folder DIR onto BOARD. Exits with 0 only when the board has accepted it.
     """
     done = pushing.push(
         read_config(),
