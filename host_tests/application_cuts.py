@@ -13,8 +13,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from agent_bench import KEY, PRODUCT
 from link_fixtures import need
-from test_agent_update import KEY, PRODUCT
 
 from sim import image
 from tools import natives

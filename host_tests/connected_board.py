@@ -9,10 +9,10 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from agent_bench import KEY, PRODUCT
 from board_flashing import APPLICATION
 from click.testing import CliRunner, Result
 from link_fixtures import need
-from test_agent_update import KEY, PRODUCT
 from test_looking_inside import DEADLINE_S, MAIN, fall_back, flash
 
 from sim.board import Board

@@ -14,9 +14,8 @@ from typing import Any
 
 import hardware
 import pytest
+from agent_bench import Bench, Patient, packed, receive
 from ota import slots
-from test_agent_roads import receive
-from test_agent_update import Bench, Patient, packed
 
 JOB = packed("1.1.0", 2)
 

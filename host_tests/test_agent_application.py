@@ -16,93 +16,13 @@ from typing import Any
 
 import hardware
 import pytest
+from agent_bench import FLAT, IMAGE, KEY, PRODUCT, Chip, Patient, application, pack, tree
 from chipboard import on_load
 from layout import SLOT_SIZE
-from test_agent_update import IMAGE, KEY, PRODUCT, Bench, Patient
 
 from sim import image
 from twinslot.formats import archive, package
 from twinslot.trust import keys, signing
-
-# What a board of these tests runs before there are directories.
-FLAT = {"main.py": b"# flat\n", "app.py": b"old = 1\n"}
-
-
-def application(version: str, *, more: dict[str, bytes] | None = None) -> dict[str, bytes]:
-    """Return the files of an application: some below a folder, one empty, one of two blocks."""
-    return {
-        "main.py": f"# main of {version}\n".encode(),
-        "app.py": f"version = {version!r}\n".encode() * 300,
-        "lib/__init__.py": b"",
-        "lib/sensor/driver.py": f"# driver of {version}\n".encode(),
-        **(more or {}),
-    }
-
-
-def pack(
-    version: str,
-    sequence: int,
-    files: dict[str, bytes] | bytes | None = None,
-    *,
-    behaviour: str | None = None,
-    application_first: bool = False,
-    **changes: Any,
-) -> bytes:
-    """Build a package of an application (files, or an archive), an image, or both."""
-    contents = []
-    if files is not None:
-        data = files if isinstance(files, bytes) else archive.build(files)
-        contents.append(package.application(data))
-    if behaviour:
-        firmware = image.firmware(behaviour, version=version, size=IMAGE)
-        contents.insert(len(contents) * application_first, package.firmware(firmware, 0))
-    arguments = {"key": KEY, "product": PRODUCT, "created": 1_790_000_000, **changes}
-    key = arguments.pop("key")
-    return signing.build(contents, key, version=version, sequence=sequence, **arguments)
-
-
-def tree(folder: Path) -> dict[str, bytes]:
-    """Return every file below a folder, but the board's own list, by its path."""
-    return {
-        path.relative_to(folder).as_posix(): path.read_bytes()
-        for path in folder.rglob("*")
-        if path.is_file() and path.name != ".files"
-    }
-
-
-class Chip(Bench):
-    """A flat board that runs 1.0.0; `folder` is its file system."""
-
-    def __init__(self, folder: Path, **options: Any) -> None:
-        super().__init__(folder, **options)
-        self.folder = folder
-        for name, data in FLAT.items():
-            (folder / name).write_bytes(data)
-
-    def update(self, job: str, data: bytes, callback: Any = None) -> str:
-        """Send a package and let the board come to rest. Returns the job's status."""
-        self.service.add(job, data)
-        self.until_quiet(callback)
-        return self.service.status(job)
-
-    @property
-    def entered(self) -> str:
-        """Name of the directory that runs, "" for none."""
-        assert self.board.entered != str(self.folder / "etc")
-        path = Path(self.board.entered)
-        return path.name if path.parent == self.folder else ""
-
-    def trailer(self, slot: int) -> tuple[list[int], str]:
-        """Return the sequences of a slot trailer's records, newest first, and its directory."""
-        end = self.board.slot_bytes(slot, SLOT_SIZE)[-4096:]
-        heads, directory = package.read_trailer(end)
-        for head in heads:
-            signing.verify(head, KEY.public_key())
-        return [head.manifest.sequence for head in heads], directory
-
-    def image(self, slot: int) -> str:
-        """Return the SHA-256 of a slot's image."""
-        return hashlib.sha256(self.board.slot_bytes(slot, IMAGE)).hexdigest()
 
 
 @pytest.fixture

@@ -11,11 +11,10 @@ from typing import Any
 
 import hardware
 import pytest
+from agent_bench import Bench, Chip, Patient, application, pack, packed
 from job_service import LinkDown
 from test_agent_api import custom_job
-from test_agent_application import Chip, application, pack
 from test_agent_never_stuck import boot_without_network, ended, work
-from test_agent_update import Bench, Patient, packed
 
 JOB = packed("1.1.0", 2)
 # What an agent at rest is made of.

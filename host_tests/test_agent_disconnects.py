@@ -11,8 +11,8 @@ from pathlib import Path
 
 import hardware
 import pytest
+from agent_bench import Bench, packed
 from job_service import LinkDown
-from test_agent_update import Bench, packed
 
 SIZE = 40_000
 JOB = packed("1.1.0", 2, size=SIZE)

@@ -9,9 +9,8 @@ from typing import Any
 
 import hardware
 import pytest
+from agent_bench import Bench, Patient, finish, packed, receive
 from layout import SLOT_SIZE, SLOTS
-from test_agent_roads import finish, receive
-from test_agent_update import Bench, Patient, packed
 
 SECTOR = 4096
 BLOCK = 65536

@@ -10,11 +10,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from agent_bench import PRODUCT, Bench, Chip, Patient, application, pack, packed, receive
 from chipboard import fresh_ota
 from job_service import indefinite_map
-from test_agent_application import Chip, application, pack
-from test_agent_roads import receive
-from test_agent_update import PRODUCT, Bench, Patient, packed
 
 JOB = packed("1.1.0", 2)
 OTHER = packed("1.2.0", 3)

@@ -7,8 +7,8 @@ import random
 from pathlib import Path
 
 import pytest
+from agent_bench import Bench, packed
 from nor import PowerCut
-from test_agent_update import Bench, packed
 
 SMALL = 9_000  # bytes of image: three sectors
 WIDE = 70_000  # 64 KB and two sectors

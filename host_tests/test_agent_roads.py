@@ -11,34 +11,13 @@ from typing import Any
 
 import hardware
 import pytest
+from agent_bench import Bench, Patient, finish, packed, receive
 from job_service import LinkDown
-from test_agent_update import Bench, Patient, packed
 
 
 @pytest.fixture
 def bench(tmp_path: Path) -> Bench:
     return Bench(tmp_path)
-
-
-def receive(bench: Bench, blocks: int) -> None:
-    """Step until so many blocks are here."""
-    for _ in range(2000):
-        bench.client.deliver()
-        bench.agent.step()
-        progress = bench.agent.progress
-        if progress and progress[0] >= blocks:
-            return
-    raise AssertionError("the blocks never came")
-
-
-def finish(bench: Bench, job: str = "job-1") -> None:
-    """Go on until the job has ended."""
-    for _ in range(8):
-        if bench.step() is None and bench.service.status(job) not in ("QUEUED", "IN_PROGRESS"):
-            return
-        if bench.board.cause != hardware.PWRON or bench.agent is None:
-            bench.boot()
-    raise AssertionError(f"{job} never ended: {bench.service.jobs[job]}")
 
 
 @pytest.mark.compatibility(

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from agent_bench import Bench, Patient, packed
 from job_service import LinkDown
-from test_agent_update import Bench, Patient, packed
 from web_server import serving
 
 from sim.build import CHIP

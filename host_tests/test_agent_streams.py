@@ -13,9 +13,9 @@ from typing import Any
 import hardware
 import paho.mqtt.client as mqtt
 import pytest
+from agent_bench import Bench, packed
 from link_fixtures import need
 from paho.mqtt.enums import CallbackAPIVersion
-from test_agent_update import Bench, packed
 
 from demo.children import wait_for
 from demo.stack import Stack

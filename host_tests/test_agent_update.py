@@ -2,127 +2,15 @@
 
 from __future__ import annotations
 
-import time
 from pathlib import Path
 from typing import Any
 
 import hardware
 import pytest
-from chipboard import ChipBoard, fresh_ota
-from job_service import Client, JobService
+from agent_bench import IMAGE, Bench, packed
 from layout import SLOT_SIZE
 
-from sim import image
-from twinslot.formats import package
-from twinslot.trust import keys, signing
-
-PRODUCT = "demo-board"
-KEY = keys.generate()
-IMAGE = 40_000  # bytes
-
-
-def packed(version: str, sequence: int, behaviour: str = "good", **changes: Any) -> bytes:
-    arguments = {"key": KEY, "product": PRODUCT, "created": 1_790_000_000, **changes}
-    chip = arguments.pop("chip", 0)
-    firmware = image.firmware(behaviour, version=version, size=arguments.pop("size", IMAGE))
-    return signing.build(
-        [package.firmware(firmware, chip)],
-        arguments.pop("key"),
-        version=version,
-        sequence=sequence,
-        **arguments,
-    )
-
-
-class Bench:
-    """A board that runs 1.0.0 (sequence 1), and the service it talks to."""
-
-    def __init__(self, folder: Path, **options: Any) -> None:
-        self.service = JobService("board-1")
-        self.board = ChipBoard(folder, **options)
-        old = packed("1.0.0", 1)
-        head = package.read_head(old)
-        self.board.flash_slot(
-            0, image.firmware(version="1.0.0", size=IMAGE), package.trailer([head.record])
-        )
-        self.board.write_etc("trusted_keys.pem", keys.public_pem(KEY.public_key()))
-        self.board.write_etc("settings.json", {"self_test_s": 20})
-        self.client: Client
-        self.agent: Any = None
-        self.key = KEY
-        # What the application in each slot says of its version, for raw images.
-        self.versions: dict[int, str] = {}
-
-    def boot(self, callback: Any = None, **settings: Any) -> Any:
-        """Power on, boot.py, a new agent. Returns the Reset or PowerCut that came instead."""
-
-        def start() -> None:
-            self.board.power_on()
-            self.board.boot_py()
-            ota = fresh_ota(self.board.folder)
-            self.client = Client(self.service)
-            options = {"product": PRODUCT, "request_ms": 100, **settings}
-            self.agent = ota.agent.Agent(
-                self.client,
-                "board-1",
-                callback,
-                settings=options,
-                version=self.versions.get(self.board.running),
-            )
-            self.client.agent = self.agent
-            self.service.outgoing.clear()
-            self.agent.start()
-
-        return self.board.run(start)
-
-    def step(self, steps: int = 3000) -> Any:
-        """Run the application's loop until it has nothing to do, or the chip resets."""
-
-        def loop() -> None:
-            for _ in range(steps):
-                self.client.deliver()
-                wait = self.agent.step()
-                if wait and self.reads():
-                    time.sleep(wait / 1000)
-                elif wait and not self.service.outgoing:
-                    return
-
-        return self.board.run(loop)
-
-    @property
-    def in_hand(self) -> Any:
-        """The engine with an update in hand, None without one."""
-        engine = self.agent._engine
-        return engine if engine and engine.in_hand else None
-
-    @property
-    def proof(self) -> Any:
-        """The test under way, None without one."""
-        engine = self.agent._engine
-        return engine and engine.proof
-
-    def reads(self) -> bool:
-        """Say whether a server's bytes are awaited; then nobody is asked to wait for long."""
-        path = self.in_hand and self.in_hand.path
-        return hasattr(path, "_filled") and not path._timer.left
-
-    def until_quiet(self, callback: Any = None, resets: int = 8) -> None:
-        """Boot again after every reset, until the board has nothing left to do."""
-        for _ in range(resets):
-            if self.boot(callback) is None and self.step() is None:
-                return
-        raise AssertionError("the board resets without end")
-
-
-class Patient:
-    """A callback that does nothing. asked: the 2019 agent's events, (name, detail as text)."""
-
-    def __init__(self) -> None:
-        self.asked: list[tuple[str, str]] = []
-
-    def __call__(self, event: str, detail: Any) -> None:
-        if event in ("Activate", "Fail", "StartTest"):
-            self.asked.append((event, str(detail)))
+from twinslot.trust import keys
 
 
 @pytest.fixture

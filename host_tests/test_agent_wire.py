@@ -14,8 +14,7 @@ from typing import Any
 import cbor2
 import hardware
 import pytest
-from test_agent_roads import receive
-from test_agent_update import Bench, Patient, packed
+from agent_bench import Bench, Patient, packed, receive
 
 THING = "$aws/things/board-1/"
 JOBS = THING + "jobs/"

@@ -11,13 +11,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from agent_bench import KEY, PRODUCT, Chip, application, pack, tree
 from chipboard import on_load
 from click.testing import CliRunner
 from connected_board import SETTINGS, port
 from link_fixtures import need
 from local_ca import LocalCA
-from test_agent_application import Chip, application, pack, tree
-from test_agent_update import KEY, PRODUCT
 from web_server import Server, serving
 
 from sim import image

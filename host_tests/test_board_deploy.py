@@ -13,6 +13,7 @@ from typing import Any
 import bootloader
 import nor
 import pytest
+from agent_bench import KEY, PRODUCT
 from board_flashing import APPLICATION, move_agent_to_lib
 from connected_board import (
     ACTIVATE,
@@ -24,7 +25,6 @@ from connected_board import (
     running_board,
 )
 from layout import FLASH_SIZE, OTADATA
-from test_agent_update import KEY, PRODUCT
 from test_looking_inside import MAIN
 
 from sim import filesystem, image

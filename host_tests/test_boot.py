@@ -10,8 +10,8 @@ from typing import Any
 import hardware
 import nvs
 import pytest
+from agent_bench import IMAGE, Bench, packed
 from layout import SLOTS
-from test_agent_update import IMAGE, Bench, packed
 
 from sim import image
 from twinslot.formats import package

@@ -8,12 +8,12 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import agent_bench
 import chipboard
 import hardware
 import pytest
-import test_agent_update
 import toy_service
-from test_agent_update import IMAGE, KEY, PRODUCT, Bench
+from agent_bench import IMAGE, KEY, PRODUCT, Bench
 
 from sim import image
 from tools.interpreters import ON_BOARD
@@ -53,12 +53,12 @@ def encoded() -> bytes:
 
 
 def raw() -> bytes:
-    return test_agent_update.packed("1.1.0", 2)
+    return agent_bench.packed("1.1.0", 2)
 
 
 @pytest.fixture
 def bench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Bench:
-    monkeypatch.setattr(test_agent_update, "fresh_ota", extended)
+    monkeypatch.setattr(agent_bench, "fresh_ota", extended)
     return Bench(tmp_path)
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from test_fleet_image import app
+from esp_images import app
 
 from sim.image import firmware as simulated
 from tools.paths import ROOT

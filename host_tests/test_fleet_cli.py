@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 import pytest
 from click.testing import CliRunner, Result
-from test_fleet_image import app, merged
+from esp_images import app, merged
 
 from tools.paths import ROOT
 from twinslot.cli.main import main

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 from click.testing import CliRunner, Result
-from test_fleet_image import app
+from esp_images import app
 
 from twinslot.cli.main import main
 from twinslot.client import diff

@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from agent_bench import packed
 from botocore.exceptions import ClientError
 from fleet_site import Site
 from rich.console import Console
-from test_agent_update import packed
 
 from twinslot.client import publish, watch
 from twinslot.errors import FleetError

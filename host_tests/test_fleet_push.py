@@ -10,8 +10,8 @@ from urllib.request import urlopen
 
 import cbor2
 import pytest
+from esp_images import app
 from fleet_service import Broker, Service, running, until
-from test_fleet_image import app
 from test_fleet_service import THING, Device
 
 from twinslot.client.publish import described_sequence, publish

@@ -20,10 +20,10 @@ from urllib.request import Request, urlopen
 import cbor2
 import paho.mqtt.client as mqtt
 import pytest
+from esp_images import app
 from fleet_service import DEADLINE, ROOT, Broker, Service, running, until
 from local_ca import LocalCA
 from paho.mqtt.enums import CallbackAPIVersion
-from test_fleet_image import app
 
 from twinslot.client.publish import publish
 from twinslot.formats import package

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import hostile
 import pytest
+from agent_bench import Chip, application, pack, tree
 from layout import SLOT_SIZE
-from test_agent_application import Chip, application, pack, tree
 
 RUNNING = application("1.1.0")
 NEXT = application("1.3.0")

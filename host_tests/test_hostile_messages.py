@@ -16,12 +16,12 @@ from typing import NamedTuple
 import cbor2
 import coverage
 import pytest
+from agent_bench import IMAGE, packed
 from chipboard import fresh_ota
 from connected_board import SETTINGS
 from hostile_messages import BLOCK, FILE_SIZE, JOB, Messages
 from job_service import JobService
 from link_fixtures import need
-from test_agent_update import IMAGE, packed
 
 from sim import image
 from sim.board import Board, application_files, compile_module

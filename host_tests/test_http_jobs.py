@@ -12,9 +12,9 @@ from typing import Any
 
 import esp32
 import pytest
+from agent_bench import Bench, packed
 from chipboard import on_load
 from local_ca import LocalCA
-from test_agent_update import Bench, packed
 from web_server import Server, serving
 
 from sim.build import CHIP

@@ -8,8 +8,8 @@ import time
 from typing import Any
 
 import pytest
+from agent_bench import Bench
 from chipboard import on_load
-from test_agent_update import Bench
 from test_http_jobs import bench, offered, refused, server, until
 from web_server import Server
 

@@ -18,9 +18,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from agent_bench import Bench, packed
 from chipboard import on_load
 from local_ca import LocalCA
-from test_agent_update import Bench, packed
 
 from sim.build import CHIP
 

@@ -11,10 +11,9 @@ from typing import Any
 import hardware
 import nor
 import pytest
+from agent_bench import IMAGE, Bench, packed, receive
 from job_service import LinkDown
 from layout import SLOT_SIZE
-from test_agent_roads import receive
-from test_agent_update import IMAGE, Bench, packed
 from test_http_jobs import offered
 from web_server import Server, serving
 

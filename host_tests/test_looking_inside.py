@@ -11,8 +11,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from agent_bench import KEY, PRODUCT
 from link_fixtures import need
-from test_agent_update import KEY, PRODUCT
 
 from sim import image
 from sim.board import HARD, PWRON, SOFT, WDT, Board, application_files

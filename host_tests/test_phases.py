@@ -10,9 +10,8 @@ from typing import Any
 
 import hardware
 import pytest
+from agent_bench import Bench, Chip, application, pack, packed
 from ota import words
-from test_agent_application import Chip, application, pack
-from test_agent_update import Bench, packed
 
 ROOT = Path(__file__).resolve().parent.parent
 OTA = ROOT / "firmware/ota"

@@ -14,6 +14,7 @@ from typing import Any
 import hardware
 import on_board.vectors as vectors
 import pytest
+from agent_bench import IMAGE, Bench, finish, packed, receive
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes
@@ -22,8 +23,6 @@ from esp32 import NVS
 from layout import SLOT_SIZE
 from nor import PowerCut
 from raw_world import DER, ECDSA, NOW, RSA, SIGNERS, YEAR, RawBench, Signer, firmware
-from test_agent_roads import finish, receive
-from test_agent_update import IMAGE, Bench, packed
 
 from sim import image
 from tools.paths import ROOT

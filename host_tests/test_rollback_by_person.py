@@ -8,8 +8,8 @@ from typing import Any
 import hardware
 import nor
 import pytest
+from agent_bench import Bench, packed
 from layout import SLOT_SIZE
-from test_agent_update import Bench, packed
 
 NEW, PENDING, VALID, INVALID, ABORTED = range(5)
 

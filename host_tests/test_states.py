@@ -8,15 +8,14 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import agent_bench
 import chipboard
 import hardware
 import pytest
-import test_agent_update
+from agent_bench import Bench, Chip, Patient, application, pack, packed
 from layout import SLOT_SIZE
 from raw_world import RawBench, firmware
 from test_agent_api import custom_job
-from test_agent_application import Chip, application, pack
-from test_agent_update import Bench, Patient, packed
 from test_any_source import Local
 from test_docs import ARCHITECTURE, code, plain, rows
 
@@ -124,7 +123,7 @@ def watch(monkeypatch: pytest.MonkeyPatch) -> Watch:
         chipboard.on_load("engine", watch.changes)
         return ota
 
-    monkeypatch.setattr(test_agent_update, "fresh_ota", watched)
+    monkeypatch.setattr(agent_bench, "fresh_ota", watched)
     return watch
 
 

@@ -6,8 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from test_agent_application import Chip, pack
-from test_agent_update import IMAGE, packed
+from agent_bench import IMAGE, Chip, pack, packed
 
 from sim import image
 from twinslot.board import files, filesystem
