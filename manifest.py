@@ -3,5 +3,4 @@
 metadata(description="Signed over-the-air updates, with rollback", version="0.1.0")
 package("ota", base_path="firmware")
 module("link.py", base_path="firmware")
-module("link_open.py", base_path="firmware")
 module("reserve.py", base_path="firmware")
