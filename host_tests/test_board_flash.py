@@ -326,7 +326,7 @@ def test_the_script_finds_the_project_whatever_cdpath_says(tmp_path):
         text=True,
     )
     assert done.returncode == 0, done.stderr
-    assert "Flash FIRMWARE, a MicroPython download" in done.stdout
+    assert "Flash a MicroPython download" in done.stdout
 
 
 # -- signed records --------------------------------------------------------------------------------
