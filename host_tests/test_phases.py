@@ -40,7 +40,7 @@ IMPORTS_IN_FUNCTIONS = {
     ("agent", "run", "asyncio"): "an application without asyncio never needs it",
     ("agent", "start_thread", "_thread"): "a port may have no threads",
     ("chip", "fits_tls", "esp32"): "a port may not tell what its heap has free",
-    ("errors", "_lent", ".loader"): "the loader imports errors",
+    ("errors", "_words", ".loader"): "the loader imports errors",
 }
 # In no row: used now and then, and gone.
 LENT = {"link_open", "phases", "words"}
@@ -101,8 +101,8 @@ def rows() -> dict[str, list[str]]:
             found[f"{table} {kind} {encoding}"] = found["prepare"] + row.split()
     for name, row in TABLE["QUESTIONS"].items():
         found[f"question {name}"] = RESIDENT + row.split()
-    found["calling"] = found["transfer"] + TABLE["CALLING"].split()
-    found["hearing"] = found["transfer"] + TABLE["HEARING"].split()
+    for more, row in TABLE["MORE"].items():
+        found[more or "nothing more"] = found["transfer"] + row.split()
     found["a raw image"] = found["verify"] + ["p256", "rsa"]
     return found
 

@@ -140,7 +140,7 @@ def _sample(name):
 
 
 def _timed_slots(board):
-    pair = sys.modules["ota.loader"].lend("slots").Slots()
+    pair = ota.loader.lend("slots").Slots()
     pair.other._partition = TimedPartition(pair.other._partition)
     return pair
 

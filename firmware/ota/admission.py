@@ -70,11 +70,12 @@ def admitting(engine):
     manifest = engine.manifest
     identity = manifest.identity.hex()
     if not manifest.proof:
+        slots = board.slots
         manifests.admit(
             manifest,
             product=board.product,
-            chip=board.slots.running.chip_id(),
-            capacity=board.slots.other.capacity,
+            chip=slots.running.chip_id(),
+            capacity=slots.other.capacity,
             floor=board.floor,
             now=chip.unix_time(),
             retry_of=manifest.identity if noted.identity == identity else None,

@@ -325,7 +325,7 @@ class Agent:
     def _call(self, name, *arguments):
         """Let the engine do what the application asks."""
         engine = self._awake()
-        engine.load("CALLING")
+        engine.load("calling")
         getattr(loader.module("calls"), name)(engine, *arguments)
 
     def _stop(self):

@@ -135,7 +135,8 @@ class Engine:
     @property
     def image_state(self):
         """Return the running image's state in otadata, or None."""
-        return self.board.slots.state(self.board.slots.running)
+        slots = self.board.slots
+        return slots.state(slots.running)
 
     @property
     def progress(self):
@@ -177,7 +178,7 @@ class Engine:
         Raises OSError of the client, OtaError, which ends the job: `fail` is to be called.
         """
         if self.inbox.waiting or self.inbox.missed:
-            self.load("HEARING")
+            self.load("hearing")
             loader.module("hear").hear(self)
             return 0
         phase, module, _ = STATES[self.state]
@@ -192,9 +193,8 @@ class Engine:
         return getattr(loader.module(module), self.state)(self)
 
     def load(self, more):
-        """Load modules beside those of the state until the next step: `phases.HEARING`, CALLING."""
-        names = self.modules + " " + getattr(loader.table(), more)
-        loader.enter_now(STATES[self.state][0], names)
+        """Load modules beside those of the state until the next step. more: of `phases.MORE`."""
+        loader.enter_now(STATES[self.state][0], self.modules, more)
 
     def slices(self, work):
         """Do one slice of a state's work, begun by `work(self)`. Returns whether it is through.

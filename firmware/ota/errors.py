@@ -19,11 +19,11 @@ class OtaError(Exception):
     @property
     def cause(self):
         """Return one word, stable, for dashboards and alarms."""
-        return self.own_cause or _lent("words").cause_of(self)
+        return self.own_cause or _words().cause_of(self)
 
     def reason(self):
         """Return the `reason` of statusDetails in the form of the 2019 FreeRTOS agent (V1.0.4)."""
-        return _lent("words").reason_of(self)
+        return _words().reason_of(self)
 
 
 def __getattr__(name):
@@ -36,7 +36,7 @@ def __getattr__(name):
     return made
 
 
-def _lent(name):
+def _words():
     from . import loader  # which imports this module
 
-    return loader.lend(name)
+    return loader.lend("words")

@@ -13,9 +13,9 @@ from .compat import const, mem_free
 # With less free heap (bytes) there is one buffer, enough if a step follows each message.
 _SCARCE = const(131072)
 _CONTROLS = const(4)
-_CONTROL_SIZE = const(4096)
+CONTROL_SIZE = const(4096)
 # Bytes that CBOR or JSON add to a block at most.
-_OVERHEAD = const(64)
+OVERHEAD = const(64)
 # What the topic of an answer to a report has, and no other.
 _UPDATE = b"/update/"
 
@@ -78,7 +78,7 @@ class Inbox:
         """
         count = 1 if 0 < mem_free() < _SCARCE else 2
         self.give_back()
-        self.buffers = [bytearray(message_size + _OVERHEAD) for _ in range(count)]
+        self.buffers = [bytearray(message_size + OVERHEAD) for _ in range(count)]
         return memoryview(self.buffers[0])
 
     def close(self):
@@ -189,7 +189,7 @@ class Inbox:
         One that is too long is forgotten: it would be as long the next time.
         """
         self._stats.received += 1
-        if len(self._controls) == _CONTROLS or len(payload) > _CONTROL_SIZE:
+        if len(self._controls) == _CONTROLS or len(payload) > CONTROL_SIZE:
             self._stats.dropped += 1
             return len(self._controls) < _CONTROLS
         self._controls.append((str(topic, "utf-8"), bytes(payload)))

@@ -13,10 +13,8 @@ except ImportError:  # MicroPython 1.22
 
 from . import errors
 from .defaults import agent_settings
+from .inbox import CONTROL_SIZE, OVERHEAD
 from .settings import etc, read_etc, require
-
-# Bytes that a stream's message adds to a block at most.
-_OVERHEAD = 64
 
 # What a broker answers to CONNECT (MQTT 3.1.1, 3.2.2.3).
 _REFUSED = {
@@ -52,7 +50,7 @@ def make_link(link, settings):
         port,
         keepalive=keepalive,
         tls_context=context,
-        max_payload=max(agent_settings(settings)["message_size"], 4096) + _OVERHEAD,
+        max_payload=max(agent_settings(settings)["message_size"], CONTROL_SIZE) + OVERHEAD,
         waits=False,
     )
 

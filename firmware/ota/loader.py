@@ -12,24 +12,25 @@ from . import errors
 # Whether modules are ever unloaded (setting `unload`).
 unloads = True
 
-_phase = _also = ""
+_phase = _also = _more = ""
 _wanted: "list[str]" = []
 _missing: "list[str]" = []
 _guests: "list[str]" = []
 
 
-def enter(phase, also=""):
+def enter(phase, also="", more=""):
     """Load one module that `phase` lacks. Returns whether all of its modules are here.
 
-    also: names of more modules, with blanks between them; they stay for as long as a caller names
-    them. The first call for a phase unloads what it does not need. Raises ExtensionError when the
-    module belongs to an extension that is not on this board, MemoryError.
+    also: names of more modules, with blanks between them; more: a key of `phases.MORE`. Both stay
+    for as long as a caller names them. The first call for a phase unloads what it does not need.
+    Raises ExtensionError when the module belongs to an extension that is not on this board,
+    MemoryError.
     """
-    global _phase, _also, _wanted, _missing
-    if phase != _phase or also != _also:
-        _phase, _also = phase, also
+    global _phase, _also, _more, _wanted, _missing
+    if phase != _phase or also != _also or more != _more:
+        _phase, _also, _more = phase, also, more
         phases = table()
-        _wanted = phases.names_of(phase, also)
+        _wanted = phases.names_of(phase, also, more)
         if unloads:
             stays = phases.RESIDENT.split() + _wanted
             for name in _loaded():
@@ -46,9 +47,9 @@ def enter(phase, also=""):
     return not _missing
 
 
-def enter_now(phase, also=""):
+def enter_now(phase, also="", more=""):
     """Load all modules of `phase` at once, and unload the others. As `enter`."""
-    while not enter(phase, also):
+    while not enter(phase, also, more):
         pass
     return True
 

@@ -32,10 +32,8 @@ PHASES = {
     "tidy": "slots ustar flat cleanup tidy",
 }
 
-# Added to any phase while a control message is read.
-HEARING = "jobs hear"
-# Added while the application asks for something.
-CALLING = "calls"
+# Added to any phase while a control message is read; while the application asks for something.
+MORE = {"": "", "hearing": "jobs hear", "calling": "calls"}
 
 # Name of a data path -> its modules. The last one has `make(engine)`, see `transfer`.
 PATHS = {
@@ -80,10 +78,13 @@ EXTENSIONS = {
 }
 
 
-def names_of(phase, also):
-    """Return the modules of a phase, and of `also` (names with blanks between them), as a list."""
-    working = "" if phase in ALONE else WORKING + " "
-    return (working + PHASES[phase] + " " + also).split()
+def names_of(phase, also, more):
+    """Return the modules of a phase, of `also` and of a key of MORE, as a list of names.
+
+    also: names with blanks between them.
+    """
+    working = "" if phase in ALONE else WORKING
+    return " ".join((working, PHASES[phase], also, MORE[more])).split()
 
 
 def path_of(source):

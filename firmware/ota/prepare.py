@@ -9,10 +9,9 @@ from . import engine as states
 from . import errors, loader
 from .chip import SECTOR
 from .compat import const, mem_free
-from .transfer import Transfer, count
+from .transfer import HEAD, Transfer, count
 from .window import Window
 
-_HEAD = const(4096)
 _FIRMWARE = const(0)
 # Free heap (bytes) with which flash is written 64 KB at a time. Only chips with PSRAM have as much.
 _PLENTY = const(1114112)
@@ -41,9 +40,9 @@ def preparing(engine):
 
 
 def _begin_head(engine):
-    block = min(engine.board.settings["block_size"], _HEAD)
-    length = min(engine.path.size, _HEAD)
-    window = Window(length, block, _HEAD // block)
+    block = min(engine.board.settings["block_size"], HEAD)
+    length = min(engine.path.size, HEAD)
+    window = Window(length, block, HEAD // block)
     engine.transfer = Transfer(length, window, [(0, length, _Head(engine.board.buf))])
     engine.become(states.FETCHING)
 
@@ -79,14 +78,16 @@ def _preparing(engine):
 def _writer(engine, component, same):
     """Return the writer of a component: the wide one where there is one, and memory is plenty."""
     key = component.kind, component.encoding
-    wide = loader.table().WIDE_WRITERS.get(key)
+    table = loader.table()
+    wide, usual = table.WIDE_WRITERS.get(key), table.WRITERS[key]
+    table = None
     gc.collect()
     if wide and engine.board.settings["wide_writes"] and mem_free() >= _PLENTY:
         try:
             return _opened(engine, wide, component, same)
         except (errors.ExtensionError, errors.MismatchError, MemoryError):
             pass  # the other one takes longer, and brings the same
-    return _opened(engine, loader.table().WRITERS[key], component, same)
+    return _opened(engine, usual, component, same)
 
 
 def _opened(engine, names, component, same):

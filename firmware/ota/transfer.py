@@ -49,7 +49,8 @@ from . import engine as states
 from .chip import SECTOR
 from .compat import const
 
-_HEAD = const(4096)
+# What is fetched before anything is believed (bytes).
+HEAD = const(4096)
 
 
 def fetching(engine):
@@ -105,7 +106,7 @@ def count(engine):
 def save(engine):
     """Keep a checkpoint of what is safe. Raises FlashError."""
     safe = engine.transfer.checkpoint
-    if safe > max(_HEAD, engine.journal.next):
+    if safe > max(HEAD, engine.journal.next):
         engine.journal.save(next=safe)
 
 

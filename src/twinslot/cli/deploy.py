@@ -6,18 +6,21 @@ import click
 
 from twinslot.board import deploy as deploying
 from twinslot.board.cable import Cable
-from twinslot.cli.parts import FOLDER, extensions_option
-from twinslot.firmware import extensions
+from twinslot.cli.parts import FOLDER, agent_extensions
 
 
 @click.command()
 @click.argument("port")
 @click.option("--settings", type=FOLDER, help="The board's settings folder, for its /etc.")
 @click.option("--app", type=FOLDER, help="Folder of your application, instead of the demo's.")
-@extensions_option
+@agent_extensions
 @click.option("--no-start", is_flag=True, help="Leave main.py stopped when something changed.")
 def deploy(
-    port: str, settings: Path | None, app: Path | None, names: str | None, no_start: bool
+    port: str,
+    settings: Path | None,
+    app: Path | None,
+    chosen: tuple[str, ...] | None,
+    no_start: bool,
 ) -> None:
     """Bring what changed onto the running board at PORT.
 
@@ -25,7 +28,7 @@ def deploy(
     change the board restarts by machine.reset(). Refused while a new image is under test, and on a
     board that cannot be updated over the air.
     """
-    found = deploying.wanted(settings, app, extensions.parse(names) if names else None)
+    found = deploying.wanted(settings, app, chosen)
     with Cable(port) as cable:
         changes = deploying.deploy(cable, found, click.echo, application=app is not None)
         written = sum(map(len, changes.write.values()))

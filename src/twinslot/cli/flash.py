@@ -8,8 +8,7 @@ from twinslot import disk
 from twinslot.board import flash as flashing
 from twinslot.board import writer
 from twinslot.board.port import resolve
-from twinslot.cli.parts import FILE, FOLDER, extensions_option
-from twinslot.firmware import extensions
+from twinslot.cli.parts import FILE, FOLDER, agent_extensions
 from twinslot.formats.chips import FLASH_SIZES, FLASHED
 
 
@@ -26,7 +25,7 @@ from twinslot.formats.chips import FLASH_SIZES, FLASHED
 @click.option("--version", default="1.0.0", show_default=True, help="With --fleet: of FIRMWARE.")
 @click.option("--sequence", default=1, show_default=True, help="With --fleet: of FIRMWARE.")
 @click.option("--agent-in-lib", is_flag=True, help="Agent in /lib: applications may lack it.")
-@extensions_option
+@agent_extensions
 @click.option("--keep-files", is_flag=True, help="Keep the file system that is on the board.")
 @click.option("--keep-nvs", is_flag=True, help="Keep NVS, with the agent's journal.")
 @click.option("--baud", default=writer.BAUD, show_default=True, help="Speed while writing.")
@@ -45,7 +44,7 @@ def flash(
     version: str,
     sequence: int,
     agent_in_lib: bool,
-    names: str | None,
+    chosen: tuple[str, ...] | None,
     keep_files: bool,
     keep_nvs: bool,
     baud: int,
@@ -81,7 +80,7 @@ def flash(
         raise click.BadParameter(f"--slot-size: {slot_size!r} is no number") from error
     if keep_files and agent_in_lib:
         raise click.UsageError("--keep-files keeps the agent where it is: leave --agent-in-lib out")
-    if keep_files and names:
+    if keep_files and chosen is not None:
         raise click.UsageError("--keep-files keeps the agent as it is: leave --extensions out")
     job = flashing.Job(
         Path(places[-1]),
@@ -95,7 +94,7 @@ def flash(
         sequence,
         keep,
         agent_in_lib,
-        extensions.parse(names) if names else None,
+        chosen,
     )
     content = flashing.prepare(job)
     click.echo(content.remarks[0])

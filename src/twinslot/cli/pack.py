@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from twinslot import disk
-from twinslot.cli.parts import read_config
+from twinslot.cli.parts import extensions_option, read_config
 from twinslot.client import diff as differing
 from twinslot.client import packing
 from twinslot.client.application import AT_HOME, Options
@@ -43,7 +43,7 @@ def packing_options(command: Callable[..., None]) -> Callable[..., None]:
         include: tuple[str, ...],
         exclude: tuple[str, ...],
         no_agent: bool,
-        chosen: str | None,
+        chosen: tuple[str, ...] | None,
         image_path: Path | None = None,
         **rest: Any,
     ) -> None:
@@ -54,22 +54,19 @@ def packing_options(command: Callable[..., None]) -> Callable[..., None]:
             raise click.UsageError("what shall be packed? A firmware image, --app DIR, or both")
         if firmware and runs:
             raise click.UsageError("--runs is for a package without firmware")
-        if not folder and (runs or compiled or include or exclude or no_agent or chosen):
+        if not folder and (
+            runs or compiled or include or exclude or no_agent or chosen is not None
+        ):
             raise click.UsageError("these options are about an application; give --app DIR")
-        if no_agent and chosen:
+        if no_agent and chosen is not None:
             raise click.UsageError("--extensions are the agent's, and --no-agent leaves it out")
-        named = extensions.parse(chosen) if chosen else None
-        options = Options(include, exclude, compiled=compiled, agent=not no_agent, extensions=named)
+        options = Options(
+            include, exclude, compiled=compiled, agent=not no_agent, extensions=chosen
+        )
         command(sources=packing.Sources(firmware, folder, runs, options), **rest)
 
     for option in (
-        click.option(
-            "--extensions",
-            "chosen",
-            metavar="NAMES",
-            help="Of the agent that is added: none, all, or names with commas.  [default: "
-            f"{','.join(extensions.asked_for({}))}]",
-        ),
+        extensions_option("Of the agent that is added", ",".join(extensions.asked_for({}))),
         click.option(
             "--no-agent", is_flag=True, help="Add no agent where the application has no ota/."
         ),

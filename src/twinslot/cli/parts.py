@@ -1,10 +1,13 @@
 """What the modules of the `fleet` command share."""
 
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import click
 
 from twinslot import config as configuration
+from twinslot.firmware import extensions
 from twinslot.formats.document import HTTP, MQTT
 
 FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
@@ -18,12 +21,28 @@ protocol_option = click.option(
     help="How the boards get it; of both they choose.",
 )
 
-extensions_option = click.option(
-    "--extensions",
-    "names",
-    metavar="NAMES",
-    help="Of the agent: none, all, or names with commas.  [default: as settings ask for]",
-)
+
+def extensions_option(whose: str, usual: str) -> Callable[[Any], Any]:
+    """Make the option --extensions, whose value is None or a tuple of names.
+
+    whose, usual: for its help.
+    """
+    return click.option(
+        "--extensions",
+        "chosen",
+        metavar="NAMES",
+        callback=_extensions,
+        help=f"{whose}: none, all, or names with commas.  [default: {usual}]",
+    )
+
+
+def _extensions(
+    _ctx: click.Context, _param: click.Parameter, text: str | None
+) -> tuple[str, ...] | None:
+    return extensions.parse(text) if text else None
+
+
+agent_extensions = extensions_option("Of the agent", "as settings ask for")
 
 
 def read_config() -> configuration.Config:
