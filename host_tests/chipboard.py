@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import builtins
+import contextlib
 import functools
 import importlib
 import io
 import json
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -35,7 +37,9 @@ class Memory(io.BytesIO):
 class ChipBoard:
     """One board. flash: its nor.Nor; folder: stands for its file system (`/`).
 
-    entered: the directory in which boot.py left the application.
+    entered: the directory in which boot.py left the application; stage: the file system that
+    boot.py mounted for a trial, None without one; threads: (function, arguments) of those that
+    boot.py started, for the test to run.
     """
 
     def __init__(self, folder: Path, *, rollback: bool = True) -> None:
@@ -47,6 +51,8 @@ class ChipBoard:
         hardware.board = None
         self.cause = hardware.PWRON
         self.entered = ""
+        self.stage: Any = None
+        self.threads: list[tuple[Any, Any]] = []
 
     def flash_slot(self, index: int, image: bytes, trailer: bytes | None = None) -> None:
         """Put an image into a slot by cable."""
@@ -72,6 +78,8 @@ class ChipBoard:
     def power_on(self) -> Any:
         """Run the bootloader with the cause the last reset left. Returns the hardware.Board."""
         running = hardware.board.running if self.cause == hardware.SOFT else -1
+        if self.cause != hardware.SOFT:
+            shims.start()
         return hardware.power_on(self.flash, self.cause, self.rollback, running)
 
     def run(self, action: Callable[[], Any]) -> Any:
@@ -89,17 +97,50 @@ class ChipBoard:
     def boot_py(self, **replaced: Any) -> dict[str, Any]:
         """Execute boot.py as the chip does, its ROOT pointing at this board's folder."""
         source = (ROOT / "boot.py").read_text().replace('ROOT = "/"', f'ROOT = "{self.folder}/"')
-        names: dict[str, Any] = {"__name__": "__main__", **replaced}
-        home = str(Path.cwd())
-        path = sys.path[:]
-        sys.path.insert(0, "")  # as on the chip: modules lie in the current directory
-        try:
+
+        def opened(path: Any, *arguments: Any, **options: Any) -> Any:
+            if str(path) == f"{self.folder}/boot.py":
+                return io.StringIO(source)
+            return open(path, *arguments, **options)  # noqa: PTH123  as the chip does
+
+        chips = {**vars(builtins), "open": opened, "execfile": execfile}
+        names: dict[str, Any] = {"__name__": "__main__", "__builtins__": chips, **replaced}
+        self.stage = None
+        self.threads = []
+        with self._on_chip():
             exec(compiled(source), names)
             self.entered = str(Path.cwd())
+        return names
+
+    def main_py(self, names: dict[str, Any]) -> None:
+        """Run main.py as MicroPython does after boot.py, which returned `names`, in a trial."""
+        with self._on_chip():
+            exec(self.stage.open("main.py", "r").read(), names)
+
+    def time_passes(self, milliseconds: int) -> None:
+        """Let the clock go on, and boot.py's threads look at it."""
+        shims.advance(milliseconds)
+        for function, arguments in self.threads:
+            function(*arguments)
+
+    @contextlib.contextmanager
+    def _on_chip(self) -> Iterator[None]:
+        """Give code that runs inside the modules of a chip, and a current directory of its own."""
+        home, path = str(Path.cwd()), sys.path[:]
+        modules = {"os": Os(self), "_thread": Threads(self), "micropython": Interpreter()}
+        kept = {name: sys.modules.get(name) for name in modules}
+        sys.path.insert(0, "")  # as on the chip: modules lie in the current directory
+        sys.modules.update(modules)  # type: ignore[arg-type]
+        try:
+            yield
         finally:
+            for name, module in kept.items():
+                if module is None:
+                    del sys.modules[name]
+                else:
+                    sys.modules[name] = module
             os.chdir(home)
             sys.path[:] = path
-        return names
 
     @property
     def running(self) -> int:
@@ -108,6 +149,54 @@ class ChipBoard:
     def records(self) -> list[tuple[int, int] | None]:
         found: list[tuple[int, int] | None] = bootloader.records(self.flash)
         return found
+
+
+class Os:
+    """The chip's `os`, which can mount what boot.py makes."""
+
+    def __init__(self, board: ChipBoard) -> None:
+        self._board = board
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(os, name)
+
+    def mount(self, files: Any, _path: str) -> None:
+        self._board.stage = files
+
+    def umount(self, _path: str) -> None:
+        self._board.stage = None
+
+    def chdir(self, path: str) -> None:
+        if path != "/.trial":
+            os.chdir(path)
+
+
+class Threads:
+    """The chip's `_thread`. The test runs the threads."""
+
+    def __init__(self, board: ChipBoard) -> None:
+        self._board = board
+
+    def stack_size(self, _size: int) -> None:
+        pass
+
+    def start_new_thread(self, function: Any, arguments: Any) -> None:
+        self._board.threads.append((function, arguments))
+
+
+class Interpreter:
+    """The chip's `micropython`."""
+
+    def heap_lock(self) -> None:
+        pass
+
+    def heap_unlock(self) -> None:
+        pass
+
+
+def execfile(name: str, names: dict[str, Any]) -> None:
+    """Run a file, as MicroPython's builtin does."""
+    exec(compile(Path(name).read_text(), name, "exec"), names)
 
 
 @functools.lru_cache(8)

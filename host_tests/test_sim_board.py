@@ -85,6 +85,7 @@ def test_boot_py_runs_before_main_py(make: Callable[..., Board]) -> None:
     board.start()
     board.wait_console("two 2", since=board.wait_console("one"))
     board.wait_console(">>> ")
+    board.wait_boots(1)
     assert board.boots == [(0, PWRON)]
 
 
@@ -665,7 +666,7 @@ def test_the_chip_runs_from_files_where_it_cannot_run_in_place(tmp_path: Path) -
     *before, start = command("micropython", None)
     settings = {
         "flash": str(board.flash_path), "wire": 1, "cause": PWRON, "slot": -1, "rollback": True,
-        "rtc": "", "clock": None, "wifi": False, "watchdog_ms": None, "raw": False,
+        "rtc": "", "clock": None, "wifi": False, "watchdog_ms": None, "uptime_ms": 0, "raw": False,
         "ssid": "", "password": "", "cut_at": None, "seed": 0,
     }  # fmt: skip
     with subprocess.Popen(

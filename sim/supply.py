@@ -45,7 +45,10 @@ _LIBC = ctypes.CDLL(None) if sys.platform == "linux" else None
 
 @dataclass(frozen=True)
 class Registers:
-    """What outlives a reset. rtc: hex; clock: shift of the host's clock, s; wifi: associated."""
+    """What outlives a reset. rtc: hex; clock: shift of the host's clock, s; wifi: associated.
+
+    started: when the chip started last but by a soft reset (monotonic, s).
+    """
 
     cause: int = PWRON
     slot: int = -1
@@ -54,6 +57,7 @@ class Registers:
     wifi: bool = False
     watchdog_ms: int | None = None
     raw: bool = False
+    started: float = 0.0
 
     def after(self, cause: int, *, raw: bool = False) -> Registers:
         """Return what a reset of this cause leaves of them."""
@@ -184,9 +188,13 @@ class Supply:
 
     def _start(self) -> None:
         read_end, write_end = os.pipe()
+        now = time.monotonic()
+        if self._registers.cause != SOFT:
+            self._registers = replace(self._registers, started=now)
         settings = {
             **self._options.settings,
             **vars(self._registers),
+            "uptime_ms": int((now - self._registers.started) * 1000),
             "cut_at": None,
             "seed": 0,
             **self._options.first,

@@ -4,6 +4,7 @@ littlefs is the port's own, over the flash file. `/.rom` stands for what is froz
 the image, then those every chip has (`rom/`), which are read from the host.
 """
 
+import builtins
 import gc
 import io
 import os
@@ -142,6 +143,8 @@ class System:
         vfs.mount(self._files, "/")
         os.chdir("/")
         sys.path[:] = ["", _ROM, ".frozen", "/lib"]
+        if "main.py" in self.modules:
+            builtins.__import__ = importing_frozen(self.modules)
         sys.modules.update(replaced)
 
     def exists(self, name):
@@ -155,6 +158,10 @@ class System:
     def run_file(self, name, names):
         """Execute a file of the board in the namespace `names`."""
         execfile(name, names)  # noqa: F821 - the port has it
+
+    def run_text(self, source, name, names):
+        """Execute a text (bytes) as the file `name`, in the namespace `names`."""
+        exec(compile(str(source, "utf-8"), name, "exec"), names)
 
     def run_frozen(self, name):
         """Import a frozen module."""
@@ -176,6 +183,22 @@ class System:
         """Return the bytes of heap in use."""
         gc.collect()
         return gc.mem_alloc()
+
+
+def importing_frozen(modules):
+    """Return `__import__` of an interpreter into which these modules are frozen.
+
+    They lie in `.rom` here. Of `.frozen` alone only one thing is ever asked: whether a module is
+    there, with the heap locked, so that it cannot be loaded.
+    """
+    ordinary = builtins.__import__
+
+    def load(name, *arguments):
+        if sys.path == [".frozen"]:
+            raise MemoryError if name + ".py" in modules else ImportError
+        return ordinary(name, *arguments)
+
+    return load
 
 
 def print_exception(error):

@@ -2,8 +2,8 @@
 
 Started by sim/supply.py, which is the power supply, the watchdog and the other end of the console.
 The first line of standard input is JSON: flash (path), wire (descriptor), cause, slot, rollback,
-rtc (hex), clock, wifi, watchdog_ms, raw, ssid, password, cut_at, seed. From there on standard input
-and output are the console. On the wire the board tells, a line each:
+rtc (hex), clock, wifi, watchdog_ms, uptime_ms, raw, ssid, password, cut_at, seed. From there on
+standard input and output are the console. On the wire the board tells, a line each:
 
     slot N              the bootloader started slot N; "slot -1": none boots
     heap BYTES          what the simulation itself takes, before boot.py
@@ -103,6 +103,7 @@ def power_on(settings, wire):
     """Start the board as the host describes it."""
     wear = settings.get("wear")
     wear = open(wear, "r+b", 0) if wear else None
+    time_2000.start(settings["uptime_ms"])
     flash = nor.Nor(open(settings["flash"], "r+b", 0), FLASH_SIZE, settings["seed"], wear)
     flash.cut_at = settings["cut_at"]
     flash.on_cut = wire.cut
@@ -129,9 +130,14 @@ def power_on(settings, wire):
 
 
 def run_file(system, name, names, show):
-    """Run a file of the board. Returns False when it raised; one that is missing did not."""
+    """Run a file of the board. Returns False when it raised; one that is missing did not.
+
+    As on the chip, one that is frozen into the image goes before a file.
+    """
     try:
-        if system.exists(name):
+        if name in system.modules:
+            system.run_text(system.modules.read(name), name, names)
+        elif system.exists(name):
             system.run_file(name, names)
         return True
     except SystemExit:

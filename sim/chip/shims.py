@@ -5,10 +5,24 @@ import sys
 import time
 import traceback
 
+_started = 0
+
+
+def start():
+    """Let ticks_ms begin at 0, as when a chip starts."""
+    global _started
+    _started = int(time.monotonic() * 1000)
+
+
+def advance(milliseconds):
+    """Let ticks_ms jump ahead."""
+    global _started
+    _started -= milliseconds
+
 
 def ticks_ms():
-    """Return milliseconds since some moment."""
-    return int(time.monotonic() * 1000)
+    """Return milliseconds since `start`."""
+    return int(time.monotonic() * 1000) - _started
 
 
 def ticks_us():

@@ -10,6 +10,25 @@ except ImportError:
     from shims import *  # noqa: F403
 
 
+try:
+    from utime import ticks_ms as _ticks_ms
+except ImportError:
+    from shims import ticks_ms as _ticks_ms
+
+_started = 0
+
+
+def start(uptime_ms):
+    """Begin to count. uptime_ms: since the last start of the chip that was no soft reset."""
+    global _started
+    _started = _ticks_ms() - uptime_ms
+
+
+def ticks_ms():
+    """Return the milliseconds since the chip started (ESP-IDF's esp_timer)."""
+    return _ticks_ms() - _started
+
+
 def time():
     """Return seconds since 2000-01-01 (int)."""
     return int(board_clock.seconds())

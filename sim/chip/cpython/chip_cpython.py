@@ -4,6 +4,7 @@ The same littlefs in the same flash, through littlefs-python. The board's progra
 `os`, `time`, `socket`, `tls`, `ssl` and `open`; CPython's library keeps the real ones.
 """
 
+import _thread
 import binascii
 import builtins
 import errno
@@ -148,8 +149,17 @@ class Os(types.ModuleType):
         super().__init__("os")
         self._fs = fs
         self._folder = "/"
+        self._mounted = {}  # flat file systems of the board's programs, by path
+
+    def mount(self, fs, path):
+        self._mounted[path] = fs
+
+    def umount(self, path):
+        del self._mounted[path]
 
     def open(self, name, mode="r", *_, **__):
+        if self._folder in self._mounted and "/" not in name:
+            return self._mounted[self._folder].open(name, mode)
         return self._fs.open(self._path(name), mode)
 
     def ilistdir(self, name="."):
@@ -160,6 +170,8 @@ class Os(types.ModuleType):
         return [entry[0] for entry in self.ilistdir(name)]
 
     def stat(self, name):
+        if self._folder in self._mounted and "/" not in name:
+            return self._mounted[self._folder].stat(name)
         found = self._fs.stat(self._path(name))
         return (_FOLDER if found.type == 2 else _FILE, 0, 0, 0, 0, 0, found.size, 0, 0, 0)
 
@@ -181,7 +193,7 @@ class Os(types.ModuleType):
 
     def chdir(self, name):
         path = self._path(name)
-        if self._fs.stat(path).type != 2:
+        if path not in self._mounted and self._fs.stat(path).type != 2:
             raise OSError(2)
         self._folder = path
 
@@ -257,12 +269,24 @@ class System:
             **replaced,
         }
         self._replaced["micropython"].const = lambda value: value
+        self._replaced["micropython"].heap_lock = lambda: None
+        self._replaced["micropython"].heap_unlock = lambda: None
+        self._replaced["_thread"] = types.ModuleType("_thread")
+        self._replaced["_thread"].stack_size = lambda size=0: 0
+        self._replaced["_thread"].start_new_thread = _thread.start_new_thread
+        self._replaced["_thread"].allocate_lock = _thread.allocate_lock
+        self._replaced["_thread"].get_ident = _thread.get_ident
         self._replaced["vfs"].mount = lambda: [("<VfsLfs2>", "/")]
         # The names that PyPI's umqtt.simple 1.3.4 imports.
         self._replaced["usocket"] = cpython_sockets.socket
         self._replaced["ustruct"] = struct
         self._replaced["ubinascii"] = binascii
-        self._builtins = {**vars(builtins), "open": self._os.open, "__import__": self._import}
+        self._builtins = {
+            **vars(builtins),
+            "open": self._os.open,
+            "execfile": self.run_file,
+            "__import__": self._import,
+        }
         self._replaced["ssl"] = self._rom("ssl")
         sys.meta_path.insert(0, Finder(self.modules, self._os, self._builtins))
         sys.path[:] = [path for path in sys.path if not path.startswith(_HERE)]
@@ -279,7 +303,11 @@ class System:
         """Execute a file of the board in the namespace `names`."""
         with self._os.open(name, "rb") as file:
             source = file.read()
-        exec(compile(source, name, "exec"), names)
+        self.run_text(source, name, names)
+
+    def run_text(self, source, name, names):
+        """Execute a text (bytes) as the file `name`, in the namespace `names`."""
+        exec(compile(bytes(source), name, "exec"), names)
 
     def run_frozen(self, name):
         """Import a frozen module."""
@@ -315,6 +343,8 @@ class System:
     def _import(self, name, names=None, local=None, fromlist=(), level=0):
         if level == 0 and name in self._replaced:
             return self._replaced[name]
+        if sys.path == [".frozen"]:  # see chip_micropython.importing_frozen
+            raise MemoryError if name + ".py" in self.modules else ImportError
         return builtins.__import__(name, names, local, fromlist, level)
 
 
