@@ -1,22 +1,31 @@
-"""First code on the board: test a new image, or let it be rolled back.
+"""First code on the board: try a new image, or let it be rolled back.
 
 boot.py stands alone, so that nothing an update brings can break it, and is never updated over the
 air. It raises no exception, because that would keep main.py from running. Ctrl-C passes through to
-the REPL and is no failed test; the deadline goes on.
+the REPL and fails no trial; the deadline goes on.
 
 Found at start                          done
-image under test, first boot            watchdog armed with the whole deadline, self-test
-image under test, soft reset            watchdog armed with what is left, no second test
-image under test, woken from sleep      reset: the bootloader would never see the end of the test
-image under test, no rollback in the    journal told, the other slot booted
-  bootloader (record still NEW)
+image under test, first start           watchdog, deadline, self-test, then main.py under our eyes
+image under test, soft reset            watchdog and deadline with what is left, nothing else
+image under test, woken from sleep      reset: the bootloader would never see the end of the trial
+image under test, second start          as without rollback: the bootloader should have ended it
+no rollback in the bootloader           journal told, the other slot booted
+  (record still NEW)
+a state that nobody wrote (torn)        the record is mended, see `mend`
 anything else                           nothing
 The application's directory, named in the running slot's trailer, becomes the current one before
 anything of the application runs. Where it is gone, an image under test has failed its self-test;
 else the other slot is tried, as an update is, and after that there is a REPL with a sentence.
+
+Two mechanisms keep the deadline and do not need each other: the chip's watchdog ends an interpreter
+that stands still, and `watch`, a thread, ends a trial whose application feeds a watchdog of its
+own. Both count from the start of the chip, so that a soft reset gains no time.
 """
 
+_kept = set(globals())
+
 import gc
+import io
 import json
 import os
 import sys
@@ -25,28 +34,20 @@ from binascii import crc32
 from hashlib import sha256
 
 import machine
+import micropython
 from esp32 import NVS, Partition
 
-_kept = set(globals())
-
-ROOT = "/"
-SETTINGS = ROOT + "etc/settings.json"
-DEADLINE_S = 300
-DIRECTORIES = ("app_0", "app_1")
-MAX_TRIES = 2
-# Phases of the journal in which the other slot holds a whole update.
-IN_FLIGHT = ("VERIFIED", "ACTIVATED", "TESTING")
-
-NEW, PENDING, VALID, INVALID, ABORTED = range(5)
+STAGE = "/.trial"
+LONGEST = 2048  # bytes of the journal
 
 
 class Journal:
-    """The agent's journal in NVS, the part that a test needs. fields: a dict."""
+    """The agent's journal in NVS, the part that a trial needs. fields: a dict."""
 
     def __init__(self):
         self._nvs = NVS("ota")
         self.fields = {}
-        buf = bytearray(2048)
+        buf = bytearray(LONGEST)
         try:
             length = self._nvs.get_blob("journal", buf)
             fields = json.loads(bytes(buf[:length]))
@@ -56,85 +57,246 @@ class Journal:
             pass  # none yet, or lost: otadata decides alone
 
     def save(self, **changes):
-        """Change the named keys and write the journal: one NVS commit. Raises OSError."""
-        self.fields.update(changes)
-        self.fields["v"] = 1
-        self._nvs.set_blob("journal", json.dumps(self.fields).encode())
+        """Change the named keys and write the journal: one NVS commit. Raises OSError.
+
+        Of one that would be too long for the agent the sentences go.
+        """
+        fields = self.fields
+        fields.update(changes)
+        fields["v"] = 1
+        data = json.dumps(fields, separators=(",", ":")).encode()
+        for key in ("detail", "source", "result"):
+            if len(data) > LONGEST and key in fields:
+                del fields[key]
+                data = json.dumps(fields, separators=(",", ":")).encode()
+        self._nvs.set_blob("journal", data)
         self._nvs.commit()
 
 
-def read_state():
-    """Return the otadata state of the running slot when its record is the active one, else None."""
+def end(cause, detail):
+    """Reset, so that the old image returns. The journal says why, unless it does already."""
+    try:
+        journal = Journal()
+        if not journal.fields.get("cause"):
+            journal.save(cause=cause, detail=detail[:200])
+    finally:
+        machine.reset()
+
+
+def noted():
+    """Return [stage, deadline (ms since the chip started), text of the agent] of the trial."""
+    buf = bytearray(256)
+    try:
+        return bytes(buf[: NVS("ota").get_blob("trial", buf)]).decode().split(" ", 2)
+    except (OSError, ValueError):
+        return ["", "0", ""]
+
+
+def note(stage, deadline):
+    """Note how far the trial has come, for the agent of the old image. deadline: as `noted`."""
+    try:
+        nvs = NVS("ota")
+        nvs.set_blob("trial", ("%s %s " % (stage, deadline)).encode())
+        nvs.commit()
+    except OSError as error:
+        print("boot: NVS takes no note of the trial:", error)  # its result will say less
+
+
+def watch(deadline, otadata, sector):
+    """End the trial at its deadline. Runs in a thread, until the image is accepted.
+
+    deadline: ms since the chip started, where ticks_ms begins (ESP-IDF, esp_timer); otadata,
+    sector: where the running slot's record lies.
+    """
+    state = bytearray(1)
+    while True:
+        otadata.readblocks(sector, state, 24)
+        left = deadline - time.ticks_ms()
+        if state[0] == 2:  # valid
+            return
+        if left <= 0:
+            break
+        time.sleep_ms(min(left, 1000))
+    print("boot: the deadline has passed, rolling back")
+    wifi = ""
+    try:
+        import network
+
+        wifi = str(network.WLAN(network.STA_IF).status())
+    finally:
+        end("deadline", wifi)
+
+
+def run(path, names):
+    """Run main.py of the directory `path` in `names`; an exception that leaves it ends the trial.
+
+    Called by the main.py that `_Stage` shows to MicroPython.
+    """
+    os.chdir(path)
+    os.umount(STAGE)
+    try:
+        execfile("main.py", names)  # type: ignore[name-defined]  # noqa: F821
+    except KeyboardInterrupt:
+        note("repl", noted()[1])
+        raise
+    except Exception as error:
+        names.clear()  # the heap may be full of the application's things
+        sys.print_exception(error)
+        print("boot: main.py died, rolling back")
+        end("crash", described(error))
+    stage, deadline = noted()[:2]
+    if stage == "main":
+        note("returned", deadline)
+
+
+def described(error):
+    """Return type, text and innermost place of an exception as one line."""
+    text = "%s: %s" % (type(error).__name__, error)
+    trace = io.StringIO()
+    sys.print_exception(error, trace)
+    places = [line.strip() for line in trace.getvalue().split("\n") if line[:7] == "  File "]
+    if places:
+        text = "%s (%s)" % (text[:120], places[-1][5:])
+    return " ".join(text.split())
+
+
+# == What stands above is compiled again for a trial, by itself: see `alone`.
+
+VERSION = "0.2.0"
+ROOT = "/"
+SETTINGS = ROOT + "etc/settings.json"
+DEADLINE_S = 300
+# The watchdog comes so much later than `watch` (ms): it can say less of what was wrong.
+SPARE_MS = 5000
+# Bytes of C stack for `watch`: the least a port gives, and what writing to NVS takes.
+STACK = 5120
+DIRECTORIES = ("app_0", "app_1")
+MAX_TRIES = 2
+# Phases of the journal in which the other slot holds a whole update.
+IN_FLIGHT = ("VERIFIED", "ACTIVATED", "TESTING")
+
+NEW, PENDING, VALID, INVALID, ABORTED = range(5)
+
+
+class Record:
+    """The active otadata record, if it is the running slot's: partition, sector, data, state."""
+
+    def __init__(self, partition, sector, data):
+        self.partition = partition
+        self.sector = sector
+        self.data = data
+        self.state = int.from_bytes(data[24:28], "little")
+
+    def rewrite(self, state):
+        """Write the record again with another state. Cut in its midst, the other slot boots."""
+        whole = bytearray(b"\xff" * 4096)
+        whole[:32] = self.data
+        whole[24:28] = state.to_bytes(4, "little")
+        self.partition.writeblocks(self.sector, whole)
+        self.state = state
+
+
+def records():
+    """Return [(sequence, slot's index, Record)] of otadata, the active one first."""
     otadata = Partition.find(Partition.TYPE_DATA, subtype=0)
     slots = [p for p in Partition.find(Partition.TYPE_APP) if 0x10 <= p.info()[1] <= 0x1F]
-    if not otadata or not slots:
-        return None
-    highest, active = 0, None
-    buf = bytearray(32)
-    for sector in (0, 1):
-        otadata[0].readblocks(sector, buf)
-        sequence = int.from_bytes(buf[:4], "little")
-        state = int.from_bytes(buf[24:28], "little")
-        good = crc32(buf[:4], 0xFFFFFFFF) == int.from_bytes(buf[28:], "little")
-        if sequence != 0xFFFFFFFF and good and state not in (INVALID, ABORTED):
-            if sequence > highest:
-                highest, active = sequence, state
+    found = []
+    for sector in (0, 1) if otadata and slots else ():
+        data = bytearray(32)
+        otadata[0].readblocks(sector, data)
+        sequence = int.from_bytes(data[:4], "little")
+        good = crc32(data[:4], 0xFFFFFFFF) == int.from_bytes(data[28:], "little")
+        record = Record(otadata[0], sector, data)
+        if sequence != 0xFFFFFFFF and good and record.state not in (INVALID, ABORTED):
+            found.append((sequence, (sequence - 1) % len(slots), record))
+    return sorted(found, key=lambda row: -row[0])
+
+
+def active_record():
+    """Return the running slot's Record and that of the other slot, each None if it is not active.
+
+    The first is None when the active record names another slot.
+    """
+    found = records()
     index = Partition(Partition.RUNNING).info()[1] - 0x10
-    if highest == 0 or (highest - 1) % len(slots) != index:
-        return None
-    return active
+    if not found or found[0][1] != index:
+        return None, None
+    others = [row[2] for row in found if row[1] != index]
+    return found[0][2], others[0] if others else None
+
+
+def mend(record, other, journal):
+    """Give a record a state again; the power failed while its state was written.
+
+    An image that the journal knows is tested. Else the board goes back to the other one, if that
+    has proved itself. Where there is none, a cable brought what runs.
+    """
+    fields = journal.fields
+    if fields.get("slot") == running_label() and fields.get("phase") in ("ACTIVATED", "TESTING"):
+        record.rewrite(PENDING)
+    elif other and other.state == VALID:
+        print("boot: this slot's record is torn; going back to the other slot")
+        record.rewrite(ABORTED)
+        machine.reset()
+    else:
+        record.rewrite(VALID)
+
+
+def running_label():
+    """Return the label of the running slot."""
+    return Partition(Partition.RUNNING).info()[4]
 
 
 def read_deadline():
-    """Return the self-test's deadline in milliseconds: setting self_test_s (10 to 3600 s)."""
+    """Return the trial's deadline in milliseconds: setting self_test_s (10 to 3600 s)."""
     try:
         with open(SETTINGS) as file:
             seconds = json.load(file).get("self_test_s", DEADLINE_S)
         if 10 <= seconds <= 3600:
             return int(seconds * 1000)
     except (OSError, ValueError, AttributeError, TypeError):
-        pass  # the agent reports wrong settings; the test needs a deadline in any case
+        pass  # the agent reports wrong settings; the trial needs a deadline in any case
     return DEADLINE_S * 1000
 
 
-def note(stage, deadline):
-    """Note in RTC memory how far the test came; the agent goes on with this note."""
-    text = "OTA1 %s %d %d" % (stage, deadline, time.ticks_ms())
-    machine.RTC().memory(text.encode())
+def alone():
+    """Return the names of this file's first part, compiled once more by itself.
+
+    A function keeps the tables of everything that was compiled with it. So little of boot.py stays
+    in memory during a trial.
+    """
+    part = []
+    with open(ROOT + "boot.py") as file:
+        for line in file:
+            if line.startswith("# == "):
+                break
+            part.append(line)
+    names = {"__name__": "boot"}
+    exec("".join(part), names)  # noqa: S102
+    return names
 
 
-def noted():
-    """Return (stage, deadline in ticks_ms) of the running test, or (None, None) without a note."""
+def guard(record):
+    """Let watchdog and thread keep the deadline. Returns it and the names that `alone` returns."""
+    deadline = read_deadline()
+    left = deadline - time.ticks_ms()
+    machine.WDT(timeout=max(1, left) + SPARE_MS)
+    trial = alone()
+    attempt("the thread of the deadline", start_watch, trial, deadline, record)
+    return deadline, trial
+
+
+def start_watch(trial, deadline, record):
+    """Start the thread that ends the trial at its deadline, where the port has threads."""
     try:
-        fields = bytes(machine.RTC().memory()).decode().split(" ")
-        if len(fields) == 4 and fields[0] == "OTA1":
-            return fields[1], int(fields[2])
-    except ValueError:
-        pass  # the application's own memory
-    return None, None
-
-
-def begin_test():
-    """Arm the watchdog for an image under test. Returns the deadline, None to test no more."""
-    cause = machine.reset_cause()
-    if cause == machine.DEEPSLEEP_RESET:
-        machine.reset()
-    if cause == machine.SOFT_RESET:
-        stage, deadline = noted()
-        if stage is None:
-            deadline = time.ticks_add(time.ticks_ms(), read_deadline())
-        left = time.ticks_diff(deadline, time.ticks_ms())
-        machine.WDT(timeout=max(1, left))
-        if stage not in ("boot", "selftest"):  # there the self-test was broken off
-            note("repl", deadline)  # until main.py goes on
-        print("boot: image under test, %d s left" % (left // 1000))
-        return None
-    milliseconds = read_deadline()
-    machine.WDT(timeout=milliseconds)
-    deadline = time.ticks_add(time.ticks_ms(), milliseconds)
-    note("boot", deadline)
-    print("boot: image under test, accepted within %d s or rolled back" % (milliseconds // 1000))
-    return deadline
+        import _thread
+    except ImportError:
+        return
+    _thread.stack_size(STACK)
+    try:
+        _thread.start_new_thread(trial["watch"], (deadline, record.partition, record.sector))
+    finally:
+        _thread.stack_size(0)  # the default again, for the application's threads
 
 
 def built_in_test():
@@ -170,37 +332,101 @@ def application_test():
 
 
 def note_test(journal):
-    """Write to the journal that the running slot is being tested."""
-    label = Partition(Partition.RUNNING).info()[4]
+    """Write to the journal that the running slot is under test."""
+    label = running_label()
     if journal.fields.get("slot") != label:  # lost: the service will name the job
-        journal.fields = {"floor": journal.fields.get("floor", 0), "slot": label}
+        journal.fields = {"slot": label}
     journal.save(phase="TESTING")
 
 
-def test(journal):
-    """Run the self-test on the first boot of a new image; reset, and so roll back, if it fails."""
-    deadline = begin_test()
-    if deadline is None:
-        return
-    attempt("the note in the journal", note_test, journal)
+def test(journal, record, mended):
+    """Begin the trial on the first start of a new image; reset, and so roll back, if it fails.
+
+    Returns whether main.py runs under our eyes, which it does not after a soft reset.
+    """
+    cause = machine.reset_cause()
+    if cause == machine.DEEPSLEEP_RESET:
+        machine.reset()
+    fields = journal.fields
+    deadline, trial = guard(record)
+    if cause == machine.SOFT_RESET:
+        if noted()[0] != "selftest":  # there the self-test was broken off
+            note("repl", deadline)  # until main.py goes on
+        print("boot: image under test, %d s left" % ((deadline - time.ticks_ms()) // 1000))
+        return False
+    if not mended and fields.get("phase") == "TESTING" and fields.get("slot") == running_label():
+        without_rollback(journal)  # its second start: no bootloader ended the first
+    print("boot: image under test, accepted within %d s or rolled back" % (deadline // 1000))
     note("selftest", deadline)
+    attempt("the note in the journal", note_test, journal)
     try:
-        enter_application()
+        path = enter_application()
         built_in_test()
         application_test()
     except (Exception, SystemExit) as error:
         detail = "%s: %s" % (type(error).__name__, error)
         print("boot: self-test failed, rolling back.", detail)
-        try:
-            journal.save(cause="self_test", detail=detail[:200])
-        finally:
-            machine.reset()
-    gc.collect()
+        end("self_test", detail)
     note("main", deadline)
+    if has_frozen_main():
+        print("boot: main.py is frozen into this firmware; only the deadline ends its trial")
+    else:
+        sys.modules["boot run"] = trial["run"]
+        text = '__import__("sys").modules.pop("boot run")("%s", globals())\n' % path
+        os.mount(_Stage(text.encode()), STAGE)
+        os.chdir(STAGE)
+    gc.collect()
+    return True
+
+
+class _Stage:
+    """A file system of one file: a main.py that runs the application's own, see `run`.
+
+    MicroPython runs main.py of the current directory when boot.py has ended. Run by boot.py itself
+    it would have less memory, and would run a second time. text: of that file (bytes). This
+    object outlives the names of boot.py.
+    """
+
+    def __init__(self, text):
+        self._size = len(text)
+        self._file = io.BytesIO(text)
+
+    def stat(self, path):
+        if path.lstrip("/") != "main.py":
+            raise OSError(2)
+        return 0x8000, 0, 0, 0, 0, 0, self._size, 0, 0, 0
+
+    def open(self, _path, _mode):
+        return self._file
+
+    def chdir(self, *_):
+        pass
+
+    mount = umount = chdir
+
+
+def has_frozen_main():
+    """Say whether a main.py is frozen into the firmware, which MicroPython prefers to any file.
+
+    Found without running it: to load it takes memory, and that is locked.
+    """
+    path = sys.path[:]
+    sys.path[:] = [".frozen"]
+    micropython.heap_lock()
+    try:
+        __import__("main")
+    except ImportError:
+        return False
+    except MemoryError:
+        return True
+    finally:
+        micropython.heap_unlock()
+        sys.path[:] = path
+    return True
 
 
 def without_rollback(journal):
-    """Boot the other slot: a record that is still NEW shows a bootloader without rollback."""
+    """Boot the other slot: the bootloader would not, so that nothing could be tested."""
     if journal.fields.get("no_rollback") and journal.fields.get("phase") == "FAILED":
         Partition.mark_app_valid_cancel_rollback()  # the rollback has ended in this slot
         return
@@ -241,12 +467,18 @@ def find_application(directory):
 
 
 def enter_application():
-    """Change into the running slot's application directory. Raises OSError when it is gone."""
+    """Change into the running slot's application directory. Returns its path.
+
+    Raises OSError when it is gone.
+    """
     directory = directory_of(Partition(Partition.RUNNING))
-    if directory:
-        os.chdir(find_application(directory))
-        if "lib" not in sys.path:  # the application's own, before what lies in /lib
-            sys.path.insert(max(0, len(sys.path) - 1), "lib")
+    if not directory:
+        return ROOT
+    path = find_application(directory)
+    os.chdir(path)
+    if "lib" not in sys.path:  # the application's own, before what lies in /lib
+        sys.path.insert(max(0, len(sys.path) - 1), "lib")
+    return path
 
 
 def leave_application(error, journal, state):
@@ -254,7 +486,7 @@ def leave_application(error, journal, state):
     print("boot: %s" % error)
     os.chdir(ROOT + "etc")  # no main.py there, so what follows is the REPL
     if state == PENDING:
-        return  # the deadline ends the test
+        return  # the deadline ends the trial
     other = Partition(Partition.RUNNING).get_next_update()
     directory = directory_of(other)
     label = other.info()[4]
@@ -263,7 +495,7 @@ def leave_application(error, journal, state):
     if fields.get("slot") == label and fields.get("phase") in IN_FLIGHT:
         tries = fields.get("tries", 0)
     else:
-        kept = ("floor", "result", "no_rollback")
+        kept = ("result", "no_rollback")
         fields = {key: fields[key] for key in kept if key in fields}
         fields["origin"] = "local"
     if directory is None or tries >= MAX_TRIES:
@@ -286,17 +518,37 @@ def attempt(name, action, *arguments):
         return None
 
 
+def tell_version():
+    """Keep the version of this file where the agent finds it; written once."""
+    nvs = NVS("ota")
+    buf = bytearray(16)
+    try:
+        if bytes(buf[: nvs.get_blob("boot", buf)]) == VERSION.encode():
+            return
+    except OSError:
+        pass  # none yet
+    nvs.set_blob("boot", VERSION.encode())
+    nvs.commit()
+
+
 def start():
-    """Do for the running slot what its otadata state asks for."""
-    state = read_state()
-    if state == NEW:
-        without_rollback(Journal())
-    elif state == PENDING:
+    """Do for the running slot what its otadata record asks for. Returns whether a trial began."""
+    record, other = active_record()
+    if record is None or record.state == VALID:
+        return False
+    journal = Journal()
+    mended = record.state not in (NEW, PENDING)
+    if mended:
+        mend(record, other, journal)
+    if record.state == NEW:
+        without_rollback(journal)
+    elif record.state == PENDING:
         try:
-            test(Journal())
+            return test(journal, record, mended)
         except Exception as error:  # an image that cannot be tested is not kept
-            print("boot: the test cannot be carried out, rolling back:", repr(error))
-            machine.reset()
+            print("boot: the trial cannot be carried out, rolling back:", repr(error))
+            end("self_test", "the trial could not be carried out: %r" % error)
+    return False
 
 
 def enter_or_leave():
@@ -304,11 +556,14 @@ def enter_or_leave():
     try:
         enter_application()
     except OSError as error:
-        leave_application(error, Journal(), read_state())
+        record = active_record()[0]
+        leave_application(error, Journal(), record and record.state)
 
 
-attempt("the look at the slots", start)
-attempt("the application's directory", enter_or_leave)
+attempt("the note of this file's version", tell_version)
+if not attempt("the look at the slots", start):
+    attempt("the application's directory", enter_or_leave)
 # main.py runs in this namespace, too, and needs the heap more.
 for _name in set(globals()) - _kept:
     del globals()[_name]
+del _name

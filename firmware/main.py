@@ -57,7 +57,6 @@ def join_wifi(wifi):
     for _ in range(WIFI_TRIES_S * 10):
         if wlan.isconnected():
             return
-        ota.note("network")
         time.sleep_ms(100)
     raise OSError("no Wi-Fi")
 
@@ -116,13 +115,13 @@ def main():
     print("main: running version %s from %s" % (agent.running[0], agent.slot))
     while True:
         try:
-            ota.note("network")
             join_wifi(wifi)
             link.connect()
             agent.start()
             serve(link, agent)
         except (OSError, ota.OtaError) as error:
             print("main: link lost:", error)
+            ota.note_link(str(error))
         time.sleep_ms(link.pause_ms())
 
 

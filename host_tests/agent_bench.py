@@ -69,6 +69,7 @@ class Bench:
         self.key = KEY
         # What the application in each slot says of its version, for raw images.
         self.versions: dict[int, str] = {}
+        self.options: dict[str, Any] = {}  # further arguments of Agent()
 
     def boot(self, callback: Any = None, **settings: Any) -> Any:
         """Power on, boot.py, a new agent. Returns the Reset or PowerCut that came instead."""
@@ -85,6 +86,7 @@ class Bench:
                 callback,
                 settings=options,
                 version=self.versions.get(self.board.running),
+                **self.options,
             )
             self.client.agent = self.agent
             self.service.outgoing.clear()

@@ -151,14 +151,14 @@ def complaints(folder: Path, sources: Path, label: str) -> set[str]:
 CHOSEN_BY_A_FILE = (
     (
         "boot.py",
-        "    directory = directory_of(Partition(Partition.RUNNING))\n    if directory:\n",
+        "    directory = directory_of(Partition(Partition.RUNNING))\n    if not directory:\n",
         "    directory = directory_of(Partition(Partition.RUNNING))\n"
         "    if 'directory' in os.listdir(ROOT + 'etc'):\n"
         "        directory = open(ROOT + 'etc/directory').read()\n"
-        "    if directory:\n",
+        "    if not directory:\n",
     ),
     (
-        "firmware/ota/serve.py",
+        "firmware/ota/finalize.py",
         "    engine.board.slots.other.set_boot()\n",
         "    with open('/etc/directory', 'w') as file:\n"
         "        file.write(engine.target.directory)\n"
@@ -188,11 +188,17 @@ def test_a_directory_that_a_file_chooses_leaves_half_a_pair(tmp_path: Path, kind
 TRAILER_LAST = (
     (
         "firmware/ota/finalize.py",
+        '    if target is None:\n        raise errors.ImageError("the trailer of %s changed',
+        "    target = target or engine.target\n    if target is None:\n"
+        '        raise errors.ImageError("the trailer of %s changed',
+    ),
+    (
+        "firmware/ota/finalize.py",
         "        slots.other.write_trailer(target.records, target.directory, buf)\n",
         "        pass\n",
     ),
     (
-        "firmware/ota/serve.py",
+        "firmware/ota/finalize.py",
         "    engine.board.slots.other.set_boot()\n",
         "    other, target = engine.board.slots.other, engine.target\n"
         "    other.set_boot()\n"

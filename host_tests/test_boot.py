@@ -43,6 +43,12 @@ def boot_only(bench: Bench) -> Any:
     return bench.board.run(start)
 
 
+def noted(bench: Bench) -> str:
+    """Return the stage of the trial that is noted in NVS."""
+    stored = nvs.Store(bench.board.flash).get("ota", "trial")
+    return bytes(stored[1:]).decode().split(" ")[0] if stored else ""
+
+
 def selftest(bench: Bench, body: str) -> None:
     (bench.board.folder / "selftest.py").write_text(body)
 
@@ -55,8 +61,8 @@ def record(bench: Bench, slot: int) -> int | None:
 def test_a_new_image_is_watched_from_the_first_moment(bench: Bench) -> None:
     activated(bench)
     assert boot_only(bench) is None
-    assert hardware.board.watchdog_ms == 20_000
-    assert hardware.board.rtc.startswith(b"OTA1 main ")
+    assert 24_000 < hardware.board.watchdog_ms <= 25_000
+    assert noted(bench) == "main"
     assert record(bench, 1) == PENDING
 
 
@@ -95,7 +101,7 @@ def test_ctrl_c_reaches_the_repl_and_is_no_failed_test(bench: Bench) -> None:
     with pytest.raises(KeyboardInterrupt):
         boot_only(bench)
     assert record(bench, 1) == PENDING
-    assert hardware.board.watchdog_ms == 20_000, "the deadline goes on"
+    assert 24_000 < hardware.board.watchdog_ms <= 25_000, "the deadline goes on"
 
 
 def test_a_soft_reset_neither_tests_again_nor_prolongs_the_deadline(bench: Bench) -> None:
@@ -105,8 +111,8 @@ def test_a_soft_reset_neither_tests_again_nor_prolongs_the_deadline(bench: Bench
     bench.board.cause = hardware.SOFT
     assert boot_only(bench) is None
     assert record(bench, 1) == PENDING
-    assert 0 < hardware.board.watchdog_ms <= 20_000
-    assert hardware.board.rtc.startswith(b"OTA1 repl "), "until main.py goes on"
+    assert 5_000 < hardware.board.watchdog_ms <= 25_000
+    assert noted(bench) == "repl", "until main.py goes on"
 
 
 def test_waking_from_deep_sleep_under_test_resets_at_once(bench: Bench) -> None:
@@ -134,7 +140,7 @@ def test_wrong_settings_leave_the_default_deadline(bench: Bench, settings: bytes
     if settings is not None:
         path.write_bytes(settings)
     assert boot_only(bench) is None
-    assert hardware.board.watchdog_ms == 300_000
+    assert 304_000 < hardware.board.watchdog_ms <= 305_000
 
 
 @pytest.mark.parametrize("blob", [b"", b"\xff", b"[]", b'{"v": 2}', b'{"v": 1, "slot": 3}'])
@@ -153,7 +159,7 @@ def test_a_broken_nvs_does_not_keep_the_board_down(bench: Bench) -> None:
     bench.board.cells.getbuffer()[0x9000:0xE000] = os.urandom(0x5000)
     assert start > 0xE000
     assert boot_only(bench) is None
-    assert hardware.board.watchdog_ms == 20_000
+    assert 24_000 < hardware.board.watchdog_ms <= 25_000
 
 
 def test_without_rollback_in_the_bootloader_the_old_image_returns_and_updates_end(

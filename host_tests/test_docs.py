@@ -6,7 +6,6 @@ import ast
 import inspect
 import re
 import subprocess
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +18,7 @@ from ota.agent import Agent
 
 from demo.children import wait_for
 from demo.stack import Stack
-from tools import subset
+from tools import subset, troubleshooting
 from tools.paths import ROOT, VENV_BIN
 from twinslot.cli.main import main as fleet
 
@@ -141,23 +140,21 @@ def test_every_error_is_documented_with_its_cause_and_reason() -> None:
     assert table == {name: (error.cause, error.reason()) for name, error in found.items()}
 
 
-def causes_noted() -> Iterator[str]:
-    """Return every cause that boot.py or the agent can find for a rollback."""
-    for path in [ROOT / "boot.py", *(ROOT / "firmware/ota").glob("*.py")]:
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-            if isinstance(node, ast.Call):
-                for keyword in node.keywords:
-                    if keyword.arg == "cause" and isinstance(keyword.value, ast.Constant):
-                        yield str(keyword.value.value)
-    for node in ast.walk(ast.parse(inspect.getsource(recovery))):
-        if isinstance(node, ast.Tuple) and isinstance(node.elts[0], ast.Constant):
-            yield str(node.elts[0].value)  # (cause, sentence)
-    yield errors.RejectedError("").cause  # the application's reject()
+def test_every_cause_has_its_row_of_advice_and_the_page_is_the_tools_own() -> None:
+    assert troubleshooting.PAGE.read_text(encoding="utf-8") == troubleshooting.page()
 
 
-def test_every_cause_of_a_rollback_is_documented() -> None:
-    table = {plain(row[0]) for row in rows(ERROR_WORDS, "cause")}
-    assert table == set(causes_noted())
+@pytest.mark.parametrize("rows", ["TRIAL", "UPDATE"])
+def test_a_cause_without_advice_and_advice_without_a_cause_are_found(
+    rows: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    known = getattr(troubleshooting, rows)
+    monkeypatch.setattr(troubleshooting, rows, dict(list(known.items())[1:]))
+    with pytest.raises(KeyError):
+        troubleshooting.page()
+    monkeypatch.setattr(troubleshooting, rows, {**known, "new": ("", "")})
+    with pytest.raises(ValueError, match="no code gives the cause new"):
+        troubleshooting.page()
 
 
 # -- architecture ---------------------------------------------------------------------------------

@@ -39,6 +39,7 @@ PURE = {
 IMPORTS_IN_FUNCTIONS = {
     ("agent", "run", "asyncio"): "an application without asyncio never needs it",
     ("agent", "start_thread", "_thread"): "a port may have no threads",
+    ("chip", "feed_for_ever", "_thread"): "a port may have no threads",
     ("chip", "fits_tls", "esp32"): "a port may not tell what its heap has free",
     ("errors", "_words", ".loader"): "the loader imports errors",
 }

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import agent_bench
+import bootloader
 import chipboard
 import hardware
 import pytest
@@ -185,9 +186,9 @@ def given_up_in(state: str) -> Callable[[Path], None]:
         if state in ("checking", "rehashing"):
             bench.step()
             bench.boot(patient)
-        if state == "agreed":
+        if state in ("agreed", "confirming"):
             until(bench, "waiting")
-            bench.service.silent_updates = True
+            bench.service.silent_updates = state == "agreed"
             bench.agent.activate()
         until(bench, state)
         bench.agent.abort()
@@ -204,10 +205,24 @@ def no_boot(folder: Path) -> None:
     bench.service.add(JOB, GOOD)
     bench.boot(Patient())
     until(bench, "waiting")
+    refuse: Any = bootloader.ImageError("this chip is of another revision")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(bootloader, "verify", lambda *_, **__: (_ for _ in ()).throw(refuse))
+        bench.agent.activate()
+        quiet(bench)
+    assert bench.service.details(JOB)["cause"] == "activate"
+
+
+def changed_while_waiting(folder: Path) -> None:
+    """Something wrote into the new slot while it waited."""
+    bench = Bench(folder)
+    bench.service.add(JOB, GOOD)
+    bench.boot(Patient())
+    until(bench, "waiting")
     bench.board.damage(1, 20_000)
     bench.agent.activate()
     quiet(bench)
-    assert bench.service.details(JOB)["cause"] == "activate"
+    assert bench.service.details(JOB)["cause"] == "bad_image"
 
 
 def restarts(folder: Path) -> None:
@@ -318,6 +333,7 @@ SCENARIOS = [
     updates,
     failures,
     no_boot,
+    changed_while_waiting,
     restarts,
     raw_images,
     files,

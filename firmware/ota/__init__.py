@@ -84,7 +84,7 @@ if __file__.endswith(".mpy"):
     del _Bundle
 
 from . import loader
-from .chip import note
+from .chip import note_link
 from .errors import OtaError, SettingsError, StateError
 from .settings import load_settings
 

@@ -105,6 +105,7 @@ def _measuring(engine):
 def _admit(engine):
     """From here on the journal knows of the update."""
     manifest = engine.manifest
+    engine.board.keep_accepted()  # a raw image may take the place of the package that ran first
     engine.become(
         states.PREPARING,
         fresh=True,
@@ -115,7 +116,6 @@ def _admit(engine):
         sequence=manifest.sequence,
         source=engine.source if isinstance(engine.source, str) else "",
         detail=manifest.note,
-        floor=engine.board.floor,
     )
 
 

@@ -39,7 +39,9 @@ class Agent:
     client: anything with `publish(topic, msg, qos=)` and `subscribe(topic, qos)`, None on a board
     without a network; thing_name (str); callback(event, detail): the application's, None for the
     default one, which activates and accepts at once; settings: dict as `load_settings` returns it;
-    version: the application's own, as "0.9.1", without which no raw image is taken.
+    version: the application's own, as "0.9.1", without which no raw image is taken; watchdog_ms:
+    timeout of a `machine.WDT` that the application has, which the agent feeds, too, and gives back
+    to it after a trial.
     callback: may be replaced; lock: compat.Lock, which lets in one call or step; running: (version,
     sequence) of what runs, from its trailer; without one its own, and 0; slot: label of the one
     that runs, as "ota_0"; stats: counts of messages; stepped: ticks_ms of the last step(). Raises
@@ -48,7 +50,9 @@ class Agent:
 
     current = None
 
-    def __init__(self, client, thing_name, callback=None, *, settings=None, version=None):
+    def __init__(
+        self, client, thing_name, callback=None, *, settings=None, version=None, watchdog_ms=None
+    ):
         self.callback = callback or self._default_callback
         self.stats = Stats()
         self.stepped = ticks_ms()
@@ -61,6 +65,7 @@ class Agent:
         self._image_state = None
         self._refused_at = self._refusals = 0
         loader.enter_now("look")
+        self._watchdog_ms = watchdog_ms
         self._facts = loader.module("facts").read(settings or {}, version)
         self.running = self._facts.version, self._facts.sequence
         self.slot = self._facts.slot
@@ -166,6 +171,8 @@ class Agent:
                 if engine is None:
                     self._load_engine(loader.enter)
                     return 0
+                if engine.proof:
+                    chip.note("stepped")
                 if engine.offline:
                     self._rest_if_done(engine)
                     return _IDLE_MS
@@ -331,6 +338,7 @@ class Agent:
     def _stop(self):
         engine = self._awake()
         self._mode = NOT_READY
+        chip.feed_for_ever()
         self._call("stop")
         self._rest_if_done(engine)
 
@@ -391,7 +399,7 @@ class Agent:
 
     def _make_engine(self):
         """Make the engine, whose modules are loaded."""
-        board = loader.module("board").Board(self._facts)
+        board = loader.module("board").Board(self._facts, self._watchdog_ms)
         self._engine = loader.module("engine").Engine(
             board, self._inbox, self._client, self._thing, self._tell
         )

@@ -9,15 +9,18 @@ from .settings import DIRECTORIES
 class Board:
     """The board that an engine works on. Raises SettingsError without two OTA slots.
 
-    facts: facts.Facts, whose fields are attributes, too; journal: journal.Journal.
+    facts: facts.Facts, whose fields are attributes, too; watchdog_ms: of the application's own
+    watchdog, or None; journal: journal.Journal.
     """
 
-    def __init__(self, facts):
+    def __init__(self, facts, watchdog_ms=None):
+        self.watchdog_ms = watchdog_ms
         self.settings = facts.settings
         self.product = facts.product
         self.word = facts.word
         self.version = facts.version
         self.sequence = facts.sequence
+        self.created = facts.created
         self.directory = facts.directory
         self.parts = facts.parts
         self.seal = facts.seal
@@ -45,9 +48,13 @@ class Board:
         """Return the application directory that does not run: the next application goes there."""
         return DIRECTORIES[self.directory == DIRECTORIES[0]]
 
+    def keep_accepted(self):
+        """Remember what runs as accepted, once it is VALID. Raises FlashError."""
+        if self.slots.proved:
+            self.journal.keep_accepted(self.sequence, self.created)
+
     @property
     def floor(self):
-        """Return the highest sequence this board has accepted: noted, or of what runs, VALID."""
-        if self.slots.proved:
-            return max(self.journal.floor, self.sequence)
-        return self.journal.floor
+        """Return the highest sequence accepted here: kept in NVS, or of what runs, VALID."""
+        floor = self.journal.accepted()[0]
+        return max(floor, self.sequence) if self.slots.proved else floor

@@ -1,29 +1,35 @@
-"""The chip itself: reset, watchdog, clock, and the note that survives a reset.
+"""The chip itself: reset, watchdog, clock, and the note of a trial.
 
-The note lies in RTC memory, which every reset but a power cut leaves alone. boot.py begins it when
-a new image is tested, the agent brings it up to date, and the old image reads from it how far the
-test came. Text: `OTA1 <stage> <deadline> <now>`, moments as ticks_ms. Nothing is written to RTC
-memory outside a test, so that it stays the application's.
+The note says how far the trial of a new image has come. It is the blob `trial` in NVS: boot.py
+begins it, the agent brings it up to date, once per stage, and the old image reads it. Text: `STAGE
+DEADLINE LINK`: one of the stages below, ms since the start of the chip, the last fault of the link.
+RTC memory is the application's.
 """
 
 import time
 
 import machine
+from esp32 import NVS
 
-from .compat import const, ticks_diff, ticks_ms
+from .compat import const, ticks_ms
 
 # What flash is erased by (bytes).
 SECTOR = const(4096)
 # First byte of an application image.
 IMAGE_MAGIC = const(0xE9)
 
-# The stage of a test that goes on while a person at the REPL has stopped main.py; boot.py's, too.
+# Stages of a trial, in the order in which it passes them: the self-test; main.py was stopped at the
+# REPL; main.py runs; main.py has ended; an Agent was made; it was stepped; it was started over a
+# link; the job service named the job.
+_STAGES = const("selftest repl main returned agent stepped started named")
 STOPPED = "repl"
 
-_NOTE = const("OTA1")
-_NOTE_PERIOD_MS = const(1000)
+# Of the note (bytes), and of its last part.
+_NOTE_SIZE = const(256)
+_MAX_LINK = const(120)
 # The watchdog cannot be stopped; this is the longest time it takes (12 days).
 _WATCHDOG_REST_MS = const((1 << 30) - 1)
+_FEED_S = const(86400)
 # Seconds between the Unix epoch and the chip's, which is 2000 on an ESP32.
 _EPOCH = 946684800 if time.gmtime(0)[0] == 2000 else 0
 # Before this the clock was never set (2024-01-01, Unix seconds).
@@ -34,7 +40,8 @@ _TLS = const(45056)
 _TLS_RECORD = const(17408)
 
 _watchdog = None
-_noted_at = None
+_rests = False  # whether it has its longest timeout, which nobody but the agent feeds
+_note: "list[str] | None" = None  # as it is in NVS; empty: there is none; None: not read yet
 
 
 def reset():
@@ -54,54 +61,103 @@ def reset_cause():
     return "reset"
 
 
-def note(stage):
-    """Note in RTC memory how far the test of a new image has come (one word).
+def note(stage, link=None):
+    """Note that the trial of a new image has come so far. Does nothing where none is under way.
 
-    Costs nothing when called often: the same stage is written once a second.
+    stage: of the list above; an earlier one than that noted changes nothing, but STOPPED does.
+    link: see `note_link`. Written only when something changes.
     """
-    global _noted_at
-    now = ticks_ms()
-    old = _read_note()
+    old = noted()
     if old is None:
         return
-    if stage == old[0] and _noted_at is not None:
-        if ticks_diff(now, _noted_at) < _NOTE_PERIOD_MS:
-            return
-    _noted_at = now
-    machine.RTC().memory(("%s %s %d %d" % (_NOTE, stage, old[1], now)).encode())
+    if stage != STOPPED and _STAGES.find(stage) <= _STAGES.find(old[0]):
+        stage = old[0]
+    new = [stage, old[1], old[2] if link is None else link[:_MAX_LINK]]
+    if new != old:
+        old[:] = new
+        try:
+            nvs = NVS("ota")
+            nvs.set_blob("trial", " ".join(new).encode())
+            nvs.commit()
+        except OSError:
+            pass  # the result of the trial will say less
+
+
+def note_link(fault):
+    """Note why the broker is not reached, a text, for the result of the trial under way, if any."""
+    note("", fault)
 
 
 def noted():
-    """Return (stage, ms between its note and the deadline) of the last test, or None."""
-    old = _read_note()
-    if old is None:
-        return None
-    return old[0], ticks_diff(old[1], old[2])
+    """Return the note of a trial, or of the last one: [stage, deadline, link], None without."""
+    global _note
+    if _note is None:
+        _note = []
+        buf = bytearray(_NOTE_SIZE)
+        try:
+            found = str(memoryview(buf)[: NVS("ota").get_blob("trial", buf)], "utf-8").split(" ", 2)
+            if len(found) == 3 and found[1].isdigit():
+                _note = found
+        except (OSError, ValueError):
+            pass  # none, or none of ours
+    return _note or None
 
 
 def test_ends_in():
-    """Return the milliseconds left of the running test's deadline, or None without a test."""
-    old = _read_note()
-    return None if old is None else ticks_diff(old[1], ticks_ms())
+    """Return the milliseconds left until the deadline of the trial, or None without one."""
+    old = noted()
+    return old and int(old[1]) - ticks_ms()
 
 
 def forget_note():
-    """Clear the note of a test that is over, if there is one."""
-    if _read_note() is not None:
-        machine.RTC().memory(b"")
+    """Forget the note of a trial that is over, if there is one."""
+    global _note
+    if noted():
+        try:
+            nvs = NVS("ota")
+            nvs.erase_key("trial")
+            nvs.commit()
+        except OSError:
+            pass  # the next trial writes over it
+    _note = []
 
 
-def end_test():
-    """Forget the note and give the watchdog, which boot.py armed, its longest rest."""
-    global _watchdog
-    _watchdog = machine.WDT(timeout=_WATCHDOG_REST_MS)
-    forget_note()
+def loosen_watchdog(watchdog_ms):
+    """Give the watchdog, which boot.py armed for a trial, another timeout: nothing can stop it.
+
+    watchdog_ms: the application's own timeout, None for the longest there is.
+    """
+    global _watchdog, _rests
+    _rests = watchdog_ms is None
+    _watchdog = machine.WDT(timeout=_WATCHDOG_REST_MS if _rests else watchdog_ms)
 
 
 def feed():
-    """Feed the watchdog if `end_test` left it armed."""
+    """Feed the watchdog if it goes on after a trial."""
     if _watchdog is not None:
         _watchdog.feed()
+
+
+def feed_for_ever():
+    """Feed the watchdog from a thread of its own from now on, when the agent does no more.
+
+    Does nothing where none goes on, or where the application has a timeout of its own. Without
+    threads the watchdog bites after 12 days.
+    """
+    global _rests
+    if _rests:
+        try:
+            import _thread
+        except ImportError:
+            return
+        _thread.start_new_thread(_feed_for_ever, ())
+        _rests = False
+
+
+def _feed_for_ever():
+    while True:
+        feed()
+        time.sleep(_FEED_S)
 
 
 def fits_tls():
@@ -128,13 +184,3 @@ def set_clock(unix_seconds):
     if unix_time() is None and unix_seconds >= _CLOCK_SET:
         t = time.gmtime(unix_seconds - _EPOCH)
         machine.RTC().datetime((t[0], t[1], t[2], t[6], t[3], t[4], t[5], 0))
-
-
-def _read_note():
-    try:
-        fields = bytes(machine.RTC().memory()).decode().split(" ")
-        if len(fields) == 4 and fields[0] == _NOTE:
-            return fields[1], int(fields[2]), int(fields[3])
-    except ValueError:
-        pass
-    return None

@@ -40,6 +40,7 @@ CHECKING = "checking"
 REHASHING = "rehashing"
 WAITING = "waiting"
 AGREED = "agreed"
+CONFIRMING = "confirming"
 ACTIVATING = "activating"
 # The running image is under test, or a result is to be told.
 PROVING = "proving"
@@ -65,7 +66,8 @@ STATES = {
     REHASHING: ("finish", "finalize", journal.VERIFIED),
     WAITING: ("serve", "serve", journal.VERIFIED),
     AGREED: ("serve", "serve", journal.VERIFIED),
-    ACTIVATING: ("serve", "serve", journal.ACTIVATED),
+    CONFIRMING: ("check", "finalize", journal.VERIFIED),
+    ACTIVATING: ("finish", "finalize", journal.ACTIVATED),
     PROVING: ("trial", "trial", None),
     REPORTING: ("serve", "serve", None),
 }
@@ -164,6 +166,8 @@ class Engine:
         fresh: the journal forgets the update before. Raises FlashError.
         """
         phase = STATES[state][2] or self.journal.phase
+        if state == ACTIVATING:
+            changes["tries"] = self.journal.tries + 1
         if fresh:
             self.journal.finish(phase=phase, **changes)
         elif changes or phase != self.journal.phase:

@@ -16,14 +16,25 @@ from .trust import load_keys
 
 # Facts that the agent reads once, when it is made.
 # settings: those of the agent (dict); product (str); word: the application's own version as
-# FreeRTOS packs it, or None; slot: label of the running slot, as "ota_0"; version, sequence: of the
-# running slot's trailer; without one the application's version or "0.0.0", and 0; directory: the
-# application directory that runs, "" for none; parts: image and directory as the running slot's
-# trailer describes them, see `installed`; seal: the last bytes of that trailer, which change with
-# it.
+# FreeRTOS packs it, or None; slot: label of the running slot, as "ota_0"; version, sequence,
+# created: of the running slot's trailer; without one the application's version or "0.0.0", 0 and 0;
+# directory: the application directory that runs, "" for none; parts: image and directory as the
+# running slot's trailer describes them, see `installed`; seal: the last bytes of that trailer,
+# which change with it.
 Facts = namedtuple(
     "Facts",
-    ("settings", "product", "word", "slot", "version", "sequence", "directory", "parts", "seal"),
+    (
+        "settings",
+        "product",
+        "word",
+        "slot",
+        "version",
+        "sequence",
+        "created",
+        "directory",
+        "parts",
+        "seal",
+    ),
 )
 
 
@@ -36,7 +47,8 @@ def read(given, version=None):
     word = None if version is None else version_word(version)
     settings = agent_settings(given)
     product = require(given, "product")
-    version, sequence, directory, parts, seal = version or "0.0.0", 0, "", (None, None), b""
+    version, sequence, created = version or "0.0.0", 0, 0
+    directory, parts, seal = "", (None, None), b""
     running = Slots().running
     buf = bytearray(SECTOR)
     trailer = running.read_trailer(buf)
@@ -44,7 +56,9 @@ def read(given, version=None):
         directory, seal = trailer[1], running.seal(buf)
         try:
             newest = finish(reading(running, load_keys(trusted_keys()), buf))
-            version, sequence, parts = newest.version, newest.sequence, newest.parts
+            version, sequence, created = newest.version, newest.sequence, newest.created
+            parts = newest.parts
         except errors.OtaError:
             pass  # a trailer that is not believed counts as none; the status says why
-    return Facts(settings, product, word, running.label, version, sequence, directory, parts, seal)
+    label = running.label
+    return Facts(settings, product, word, label, version, sequence, created, directory, parts, seal)

@@ -3,14 +3,16 @@
     finishing   makes the other slot and its directory whole, when every block is written
     checking    finds out, after a restart, whether they still hold the verified update
     rehashing   reads them back once more, if they do
+    confirming  does both again immediately before the slot is made to boot: days may have passed
+    activating  makes it boot
 
-A raw image has no trailer: after each restart its signature is verified again.
+A raw image has no trailer: its signature is verified again each time.
 """
 
 from collections import namedtuple
 
+from . import chip, errors, loader
 from . import engine as states
-from . import errors, loader
 from .compat import const
 from .readback import copying, matching
 from .settings import trusted_keys
@@ -42,6 +44,22 @@ def rehashing(engine):
     return finishing(engine)
 
 
+def confirming(engine):
+    """Find out whether what was verified is still there, a slice at a time, then boot it.
+
+    Raises ImageError, what `matching` raises, MismatchError.
+    """
+    engine.slices(_confirming)
+    return 0
+
+
+def activating(engine):
+    """Make the new slot boot, and reset. Raises ActivateError."""
+    chip.forget_note()
+    engine.board.slots.other.set_boot()
+    chip.reset()
+
+
 def _finishing(engine):
     board = engine.board
     target = engine.target
@@ -57,15 +75,50 @@ def _finishing(engine):
     if target.records:
         slots.other.write_trailer(target.records, target.directory, buf)
     if proof:
-        algorithm, key, signature = proof
-        error = errors.SignatureError("the signature in the job does not belong to this image")
-        engine.become(states.VERIFYING)
-        engine.claim = algorithm, key, digest, signature, error, states.WAITING
+        _claim(engine, proof, digest, states.WAITING)
     else:
         engine.verified(target.version)
 
 
+def _claim(engine, proof, digest, then):
+    """Let the signature of a raw image be verified; the state `then` follows."""
+    algorithm, key, signature = proof
+    error = errors.SignatureError("the signature in the job does not belong to this image")
+    engine.become(states.VERIFYING)
+    engine.claim = algorithm, key, digest, signature, error, then
+
+
 def _checking(engine):
+    target = yield from _find(engine)
+    if target is None:
+        engine.become(states.CONNECTING)  # the slot has lost it: fetch it again
+        return
+    engine.target = target
+    engine.modules = ""
+    engine.become(states.REHASHING)
+
+
+def _confirming(engine):
+    board = engine.board
+    slots = board.slots
+    other = slots.other
+    if slots.active not in (None, slots.running.index):
+        raise errors.MismatchError(
+            "otadata names a slot that does not run; flash the board by cable"
+        )
+    target = yield from _find(engine)
+    if target is None:
+        raise errors.ImageError("the trailer of %s changed while the update waited" % other.label)
+    digest = yield from matching(other, target.parts, target.directory, board.buf)
+    engine.target = target
+    if target.proof:
+        _claim(engine, target.proof, digest, states.ACTIVATING)
+    else:
+        engine.become(states.ACTIVATING)
+
+
+def _find(engine):
+    """Return the Target that the other slot says it holds, None if it is not the update's."""
     board = engine.board
     other, wanted = board.slots.other, board.journal.identity
     target = None
@@ -83,12 +136,7 @@ def _checking(engine):
                 target = _target_of(manifest, board)
     except errors.OtaError:
         pass  # a trailer that is not believed counts as none
-    if target is None:
-        engine.become(states.CONNECTING)  # the slot has lost it: fetch it again
-        return
-    engine.target = target
-    engine.modules = ""
-    engine.become(states.REHASHING)
+    return target
 
 
 def _target_of(manifest, board):

@@ -88,7 +88,7 @@ def _on_answer(engine, job_id, accepted, payload):
     elif engine.state == states.AGREED:
         if token == READY and job_id == engine.journal.job:
             if accepted:
-                loader.module("serve").commit(engine)
+                engine.become(states.CONFIRMING)
             elif is_final(payload):
                 _drop(engine, "the job was ended by the service")
 

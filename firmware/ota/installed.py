@@ -13,9 +13,12 @@ from .manifest import component_of, manifest_of
 from .package import APPLICATION, FIRMWARE
 from .settings import DIRECTORIES
 
-# version (str), sequence, identity (32 bytes) of the newest package; directory: "" for a flat
-# board; parts: (Part of the image, Part of the directory), each None where a cable brought it.
-Installed = namedtuple("Installed", ("version", "sequence", "identity", "directory", "parts"))
+# version (str), sequence, created (Unix seconds), identity (32 bytes) of the newest package;
+# directory: "" for a flat board; parts: (Part of the image, Part of the directory), each None where
+# a cable brought it.
+Installed = namedtuple(
+    "Installed", ("version", "sequence", "created", "identity", "directory", "parts")
+)
 
 # size (bytes) and sha256 of an image, or of a directory's archive; chip (int, of an image);
 # start, end: where its package's record lies in the trailer (bytes).
@@ -45,7 +48,9 @@ def reading(slot, keys, buf):
                 end = start + len(record)
                 parts[kind] = Part(found.size, found.sha256, found.chip, start, end)
         start += len(record)
-    return Installed(newest.version, newest.sequence, newest.identity, directory, parts)
+    return Installed(
+        newest.version, newest.sequence, newest.created, newest.identity, directory, parts
+    )
 
 
 def reading_record(record, keys):

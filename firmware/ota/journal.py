@@ -14,12 +14,13 @@ of an unknown version counts as lost. otadata decides what runs; the journal onl
     agreed    True once the application agreed to the reboot
     next      bytes of the package that are safe from a power cut (checkpoint)
     source    where a local update is found again, "" when the job says it
-    floor     highest sequence ever accepted
     cause     why the test failed, with `detail`, one sentence; written by boot.py or the agent
     result    {"job", "status", "details"}: not yet acknowledged by the service
     no_rollback  True once the bootloader turned out to have no rollback
-A second blob keeps the last eight results, newest first. Each has status, origin, job, sequence of
-the package, the version that ran afterwards, cause and detail.
+    armed     True while the watchdog of an accepted trial goes on, until the chip starts hard
+The blob `history` keeps the last eight results, newest first. Each has status, origin, job,
+sequence of the package, the version that ran afterwards, cause and detail. The blob `trust` keeps
+what was accepted ever, so that no fault of the journal opens the way back: see `accepted`.
 """
 
 import json
@@ -62,7 +63,7 @@ _OF_ONE_UPDATE = (
     "cause",
     "detail",
 )
-_FIELDS = _OF_ONE_UPDATE + ("floor", "result", "no_rollback")
+_FIELDS = _OF_ONE_UPDATE + ("result", "no_rollback", "armed")
 
 
 class Journal:
@@ -80,9 +81,9 @@ class Journal:
     source = ""
     cause = ""
     detail = ""
-    floor = 0
     result: "dict | None" = None
     no_rollback = False
+    armed = False
 
     def __init__(self):
         self._nvs = NVS(_NAMESPACE)
@@ -121,6 +122,24 @@ class Journal:
             return False
         _write(self._nvs, "history", data)
         return True
+
+    def accepted(self):
+        """Return (sequence, created): the highest ever accepted here, 0 for none."""
+        stored = _read(self._nvs, "trust")
+        found = [0, 0]
+        if isinstance(stored, dict) and stored.get("v") == _VERSION:
+            for i, key in enumerate(("floor", "created")):
+                if isinstance(stored.get(key), int):
+                    found[i] = max(0, stored[key])
+        return tuple(found)
+
+    def keep_accepted(self, sequence, created):
+        """Remember an accepted package: one NVS commit, if it is higher. Raises FlashError."""
+        before = self.accepted()
+        after = max(before[0], sequence), max(before[1], created)
+        if after != before:
+            blob = {"v": _VERSION, "floor": after[0], "created": after[1]}
+            _write(self._nvs, "trust", _encode(blob))
 
 
 def _fits(value, default):

@@ -3,7 +3,7 @@
 Lent to the engine when that comes, and loaded at a start, which may find an update that has ended.
 """
 
-from . import EVENT_FAIL, EVENT_UPDATE_COMPLETE, errors, journal
+from . import EVENT_FAIL, EVENT_UPDATE_COMPLETE, chip, errors, journal
 from . import engine as states
 from .channel import FAILED, SUCCEEDED, status_details
 from .compat import const
@@ -16,18 +16,22 @@ _RESULTS = const(8)
 
 def keep(engine):
     """Keep the image under test, which has proved itself. Raises ActivateError, StateError."""
-    engine.board.slots.mark_valid()
-    engine.proof.end()
+    board = engine.board
+    board.slots.mark_valid()
+    chip.loosen_watchdog(board.watchdog_ms)
+    engine.journal.armed = True
     succeed(engine)
+    chip.forget_note()
 
 
 def succeed(engine):
-    """Note in one write that the new image is VALID in otadata; reporting follows."""
+    """Note that the new image is VALID in otadata; reporting follows. Raises FlashError."""
     board, noted = engine.board, engine.journal
     details = status_details(
         "accepted v" + board.version, detail=noted.detail, version=board.version
     )
-    _end(engine, SUCCEEDED, details, floor=max(noted.floor, noted.sequence, board.sequence))
+    board.keep_accepted()
+    _end(engine, SUCCEEDED, details)
     engine.news = EVENT_UPDATE_COMPLETE, board.version
 
 

@@ -17,7 +17,6 @@ Running slot R, other slot O; rows in the order in which they are tried.
 """
 
 from . import journal as phases
-from .chip import STOPPED
 from .compat import const
 from .slots import ABORTED, NEW, PENDING, VALID
 
@@ -30,14 +29,29 @@ NO_ROLLBACK = "no_rollback"
 RESET = "reset"
 
 MAX_TRIES = const(2)
-# A note younger than this at the deadline means that the application was alive (ms).
-_ALIVE_MS = const(5000)
+# Cause that boot.py notes when the deadline has passed; `explain` has more words for it.
+DEADLINE = const("deadline")
 
-# Stage noted last -> (cause, sentence) when the watchdog reset an application that was alive.
-_ALIVE = {
-    "network": ("no_network", "it did not reach the network or the broker within the deadline"),
-    "broker": ("no_job", "the job service did not name this job within the deadline"),
-    "handler": ("no_answer", "the application did not accept it within the deadline"),
+# Stage noted last -> (cause, sentence) of a trial that missed its deadline, once there is Wi-Fi.
+_MISSED = {
+    "repl": ("stopped", "main.py was stopped at the REPL, and did not go on within the deadline"),
+    "main": ("no_agent", "main.py runs, but made no Agent within the deadline"),
+    "returned": ("returned", "main.py ended, and nothing made an Agent within the deadline"),
+    "agent": ("not_stepped", "the application made an Agent, but never called its step()"),
+    "stepped": ("no_broker", "the application never reached the broker: it called no start()"),
+    "started": ("no_job", "the job service did not name this job within the deadline"),
+    "named": ("no_answer", "the application did not accept it within the deadline"),
+}
+# What `wlan.status()` returned (ESP-IDF's wifi_err_reason_t, MicroPython's STAT_).
+_GOT_IP = const("1010")
+_WIFI = {
+    "1000": "the application never joined one, or left it",
+    "1001": "it was still connecting",
+    "200": "the access point was lost",
+    "201": "no access point has this name",
+    "202": "the password is wrong",
+    "203": "the access point refused",
+    "204": "the access point did not answer",
 }
 
 
@@ -73,19 +87,27 @@ def decide(journal, running, other, active_is_running, cause):
 def explain(journal, cause, note):
     """Say why the new image failed: (cause, sentence).
 
-    cause: from `chip.reset_cause`; note: from `chip.noted`, (stage, ms before the deadline).
+    cause: from `chip.reset_cause`; note: from `chip.noted`.
     """
+    if journal.cause == DEADLINE:
+        return _missed(note, journal.detail)
     if journal.cause:
         return journal.cause, journal.detail
     if cause == "power":
         return "power", "the power was cut during the test, %d times" % journal.tries
     if note is None:
         return "crash", "the bootloader refused the new image, or it died before boot.py"
-    stage, left = note
-    if cause == "watchdog" and stage == STOPPED:
-        return "stopped", "main.py was stopped at the REPL, and did not go on within the deadline"
     if cause != "watchdog":
-        return "crash", "the chip was reset at stage %s of the test" % stage
-    if stage in _ALIVE and left < _ALIVE_MS:
-        return _ALIVE[stage]
-    return "watchdog", "it hung at stage %s until the watchdog bit" % stage
+        return "crash", "the chip was reset at stage %s of the test" % note[0]
+    return "watchdog", "it stood still at stage %s until the watchdog bit" % note[0]
+
+
+def _missed(note, wifi):
+    """Say what a trial that missed its deadline lacked. wifi: `wlan.status()`, "" if unknown."""
+    stage, _, link = note or ("main", "", "")
+    if stage in ("agent", "stepped"):  # there the application looks for its broker
+        if wifi not in ("", _GOT_IP):
+            return "no_wifi", "there was no Wi-Fi: %s" % _WIFI.get(wifi, "reason " + wifi)
+        if link:
+            return "no_broker", "the broker was not reached: " + link
+    return _MISSED.get(stage) or ("watchdog", "it hung at stage %s of the test" % stage)

@@ -21,11 +21,11 @@ _TICKS = const(10)
 
 
 def floor_of(pair, noted, sequence):
-    """Return the highest sequence this board has accepted: of the journal or what runs, VALID.
+    """Return the highest sequence this board has accepted: kept in NVS, or of what runs, VALID.
 
     pair: slots.Slots; noted: journal.Journal; sequence: of the running image.
     """
-    return max(noted.floor, sequence if pair.proved else 0)
+    return max(noted.accepted()[0], sequence if pair.proved else 0)
 
 
 def find(pair, noted, sequence, keys, buf):
@@ -73,7 +73,7 @@ def begin(pair, noted, found, running, buf, tick):
     ImageError, FlashError, ActivateError: then everything is as before.
     """
     rehash(pair.other, found, buf, tick)
-    floor = floor_of(pair, noted, running[1])
+    noted.keep_accepted(floor_of(pair, noted, running[1]), 0)
     noted.finish(
         phase=journal.ACTIVATED,
         origin=journal.PERSON,
@@ -81,7 +81,6 @@ def begin(pair, noted, found, running, buf, tick):
         identity=found.identity.hex(),
         sequence=found.sequence,
         tries=1,
-        floor=floor,
         detail="rolled back by a person from version " + running[0],
     )
     try:

@@ -49,7 +49,7 @@ def waiting(engine):
 def agreed(engine):
     """Tell the service that a self-test comes, until it has answered."""
     if engine.journal.origin == journal.LOCAL:
-        commit(engine)
+        engine.become(states.CONFIRMING)
     elif engine.timer.left == 0:
         engine.timer.later()
         board = engine.board
@@ -57,25 +57,6 @@ def agreed(engine):
         details = status_details(self_test="ready", updatedBy="0x%x" % mine)
         engine.report(details, token=READY)
     return engine.timer.left
-
-
-def commit(engine):
-    """Boot the new slot, now that the service knows. Raises MismatchError, ActivateError."""
-    slots = engine.board.slots
-    if slots.active not in (None, slots.running.index):
-        raise errors.MismatchError(
-            "otadata names a slot that does not run; flash the board by cable"
-        )
-    tries = engine.journal.tries + 1
-    engine.become(states.ACTIVATING, slot=slots.other.label, tries=tries)
-    activating(engine)
-
-
-def activating(engine):
-    """Make the new slot boot, and reset. Nothing stands between the journal's note and this."""
-    chip.forget_note()
-    engine.board.slots.other.set_boot()
-    chip.reset()
 
 
 def reporting(engine):

@@ -16,6 +16,10 @@ def recover(engine):
         cause,
     )
     outcome.tell_last(engine)
+    if noted.armed and cause == "soft":
+        chip.loosen_watchdog(engine.board.watchdog_ms)
+    elif noted.armed:
+        noted.save(armed=False)
     if action == recovery.RESET:
         chip.reset()
     elif action == recovery.NO_ROLLBACK:

@@ -27,7 +27,8 @@ class Trial:
 
     def __init__(self, engine):
         note = chip.noted()
-        self._tested = note is None or note[0] not in ("boot", "selftest")
+        self._tested = note is None or note[0] != "selftest"
+        chip.note("agent")
         self._named = False
         self._consent = False
         self._engine = engine
@@ -59,12 +60,9 @@ class Trial:
         self._board.journal.save(cause=errors.RejectedError(reason).cause, detail=reason)
         chip.reset()
 
-    def end(self):
-        """End the deadline of an image that is kept."""
-        chip.end_test()
-
     def connected(self):
         """Wait for the service to name the job over the new link, too."""
+        chip.note("started")
         self._named = False
 
     def step(self):
@@ -76,7 +74,8 @@ class Trial:
             self._named = True  # no service will
             self._engine.tell(EVENT_START_TEST, self._board.version)
             return 0
-        chip.note("handler" if self._named else "broker")
+        if self._named:
+            chip.note("named")
         if timer.left == 0 and not self._named:
             timer.later()
             self._engine.channel.ask()

@@ -36,7 +36,7 @@ def board(**changes):
         chosen["message_size"] = chosen["block_size"]
     else:
         chosen["message_size"] = (chosen["block_size"] + 2) // 3 * 4
-    return Board(Facts(chosen, "demo-board", None, "ota_0", "1.0.0", 1, "", (None, None), b""))
+    return Board(Facts(chosen, "demo-board", None, "ota_0", "1.0.0", 1, 0, "", (None, None), b""))
 
 
 def remove(path):

@@ -9,6 +9,7 @@ Prints a line of JSON for the update without a cut, and for each of these. One p
 live in memory, and modules are imported once.
 """
 
+import builtins
 import gc
 import json
 import os
@@ -35,6 +36,20 @@ _PATH.extend(sys.path)
 _LITTLEFS = {"progsize": 32, "readsize": 32, "lookahead": 32}
 # What was written to NVS: the journal's phases, and "history".
 _blobs = []
+
+
+class Threads:
+    """Stands for `_thread`: the clock of these boards does not count, so no deadline passes."""
+
+    def stack_size(self, size):
+        pass
+
+    def start_new_thread(self, function, arguments):
+        pass
+
+
+def _run_nothing(name, names):
+    """Stand for an application's main.py, whose work is done here."""
 
 
 class Cells(nor.Memory):
@@ -205,10 +220,13 @@ class Board:
         files = None
         try:
             hardware.power_on(self.flash, self.cause)
-            chip._watchdog = chip._noted_at = None
+            chip._watchdog = chip._note = None
             files = Files(self.flash)
             sys.path[:] = _PATH
-            exec(self.scenario["boot.py"], {"__name__": "__main__"})
+            names = {"__name__": "__main__"}
+            exec(self.scenario["boot.py"], names)
+            if "boot run" in sys.modules:
+                self.scenario["run"]("main.py", names)
             action()
             return True
         except hardware.Reset as reset:
@@ -233,6 +251,8 @@ class Board:
         def write():
             for folder in ("/etc", "/ota"):
                 os.mkdir(folder)
+            with open("/boot.py", "w") as file:
+                file.write(self.scenario["source"])
             for path in self.scenario["cable"]:
                 with open("/" + path, "w") as file:
                     file.write(self.scenario["cable"][path])
@@ -287,7 +307,7 @@ class Board:
     def end(self, package, agent):
         """Check how it has ended."""
         assert agent.image_state == 2, "it is accepted"
-        assert agent.journal.floor == package["sequence"]
+        assert agent.journal.accepted()[0] == package["sequence"]
         assert agent.journal.phase == "ACCEPTED"
         assert self.find(package, self.old) != package["sequence"], "the way back is whole"
 
@@ -323,7 +343,7 @@ def _are_files(folder, files):
 
 
 def _walk(base):
-    """Return the sorted paths of all files below `base`, but the board's list and its settings."""
+    """Return the sorted paths of all files below `base`, but what no package brings."""
     found = []
     folders = [""]
     while folders:
@@ -334,7 +354,7 @@ def _walk(base):
                 others = path in ("etc", "app_0", "app_1", _MOUNT) or path.startswith(".old_")
                 if base != "/" or not others:
                     folders.append(path + "/")
-            elif path != ".files":
+            elif path not in (".files", "boot.py"):
                 found.append(path)
     return sorted(found)
 
@@ -410,7 +430,11 @@ def main(sources, folder):
         scenario = json.load(file)
     scenario["folder"] = folder + "/"
     with open(sources + "/boot.py") as file:
-        scenario["boot.py"] = compile(file.read(), "boot.py", "exec")
+        scenario["source"] = file.read()
+    scenario["boot.py"] = compile(scenario["source"], "boot.py", "exec")
+    sys.modules["_thread"] = Threads()
+    scenario["run"] = builtins.execfile
+    builtins.execfile = _run_nothing
     _remember_signatures()
     _note_blobs()
     board = Board(scenario, Cells())

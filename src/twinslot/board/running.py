@@ -10,11 +10,11 @@ from twinslot.formats import otadata, releases, table
 
 FILE_SYSTEMS = ("vfs", "ffat")  # the labels MicroPython looks for (ports/esp32, _boot.py)
 
-# The note that boot.py and the agent leave of a test: OTA1 STAGE DEADLINE MOMENT, in ticks_ms.
+# The note that boot.py and the agent leave of a trial, in NVS: STAGE DEADLINE LINK, the deadline in
+# ms since the chip started, where ticks_ms begins.
 _LOOK = """
 import hashlib, sys, time, os
-from esp32 import Partition
-from machine import RTC
+from esp32 import NVS, Partition
 def _look():
     records = []
     for part in Partition.find(Partition.TYPE_DATA, subtype=0):
@@ -33,12 +33,12 @@ def _look():
     except (OSError, UnicodeError):
         unpacked = False
     left = None
-    note = bytes(RTC().memory()).split(b" ")
-    if len(note) == 4 and note[0] == b"OTA1":
-        try:
-            left = time.ticks_diff(int(note[2]), time.ticks_ms())
-        except ValueError:
-            pass
+    note = bytearray(256)
+    try:
+        note = bytes(note[:NVS("ota").get_blob("trial", note)]).split(b" ")
+        left = int(note[1]) - time.ticks_ms()
+    except (OSError, IndexError, ValueError):
+        pass
     try:
         disk = os.statvfs("/")
     except OSError:
