@@ -66,6 +66,7 @@ class Report:
             ("least free heap in an update of an application", heap.get("peak, application")),
             ("least free heap in an update over TLS", heap.get("peak, TLS")),
             ("least free C heap over TLS, from the start", _least_c_heap(heap)),
+            ("least free C heap in a trial over TLS", heap.get("trial, C heap, TLS")),
         ]
         lines = [(name, f"{value / 1024:.1f} KB") for name, value in kib if value is not None]
         for name, unit, sentence in (

@@ -42,12 +42,18 @@ def test_a_crash_is_rolled_back(world: World) -> None:
     check_rolled_back(world, world.update("crash"), "crash")
 
 
-def test_a_hang_is_rolled_back_by_the_watchdog(world: World) -> None:
-    check_rolled_back(world, world.update("hang"), "watchdog")
+def test_a_hang_is_rolled_back_by_the_deadline(world: World) -> None:
+    check_rolled_back(world, world.update("hang"), "no_wifi")
+
+
+def test_an_application_that_feeds_a_watchdog_of_its_own_meets_the_deadline(world: World) -> None:
+    check_rolled_back(world, world.update("own_watchdog"), "no_answer")
 
 
 def test_an_image_that_reaches_no_broker_is_rolled_back(world: World) -> None:
-    check_rolled_back(world, world.update("no_network"), "no_network")
+    ended = world.update("no_network")
+    check_rolled_back(world, ended, "no_broker")
+    assert "reaches no broker, on purpose" in ended.details["detail"]
 
 
 def test_a_reset_in_mid_download_loses_little(world: World, report: Report) -> None:

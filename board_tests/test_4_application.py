@@ -33,6 +33,20 @@ def test_image_and_application_arrive_as_one(world: World, report: Report) -> No
     world.go_back()
 
 
+def test_a_main_py_that_dies_is_rolled_back_with_its_exception(world: World) -> None:
+    ended = world.update(application={"main.py": b"import absent\n"})
+    check_rolled_back(world, ended, "crash")
+    assert "ImportError: no module named 'absent'" in ended.details["detail"]
+
+
+def test_a_main_py_that_ends_is_left_alone_until_the_deadline(world: World) -> None:
+    main = b"print('main.py:', __name__, open('version.txt').read())\n"
+    ended = world.update(application={"main.py": main, "version.txt": b"ran once"})
+    check_rolled_back(world, ended, "returned")
+    said = [line for line in world.device.said if "main.py: __main__ ran once" in line]
+    assert len(said) == 1
+
+
 def test_image_and_application_that_fail_are_taken_back_together(world: World) -> None:
     ended = world.update("both", application={"selftest.py": _FAILS, "selftest.mpy": None})
     check_rolled_back(world, ended, "self_test")

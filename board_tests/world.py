@@ -20,7 +20,17 @@ if TYPE_CHECKING:
 _APPLICATION = Path(__file__).with_name("application")
 THING = "board-test"
 # What the images do, and a good one for each test that needs one of its own.
-BEHAVIOURS = ("good", "self_test", "hang", "crash", "no_network", "interrupted", "tls", "both")
+BEHAVIOURS = (
+    "good",
+    "self_test",
+    "hang",
+    "crash",
+    "no_network",
+    "interrupted",
+    "tls",
+    "both",
+    "own_watchdog",
+)
 _FIRST_SEQUENCE = 1_000_000  # above whatever this board was given; its journal is put back
 
 AT_REST = r'^board-test \{.*"rest": \{'  # the test application's, once a start

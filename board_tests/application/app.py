@@ -27,6 +27,7 @@ _SAMPLE_STEPS = 64
 # Steps at rest before heap is sampled: the last of the work must be gone from the stack, whatever
 # lies there keeps what it points to.
 _REST_STEPS = 16
+_PENDING = 1
 _CUT = b"board-test cut"  # in RTC memory: it was done
 
 times = {}
@@ -46,6 +47,8 @@ def start():
             pass
     if doing == "crash":
         raise RuntimeError("this image crashes on purpose")
+    if doing == "own_watchdog":
+        _feed_a_watchdog()
     if doing == "no_network":
         sys.modules["link"].Link.connect = _no_network
     agent = Agent.current
@@ -62,6 +65,13 @@ def say(told):
 
 def _no_network(*_):
     raise OSError("this image reaches no broker, on purpose")
+
+
+def _feed_a_watchdog():
+    """Take the chip's watchdog over, feed it, and never accept."""
+    watchdog = machine.WDT(timeout=8000)
+    machine.Timer(3).init(period=1000, callback=lambda _: watchdog.feed())
+    Agent.current.callback = lambda *_: None
 
 
 def _timed(name, call, *arguments):
@@ -164,10 +174,12 @@ def _watch(agent, ready):
             rested += 1
             if rested == _REST_STEPS:
                 _sample(ready)
-                say({"heap": {ready: heap[ready]}, "rest": taken})
+                say({"heap": heap, "rest": taken})
         elif agent.state == ota.ACTIVE:
             job = agent.journal.job
-            if count % _SAMPLE_STEPS == 0 or job.startswith("heap"):
+            if agent.image_state == _PENDING:
+                _timed("sampling", _sample, "trial")
+            elif count % _SAMPLE_STEPS == 0 or job.startswith("heap"):
                 _timed("sampling", _sample, "peak")
             if agent.progress:
                 _progressed(job, *agent.progress)
