@@ -51,7 +51,7 @@ define need_port
 	@$(PYTHON) -m tools.setup venv natives
 endef
 
-.PHONY: help setup demo play flash broker csr deploy status logs repl reset erase board-test mip bench size wear picture test test-all compatibility lint format doctor release lock clean
+.PHONY: help setup demo play flash broker csr deploy status logs repl reset erase board-test mip bench size wear troubleshooting picture test test-all compatibility lint format doctor release lock clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 12
@@ -135,6 +135,10 @@ size: ## what the firmware weighs, in flash and heap, against its budgets; a min
 wear: ## docs/flash-wear.md: erases, programs and NVS commits of each kind of update; two minutes
 	@$(PYTHON) -m tools.setup venv umqtt natives
 	@$(VENV)/python -m tools.wear
+
+troubleshooting: ## docs/troubleshooting.md: what each cause of a failed update means, and what to do
+	@$(PYTHON) -m tools.setup venv
+	@$(VENV)/python -m tools.troubleshooting
 
 picture: ## docs/push.svg: a push that is accepted and one that is rolled back, from a real run
 	@$(PYTHON) -m tools.setup venv umqtt natives
