@@ -252,7 +252,7 @@ def enter_application():
 def leave_application(error, journal, state):
     """Boot the other slot, at most twice, when this one has no application left; else say so."""
     print("boot: %s" % error)
-    os.chdir(ROOT + "etc")  # no main.py there, so what follows is the REPL
+    os.chdir(ROOT + "etc")  # no main.py there, so the REPL follows
     if state == PENDING:
         return  # the deadline ends the test
     other = Partition(Partition.RUNNING).get_next_update()
@@ -287,7 +287,7 @@ def attempt(name, action, *arguments):
 
 
 def start():
-    """Do for the running slot what its otadata state asks for."""
+    """Test, recover or leave alone the running slot, as its otadata state says."""
     state = read_state()
     if state == NEW:
         without_rollback(Journal())
