@@ -157,9 +157,10 @@ lint: ## style, types, and that the firmware compiles and runs on the oldest chi
 	@$(PYTHON) -m tools.setup venv stubs
 	@$(VENV)/python -m tools.lint
 
-format: setup ## lay the code out as `make lint` wants it
+format: setup ## lay out the code as `make lint` wants it, and the pages at its width
 	@$(VENV)/ruff check --fix --select I .
 	@$(VENV)/ruff format .
+	@$(VENV)/python -m tools.prose
 
 doctor: ## what was found on this machine, which version, from where
 	-@$(PYTHON) -m tools.setup
@@ -168,7 +169,7 @@ doctor: ## what was found on this machine, which version, from where
 release: setup ## build/release/: wheel, sdist, the agent's mip packages, checksums
 	@$(VENV)/python -m tools.release
 
-lock: setup ## work out the locked versions anew
+lock: setup ## work out the locked versions again
 	@$(VENV)/python -m tools.lock
 
 clean: ## remove everything that setup made

@@ -484,7 +484,7 @@ def enter_application():
 def leave_application(error, journal, state):
     """Boot the other slot, at most twice, when this one has no application left; else say so."""
     print("boot: %s" % error)
-    os.chdir(ROOT + "etc")  # no main.py there, so what follows is the REPL
+    os.chdir(ROOT + "etc")  # no main.py there, so the REPL follows
     if state == PENDING:
         return  # the deadline ends the trial
     other = Partition(Partition.RUNNING).get_next_update()

@@ -8,7 +8,7 @@ _TIME = slice(112, 128)  # esp_app_desc_t.time, from the start of the image
 
 
 def retimed(data: bytes, text: str) -> bytes:
-    """Return an application image with another time text; checksum and SHA-256 are made anew.
+    """Return an application image with another time text; checksum and SHA-256 are made again.
 
     data: a whole image; text: 1 to 15 ASCII characters. Raises ImageError for what is no image.
     """

@@ -104,7 +104,7 @@ class World:
 
         behaviour: of the image, None without one; task: "times", "heap" or "cut": what the test
         application does beside it, see there; application: files beside the test application's in
-        the package, None for those that shall be missing; None without one. Raises DeviceError.
+        the package, None for those that are to be missing; None without one. Raises DeviceError.
         """
         job, since = self._publish(behaviour, task, application)
         limit = TRANSFER_S + 2 * BOOT_S

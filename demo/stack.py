@@ -154,7 +154,7 @@ class Stack:
         application: dict[str, str] | None = None,
         firmware: bool = True,
     ) -> Path:
-        """Build what a board shall get and pack it. Returns the package's path.
+        """Build a board's update and pack it. Returns the package's path.
 
         application: files beside the demo's main.py, by name; None: no application. firmware:
         False for an application alone.

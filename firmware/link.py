@@ -55,7 +55,7 @@ class MQTTError(OSError):
 class _Stream:
     """A socket, plain or TLS, whose reads and writes end at `deadline` (ticks_ms).
 
-    Offers what umqtt.simple uses: read, write, setblocking, close.
+    Offers the methods that umqtt.simple uses: read, write, setblocking, close.
     """
 
     def __init__(self, sock, deadline):
@@ -387,7 +387,7 @@ class Link(MQTTClient):
 
 
 def _octets(text):
-    """Return text as bytes; what is bytes already stays."""
+    """Return text as bytes, and bytes as they are."""
     return text.encode() if isinstance(text, str) else text
 
 

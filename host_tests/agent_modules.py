@@ -1,4 +1,4 @@
-"""The agent's modules as a test file has imported them, where other tests load them anew."""
+"""The agent's modules as a test file has imported them, where other tests load them again."""
 
 from __future__ import annotations
 

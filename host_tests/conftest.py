@@ -25,7 +25,7 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 settings.register_profile("project", derandomize=True, deadline=None)
 settings.load_profile("project")
 
-# Every boot of a board in this process imports its modules anew: compiled once is enough.
+# Every boot of a board in this process imports its modules again: compiled once is enough.
 sys.dont_write_bytecode = False
 
 

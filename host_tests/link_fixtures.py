@@ -14,7 +14,7 @@ from tools.natives import NativeMissing, command
 
 MakeLink = Callable[..., RemoteLink]
 
-# The deadline of a call that shall miss it; all others have the usual ten seconds.
+# The deadline of a call that is to miss it; all others have the usual ten seconds.
 TIMEOUT_MS = 300
 PATIENT_MS = 10_000
 # How much longer a call may take on a busy machine before its deadline counts as missed.

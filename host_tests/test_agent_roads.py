@@ -106,7 +106,7 @@ def test_every_block_size_carries_the_same_image(bench: Bench, block_size: int) 
     "5",
     "after a power cut the download goes on at its last checkpoint",
     path="MQTT",
-    unlike="agents begin anew",
+    unlike="agents start again from the first block",
     because="an image of megabytes takes long over radio",
 )
 def test_a_restart_goes_on_at_the_checkpoint(bench: Bench) -> None:

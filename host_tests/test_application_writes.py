@@ -56,7 +56,7 @@ def test_an_application_of_20_kb_writes_its_own_sectors_and_little_else(
     assert (counted["ota_1 trailer", "erase"], counted["ota_1 trailer", "program"]) == (1, 17)
     # One record: NEW by set_boot(), PENDING by the bootloader, VALID by the acceptance.
     assert (counted["otadata", "erase"], counted["otadata", "program"]) == (3, 3)
-    # No checkpoint: an archive is begun anew after a power cut.
+    # No checkpoint: an archive begins again after a power cut.
     assert told["blobs"] == ENDS
     assert counted["nvs", "erase"] in (0, 2), "its two halves take turns"
 

@@ -123,7 +123,7 @@ def test_every_board_test_passes_on_the_simulated_board_and_leaves_it_as_it_was(
 
 
 def check_measured(measured: dict[str, Any]) -> None:
-    """Everything that the report shall tell is there, and is no zero."""
+    """Every figure of the report is there, and is no zero."""
     for kind, phases in (("plain MQTT", PHASES), ("MQTT over TLS", PHASES - {"verify"})):
         update = measured[kind]
         assert phases <= update["seconds"].keys()

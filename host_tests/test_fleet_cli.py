@@ -283,7 +283,7 @@ def test_an_application_is_judged_by_the_firmware_that_runs(
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        ([], "what shall be packed?"),
+        ([], "nothing to pack"),
         (["app.bin", "--firmware", "app.bin"], "mean the same"),
         (["app.bin", "--app", "app", "--runs", "app.bin"], "without firmware"),
         (["app.bin", "--mpy"], "give --app"),

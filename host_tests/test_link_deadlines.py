@@ -301,7 +301,7 @@ def test_slow_bytes_within_the_deadline_are_a_message(link: RemoteLink, broker: 
 
 
 def test_slow_bytes_beyond_the_deadline_end_the_link(link: RemoteLink, broker: FakeBroker) -> None:
-    """The deadline is the whole packet's; it does not start anew with every byte."""
+    """The deadline is the whole packet's; it does not start again with every byte."""
 
     def trickle() -> None:
         with contextlib.suppress(OSError):  # the link has given up

@@ -51,7 +51,7 @@ class ATransport:
 
 def test_the_package_lists_every_module_of_the_agent_and_link() -> None:
     package = read(sources.SOURCES)
-    assert {target for target, _ in package["urls"]} == AGENT, "`make mip` lists them anew"
+    assert {target for target, _ in package["urls"]} == AGENT, "`make mip` lists them"
     assert all(source == f"firmware/{target}" for target, source in package["urls"])
     assert sources.SOURCES.read_text(encoding="utf-8") == mip.text(sources.listing())
 

@@ -295,7 +295,7 @@ def test_OtaTestPresignedUrlExpired(case: Case) -> None:
     assert 403 in [status for status, _ in gate.answers]
     assert all(b"<Message>Request has expired</Message>" in body for body in gate.refusals)
     status, start = gate.answers[-1]
-    assert status == 206, "by a URL that was signed anew"
+    assert status == 206, "by a URL that was signed again"
     assert start > LONG // 4, "the download goes on where it was"
 
 

@@ -53,7 +53,7 @@ def firmware(
     """Build an application image.
 
     behaviour: a key of BEHAVIOURS; version: into the image, so that each version's bytes differ;
-    size: bytes the image shall have, rounded up to a multiple of 16; modules: further frozen
+    size: bytes of the image, rounded up to a multiple of 16; modules: further frozen
     modules, file name (`a/b.py` or `.mpy`) to bytes; chip: chip_id of the header.
     Raises ValueError when everything does not fit into `size`.
     """

@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree as ET
 
+from tools import prose
 from tools.paths import ROOT, VENV_BIN
 
 PAGE = ROOT / "docs/aws-compatibility.md"
@@ -38,14 +39,14 @@ SECTIONS = {
     "9": "The official end-to-end cases",
 }
 _INTRODUCTION = """\
-# What AWS compatibility rests on
+# The proofs of AWS compatibility
 
-Written by `make compatibility` from the report of a run of the tests that are named here; not by
-hand. It says what of AWS IoT's update protocol, and of the FreeRTOS agent of 2019 (V1.0.4) that
-speaks it, holds here, and which test proves it. The two sides are tested apart, so that they cannot
-be wrong together: the service by AWS's own clients (`boto3`, `awsiotsdk`) and by messages written
-down byte by byte; the agent by a job service that shares no code with `fleet`. The official cases
-bring both together.
+`make compatibility` writes this page from a run of the tests that it names. The page lists the
+rules of AWS IoT's update protocol, and of the FreeRTOS agent of 2019 (V1.0.4) that speaks it, and
+the test that proves each. The two sides are tested apart, so that they cannot be wrong together.
+AWS's own clients (`boto3`, `awsiotsdk`) test the service, and so do messages written down byte by
+byte. A job service that shares no code with `fleet` tests the agent. The official cases bring both
+together.
 
 "Path" is how the file travels: MQTT streams, HTTP, or both; empty where that plays no part.
 "Result" counts the runs of a test.
@@ -97,7 +98,7 @@ class Run:
 def properties(
     marks: Iterable[tuple[Sequence[Any], dict[str, Any]]], file: str, name: str
 ) -> Iterator[tuple[str, str]]:
-    """Return what pytest shall write into the report of a test: (name, value).
+    """Return what pytest must write into the report of a test: (name, value).
 
     marks: arguments of its marks; file: from the work tree's top; name: with its parameters.
     """
@@ -156,7 +157,7 @@ def written(found: Sequence[Run]) -> str:
         if rows:
             parts.append(f"## {section}. {title}\n\n{_TABLE}{rows}")
     parts.append(_DIFFERENCES + _rows([run for run in found if run.claim.unlike]))
-    return "\n".join(parts)
+    return prose.wrapped("\n".join(parts))
 
 
 def _rows(found: Sequence[Run]) -> str:

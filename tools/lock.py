@@ -1,4 +1,4 @@
-"""`make lock`: work out requirements.lock and tools/stubs.lock anew, with uv, for every platform.
+"""`make lock`: work out requirements.lock and tools/stubs.lock again, with uv, for every platform.
 
 uv itself is not pinned: what it writes is reviewed and committed, and only that is ever installed.
 """

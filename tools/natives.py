@@ -103,7 +103,7 @@ def origin(name: str) -> str:
 
 
 def find_all() -> dict[str, Found | str]:
-    """Look for every program anew; return what was found, or the sentence about what was not."""
+    """Look for every program again; return those found, or the sentence about a missing one."""
     result: dict[str, Found | str] = {}
     for name in PROGRAMS:
         try:

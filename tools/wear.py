@@ -1,4 +1,4 @@
-"""`make wear`: writes docs/flash-wear.md, what each kind of update does to flash.
+"""`make wear`: writes docs/flash-wear.md, the erases and programs of each kind of update.
 
 A simulated board takes updates of each kind over MQTT; its flash counts erases and programs of
 every sector.
@@ -19,12 +19,12 @@ from demo.stack import THING, Stack
 from sim.board import Board
 from sim.chip import layout
 from sim.wear import Counts, Wear
-from tools import natives
+from tools import natives, prose
 from tools.paths import ROOT
 from twinslot.disk import replace
 
 PAGE = ROOT / "docs/flash-wear.md"
-CYCLES = 100_000  # what a sector of such flash stands
+CYCLES = 100_000  # erases that a sector of such flash stands
 UPDATES_A_DAY = 10
 IMAGE_SIZE = 1_672_976  # bytes: MicroPython 1.26.1 for the ESP32
 ENTRIES_A_PAGE = 126  # ESP-IDF's layout of NVS
@@ -36,11 +36,12 @@ _SLOTS = ("ota_0", "ota_1")
 _NVS_PAGES = layout.NVS[4] // layout.SECTOR
 
 _HEAD = """\
-# What updates do to flash
+# How updates wear flash
 
-Written by `make wear` from the simulated board's own counts: an image of {size} bytes, and the demo
-application with its agent, over MQTT. An erase is one of a sector of 4096 bytes, a program one of a
-page of 256 bytes or less. Per update, on average over two, of the fourth kind over one:
+`make wear` writes this page from the simulated board's own counts. The updates bring an image of
+{size} bytes, and the demo application with its agent, over MQTT. An erase is one of a sector of
+4096 bytes, a program one of a page of 256 bytes or less. The counts are per update: an average over
+two, and of the fourth kind one.
 
 """
 _COLUMNS = (
@@ -69,9 +70,9 @@ _TAIL = """
   erases that again, and so does acceptance or rollback.
 - An application alone needs the running image in the other slot. The first one after a firmware
   update copies it; those after it find it there.
-- The file system spreads its erases over what is free, and moves the blocks of its directories by
-  itself. In a nearly full one the few free blocks bear them all.
-- What is refused at its head erases nothing.
+- The file system spreads its erases over its free blocks, and moves the blocks of its directories
+  by itself. In a nearly full one the few free blocks bear them all.
+- An update that is refused at its head erases nothing.
 """
 
 
@@ -226,7 +227,7 @@ def page(rows: list[Row]) -> str:
     tail = _TAIL.format(
         cycles=CYCLES, a_day=UPDATES_A_DAY, entries=ENTRIES_A_PAGE, pages=_NVS_PAGES
     )
-    return head + "".join(f"{one}\n" for one in rows) + tail
+    return prose.wrapped(head + "".join(f"{one}\n" for one in rows) + tail)
 
 
 def main() -> int:

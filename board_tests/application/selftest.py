@@ -1,4 +1,4 @@
-"""Fails in the image that shall fail it."""
+"""Fails in the image that is to fail it."""
 
 import behaviour
 

@@ -74,7 +74,7 @@ class Agent:
         loader.module("start").recover(self._make_engine())
         Agent.current = self
 
-    # -- what there is to see ---------------------------------------------------------------
+    # -- the state, for the application to read ---------------------------------------------
 
     @property
     def state(self):
@@ -216,7 +216,7 @@ class Agent:
         finally:
             self._inbox.online = False  # nobody steps: NotReady until the next start()
 
-    # -- what the application asks ----------------------------------------------------------
+    # -- calls of the application -----------------------------------------------------------
 
     def report(self, job_id, status, details=None):
         """Tell the job service about a job of the application's own (`EVENT_PARSE_CUSTOM_JOB`).
@@ -285,7 +285,7 @@ class Agent:
             self._call("abort", reason)
 
     def suspend(self):
-        """Stop working until resume(); what was received stays. FreeRTOS: OTA_Suspend.
+        """Stop working until resume(); received blocks stay. FreeRTOS: OTA_Suspend.
 
         Raises StateError after shutdown().
         """
@@ -330,7 +330,7 @@ class Agent:
             raise errors.StateError("the agent is suspended or shut down")
 
     def _call(self, name, *arguments):
-        """Let the engine do what the application asks."""
+        """Let the engine do a call of the application."""
         engine = self._awake()
         engine.load("calling")
         getattr(loader.module("calls"), name)(engine, *arguments)

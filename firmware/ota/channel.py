@@ -2,7 +2,7 @@
 
 Topics lie under `$aws/things/<thing>/`. The board publishes requests; answers come on `accepted`
 and `rejected` below a request's topic, and `notify-next` tells when another job has moved to the
-front. The callback queues what comes in the inbox; `hear` reads it.
+front. The callback queues each message in the inbox; `hear` reads it.
 """
 
 import json

@@ -17,7 +17,7 @@ from .chip import SECTOR
 from .compat import const
 from .settings import OLD, absolute, is_there
 
-_PAIR = const(8192)  # what a directory takes (bytes)
+_PAIR = const(8192)  # bytes that a directory takes
 _INLINE = const(128)  # a file up to this size (bytes) takes no block of its own
 _FOLDER = const(0x4000)
 
@@ -53,7 +53,7 @@ def removing(running):
             for path, size in listed(top):
                 if not path.endswith("/"):
                     yield remove(path, size)
-            # What is left: directories, what the list does not know.
+            # Directories are left, and files that the list does not know.
             folders: "list[str]" = []
             for path, size in find(top, folders):
                 yield remove(path, size)

@@ -127,7 +127,7 @@ class DirectoryWriter:
         self._listing.write("%d %s\n" % (size, path))
 
     def _take(self, size):
-        """Remove as much of what is old as `size` bytes take. Raises FilesystemError."""
+        """Remove as much of the old files as `size` bytes take. Raises FilesystemError."""
         self._left += size
         while self._old and self._left > 0:
             for given_back in self._old:
@@ -147,7 +147,7 @@ class DirectoryWriter:
         try:
             left = free()
         except OSError:
-            left = 0  # the file system is not what it was, either
+            left = 0  # the file system has changed, too
         if error.args[0] == _NO_SPACE:
             error = "it is full"
         return errors.FilesystemError(

@@ -116,7 +116,7 @@ class Engine:
         self.origin = self.source = self.modules = ""
         self.received = 0
 
-    # -- what there is to see ---------------------------------------------------------------
+    # -- the state, for the agent to read ---------------------------------------------------
 
     @property
     def active(self):

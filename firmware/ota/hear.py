@@ -1,4 +1,4 @@
-"""Messages of the job service, and what each state makes of them. Loaded while one is read."""
+"""Messages of the job service, and each state's answer to them. Loaded while one is read."""
 
 from . import chip, errors, journal, loader
 from . import engine as states

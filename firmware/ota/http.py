@@ -47,7 +47,7 @@ class Http:
         self._stream = None
         self._opening = None  # a generator, until the server has answered
         self._wanted = 0  # the byte that is read next
-        self._at = self._end = 0  # what is left of the answer
+        self._at = self._end = 0  # the unread rest of the answer
         self._keeper = ""  # the server that keeps the connection when the answer is read
         self._patience = Timer(0, 0)
         self.size = 0
@@ -86,7 +86,7 @@ class Http:
             for _ in self._opening:
                 return self._none_yet()
             self._opening = None
-        # A server without Range has begun before what is wanted.
+        # A server without Range has begun before the wanted bytes.
         missed = self._wanted - self._at
         most = min(missed or len(view), self._end - self._at)
         if most < len(view):

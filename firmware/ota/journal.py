@@ -1,11 +1,11 @@
 """The journal, which survives a power cut: the update in flight, and the result still to be told.
 
 It is one JSON blob in NVS, written once per transition. boot.py reads and writes it, too. A journal
-of an unknown version counts as lost. otadata decides what runs; the journal only explains.
+of an unknown version counts as lost. otadata decides which slot runs; the journal only explains.
 
     v         version of this layout, 1
     phase     one of the phases below
-    origin    "job", "local" or "person": the one who asked for the update
+    origin    "job", "local" or "person": the side that asked for the update
     job       job id (str), "" without a job
     slot      label of the slot that is filled or tested
     identity  hex of the package's identity

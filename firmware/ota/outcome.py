@@ -97,7 +97,7 @@ def conclude(noted, status, details, **changes):
     try:
         _remember(noted, entry)
     except errors.FlashError:
-        pass  # the result is safe, and what follows from it matters more
+        pass  # the result is safe, and the next step matters more
 
 
 def _end(engine, status, details, **changes):

@@ -12,7 +12,7 @@ from .compat import const
 from .settings import OLD, absolute, free
 
 _SPARE = const(2)  # blocks that stay free: littlefs writes elsewhere before it frees what was there
-_PAIR = const(8192)  # what a directory takes (bytes)
+_PAIR = const(8192)  # bytes that a directory takes
 _FOLDER = const(0x4000)
 
 

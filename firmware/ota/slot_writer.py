@@ -72,7 +72,7 @@ class SlotWriter:
         return self.received
 
     def finish(self):
-        """Write what is left, when everything has come. Raises FlashError."""
+        """Write the rest, when every byte has come. Raises FlashError."""
 
     def abandon(self):
         """Let go, in the middle."""

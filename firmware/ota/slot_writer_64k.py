@@ -67,7 +67,7 @@ class WideWriter:
         return min(self.received, self._start)
 
     def finish(self):
-        """Write what is left, when everything has come. Raises FlashError."""
+        """Write the rest, when every byte has come. Raises FlashError."""
         self.work()
 
     def abandon(self):

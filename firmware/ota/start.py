@@ -1,4 +1,4 @@
-"""The start of an agent: what was in flight. `recovery` says what journal and otadata mean."""
+"""The start of an agent: the update in flight. `recovery` reads journal and otadata."""
 
 from . import EVENT_SELF_TEST_FAILED, chip, errors, journal, loader, outcome, recovery
 

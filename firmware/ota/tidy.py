@@ -1,4 +1,4 @@
-"""At rest: remove what an update has left behind, a slice at a time."""
+"""At rest: remove the leftovers of an update, a slice at a time."""
 
 from . import engine as states
 from . import errors, journal
@@ -6,7 +6,7 @@ from .cleanup import removing, set_aside
 
 
 def tidying(engine):
-    """Remove what no slot goes with: a directory, or flat modules."""
+    """Remove a directory or flat modules that no slot names."""
     if engine.slices(_tidying):
         engine.tidied = True
         engine.become(states.RESTING)
@@ -16,7 +16,7 @@ def tidying(engine):
 def _tidying(engine):
     board = engine.board
     if engine.journal.phase == journal.RECEIVING:
-        return  # what a download has brought so far is named by no trailer either
+        return  # no trailer names the files of a download yet
     try:
         trailer = board.slots.other.read_trailer(board.buf)
         named = trailer[1] if trailer else None

@@ -104,7 +104,7 @@ def count(engine):
 
 
 def save(engine):
-    """Keep a checkpoint of what is safe. Raises FlashError."""
+    """Keep a checkpoint of the blocks that are safe. Raises FlashError."""
     safe = engine.transfer.checkpoint
     if safe > max(HEAD, engine.journal.next):
         engine.journal.save(next=safe)
@@ -156,14 +156,14 @@ class Transfer:
         return True
 
     def work(self):
-        """Do what the flash needs next. Returns False without work. Raises FlashError."""
+        """Do the flash's next piece of work. Returns False without work. Raises FlashError."""
         for _, _, writer in self._parts:  # noqa: SIM110, a generator would take heap
             if writer.work():
                 return True
         return False
 
     def finish(self):
-        """Write what is left, when every block is here. Raises FlashError."""
+        """Write the rest, when every block is here. Raises FlashError."""
         for _, _, writer in self._parts:
             writer.finish()
 

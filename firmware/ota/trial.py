@@ -1,4 +1,4 @@
-"""The trial of an image: what it must show before it is kept (the gate).
+"""The trial of an image: its proofs before the board keeps it (the gate).
 
 It is kept only when boot.py's self-test was not broken off, the job service, reached over the
 network, still names the job, and the application agrees. Everything else ends in the watchdog's

@@ -100,7 +100,7 @@ class Der:
             raise ValueError("DER goes on behind its end at byte %d" % self._at)
 
     def rest(self):
-        """Return what follows, as bytes."""
+        """Return the next value, as bytes."""
         return self._data[self._at : self._end]
 
     def number(self):

@@ -23,7 +23,7 @@ def expected():
         return {line.split(" ")[0]: int(line.split(" ")[1]) for line in file}
 
 
-def anew():
+def imported():
     """Unload the agent, leave the mount, import it again; returns `ota`."""
     for name in list(sys.modules):
         if name == "ota" or name.startswith("ota."):
@@ -52,7 +52,7 @@ def errno_of(action, *arguments):
 
 
 def test_every_module_is_imported_out_of_the_bundle():
-    assert anew().__path__ == MOUNT
+    assert imported().__path__ == MOUNT
     loaded = ["ota." + name for name in expected() if load(name)]  # each imports others first
     assert len(loaded) > len(expected()) // 2
     assert sorted(loaded) == sorted(name for name in sys.modules if name.startswith("ota."))
@@ -61,7 +61,7 @@ def test_every_module_is_imported_out_of_the_bundle():
 
 
 def test_what_was_unloaded_is_imported_again():
-    ota = anew()
+    ota = imported()
     for name in expected():
         if not load(name):
             continue
@@ -72,7 +72,7 @@ def test_what_was_unloaded_is_imported_again():
 
 
 def test_ota_itself_is_imported_again_while_its_mount_is_still_there():
-    first, second = anew(), anew()
+    first, second = imported(), imported()
     assert first is not second
     assert second.__path__ == MOUNT
     assert sorted(os.listdir(MOUNT)) == sorted(name + ".mpy" for name in expected())
@@ -80,15 +80,15 @@ def test_ota_itself_is_imported_again_while_its_mount_is_still_there():
 
 def test_a_mount_that_is_gone_comes_back_by_the_import_alone():
     path = "%s/%s.mpy" % (MOUNT, min(expected()))
-    anew()
+    imported()
     os.umount(MOUNT)
     assert errno_of(os.stat, path) in NO_FILE
-    anew()
+    imported()
     assert errno_of(os.stat, path) == 0
 
 
 def test_what_is_not_there_is_not_found():
-    anew()
+    imported()
     name = min(expected())
     for other in ("", "nothing", ".mpy", name + ".mpy", name + " ", name[1:], name[:-1]):
         raises(ImportError, __import__, "ota." + other)
@@ -105,7 +105,7 @@ def overwrite(path):
 
 
 def test_nobody_enters_or_changes_it():
-    anew()
+    imported()
     here, path = os.getcwd(), "%s/%s.mpy" % (MOUNT, min(expected()))
     assert errno_of(os.chdir, MOUNT) == EPERM
     raises((OSError, AttributeError), os.remove, path)
@@ -118,7 +118,7 @@ def test_nobody_enters_or_changes_it():
 
 def test_a_module_is_read_piece_by_piece_and_ends_where_it_ends():
     """No piece of heap as long as the module is asked for."""
-    anew()
+    imported()
     for name, size in expected().items():
         buf, total = bytearray(64), 0
         gc.collect()
@@ -141,19 +141,19 @@ def test_a_damaged_bundle_is_named_wherever_it_is_cut():
         for length in (0, 5, 20, 60, 300, 5000, len(whole) - 1):
             with open(BUNDLE, "wb") as file:
                 file.write(whole[:length])
-            error = raises(ImportError, anew)
+            error = raises(ImportError, imported)
             assert "ota/bundle.mpy is damaged: install the agent again" in str(error), error
     finally:
         with open(BUNDLE, "wb") as file:
             file.write(whole)
-    assert anew().__path__ == MOUNT
+    assert imported().__path__ == MOUNT
 
 
 def test_without_a_bundle_the_modules_beside_it_are_imported():
     """As a person may compile them, a file each."""
     if errno_of(os.stat, "/nothing") != ENOENT:
         return  # no port of a chip
-    anew()
+    imported()
     modules = {}
     for name in expected():
         with open("%s/%s.mpy" % (MOUNT, name), "rb") as file:
@@ -164,7 +164,7 @@ def test_without_a_bundle_the_modules_beside_it_are_imported():
         for path, data in modules.items():
             with open(path, "wb") as file:
                 file.write(data)
-        assert anew().__path__ == TREE + "/firmware/ota"
+        assert imported().__path__ == TREE + "/firmware/ota"
         assert errno_of(os.stat, MOUNT) in NO_FILE
         assert [name for name in expected() if load(name)]
     finally:

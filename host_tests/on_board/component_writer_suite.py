@@ -3,7 +3,7 @@
 A clause takes a kit, which knows one writer and the place it writes to:
     data            bytes of the component as a package has them (memoryview)
     blocks          block sizes that the writer may meet
-    fresh()         make the place anew, with nothing in it
+    fresh()         make the place again, with nothing in it
     stale()         let something else lie there
     open(same)      return a writer
     lies(count)     whether the first `count` bytes of `data` lie in the place

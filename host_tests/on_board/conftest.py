@@ -87,7 +87,7 @@ def pytest_collection_finish() -> None:
 
 @pytest.fixture(autouse=True)
 def _the_modules_that_were_imported() -> None:
-    """Other tests in this process load the agent anew, and it loads some modules late."""
+    """Other tests in this process load the agent again, and it loads some modules late."""
     agent_modules.restore(_modules)
 
 

@@ -210,7 +210,7 @@ class Board:
         self._plan()
 
     def _plan(self):
-        """Let the power fail once more, if it shall."""
+        """Let the power fail once more, if it is to."""
         if self.cuts:
             self.flash.cut_at = self.flash.operations + self.cuts.pop(0)
 

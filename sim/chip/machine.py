@@ -58,7 +58,7 @@ class WDT:
         self.feed()
 
     def feed(self):
-        """Start the timeout anew."""
+        """Start the timeout again."""
         hardware.board.watchdog(hardware.board.watchdog_ms)
 
 

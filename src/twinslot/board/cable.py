@@ -1,7 +1,7 @@
 """A running board, over its console.
 
 One opening of the port serves for listening and for mpremote's raw REPL. The mpremote program opens
-it anew for every command, and sets DTR and RTS, which resets most development boards and so ends a
+it again for every command, and sets DTR and RTS, which resets most development boards and so ends a
 test of a new image; here both stay off. Nothing is typed before a method that says so.
 
 with Cable("/dev/ttyUSB0") as cable:

@@ -51,7 +51,7 @@ def packing_options(command: Callable[..., None]) -> Callable[..., None]:
             raise click.UsageError("IMAGE and --firmware mean the same; give one of them")
         firmware = image_path or firmware
         if not firmware and not folder:
-            raise click.UsageError("what shall be packed? A firmware image, --app DIR, or both")
+            raise click.UsageError("nothing to pack: name a firmware image, --app DIR, or both")
         if firmware and runs:
             raise click.UsageError("--runs is for a package without firmware")
         if not folder and (

@@ -39,7 +39,7 @@ class BrokerError(FleetError):
 
 @dataclass(frozen=True)
 class Wanted:
-    """What the broker shall be.
+    """What the broker is to be.
 
     hosts: names and addresses under which boards reach it; bind: address of their listener, ""
     for all; port, service_port: of the two listeners; user: whom mosquitto becomes when root
@@ -200,7 +200,7 @@ def settings(paths: Paths, wanted: Wanted) -> str:
         "use_username_as_clientid true\n"
     )
     return (
-        "# Written by `fleet broker-config`, which writes it anew.\n"
+        "# Written by `fleet broker-config`, which writes it again.\n"
         f"user {wanted.user}\n"
         f"pid_file {paths.pid}\n"
         "allow_anonymous false\n"
@@ -240,7 +240,7 @@ def _fits(path: Path, authority: Authority, key: keys.PublicKey, hosts: Sequence
 
 
 def _check_user(name: str, folder: Path) -> pwd.struct_passwd:
-    """The user that mosquitto shall become; it reads its files only afterwards.
+    """The user that mosquitto becomes; it reads its files only afterwards.
 
     Raises BrokerError when the files cannot be given to this user, or not be reached by it.
     """

@@ -70,7 +70,7 @@ def check(path: str, data: bytes, target: Target) -> None:
     if data[1] != _VERSION or data[3] > _SMALL_INT_BITS:
         raise MpyError(
             f"{path} is of .mpy version {data[1]} with small integers of {data[3]} bits; the board "
-            f"loads version {_VERSION} with {_SMALL_INT_BITS} at most: compile it anew"
+            f"loads version {_VERSION} with {_SMALL_INT_BITS} at most: compile it again"
         )
     architecture = data[2] >> 2 & 15
     if architecture == 0:
@@ -91,5 +91,5 @@ def check(path: str, data: bytes, target: Target) -> None:
     if data[2] & 3 != target.sub_version:
         raise MpyError(
             f"{path} has native code of .mpy version {_VERSION}.{data[2] & 3}; MicroPython "
-            f"{running} loads {_VERSION}.{target.sub_version}: compile it anew"
+            f"{running} loads {_VERSION}.{target.sub_version}: compile it again"
         )

@@ -121,7 +121,7 @@ class Authority:
             self._write_crl([certificate.serial_number])
 
     def renew_crl(self) -> None:
-        """Write the list anew, so that it is valid for CRL_DAYS from now on."""
+        """Write the list again, so that it is valid for CRL_DAYS from now on."""
         with disk.locked(self.folder / "lock"):
             self._write_crl([])
 
