@@ -51,6 +51,12 @@ def test_a_sentence_has_one_semicolon_at_most(page: str) -> None:
     assert not [sentence for sentence in sentences(text) if sentence.count(";") > 1]
 
 
+@pytest.mark.parametrize("page", PAGES)
+def test_a_page_has_the_width_that_make_format_gives_it(page: str) -> None:
+    text = PAGES[page].read_text(encoding="utf-8")
+    assert prose.wrapped(text) == text, "`make format` wraps it"
+
+
 def test_code_and_pages_have_one_width() -> None:
     width = prose.WIDTH
     assert f"line-length = {width}\n" in (ROOT / "pyproject.toml").read_text(encoding="utf-8")
