@@ -18,6 +18,7 @@ from twinslot.client.publish import described_sequence, publish
 from twinslot.client.push import highest_sequence
 from twinslot.firmware import agent
 from twinslot.formats import archive, package
+from twinslot.formats.component import firmware_content
 from twinslot.trust import keys, signing
 
 JOBS = f"$aws/things/{THING}/jobs"
@@ -107,7 +108,7 @@ def write(service: Service, name: str, text: str) -> None:
 
 def published(service: Service, sequence: int, product: str = "demo-board", **more: Any) -> None:
     key = keys.read_private(service.config.signing_key)
-    data = signing.build([package.firmware(app(1000))], key, product, "1", sequence, 1)
+    data = signing.build([firmware_content(app(1000))], key, product, "1", sequence, 1)
     publish(service.clients(), data, "x.ota", [THING], **more)
 
 

@@ -26,7 +26,7 @@ from local_ca import LocalCA
 from paho.mqtt.enums import CallbackAPIVersion
 
 from twinslot.client.publish import publish
-from twinslot.formats import package
+from twinslot.formats.component import firmware_content
 from twinslot.trust import keys, signing
 
 THING = "board-1"
@@ -113,7 +113,7 @@ def device(broker: Broker) -> Iterator[Device]:
 def packed(service: Service, size: int = 300_000, sequence: int = 2) -> bytes:
     key = keys.read_private(service.config.signing_key)
     image = app(size)
-    return signing.build([package.firmware(image)], key, "demo-board", "1.1.0", sequence, 1)
+    return signing.build([firmware_content(image)], key, "demo-board", "1.1.0", sequence, 1)
 
 
 def published(service: Service, data: bytes, job: str = "job-1") -> None:
@@ -503,7 +503,7 @@ def test_what_the_boards_would_refuse_is_refused_before_it_is_sent(
     fleet = commands(service, tmp_path)
     image = app(60_000)
     mine = keys.read_private(service.config.signing_key)
-    good, other_chip = [package.firmware(image)], [package.firmware(app(chip=9), 9)]
+    good, other_chip = [firmware_content(image)], [firmware_content(app(chip=9), 9)]
     for name, data, words in (
         (
             "stranger",

@@ -8,9 +8,10 @@ from typing import Any
 from twinslot.board.plan import Plan
 from twinslot.board.port import BAUD, complaint
 from twinslot.board.writer import Port
-from twinslot.errors import FleetError
-from twinslot.formats import otadata, package, table
+from twinslot.errors import FleetError, PackageError
+from twinslot.formats import otadata, table
 from twinslot.formats.chips import SECTOR
+from twinslot.formats.trailer import read_trailer
 
 
 class DeviceError(FleetError):
@@ -181,6 +182,6 @@ def _directory(found: table.Table, read: Callable[[int, int], bytes]) -> str:
     active = otadata.active(records)
     slot = slots[active.slot(len(slots)) if active else 0]
     try:
-        return package.read_trailer(read(slot.end - SECTOR, SECTOR))[1]
-    except package.PackageError:
+        return read_trailer(read(slot.end - SECTOR, SECTOR))[1]
+    except PackageError:
         return ""

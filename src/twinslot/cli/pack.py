@@ -16,6 +16,9 @@ from twinslot.client.application import AT_HOME, Options
 from twinslot.errors import FleetError
 from twinslot.firmware import agent, extensions
 from twinslot.formats import archive, bundle, chips, image, package
+from twinslot.formats.component import KINDS, Component
+from twinslot.formats.head import PACKAGE_MAGIC
+from twinslot.formats.manifest import MAX_SEQUENCE
 from twinslot.trust import keys, signing
 
 _FILE = click.Path(path_type=Path, dir_okay=False)
@@ -113,7 +116,7 @@ def packing_options(command: Callable[..., None]) -> Callable[..., None]:
 @click.option(
     "--sequence",
     required=True,
-    type=click.IntRange(1, package.MAX_SEQUENCE),
+    type=click.IntRange(1, MAX_SEQUENCE),
     help="What stops downgrades: higher than everything these boards ran before.",
 )
 @click.option("-o", "--output", required=True, type=_FILE, help="FILE.ota")
@@ -162,7 +165,7 @@ def inspect(file: Path) -> None:
     Exits with 1 unless a package is whole and signed by the key of fleet.toml.
     """
     data = disk.read(file, "the package")
-    if data[:4] != package.MAGIC:
+    if data[:4] != PACKAGE_MAGIC:
         found = image.application(data)
         click.echo(f"{file}: {found.summary}")
         click.echo(f"  {found.origin}")
@@ -206,8 +209,8 @@ def diff(old: Path, new: Path) -> None:
         click.get_current_context().exit(1)
 
 
-def _component(component: package.Component, data: bytes) -> list[tuple[str, str]]:
-    name = package.KINDS[component.kind]
+def _component(component: Component, data: bytes) -> list[tuple[str, str]]:
+    name = KINDS[component.kind]
     if component.chip is not None:
         chip = chips.name_of(component.chip)
         return [

@@ -9,7 +9,7 @@ from twinslot.cli.pack import packing_options
 from twinslot.cli.parts import PROTOCOLS, protocol_option, read_config
 from twinslot.client import packing
 from twinslot.client import push as pushing
-from twinslot.formats import package
+from twinslot.formats.manifest import MAX_SEQUENCE
 
 
 @click.command()
@@ -19,7 +19,7 @@ from twinslot.formats import package
 @click.option("--version", help="For people; 1 to 32 bytes.  [dev-SEQUENCE]")
 @click.option(
     "--sequence",
-    type=click.IntRange(1, package.MAX_SEQUENCE),
+    type=click.IntRange(1, MAX_SEQUENCE),
     help="Instead of one more than the service has published so far; 2 is the first.",
 )
 @protocol_option

@@ -5,6 +5,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from twinslot.formats import archive, image, package
+from twinslot.formats.component import APPLICATION, FIRMWARE
+from twinslot.formats.manifest import Manifest
 
 _FIELDS = ("product", "version", "sequence", "created", "expires")
 
@@ -69,7 +71,7 @@ class Difference:
 def compare(old: bytes, new: bytes) -> Difference:
     """Compare two packages. Raises PackageError or ArchiveError for what is none.
 
-    Signatures are not checked: see package.Head.verify.
+    Signatures are not checked: see trust.signing.
     """
     heads = package.inspect(old), package.inspect(new)
     manifests = heads[0].manifest, heads[1].manifest
@@ -97,8 +99,8 @@ def _changes(old: Mapping[str, bytes], new: Mapping[str, bytes]) -> Iterator[Cha
             )
 
 
-def _firmware(manifest: package.Manifest, data: bytes) -> Firmware | None:
-    component = manifest.component(package.FIRMWARE)
+def _firmware(manifest: Manifest, data: bytes) -> Firmware | None:
+    component = manifest.component(FIRMWARE)
     if component is None:
         return None
     version = None
@@ -107,6 +109,6 @@ def _firmware(manifest: package.Manifest, data: bytes) -> Firmware | None:
     return Firmware(component.size, component.sha256, version)
 
 
-def _files(manifest: package.Manifest, data: bytes) -> dict[str, bytes] | None:
-    component = manifest.component(package.APPLICATION)
+def _files(manifest: Manifest, data: bytes) -> dict[str, bytes] | None:
+    component = manifest.component(APPLICATION)
     return None if component is None else archive.contents(component.result(data))

@@ -8,8 +8,9 @@ from twinslot import disk
 from twinslot.client import application
 from twinslot.config import Config
 from twinslot.errors import FleetError
-from twinslot.formats import frozen, image, package
+from twinslot.formats import frozen, image
 from twinslot.formats.chips import TRAILER_LENGTH
+from twinslot.formats.component import Content, application_content, firmware_content
 from twinslot.formats.littlefs_blocks import BLOCK
 from twinslot.trust import keys, signing
 
@@ -42,16 +43,16 @@ class Contents:
     application: application.Application | None
 
     @property
-    def components(self) -> list[package.Content]:
+    def components(self) -> list[Content]:
         """The components, the firmware first."""
         found = []
         if self.firmware is not None:
             image_data = self.firmware.data
             names = frozen.modules(frozen.names(image_data))
-            found.append(package.firmware(image_data, self.firmware.image.chip_id, names))
+            found.append(firmware_content(image_data, self.firmware.image.chip_id, names))
         if self.application is not None:
             made = self.application
-            found.append(package.application(made.archive, [made.blocks, *made.largest]))
+            found.append(application_content(made.archive, [made.blocks, *made.largest]))
         return found
 
     @property

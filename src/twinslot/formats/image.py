@@ -13,8 +13,9 @@ import struct
 from dataclasses import dataclass
 
 from twinslot.errors import FleetError
-from twinslot.formats import package, table
+from twinslot.formats import table
 from twinslot.formats.chips import CHIPS, TRAILER_LENGTH, name_of
+from twinslot.formats.head import PACKAGE_MAGIC
 
 IMAGE_MAGIC = 0xE9
 DESCRIPTOR_MAGIC = 0xABCD5432
@@ -129,7 +130,7 @@ def application(data: bytes) -> Application:
 
     Raises ImageError, saying what the file is instead.
     """
-    if data[:4] == package.MAGIC:
+    if data[:4] == PACKAGE_MAGIC:
         raise ImageError("this is a package already; `fleet inspect` shows what is in it")
     other = other_format(data)
     if other:
