@@ -12,6 +12,7 @@ import cbor2
 import pytest
 from esp_images import app
 from fleet_service import Broker, Service, running, until
+from postgresql import PostgreSQL
 from test_fleet_service import THING, Device
 
 from twinslot.client.publish import described_sequence, publish
@@ -267,3 +268,22 @@ def test_the_watched_job_is_the_pushed_one(service: Service, board: MakeBoard) -
         lambda: service.clients().iot.describe_job(jobId=job[1])["job"]["status"] == "COMPLETED",
         "the job's end",
     )
+
+
+@pytest.mark.slow
+def test_a_folder_is_on_the_board_with_all_records_in_postgresql(
+    tmp_path: Path, postgresql_server: PostgreSQL
+) -> None:
+    url = postgresql_server.database()
+    with running(tmp_path, "--database", url) as (service, broker):
+        write(service, "main.py", "import pump\n")
+        service.clients().iot.create_thing(thingName=THING)
+        taken = Board(broker, "SUCCEEDED", {})
+        done = service.fleet("push", "app", THING)
+        taken.join()
+        assert done.returncode == 0, done.stdout + done.stderr
+        assert f"accepted: {THING}" in done.stdout
+        service.kill()
+        service.start("--database", url)
+        assert "SUCCEEDED" in service.fleet("status").stdout
+        assert not list(service.config.state.glob("*.db*"))

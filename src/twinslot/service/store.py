@@ -1,8 +1,7 @@
 """What the service remembers: things, objects, streams, jobs, executions and unsent messages.
 
 Every change is one transaction, and the messages it causes are rows of the same transaction (the
-outbox), so that after a crash either both are there or neither. SQLite by default; nothing here is
-SQLite's own but the pragmas and how a transaction begins.
+outbox), so that after a crash either both are there or neither.
 """
 
 import json
@@ -15,6 +14,7 @@ import sqlalchemy as sa
 
 from twinslot.errors import FleetError
 from twinslot.formats import aws
+from twinslot.service.database import NEVER_AGAIN, NUMBER, Database
 from twinslot.service.states import Execution
 
 SCHEMA = 2
@@ -23,10 +23,7 @@ SCHEMA = 2
 _MIGRATIONS = {1: "ALTER TABLE jobs ADD COLUMN url_seconds INTEGER"}
 """What makes the next version of one, beside tables that are missing."""
 
-
-_BUSY_TIMEOUT_MS = 10_000
 _metadata = sa.MetaData()
-_Id = sa.BigInteger().with_variant(sa.Integer, "sqlite")  # SQLite counts up INTEGER alone
 
 _schema = sa.Table("schema", _metadata, sa.Column("version", sa.Integer, primary_key=True))
 
@@ -82,7 +79,7 @@ _stream_files = sa.Table(
 _jobs = sa.Table(
     "jobs",
     _metadata,
-    sa.Column("id", _Id, primary_key=True),
+    sa.Column("id", NUMBER, primary_key=True),
     sa.Column("job_id", sa.String(64), nullable=False, unique=True),
     sa.Column("document", sa.Text, nullable=False),
     sa.Column("stream_id", sa.String(128)),
@@ -102,7 +99,7 @@ _jobs = sa.Table(
 _updates = sa.Table(
     "updates",
     _metadata,
-    sa.Column("id", _Id, primary_key=True),
+    sa.Column("id", NUMBER, primary_key=True),
     sa.Column("update_id", sa.String(128), nullable=False, unique=True),
     sa.Column("job_id", sa.String(64), nullable=False),
     sa.Column("stream_id", sa.String(128)),
@@ -113,7 +110,7 @@ _updates = sa.Table(
 _executions = sa.Table(
     "executions",
     _metadata,
-    sa.Column("order", _Id, primary_key=True),
+    sa.Column("order", NUMBER, primary_key=True),
     sa.Column("job_id", sa.ForeignKey("jobs.job_id"), nullable=False),
     sa.Column("thing", sa.ForeignKey("things.name"), nullable=False),
     sa.Column("number", sa.Integer, nullable=False),
@@ -138,15 +135,15 @@ _EXECUTION_COLUMNS = [
 _outbox = sa.Table(
     "outbox",
     _metadata,
-    sa.Column("id", _Id, primary_key=True),
+    sa.Column("id", NUMBER, primary_key=True),
     sa.Column("topic", sa.String(512), nullable=False),
     sa.Column("payload", sa.LargeBinary, nullable=False),
-    sqlite_autoincrement=True,  # an id is never used twice, so that order survives deletion
+    **NEVER_AGAIN,  # so that order survives deletion
 )
 
 
 class StoreError(FleetError):
-    """The database cannot be used, or two writers met."""
+    """The tables cannot be used, or two writers met."""
 
 
 @dataclass(frozen=True)
@@ -262,21 +259,18 @@ class Store:
     def __init__(self, url: str) -> None:
         """Open the database at a SQLAlchemy URL, and make or extend its tables where need be.
 
-        Raises StoreError for a URL or a database that cannot be used, and for tables of a version
-        that this program does not know.
+        Raises DatabaseError for a URL that cannot be used, StoreError for a database that does not
+        answer, and for tables of a version that this program does not know.
         """
-        self._engine = _engine(url)
+        self._database = Database(url)
         self._on_messages: Callable[[], None] = lambda: None
-        if self._engine.dialect.name == "sqlite":
-            sa.event.listen(self._engine, "connect", _prepare_sqlite)
-            sa.event.listen(self._engine, "begin", _begin_sqlite)
         try:
-            _metadata.create_all(self._engine)
-            with self._transaction(writing=True) as connection:
+            with self._database.transaction(writing=True) as connection:
+                _metadata.create_all(connection)
                 _migrate(connection)
-        except sa.exc.DatabaseError as error:
-            place = self._engine.url.render_as_string(hide_password=True)
-            raise StoreError(f"the database {place} cannot be used: {error.orig}") from error
+        except sa.exc.DBAPIError as error:
+            why = " ".join(str(error.orig).split())  # a driver's text may have several lines
+            raise StoreError(f"the database {self._database} cannot be used: {why}") from error
 
     def on_messages(self, callback: Callable[[], None]) -> None:
         """Call this after every commit that left messages in the outbox."""
@@ -285,13 +279,13 @@ class Store:
     @contextmanager
     def read(self) -> Iterator["Transaction"]:
         """A transaction that only reads."""
-        with self._transaction(writing=False) as connection:
+        with self._database.transaction(writing=False) as connection:
             yield Transaction(connection)
 
     @contextmanager
     def write(self) -> Iterator["Transaction"]:
         """A transaction that is committed at the end, or rolled back by an exception."""
-        with self._transaction(writing=True) as connection:
+        with self._database.transaction(writing=True) as connection:
             transaction = Transaction(connection)
             yield transaction
         if transaction.has_messages:
@@ -299,14 +293,7 @@ class Store:
 
     def close(self) -> None:
         """Close all connections."""
-        self._engine.dispose()
-
-    @contextmanager
-    def _transaction(self, *, writing: bool) -> Iterator[sa.Connection]:
-        with self._engine.connect() as connection:
-            connection = connection.execution_options(writing=writing)
-            with connection.begin():
-                yield connection
+        self._database.close()
 
 
 def _migrate(connection: sa.Connection) -> None:
@@ -322,18 +309,6 @@ def _migrate(connection: sa.Connection) -> None:
     if version != SCHEMA:
         raise StoreError(f"the database has schema {found}, this program {SCHEMA}")
     connection.execute(_schema.update().values(version=SCHEMA))
-
-
-def _engine(url: str) -> sa.Engine:
-    try:
-        return sa.create_engine(url)
-    except (sa.exc.NoSuchModuleError, ModuleNotFoundError) as error:
-        kind = url.partition(":")[0]
-        raise StoreError(f"there is no driver for {kind} here: {error}") from error
-    except sa.exc.ArgumentError as error:
-        raise StoreError(
-            "the database's URL has not the form DRIVER://PLACE, such as sqlite:////DIR/FILE"
-        ) from error
 
 
 class Transaction:
@@ -624,23 +599,3 @@ class Transaction:
 
 def _without_id(table: sa.Table) -> sa.Select[Any]:
     return sa.select(*(column for column in table.columns if column.name != "id"))
-
-
-def _prepare_sqlite(connection: Any, _record: Any) -> None:
-    connection.isolation_level = None  # transactions begin in _begin_sqlite, not in the driver
-    cursor = connection.cursor()
-    for pragma in (
-        f"busy_timeout = {_BUSY_TIMEOUT_MS}",
-        "journal_mode = WAL",
-        "synchronous = FULL",  # what was answered must survive a power cut of the host
-        "foreign_keys = ON",
-    ):
-        cursor.execute(f"PRAGMA {pragma}")
-    cursor.close()
-
-
-def _begin_sqlite(connection: sa.Connection) -> None:
-    # A reader that becomes a writer can be refused at once, whatever the busy timeout says:
-    # a writing transaction therefore takes the lock at its beginning.
-    writing = connection.get_execution_options().get("writing", True)
-    connection.exec_driver_sql("BEGIN IMMEDIATE" if writing else "BEGIN")
