@@ -1,4 +1,4 @@
-"""What a connected board is: read once by esptool, judged before anything is written."""
+"""The properties of a connected board: read once by esptool, judged before anything is written."""
 
 import contextlib
 from collections.abc import Callable, Iterator, Sequence
@@ -62,12 +62,12 @@ def check(device: Device, plan: Plan, keep: Sequence[str], *, signed: bool = Fal
         raise DeviceError(f"the board is an {device.chip}, the plan is for {plan.chip.name}")
     if device.secure_boot:
         raise DeviceError(
-            "secure boot is on: the chip starts only what its owner's key has signed, and would "
+            "secure boot is on: the chip starts only images that its owner's key signed, and would "
             "never start this bootloader; update such a board with its own tools"
         )
     if device.flash_encryption:
         raise DeviceError(
-            "flash encryption is on: what is written in plain would not start, and MicroPython's "
+            "flash encryption is on: a chip starts no image written in plain, and MicroPython's "
             "builds do not support it; update such a board with its own tools"
         )
     if device.flash_size is not None and device.flash_size < plan.flash_size:

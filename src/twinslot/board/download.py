@@ -1,4 +1,4 @@
-"""What is in a MicroPython download. Pure: the file's bytes in, its parts or a DownloadError out.
+"""The parts of a MicroPython download. Pure: the file's bytes in, its parts or a DownloadError out.
 
 The `.bin` of a build is flash from the bootloader on: bootloader, partition table at 0x8000 and
 application in its first app partition. An image of the whole flash, from address 0, is read alike.

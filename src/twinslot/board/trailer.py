@@ -35,7 +35,7 @@ class Signed:
     head: Head
 
     def __str__(self) -> str:
-        """What it says, for people."""
+        """The record as a line for people."""
         manifest = self.head.manifest
         return (
             f"version {manifest.version}, sequence {manifest.sequence}, "

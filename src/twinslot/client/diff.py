@@ -1,4 +1,4 @@
-"""What two packages bring that differs. Pure: their bytes in, what to show out."""
+"""The differences between two packages. Pure: bytes in, a Difference out."""
 
 import contextlib
 from collections.abc import Iterator, Mapping
@@ -35,7 +35,7 @@ class Change:
 
     @property
     def word(self) -> str:
-        """What became of it: added, removed or changed."""
+        """The file's change: added, removed or changed."""
         if self.old is None:
             return "added"
         return "removed" if self.new is None else "changed"
@@ -43,7 +43,7 @@ class Change:
 
 @dataclass(frozen=True)
 class Difference:
-    """What differs between two packages, and between the contents they bring.
+    """The differences between two packages, and between the contents they bring.
 
     `fields`: name, old and new value of what the heads say; `firmware`: old and new, None for none;
     `application`: whether old and new bring one; `unchanged`: files in both that are the same.

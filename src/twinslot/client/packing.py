@@ -37,7 +37,7 @@ class Sources:
 
 @dataclass(frozen=True)
 class Contents:
-    """What a package will bring, checked for the boards of a fleet."""
+    """The contents of a package, checked for the boards of a fleet."""
 
     firmware: image.Application | None
     application: application.Application | None
@@ -57,7 +57,7 @@ class Contents:
 
     @property
     def warnings(self) -> tuple[str, ...]:
-        """What may go wrong, a sentence each."""
+        """The warnings, a sentence each."""
         return () if self.application is None else self.application.warnings
 
 
@@ -104,7 +104,7 @@ def sign(
 
 
 def listing(contents: Contents, sources: Sources, config: Config) -> Iterator[str]:
-    """What goes in, as lines for people."""
+    """The contents, as lines for people."""
     if contents.firmware is not None:
         room = config.slot_size - TRAILER_LENGTH
         yield f"{sources.firmware}: {contents.firmware.summary}"

@@ -35,7 +35,7 @@ class PublishError(FleetError):
 
 @dataclass(frozen=True)
 class Published:
-    """What was made: job and stream, if there is one, have the same name."""
+    """The published job and stream, if there is one, have the same name."""
 
     job: str
     things: list[str]
@@ -67,7 +67,7 @@ def check(data: bytes, config: Config) -> Head:
 
 
 def description(manifest: Manifest) -> str:
-    """What the job and the stream of a package are described as."""
+    """The description of the job and the stream of a package."""
     return f"{manifest.product} {manifest.version}, sequence {manifest.sequence}"
 
 

@@ -22,7 +22,7 @@ _NAME = re.compile(r"ota-(\d{1,10})-[0-9a-f]+")  # as fleet.publish calls jobs
 
 @dataclass(frozen=True)
 class Pushed:
-    """What became of it. `words`: the board's end, with its reasons; `seconds` since the start."""
+    """The result of a push. `words`: the board's end, with its reasons; `seconds` it took."""
 
     accepted: bool
     version: str

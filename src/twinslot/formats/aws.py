@@ -21,7 +21,7 @@ REPORTABLE = frozenset({IN_PROGRESS, SUCCEEDED, FAILED, REJECTED})
 _JOB_REQUESTS = ("jobs/get", "jobs/start-next", "jobs/+/get", "jobs/+/update")
 _STREAM_REQUESTS = ("streams/+/get/+", "streams/+/describe/+")
 THING_PUBLISHES = (*_JOB_REQUESTS, *_STREAM_REQUESTS)
-"""What a thing asks."""
+"""The requests of a thing."""
 THING_RECEIVES = (
     *(f"{request}/{answer}" for request in _JOB_REQUESTS for answer in ("accepted", "rejected")),
     "jobs/notify",
@@ -30,7 +30,7 @@ THING_RECEIVES = (
     "streams/+/description/+",
     "streams/+/rejected/+",
 )
-"""What a thing is told."""
+"""The answers to a thing."""
 NEXT_JOB = "$next"
 """In the place of a job's name: the first that is pending."""
 
@@ -69,6 +69,14 @@ MAX_UPDATE_FILE = 16 * 2**20  # bytes of an OTA update's file
 def topic(thing: str, rest: str) -> str:
     """Return a topic of a thing; thing "+": of every thing."""
     return f"$aws/things/{thing}/{rest}"
+
+
+def of_thing(topic: str) -> tuple[str, list[str]]:
+    """Return the thing of a topic and the levels below the thing's own, ("", []) of any other."""
+    match topic.split("/"):
+        case ["$aws", "things", thing, *levels]:
+            return thing, levels
+    return "", []
 
 
 def subscriptions(*, streams: bool) -> tuple[str, ...]:

@@ -24,7 +24,7 @@ _ROOM = 65  # another one: of an application, what it takes of a board's file sy
 
 @dataclass(frozen=True)
 class Content:
-    """What goes into a package: `kind` FIRMWARE or APPLICATION, `data` as it lies in the package.
+    """The content of a component: `kind` FIRMWARE or APPLICATION, `data` as it lies in the package.
 
     `encoding`: of the data; `size` and `sha256`: of what a board makes of them, the result, in
     bytes. `chip`: a firmware's chip_id. `frozen`: names of the modules frozen into a firmware, by
@@ -90,7 +90,7 @@ class Component:
         return data[self.offset : self.offset + self.length]
 
     def result(self, data: bytes) -> bytes:
-        """What a board makes of the component in a whole package.
+        """The board's result from the component in a whole package.
 
         Raises PackageError for an encoding that the host does not decode.
         """

@@ -1,4 +1,4 @@
-"""What is this file? ESP32 application images, and what is easily mistaken for one.
+"""Recognise ESP32 application images, and the files that people take for one.
 
 Layout after ESP-IDF: a 24-byte header, segments, padding up to a checksum byte that ends a multiple
 of 16, then SHA-256 over everything before it. An application's first segment begins with the
@@ -131,7 +131,7 @@ def application(data: bytes) -> Application:
     Raises ImageError, saying what the file is instead.
     """
     if data[:4] == PACKAGE_MAGIC:
-        raise ImageError("this is a package already; `fleet inspect` shows what is in it")
+        raise ImageError("this is a package already; `fleet inspect` shows its contents")
     other = other_format(data)
     if other:
         raise ImageError(f"this is {other}; take the .app-bin of the same build")
@@ -166,7 +166,7 @@ def merged(data: bytes) -> Merged | None:
 
 
 def other_format(data: bytes) -> str | None:
-    """What the file is, with its article, when it is one of the formats that builds leave beside
+    """The file's kind, with its article, when it is one of the formats that builds leave beside
     the images; None otherwise.
     """
     for magic, name in _OTHER_FORMATS.items():

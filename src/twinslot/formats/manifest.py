@@ -16,7 +16,7 @@ MAX_SEQUENCE = 2**31 - 1
 
 @dataclass(frozen=True)
 class Manifest:
-    """What the signature covers. Times are Unix seconds."""
+    """The fields that the signature covers. Times are Unix seconds."""
 
     product: str
     version: str

@@ -81,7 +81,7 @@ class Control:
         }
 
     def served(self, job_id: str) -> dict[str, Any]:
-        """What was served of a job, by thing: blocks, and bytes up to the furthest one.
+        """The served part of a job, by thing: blocks, and bytes up to the furthest one.
 
         `size` is the length of the stream's first file in bytes. Raises ApiError.
         """
@@ -112,7 +112,7 @@ class Control:
         return {}
 
     def revoked(self, _rest: str) -> dict[str, Any]:
-        """What is revoked, and since when (Unix seconds)."""
+        """The revoked things, and since when (Unix seconds)."""
         with self._store.read() as transaction:
             return {"things": transaction.revoked()}
 

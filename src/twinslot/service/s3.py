@@ -38,7 +38,7 @@ class S3:
         self.public_operations = {
             name: self.operations[name] for name in ("HeadObject", "GetObject")
         }
-        """What the data listener offers."""
+        """The operations of the data listener."""
 
     def _put(self, parameters: Mapping[str, Any]) -> Result:
         data = parameters.get("Body", b"")

@@ -1,4 +1,4 @@
-"""What the service remembers: things, objects, streams, jobs, executions and unsent messages.
+"""The service's memory: things, objects, streams, jobs, executions and unsent messages.
 
 Every change is one transaction, and the messages it causes are rows of the same transaction (the
 outbox), so that after a crash either both are there or neither.
@@ -21,7 +21,7 @@ SCHEMA = 2
 """Version of the tables; an older database is brought up to it, a newer one is refused."""
 
 _MIGRATIONS = {1: "ALTER TABLE jobs ADD COLUMN url_seconds INTEGER"}
-"""What makes the next version of one, beside tables that are missing."""
+"""The statement that makes the next version of one, beside tables that are missing."""
 
 _metadata = sa.MetaData()
 
@@ -312,7 +312,7 @@ def _migrate(connection: sa.Connection) -> None:
 
 
 class Transaction:
-    """What can be read and written within one transaction."""
+    """The reads and writes of one transaction."""
 
     def __init__(self, connection: sa.Connection) -> None:
         self._connection = connection
@@ -541,7 +541,7 @@ class Transaction:
         )
 
     def served(self, job_id: str) -> dict[str, Served]:
-        """What was served for each thing of a job."""
+        """The served blocks for each thing of a job."""
         query = sa.select(
             _executions.c.thing, _executions.c.served_blocks, _executions.c.served_bytes
         ).where(_executions.c.job_id == job_id)
