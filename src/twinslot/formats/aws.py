@@ -1,4 +1,4 @@
-"""AWS IoT's words, topics and limits for jobs and file streams, each in this one place.
+"""AWS's words, topics and limits for jobs, file streams and objects, each in this one place.
 
 Source: AWS IoT developer guide ("Jobs", "MQTT-based file delivery") and service quotas.
 """
@@ -41,7 +41,8 @@ MAX_TOKEN = 64  # bytes of a client token
 
 # Limits of names.
 MAX_JOB_ID = 64  # characters
-NAME = r"[A-Za-z0-9:_-]{1,128}"
+MAX_NAME = 128  # characters
+NAME = rf"[A-Za-z0-9:_-]{{1,{MAX_NAME}}}"
 """Pattern of a thing, a stream, and the key of a status detail."""
 JOB_ID = rf"[A-Za-z0-9_-]{{1,{MAX_JOB_ID}}}"
 
@@ -64,6 +65,11 @@ MAX_REQUEST = 32768  # bytes of a request, in which a bitmap is written as hexad
 MAX_FILES = 50  # of one stream
 MAX_FILE = 24 * 2**20  # bytes of a stream's file
 MAX_UPDATE_FILE = 16 * 2**20  # bytes of an OTA update's file
+
+# Limits of S3's objects (S3 user guide, "Naming Amazon S3 objects").
+MAX_KEY = 1024  # bytes
+MAX_BUCKET = 63  # characters
+MAX_CONTENT_TYPE = 255  # characters; this service's own
 
 
 def topic(thing: str, rest: str) -> str:

@@ -1,6 +1,7 @@
 """The operations of AWS IoT's control plane that updates need: things, streams, jobs."""
 
 import json
+import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import ExitStack
@@ -507,7 +508,8 @@ def _stream_of(text: str) -> str | None:
         raise invalid("document is not a JSON object")
     update = value.get("afr_ota")
     name = update.get("streamname") if isinstance(update, dict) else None
-    return name if isinstance(name, str) else None
+    # No stream has another name; a database keeps no longer one.
+    return name if isinstance(name, str) and re.fullmatch(aws.NAME, name) else None
 
 
 def progress_minutes(timeout: Mapping[str, Any]) -> int | None:

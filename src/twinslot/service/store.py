@@ -30,7 +30,7 @@ _schema = sa.Table("schema", _metadata, sa.Column("version", sa.Integer, primary
 _things = sa.Table(
     "things",
     _metadata,
-    sa.Column("name", sa.String(128), primary_key=True),
+    sa.Column("name", sa.String(aws.MAX_NAME), primary_key=True),
     sa.Column("attributes", sa.JSON, nullable=False),
     sa.Column("created_at", sa.BigInteger, nullable=False),
 )
@@ -39,19 +39,19 @@ _things = sa.Table(
 _revoked = sa.Table(
     "revoked",
     _metadata,
-    sa.Column("thing", sa.String(128), primary_key=True),
+    sa.Column("thing", sa.String(aws.MAX_NAME), primary_key=True),
     sa.Column("revoked_at", sa.BigInteger, nullable=False),
 )
 
 _objects = sa.Table(
     "objects",
     _metadata,
-    sa.Column("bucket", sa.String(63), primary_key=True),
-    sa.Column("key", sa.String(1024), primary_key=True),
+    sa.Column("bucket", sa.String(aws.MAX_BUCKET), primary_key=True),
+    sa.Column("key", sa.String(aws.MAX_KEY), primary_key=True),
     sa.Column("sha256", sa.String(64), nullable=False),
     sa.Column("etag", sa.String(32), nullable=False),
     sa.Column("size", sa.BigInteger, nullable=False),
-    sa.Column("content_type", sa.String(255), nullable=False),
+    sa.Column("content_type", sa.String(aws.MAX_CONTENT_TYPE), nullable=False),
     sa.Column("metadata", sa.JSON, nullable=False),
     sa.Column("modified_at", sa.BigInteger, nullable=False),
 )
@@ -59,7 +59,7 @@ _objects = sa.Table(
 _streams = sa.Table(
     "streams",
     _metadata,
-    sa.Column("stream_id", sa.String(128), primary_key=True),
+    sa.Column("stream_id", sa.String(aws.MAX_NAME), primary_key=True),
     sa.Column("description", sa.Text),
     sa.Column("role_arn", sa.Text, nullable=False),
     sa.Column("created_at", sa.BigInteger, nullable=False),
@@ -70,8 +70,8 @@ _stream_files = sa.Table(
     _metadata,
     sa.Column("stream_id", sa.ForeignKey("streams.stream_id"), primary_key=True),
     sa.Column("file_id", sa.Integer, primary_key=True),
-    sa.Column("bucket", sa.String(63), nullable=False),
-    sa.Column("key", sa.String(1024), nullable=False),
+    sa.Column("bucket", sa.String(aws.MAX_BUCKET), nullable=False),
+    sa.Column("key", sa.String(aws.MAX_KEY), nullable=False),
     sa.Column("etag", sa.String(32), nullable=False),
     sa.Column("size", sa.BigInteger, nullable=False),
 )
@@ -80,9 +80,9 @@ _jobs = sa.Table(
     "jobs",
     _metadata,
     sa.Column("id", NUMBER, primary_key=True),
-    sa.Column("job_id", sa.String(64), nullable=False, unique=True),
+    sa.Column("job_id", sa.String(aws.MAX_JOB_ID), nullable=False, unique=True),
     sa.Column("document", sa.Text, nullable=False),
-    sa.Column("stream_id", sa.String(128)),
+    sa.Column("stream_id", sa.String(aws.MAX_NAME)),
     sa.Column("targets", sa.JSON, nullable=False),
     sa.Column("description", sa.Text),
     sa.Column("progress_minutes", sa.Integer),
@@ -100,9 +100,9 @@ _updates = sa.Table(
     "updates",
     _metadata,
     sa.Column("id", NUMBER, primary_key=True),
-    sa.Column("update_id", sa.String(128), nullable=False, unique=True),
-    sa.Column("job_id", sa.String(64), nullable=False),
-    sa.Column("stream_id", sa.String(128)),
+    sa.Column("update_id", sa.String(aws.MAX_NAME), nullable=False, unique=True),
+    sa.Column("job_id", sa.String(aws.MAX_JOB_ID), nullable=False),
+    sa.Column("stream_id", sa.String(aws.MAX_NAME)),
     sa.Column("request", sa.JSON, nullable=False),
     sa.Column("created_at", sa.BigInteger, nullable=False),
 )
