@@ -6,6 +6,8 @@ from pathlib import Path
 
 from sim.board import Board
 from twinslot.formats import archive, package
+from twinslot.formats.component import APPLICATION, FIRMWARE
+from twinslot.formats.trailer import read_trailer
 
 DIRECTORIES = ("app_0", "app_1")
 LISTING = ".files"
@@ -14,20 +16,20 @@ LISTING = ".files"
 def brought(path: Path) -> dict[str, bytes]:
     """Return the files of the application that a package brings, by their path in it."""
     data = path.read_bytes()
-    component = package.inspect(data).manifest.component(package.APPLICATION)
+    component = package.inspect(data).manifest.component(APPLICATION)
     return archive.contents(component.result(data)) if component else {}
 
 
 def image(path: Path) -> bytes:
     """Return the firmware image that a package brings; b"" without one."""
     data = path.read_bytes()
-    component = package.inspect(data).manifest.component(package.FIRMWARE)
+    component = package.inspect(data).manifest.component(FIRMWARE)
     return component.result(data) if component else b""
 
 
 def directory(board: Board, slot: int) -> str:
     """Return the application directory that goes with a slot, "" for none."""
-    return package.read_trailer(board.trailer(slot))[1]
+    return read_trailer(board.trailer(slot))[1]
 
 
 def files(board: Board, directory: str) -> dict[str, bytes]:
@@ -47,7 +49,7 @@ def running_files(board: Board, slot: int) -> dict[str, bytes]:
 
 def same_image(board: Board, slot: int) -> bool:
     """Whether both slots hold the image that the trailer of `slot` speaks of."""
-    heads, _ = package.read_trailer(board.trailer(slot))
-    found = [head.manifest.component(package.FIRMWARE) for head in heads]
+    heads, _ = read_trailer(board.trailer(slot))
+    found = [head.manifest.component(FIRMWARE) for head in heads]
     (length,) = [component.size for component in found if component]
     return board.slot_bytes(0, length) == board.slot_bytes(1, length)

@@ -18,6 +18,7 @@ from twinslot import config
 from twinslot.client import clients as client
 from twinslot.firmware import extensions
 from twinslot.formats import package
+from twinslot.formats.trailer import write_trailer
 from twinslot.trust import keys
 
 THING = "board-1"
@@ -225,7 +226,7 @@ class Stack:
         )
         self._exit.callback(found.close)
         head = package.inspect(self.pack("1.0.0", 1).read_bytes())
-        found.flash_firmware(0, self.firmware("1.0.0"), package.trailer([head.record]))
+        found.flash_firmware(0, self.firmware("1.0.0"), write_trailer([head.record]))
         chosen = extensions.asked_for(settings or {})
         files = boards.application_files(compiled=self._compiled, chosen=chosen)
         files.update(application or {})

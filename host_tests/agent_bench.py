@@ -26,7 +26,10 @@ from job_service import Client, JobService
 from layout import SLOT_SIZE
 
 from sim import image
-from twinslot.formats import archive, package
+from twinslot.formats import archive
+from twinslot.formats.component import application_content, firmware_content
+from twinslot.formats.head import read_head
+from twinslot.formats.trailer import read_trailer, write_trailer
 from twinslot.trust import keys, signing
 
 PRODUCT = "demo-board"
@@ -43,7 +46,7 @@ def packed(version: str, sequence: int, behaviour: str = "good", **changes: Any)
     chip = arguments.pop("chip", 0)
     firmware = image.firmware(behaviour, version=version, size=arguments.pop("size", IMAGE))
     return signing.build(
-        [package.firmware(firmware, chip)],
+        [firmware_content(firmware, chip)],
         arguments.pop("key"),
         version=version,
         sequence=sequence,
@@ -58,9 +61,9 @@ class Bench:
         self.service = JobService("board-1")
         self.board = ChipBoard(folder, **options)
         old = packed("1.0.0", 1)
-        head = package.read_head(old)
+        head = read_head(old)
         self.board.flash_slot(
-            0, image.firmware(version="1.0.0", size=IMAGE), package.trailer([head.record])
+            0, image.firmware(version="1.0.0", size=IMAGE), write_trailer([head.record])
         )
         self.board.write_etc("trusted_keys.pem", keys.public_pem(KEY.public_key()))
         self.board.write_etc("settings.json", {"self_test_s": 20})
@@ -193,10 +196,10 @@ def pack(
     contents = []
     if files is not None:
         data = files if isinstance(files, bytes) else archive.build(files)
-        contents.append(package.application(data))
+        contents.append(application_content(data))
     if behaviour:
         firmware = image.firmware(behaviour, version=version, size=IMAGE)
-        contents.insert(len(contents) * application_first, package.firmware(firmware, 0))
+        contents.insert(len(contents) * application_first, firmware_content(firmware, 0))
     arguments = {"key": KEY, "product": PRODUCT, "created": 1_790_000_000, **changes}
     key = arguments.pop("key")
     return signing.build(contents, key, version=version, sequence=sequence, **arguments)
@@ -236,7 +239,7 @@ class Chip(Bench):
     def trailer(self, slot: int) -> tuple[list[int], str]:
         """Return the sequences of a slot trailer's records, newest first, and its directory."""
         end = self.board.slot_bytes(slot, SLOT_SIZE)[-4096:]
-        heads, directory = package.read_trailer(end)
+        heads, directory = read_trailer(end)
         for head in heads:
             signing.verify(head, KEY.public_key())
         return [head.manifest.sequence for head in heads], directory

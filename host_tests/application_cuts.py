@@ -20,7 +20,10 @@ from sim import image
 from tools import natives
 from tools.paths import ROOT
 from twinslot.board import files
-from twinslot.formats import archive, package
+from twinslot.formats import archive
+from twinslot.formats.component import Content, application_content, firmware_content
+from twinslot.formats.head import read_head
+from twinslot.formats.trailer import write_trailer
 from twinslot.trust import keys, signing
 
 SCRIPT = ROOT / "host_tests/on_board/power_start.py"
@@ -74,9 +77,9 @@ class Scenario:
         """Write everything that the script reads into `folder`; returns that."""
         folder.mkdir()
         first = image.firmware(version="1.0.0", size=self.size)
-        head = package.read_head(_pack([package.firmware(first)], 1))
+        head = read_head(_pack([firmware_content(first)], 1))
         (folder / "image.bin").write_bytes(first)
-        (folder / "trailer.bin").write_bytes(package.trailer([head.record]))
+        (folder / "trailer.bin").write_bytes(write_trailer([head.record]))
         pairs: dict[int, dict[str, Any]] = {
             1: {"slot": 0, "image": _image(first), "files": FLAT},
         }
@@ -86,11 +89,11 @@ class Scenario:
             pair = pairs[sequence] = {**pairs[before], "slot": 1 - pairs[before]["slot"]}
             if update.image:
                 data = image.firmware(version=f"1.{sequence}.0", size=self.size)
-                contents.append(package.firmware(data))
+                contents.append(firmware_content(data))
                 pair["image"] = _image(data)
             if update.files is not None:
                 files = {path: text.encode() for path, text in update.files.items()}
-                contents.append(package.application(archive.build(files)))
+                contents.append(application_content(archive.build(files)))
                 pair["files"] = update.files
             contents.sort(key=lambda content: content.kind, reverse=update.application_first)
             name = f"{sequence}.ota"
@@ -119,7 +122,7 @@ def _image(data: bytes) -> dict[str, Any]:
     return {"size": len(data), "sha256": hashlib.sha256(data).hexdigest()}
 
 
-def _pack(contents: list[package.Content], sequence: int) -> bytes:
+def _pack(contents: list[Content], sequence: int) -> bytes:
     return signing.build(contents, KEY, PRODUCT, f"1.{sequence}.0", sequence, created=1_790_000_000)
 
 

@@ -6,12 +6,18 @@ import shutil
 import signal
 import sys
 import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import settings
 
 from tools import compatibility
 from tools.paths import ROOT
+
+if TYPE_CHECKING:
+    from postgresql import PostgreSQL
 
 # What stands for the chip is found under the chip's names, but never instead of a module of
 # Python's own.
@@ -50,6 +56,24 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Let the report say what a test proves of AWS's protocol (tools/compatibility.py)."""
     for item in items:
         marks = [(mark.args, dict(mark.kwargs)) for mark in item.iter_markers(compatibility.MARK)]
-        if marks:
+        parameters = getattr(getattr(item, "callspec", None), "params", {})
+        if marks and parameters.get("database") != "postgresql":  # once for each test
             file = item.path.relative_to(item.config.rootpath).as_posix()
             item.user_properties.extend(compatibility.properties(marks, file, item.name))
+
+
+@pytest.fixture(scope="session")
+def postgresql_server() -> "Iterator[PostgreSQL]":
+    import postgresql  # most runs need no server
+
+    with postgresql.running() as server:
+        yield server
+
+
+@pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.slow)])
+def database(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """The URL of an empty database, of each kind that the service promises to run on."""
+    if request.param == "sqlite":
+        return f"sqlite:///{tmp_path}/fleet.db"
+    server: PostgreSQL = request.getfixturevalue("postgresql_server")
+    return server.database()

@@ -154,13 +154,13 @@ class Service:
 
 
 @contextlib.contextmanager
-def running(folder: Path) -> Iterator[tuple[Service, Broker]]:
-    """A broker and a service beside it, both ended afterwards."""
+def running(folder: Path, *options: str) -> Iterator[tuple[Service, Broker]]:
+    """A broker and a service beside it, both ended afterwards. options: of `fleet serve`."""
     broker = Broker(folder / "broker")
     broker.start()
     service = Service(folder / "fleet", broker)
     try:
-        service.start()
+        service.start(*options)
         yield service, broker
     finally:
         if service.process is not None:

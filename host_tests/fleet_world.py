@@ -15,11 +15,14 @@ NOW = 1_700_000_000
 
 
 class World:
-    """A service's state in a folder, without its listeners; `now` is its clock."""
+    """A service's state in a folder, without its listeners; `now` is its clock.
 
-    def __init__(self, folder: Path) -> None:
+    database: URL, None for one in the folder.
+    """
+
+    def __init__(self, folder: Path, database: str | None = None) -> None:
         self.now = NOW
-        self.store = store.Store(f"sqlite:///{folder}/fleet.db")
+        self.store = store.Store(database or f"sqlite:///{folder}/fleet.db")
         self.objects = ObjectFolder(folder / "objects")
         self.heard = 0
         self.presign("http://boards.test:8080", Credentials("key", "secret"))

@@ -34,6 +34,8 @@ from sim import image as images
 from sim.board import Board
 from twinslot import config
 from twinslot.formats import package
+from twinslot.formats.component import firmware_content
+from twinslot.formats.trailer import write_trailer
 from twinslot.trust import keys, signing
 
 RAW, PACKAGE = "raw", "package"
@@ -305,7 +307,7 @@ class Site(Stack):
         return Image(
             version,
             signing.build(
-                [package.firmware(data, images.CHIP_ESP32)],
+                [firmware_content(data, images.CHIP_ESP32)],
                 self.key,
                 self.config.product,
                 version,
@@ -356,7 +358,7 @@ class Case:
     def _flash(self, image: Image) -> None:
         if self.form == PACKAGE:
             head = package.inspect(image.data)
-            self.board.flash_firmware(0, image.data[4096:], package.trailer([head.record]))
+            self.board.flash_firmware(0, image.data[4096:], write_trailer([head.record]))
         else:
             self.board.flash_firmware(0, image.data)
         self.board.install(self.site.application)

@@ -21,7 +21,9 @@ from chipboard import on_load
 from layout import SLOT_SIZE
 
 from sim import image
-from twinslot.formats import archive, package
+from twinslot.formats import archive
+from twinslot.formats.component import application_content, firmware_content
+from twinslot.formats.head import read_head
 from twinslot.trust import keys, signing
 
 
@@ -143,7 +145,7 @@ def test_a_block_that_reaches_into_what_is_complete_brings_the_rest_only(chip: C
     data = pack("1.1.0", 2, files, behaviour="good", application_first=True)
     chip.service.add("job-1", data)
     assert chip.boot(checkpoint_blocks=1) is None
-    image_at = package.read_head(data).manifest.components[1].offset
+    image_at = read_head(data).manifest.components[1].offset
     assert image_at % 16384
     while chip.agent.journal.next < image_at:
         assert chip.step(1) is None
@@ -392,8 +394,8 @@ def test_a_file_that_hides_a_frozen_module_is_named_in_the_status(chip: Chip) ->
     firmware = image.firmware(version="1.1.0", size=IMAGE)
     files = application("1.1.0", more={"dht.py": b"", "umqtt/__init__.py": b"", "mine.py": b""})
     contents = [
-        package.firmware(firmware, 0, {"dht", "umqtt", "neopixel"}),
-        package.application(archive.build(files)),
+        firmware_content(firmware, 0, {"dht", "umqtt", "neopixel"}),
+        application_content(archive.build(files)),
     ]
     chip.update("job-1", signing.build(contents, KEY, PRODUCT, "1.1.0", 2, 1_790_000_000))
     repl_status: Any = importlib.import_module("ota.repl_status")
@@ -486,7 +488,7 @@ def test_room_is_judged_by_what_the_package_says_of_blocks(
 ) -> None:
     files = application("1.1.0")
     said: list[int | str] = [40, "lib/font.bin", 100_000, "app.py", 5000, "main.py", 1]
-    contents = [package.application(archive.build(files), said)]
+    contents = [application_content(archive.build(files), said)]
     data = signing.build(contents, KEY, PRODUCT, "1.1.0", 2, 1_790_000_000)
     # 38 and the two of /etc, which are counted twice, but two stay free.
     monkeypatch.setattr(os, "statvfs", lambda _: (4096, 4096, 100, 38, 38, 0, 0, 0, 0, 255))

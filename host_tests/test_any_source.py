@@ -25,7 +25,7 @@ from sim.build import CHIP
 from twinslot.board.cable import Cable
 from twinslot.board.send import SendError, send
 from twinslot.cli.main import main as fleet
-from twinslot.formats import package
+from twinslot.formats.head import read_head
 from twinslot.trust import keys
 
 if str(CHIP / "cpython") not in sys.path:
@@ -313,7 +313,7 @@ def board(tmp_path: Path) -> Iterator[Board]:
     need("micropython")
     with Board(tmp_path / "board", interpreter="micropython") as found:
         firmware = image.firmware(version="1.0.0", size=100_000)
-        record = package.read_head(pack("1.0.0", 1, behaviour="good")).record
+        record = read_head(pack("1.0.0", 1, behaviour="good")).record
         found.flash_firmware(0, firmware, None)
         del record
         etc = {f"/etc/{name}": data for name, data in SETTINGS.items()}

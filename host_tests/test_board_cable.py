@@ -230,7 +230,7 @@ def test_what_reads_back_otherwise_replaces_nothing(
     cable.put("/y.bin", OLD)
     send = cable._send
     monkeypatch.setattr(cable, "_send", lambda path, data: send(path, data[:-1]))
-    with pytest.raises(NotWritten, match=r"/y.bin: the board does not hold what was sent"):
+    with pytest.raises(NotWritten, match=r"/y.bin: the board holds other bytes than were sent"):
         cable.put("/y.bin", NEW)
     there = cable.hashes(["/y.bin", "/y.bin" + TEMPORARY])
     assert there == {"/y.bin": hashlib.sha256(OLD).digest(), "/y.bin" + TEMPORARY: None}

@@ -32,7 +32,10 @@ from sim.board import HARD, PWRON, SOFT, WDT, Board, firmware
 from tools.paths import ROOT
 from twinslot.board import deploy, files, running
 from twinslot.board.cable import Cable, Raised
-from twinslot.formats import bundle, otadata, package, table
+from twinslot.formats import bundle, otadata, table
+from twinslot.formats.component import firmware_content
+from twinslot.formats.head import read_head
+from twinslot.formats.trailer import write_trailer
 from twinslot.trust import signing
 
 NEW, PENDING, VALID, INVALID, ABORTED = range(5)
@@ -72,8 +75,8 @@ def board(tmp_path: Path) -> Iterator[Board]:
 def signed(directory: str) -> tuple[bytes, bytes]:
     """Return firmware 1.1.0 and the trailer that names its application's directory."""
     data = image.firmware(version="1.1.0", size=100_000)
-    packed = signing.build([package.firmware(data)], KEY, PRODUCT, "1.1.0", 2, 1_790_000_000)
-    return data, package.trailer([package.read_head(packed).record], directory)
+    packed = signing.build([firmware_content(data)], KEY, PRODUCT, "1.1.0", 2, 1_790_000_000)
+    return data, write_trailer([read_head(packed).record], directory)
 
 
 def test_a_board_whose_application_came_over_the_air_gets_boot_py_and_settings_alone(

@@ -20,8 +20,11 @@ from rom_loader import RomLoader
 
 from sim import image
 from twinslot.board import device, files, plan, writer
-from twinslot.formats import package, table
+from twinslot.formats import table
 from twinslot.formats.chips import CHIPS
+from twinslot.formats.component import firmware_content
+from twinslot.formats.head import read_head
+from twinslot.formats.trailer import read_trailer, write_trailer
 from twinslot.trust import keys, signing
 
 MB = 1 << 20
@@ -271,13 +274,13 @@ def test_where_files_are_kept_the_new_trailer_names_the_directory_that_runs(tmp_
     data = bytearray(flash_with(PLAN.table))
     first, second = table.slots(PLAN.table)
     packed = signing.build(
-        [package.firmware(image.firmware(size=50_000))],
+        [firmware_content(image.firmware(size=50_000))],
         keys.read_private(fleet.signing_key), "demo-board", "1.0.0", 1, 1_000,
     )  # fmt: skip
-    record = package.read_head(packed).record
+    record = read_head(packed).record
     # ota_1 runs, by the newer record of otadata.
-    data[second.end - 4096 : second.end] = package.trailer([record], directory)
-    data[first.end - 4096 : first.end] = package.trailer([record], "app_0")
+    data[second.end - 4096 : second.end] = write_trailer([record], directory)
+    data[first.end - 4096 : first.end] = write_trailer([record], "app_0")
     otadata = table.need(PLAN.table, "otadata").offset
     for at, sequence in ((0, 1), (4096, 2)):
         number = sequence.to_bytes(4, "little")
@@ -294,7 +297,7 @@ def test_where_files_are_kept_the_new_trailer_names_the_directory_that_runs(tmp_
         chip.flash[:] = data
         done = flash(*keep, "--fleet", tmp_path, "--version", "2.0.0", chip.port, source)
     assert done.exit_code == 0, done.output
-    (head,), named = package.read_trailer(bytes(chip.flash[first.end - 4096 : first.end]))
+    (head,), named = read_trailer(bytes(chip.flash[first.end - 4096 : first.end]))
     assert (head.manifest.version, named) == ("2.0.0", directory)
 
 

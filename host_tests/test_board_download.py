@@ -7,8 +7,8 @@ import pytest
 from sim import image
 from twinslot.board import download, whole
 from twinslot.formats import image as fleet_image
-from twinslot.formats import package
 from twinslot.formats.chips import CHIPS, FLASHED
+from twinslot.formats.head import PACKAGE_MAGIC
 from twinslot.formats.table import Partition
 
 PLAIN = (
@@ -109,7 +109,7 @@ def test_a_bootloader_of_another_chip_is_refused():
         (b"UF2\n" + bytes(508), "a UF2 file; take the .bin"),
         (b"\x7fELF" + bytes(508), "an ELF file; take the .bin"),
         (b"PK\x03\x04" + bytes(508), "a ZIP archive"),
-        (package.MAGIC + bytes(5000), "a package for updates over the air"),
+        (PACKAGE_MAGIC + bytes(5000), "a package for updates over the air"),
         (b"import machine\n", "no MicroPython download"),
         (b"", "no MicroPython download"),
     ],

@@ -24,8 +24,11 @@ from twinslot import config
 from twinslot.board import files, writer
 from twinslot.board import plan as planner
 from twinslot.client.provision import provision
-from twinslot.formats import package, table
+from twinslot.formats import table
 from twinslot.formats.chips import CHIPS, FLASH_SIZES, FLASHED
+from twinslot.formats.component import application_content, firmware_content
+from twinslot.formats.head import read_head
+from twinslot.formats.trailer import read_trailer
 from twinslot.trust import keys, signing
 
 MATRIX = list(itertools.product(FLASHED.values(), FLASH_SIZES))
@@ -124,7 +127,7 @@ def test_an_image_holds_trailer_settings_and_keys_of_one_thing(tmp_path):
     source = download(tmp_path)
     options = ("--settings", settings, "--fleet", tmp_path, "--version", "1.2.0", "--sequence", 7)
     whole = image_of(tmp_path, *options, source)
-    (head,), directory = package.read_trailer(whole[0x10000 + SLOT - 4096 : 0x10000 + SLOT])
+    (head,), directory = read_trailer(whole[0x10000 + SLOT - 4096 : 0x10000 + SLOT])
     signing.verify(head, keys.read_public(fleet.public_key))
     manifest = head.manifest
     assert (manifest.product, manifest.version, manifest.sequence) == ("demo-board", "1.2.0", 7)
@@ -336,21 +339,21 @@ def test_a_package_of_this_very_application_brings_its_signature(tmp_path):
     key = keys.generate()
     source = download(tmp_path)
     firmware = image.firmware(size=100_000)
-    packed = signing.build([package.firmware(firmware)], key, "demo-board", "2.1.0", 21, 1_000)
+    packed = signing.build([firmware_content(firmware)], key, "demo-board", "2.1.0", 21, 1_000)
     (tmp_path / "app.ota").write_bytes(packed)
     whole = image_of(tmp_path, "--package", tmp_path / "app.ota", "--slot-size", "0x1b0000", source)
-    (head,), _ = package.read_trailer(whole[0x10000 + SLOT - 4096 : 0x10000 + SLOT])
-    assert head.record == package.read_head(packed).record
+    (head,), _ = read_trailer(whole[0x10000 + SLOT - 4096 : 0x10000 + SLOT])
+    assert head.record == read_head(packed).record
 
 
 @pytest.mark.parametrize(
     ("contents", "words"),
     [
-        ([package.firmware(image.firmware(version="9"))], "holds another application: SHA-256"),
-        ([package.firmware(image.firmware(size=100_000), 9)], "for chip_id 9, not esp32"),
-        ([package.application(b"tar")], "more than firmware"),
+        ([firmware_content(image.firmware(version="9"))], "holds another application: SHA-256"),
+        ([firmware_content(image.firmware(size=100_000), 9)], "for chip_id 9, not esp32"),
+        ([application_content(b"tar")], "more than firmware"),
         (
-            [package.firmware(image.firmware(size=100_000)), package.application(b"tar")],
+            [firmware_content(image.firmware(size=100_000)), application_content(b"tar")],
             "more than firmware",
         ),
     ],

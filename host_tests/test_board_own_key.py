@@ -26,6 +26,7 @@ from tools.paths import ROOT
 from twinslot.board import files
 from twinslot.board.cable import Cable
 from twinslot.formats import package
+from twinslot.formats.trailer import write_trailer
 from twinslot.trust import certificates, keys
 
 N = 0xFFFFFFFF00000000FFFFFFFFFFFFFFFFBCE6FAADA7179E84F3B9CAC2FC632551
@@ -167,7 +168,7 @@ def test_a_board_that_made_its_key_is_provisioned_deployed_to_and_let_in(tmp_pat
         folder = stack.folder / "boards" / thing
         with Board(tmp_path / "board", interpreter="micropython", ssid=SSID) as board:
             head = package.inspect(stack.pack("1.0.0", 1).read_bytes())
-            board.flash_firmware(0, stack.firmware("1.0.0"), package.trailer([head.record]))
+            board.flash_firmware(0, stack.firmware("1.0.0"), write_trailer([head.record]))
             board.install(boards.application_files())
             board.start()
             board.wait_console("settings.json is missing")

@@ -14,7 +14,9 @@ from agent_bench import IMAGE, Bench, packed
 from layout import SLOTS
 
 from sim import image
-from twinslot.formats import package
+from twinslot.formats.component import firmware_content
+from twinslot.formats.head import read_head
+from twinslot.formats.trailer import write_trailer
 from twinslot.trust import signing
 
 NEW, PENDING, VALID, ABORTED = 0, 1, 2, 4
@@ -197,7 +199,7 @@ def test_without_rollback_a_file_is_refused_once_and_by_event(tmp_path: Path) ->
 def test_a_bootloader_in_a_slot_is_refused_although_set_boot_takes_it(bench: Bench) -> None:
     merged = image.image([(0x40078000, b"bootloader code".ljust(5000, b"\1"))])
     data = signing.build(
-        [package.firmware(merged)], bench.key, "demo-board", "1.1.0", 2, 1_790_000_000
+        [firmware_content(merged)], bench.key, "demo-board", "1.1.0", 2, 1_790_000_000
     )
     bench.service.add("job-1", data)
     bench.until_quiet()
@@ -207,9 +209,9 @@ def test_a_bootloader_in_a_slot_is_refused_although_set_boot_takes_it(bench: Ben
 
 def flashed(bench: Bench, slot: int, directory: str, sequence: int = 1) -> None:
     """Flash a slot whose trailer names a directory."""
-    head = package.read_head(packed(f"1.0.{slot}", sequence))
+    head = read_head(packed(f"1.0.{slot}", sequence))
     firmware = image.firmware(version=f"1.0.{slot}", size=IMAGE)
-    bench.board.flash_slot(slot, firmware, package.trailer([head.record], directory))
+    bench.board.flash_slot(slot, firmware, write_trailer([head.record], directory))
 
 
 def application(bench: Bench, name: str, **files: str) -> Path:

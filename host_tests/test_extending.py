@@ -17,7 +17,8 @@ from agent_bench import IMAGE, KEY, PRODUCT, Bench
 
 from sim import image
 from tools.interpreters import ON_BOARD
-from twinslot.formats import cbor, package
+from twinslot.formats import cbor
+from twinslot.formats.head import PACKAGE_MAGIC
 from twinslot.trust import keys
 
 ENCODING = 9
@@ -48,7 +49,7 @@ def encoded() -> bytes:
     payload, protected = cbor.dumps(manifest), cbor.dumps({1: -7, 4: keys.kid(KEY.public_key())})
     signature = keys.sign(KEY, cbor.dumps(["Signature1", protected, b"", payload]))
     cose = b"\xd2" + cbor.dumps([protected, {}, payload, signature])
-    head = package.MAGIC + len(cose).to_bytes(4, "big") + cose
+    head = PACKAGE_MAGIC + len(cose).to_bytes(4, "big") + cose
     return head.ljust(4096, b"\xff") + data.ljust(-(-len(data) // 4096) * 4096, b"\xff")
 
 

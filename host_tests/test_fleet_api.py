@@ -105,6 +105,22 @@ def test_objects(site: Site) -> None:
     assert store.get_object(Bucket="packages", Key=key)["Body"].read() == b""
 
 
+@pytest.mark.parametrize(
+    ("changes", "code"),
+    [
+        ({"Key": "k" * 1025}, "KeyTooLongError"),
+        ({"Key": "a\0b"}, "InvalidArgument"),
+        ({"ContentType": "x" * 256}, "InvalidArgument"),
+    ],
+)
+def test_an_object_that_no_database_could_keep_is_refused(
+    site: Site, changes: dict[str, str], code: str
+) -> None:
+    with pytest.raises(ClientError) as error:
+        site.clients.s3.put_object(**{"Bucket": "packages", "Key": "k", "Body": b"x"} | changes)
+    assert refused(error) == (code, 400)
+
+
 def test_a_range_of_another_form_means_the_whole_object() -> None:
     for text in ("", "bytes=-", "bytes=5-4", "bytes=a-b", "blocks=0-1", "bytes=0-1,3-4"):
         assert s3.byte_range(text, 100) is None

@@ -13,6 +13,7 @@ from tools.paths import ROOT
 from twinslot.cli.main import main
 from twinslot.firmware import agent, extensions
 from twinslot.formats import archive, bundle, package
+from twinslot.formats.component import APPLICATION, FIRMWARE, application_content
 from twinslot.trust import keys, signing
 
 Fleet = Callable[..., Result]
@@ -173,7 +174,7 @@ def pack_app(fleet: Fleet, *more: str) -> Result:
 
 def packed_files() -> dict[str, bytes]:
     data = Path("app.ota").read_bytes()
-    found = package.inspect(data).manifest.component(package.APPLICATION)
+    found = package.inspect(data).manifest.component(APPLICATION)
     assert found is not None
     return archive.contents(found.of(data))
 
@@ -191,7 +192,7 @@ def test_an_application_is_packed_listed_and_shown(fleet: Fleet, application: Pa
     assert "signature holds" in shown.output
     assert packed_files()["pump.py"] == b"RATE = 1\n"
     manifest = package.inspect(Path("app.ota").read_bytes()).manifest
-    assert [component.kind for component in manifest.components] == [package.APPLICATION]
+    assert [component.kind for component in manifest.components] == [APPLICATION]
 
 
 @pytest.mark.parametrize("words", [["app.bin"], ["--firmware", "app.bin"]])
@@ -203,7 +204,7 @@ def test_firmware_and_application_travel_together_the_firmware_first(
     assert "MicroPython v1.26.0" in made.output
     manifest = package.inspect(Path("app.ota").read_bytes()).manifest
     kinds = [component.kind for component in manifest.components]
-    assert kinds == [package.FIRMWARE, package.APPLICATION]
+    assert kinds == [FIRMWARE, APPLICATION]
     assert set(packed_files()) == {
         *("main.py", "pump.mpy", "link.mpy", "lib/valve.mpy", "ota/__init__.mpy")
     }
@@ -322,7 +323,7 @@ def test_an_application_that_breaks_the_archive_is_neither_shown_nor_published(
     fleet: Fleet,
 ) -> None:
     key = keys.read_private(Path("keys/signing.pem"))
-    bad = package.application(b"\0" * 1024)
+    bad = application_content(b"\0" * 1024)
     Path("bad.ota").write_bytes(signing.build([bad], key, "demo-board", "1", 1, 1))
     for words in (("inspect", "bad.ota"), ("publish", "bad.ota", "board-1")):
         refused = fleet(*words)

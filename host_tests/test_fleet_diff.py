@@ -10,7 +10,8 @@ from esp_images import app
 
 from twinslot.cli.main import main
 from twinslot.client import diff
-from twinslot.formats import archive, package
+from twinslot.formats import archive
+from twinslot.formats.component import application_content, firmware_content
 from twinslot.trust import keys, signing
 
 KEY, STRANGER = keys.generate(), keys.generate()
@@ -29,9 +30,9 @@ def packed(
 ) -> bytes:
     contents = []
     if firmware is not None:
-        contents.append(package.firmware(firmware))
+        contents.append(firmware_content(firmware))
     if files is not None:
-        contents.append(package.application(archive.build(files)))
+        contents.append(application_content(archive.build(files)))
     values = {"product": "demo-board", "version": "1.0.0", "sequence": 1, "created": 86400}
     return signing.build(contents, key, **{**values, **changes})
 
@@ -122,7 +123,7 @@ def test_a_file_that_is_not_there_and_a_broken_archive_are_trouble(differ: Diff)
     shown = CliRunner().invoke(main, ["diff", "a.ota", "b.ota"])
     assert shown.exit_code == 2
     assert "b.ota" in shown.output
-    bad = signing.build([package.application(bytes(512))], KEY, "p", "1", 1, 1)
+    bad = signing.build([application_content(bytes(512))], KEY, "p", "1", 1, 1)
     assert differ(bad, bad).exit_code == 2
 
 

@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 from esp_images import SLOT, app, merged
 
-from twinslot.formats import image, package
+from twinslot.formats import image
+from twinslot.formats.head import PACKAGE_MAGIC
 
 
 @pytest.mark.parametrize("size", [4000, 40_001, 40_007, 40_015])
@@ -68,7 +69,7 @@ def test_a_merged_download_without_application_is_refused() -> None:
         (b"print('hello')\n" * 50, "cannot identify"),
         (b"\x7fELF" + bytes(100), "ELF"),
         (b"UF2\n" + bytes(508), "UF2"),
-        (package.MAGIC + bytes(5000), "package already"),
+        (PACKAGE_MAGIC + bytes(5000), "package already"),
         (app(descriptor=False), "bootloader"),
         (b"\xe9", "does not begin"),
         (b"\xe9\x00" + app()[2:], "0 segments"),

@@ -13,8 +13,8 @@ ROOT = "$aws/things/board-1/jobs"
 
 
 @pytest.fixture
-def world(tmp_path: Path) -> World:
-    made = World(tmp_path)
+def world(tmp_path: Path, database: str) -> World:
+    made = World(tmp_path, database)
     made.things("board-1", "board-2")
     return made
 

@@ -11,7 +11,12 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from hypothesis import given
 from hypothesis import strategies as st
 
+from twinslot.errors import PackageError
 from twinslot.formats import cbor, package
+from twinslot.formats.component import application_content, firmware_content
+from twinslot.formats.head import ES256, PACKAGE_MAGIC, read_head
+from twinslot.formats.manifest import MAX_SEQUENCE
+from twinslot.formats.trailer import read_trailer, write_trailer
 from twinslot.trust import keys, signing
 
 VECTOR = json.loads((Path(__file__).parent / "vectors" / "package-es256.json").read_text())
@@ -23,7 +28,7 @@ HEX = bytes.fromhex
 
 
 def worked_example() -> bytes:
-    contents = [package.firmware(FIRMWARE), package.application(APPLICATION)]
+    contents = [firmware_content(FIRMWARE), application_content(APPLICATION)]
     return signing.build(contents, KEY, "demo-board", "1.1.0", 7, 1_795_000_000)
 
 
@@ -38,18 +43,18 @@ def manifest(**changes: Any) -> dict[int, Any]:
 def head_of(payload: bytes, *, key: keys.PrivateKey = KEY, protected: bytes | None = None) -> bytes:
     """A head with any payload, signed as it should be."""
     if protected is None:
-        protected = cbor.dumps({1: package.ES256, 4: keys.kid(key.public_key())})
+        protected = cbor.dumps({1: ES256, 4: keys.kid(key.public_key())})
     signature = keys.sign(key, cbor.dumps(["Signature1", protected, b"", payload]))
     return framed(b"\xd2" + cbor.dumps([protected, {}, payload, signature]))
 
 
 def framed(cose: bytes) -> bytes:
-    return (package.MAGIC + len(cose).to_bytes(4, "big") + cose).ljust(4096, b"\xff")
+    return (PACKAGE_MAGIC + len(cose).to_bytes(4, "big") + cose).ljust(4096, b"\xff")
 
 
 def refused(data: bytes, *words: str) -> None:
-    with pytest.raises(package.PackageError) as caught:
-        package.read_head(data)
+    with pytest.raises(PackageError) as caught:
+        read_head(data)
     for word in words:
         assert word in str(caught.value)
 
@@ -70,7 +75,7 @@ def test_the_worked_example_is_reproduced_except_for_the_signature() -> None:
 
 
 def test_the_worked_example_is_read_and_its_signature_verified() -> None:
-    head = package.read_head(framed(HEX(VECTOR["cose_hex"])))
+    head = read_head(framed(HEX(VECTOR["cose_hex"])))
     signing.verify(head, KEY.public_key())
     assert keys.spki(KEY.public_key()).hex() == VECTOR["spki_hex"]
     assert head.kid.hex() == keys.kid(KEY.public_key()).hex() == VECTOR["kid_hex"]
@@ -82,39 +87,39 @@ def test_the_worked_example_is_read_and_its_signature_verified() -> None:
 
 
 def test_the_trailer_of_the_worked_example_is_reproduced() -> None:
-    record = package.MAGIC + VECTOR["cose_length"].to_bytes(4, "big") + HEX(VECTOR["cose_hex"])
-    built = package.trailer([record], VECTOR["trailer_directory"])
+    record = PACKAGE_MAGIC + VECTOR["cose_length"].to_bytes(4, "big") + HEX(VECTOR["cose_hex"])
+    built = write_trailer([record], VECTOR["trailer_directory"])
     assert len(built) == 4096
     assert built[-32:].hex() == VECTOR["trailer_sha256_field"]
-    (head,), directory = package.read_trailer(built)
+    (head,), directory = read_trailer(built)
     assert head.record == record
     assert directory == "app_1"
 
 
 def test_a_trailer_keeps_two_records_newest_first_and_takes_whole_packages() -> None:
     old = worked_example()
-    new = signing.build([package.firmware(FIRMWARE)], KEY, "demo-board", "1.2.0", 8, 1)
-    heads, directory = package.read_trailer(package.trailer([new, old]))
+    new = signing.build([firmware_content(FIRMWARE)], KEY, "demo-board", "1.2.0", 8, 1)
+    heads, directory = read_trailer(write_trailer([new, old]))
     assert [head.manifest.sequence for head in heads] == [8, 7]
     assert directory == ""
 
 
 @pytest.mark.parametrize("directory", ["app_10000", "größe", "a\0b"])
 def test_a_trailer_refuses_a_directory_that_does_not_fit(directory: str) -> None:
-    with pytest.raises(package.PackageError):
-        package.trailer([worked_example()], directory)
+    with pytest.raises(PackageError):
+        write_trailer([worked_example()], directory)
 
 
 def test_a_torn_trailer_is_no_trailer() -> None:
-    torn = bytearray(package.trailer([worked_example()]))
+    torn = bytearray(write_trailer([worked_example()]))
     torn[300] ^= 1
-    with pytest.raises(package.PackageError, match="SHA-256"):
-        package.read_trailer(bytes(torn))
+    with pytest.raises(PackageError, match="SHA-256"):
+        read_trailer(bytes(torn))
 
 
 def test_a_strangers_package_is_told_from_a_forged_one() -> None:
-    theirs = signing.build([package.firmware(FIRMWARE)], STRANGER, "demo-board", "1", 1, 1)
-    with pytest.raises(package.PackageError, match=r"signed with key"):
+    theirs = signing.build([firmware_content(FIRMWARE)], STRANGER, "demo-board", "1", 1, 1)
+    with pytest.raises(PackageError, match=r"signed with key"):
         signing.verify(package.inspect(theirs), KEY.public_key())
     forged = bytearray(worked_example())
     forged[forged.index(b"1.1.0")] = ord("2")
@@ -152,7 +157,7 @@ def test_a_manifest_that_breaks_a_rule_is_refused_by_key(
 def test_unknown_keys_from_64_on_are_ignored() -> None:
     later = manifest(k64={"anything": [1, 2]})
     later[7][0][100] = 0
-    assert package.read_head(head_of(cbor.dumps(later))).manifest.sequence == 7
+    assert read_head(head_of(cbor.dumps(later))).manifest.sequence == 7
 
 
 @pytest.mark.parametrize(
@@ -214,37 +219,37 @@ def test_what_is_not_framed_as_a_head_is_refused() -> None:
 def test_damage_anywhere_in_a_component_is_found(at: int) -> None:
     damaged = bytearray(worked_example())
     damaged[at] ^= 1
-    with pytest.raises(package.PackageError, match="component"):
+    with pytest.raises(PackageError, match="component"):
         package.inspect(bytes(damaged))
 
 
 @pytest.mark.parametrize("cut", [1, 4096])
 def test_a_package_of_another_length_is_refused(cut: int) -> None:
     for data in (worked_example()[:-cut], worked_example() + bytes(cut)):
-        with pytest.raises(package.PackageError, match="16384"):
+        with pytest.raises(PackageError, match="16384"):
             package.inspect(data)
 
 
 def test_a_package_without_components_or_with_bad_values_is_not_built() -> None:
-    with pytest.raises(package.PackageError, match="at least one"):
+    with pytest.raises(PackageError, match="at least one"):
         signing.build([], KEY, "p", "1", 1, 1)
-    with pytest.raises(package.PackageError, match="expires"):
-        signing.build([package.firmware(FIRMWARE)], KEY, "p", "1", 1, 5, expires=5)
-    with pytest.raises(package.PackageError, match="length"):
-        signing.build([package.firmware(b"")], KEY, "p", "1", 1, 1)
+    with pytest.raises(PackageError, match="expires"):
+        signing.build([firmware_content(FIRMWARE)], KEY, "p", "1", 1, 5, expires=5)
+    with pytest.raises(PackageError, match="length"):
+        signing.build([firmware_content(b"")], KEY, "p", "1", 1, 1)
 
 
 @given(
     st.binary(min_size=1, max_size=9000),
     st.text(min_size=1, max_size=8),
-    st.integers(1, package.MAX_SEQUENCE),
+    st.integers(1, MAX_SEQUENCE),
     st.integers(0, 2**40),
 )
 def test_what_is_built_is_read_back(
     image: bytes, version: str, sequence: int, created: int
 ) -> None:
     built = signing.build(
-        [package.firmware(image, 9)], KEY, "p", version, sequence, created, created + 1
+        [firmware_content(image, 9)], KEY, "p", version, sequence, created, created + 1
     )
     head = package.inspect(built)
     signing.verify(head, KEY.public_key())

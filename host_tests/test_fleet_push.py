@@ -12,12 +12,14 @@ import cbor2
 import pytest
 from esp_images import app
 from fleet_service import Broker, Service, running, until
+from postgresql import PostgreSQL
 from test_fleet_service import THING, Device
 
 from twinslot.client.publish import described_sequence, publish
 from twinslot.client.push import highest_sequence
 from twinslot.firmware import agent
 from twinslot.formats import archive, package
+from twinslot.formats.component import firmware_content
 from twinslot.trust import keys, signing
 
 JOBS = f"$aws/things/{THING}/jobs"
@@ -107,7 +109,7 @@ def write(service: Service, name: str, text: str) -> None:
 
 def published(service: Service, sequence: int, product: str = "demo-board", **more: Any) -> None:
     key = keys.read_private(service.config.signing_key)
-    data = signing.build([package.firmware(app(1000))], key, product, "1", sequence, 1)
+    data = signing.build([firmware_content(app(1000))], key, product, "1", sequence, 1)
     publish(service.clients(), data, "x.ota", [THING], **more)
 
 
@@ -266,3 +268,22 @@ def test_the_watched_job_is_the_pushed_one(service: Service, board: MakeBoard) -
         lambda: service.clients().iot.describe_job(jobId=job[1])["job"]["status"] == "COMPLETED",
         "the job's end",
     )
+
+
+@pytest.mark.slow
+def test_a_folder_is_on_the_board_with_all_records_in_postgresql(
+    tmp_path: Path, postgresql_server: PostgreSQL
+) -> None:
+    url = postgresql_server.database()
+    with running(tmp_path, "--database", url) as (service, broker):
+        write(service, "main.py", "import pump\n")
+        service.clients().iot.create_thing(thingName=THING)
+        taken = Board(broker, "SUCCEEDED", {})
+        done = service.fleet("push", "app", THING)
+        taken.join()
+        assert done.returncode == 0, done.stdout + done.stderr
+        assert f"accepted: {THING}" in done.stdout
+        service.kill()
+        service.start("--database", url)
+        assert "SUCCEEDED" in service.fleet("status").stdout
+        assert not list(service.config.state.glob("*.db*"))

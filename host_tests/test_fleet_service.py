@@ -11,6 +11,7 @@ import ssl
 import subprocess
 import sys
 import time
+import tomllib
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -26,7 +27,8 @@ from local_ca import LocalCA
 from paho.mqtt.enums import CallbackAPIVersion
 
 from twinslot.client.publish import publish
-from twinslot.formats import package
+from twinslot.formats.component import firmware_content
+from twinslot.service.database import EXTRA
 from twinslot.trust import keys, signing
 
 THING = "board-1"
@@ -113,7 +115,7 @@ def device(broker: Broker) -> Iterator[Device]:
 def packed(service: Service, size: int = 300_000, sequence: int = 2) -> bytes:
     key = keys.read_private(service.config.signing_key)
     image = app(size)
-    return signing.build([package.firmware(image)], key, "demo-board", "1.1.0", sequence, 1)
+    return signing.build([firmware_content(image)], key, "demo-board", "1.1.0", sequence, 1)
 
 
 def published(service: Service, data: bytes, job: str = "job-1") -> None:
@@ -503,7 +505,7 @@ def test_what_the_boards_would_refuse_is_refused_before_it_is_sent(
     fleet = commands(service, tmp_path)
     image = app(60_000)
     mine = keys.read_private(service.config.signing_key)
-    good, other_chip = [package.firmware(image)], [package.firmware(app(chip=9), 9)]
+    good, other_chip = [firmware_content(image)], [firmware_content(app(chip=9), 9)]
     for name, data, words in (
         (
             "stranger",
@@ -568,15 +570,11 @@ def test_an_unknown_job_is_refused_by_name(service: Service) -> None:
 
 
 def test_the_database_is_where_the_operator_says_and_nowhere_else(tmp_path: Path) -> None:
-    with running(tmp_path) as (service, _):
-        service.stop()
-        for path in service.config.state.glob("fleet.db*"):
-            path.unlink()
-        elsewhere = tmp_path / "elsewhere.db"
-        service.start("--database", f"sqlite:///{elsewhere}")
+    options = ("--database", f"sqlite:///{tmp_path}/elsewhere.db")
+    with running(tmp_path, *options) as (service, _):
         service.clients().iot.create_thing(thingName="board-1")
         service.kill()
-        service.start("--database", f"sqlite:///{elsewhere}")
+        service.start(*options)
         assert service.clients().iot.describe_thing(thingName="board-1")["thingName"] == "board-1"
         assert not list(service.config.state.glob("*.db*"))
 
@@ -588,6 +586,7 @@ def test_the_database_is_where_the_operator_says_and_nowhere_else(tmp_path: Path
         ("nosuchdriver://user:secret@host/fleet", "no driver for nosuchdriver"),
         ("sqlite:////no/such/folder/fleet.db", "unable to open database file"),
         ("sqlite:///fleet.toml", "file is not a database"),
+        ("postgresql://fleet:secret@/fleet?host=/no/such/folder", "Is the server running"),
     ],
 )
 def test_a_database_that_cannot_be_used_is_a_sentence(tmp_path: Path, url: str, words: str) -> None:
@@ -598,3 +597,14 @@ def test_a_database_that_cannot_be_used_is_a_sentence(tmp_path: Path, url: str, 
     assert done.stderr.startswith("fleet: ")
     assert done.stderr.count("\n") == 1
     assert "secret" not in done.stderr
+
+
+def test_a_missing_driver_is_named_by_the_extra_that_brings_it(tmp_path: Path) -> None:
+    service = Service(tmp_path / "fleet", Broker(tmp_path / "broker"))
+    (service.folder / "psycopg.py").write_text("raise ModuleNotFoundError('psycopg')\n")
+    done = service.fleet("serve", "--database", "postgresql://fleet:secret@host/fleet")
+    assert done.returncode == 1
+    remedy = f"pip install 'twinslot[{EXTRA}]'"
+    assert done.stderr == f"fleet: PostgreSQL's driver is missing: {remedy}\n"
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    assert [name.split("[")[0] for name in project["optional-dependencies"][EXTRA]] == ["psycopg"]

@@ -21,8 +21,8 @@ HEX = bytes.fromhex
 
 
 @pytest.fixture
-def world(tmp_path: Path) -> World:
-    made = World(tmp_path)
+def world(tmp_path: Path, database: str) -> World:
+    made = World(tmp_path, database)
     made.things("board-1", "board-2")
     made.stream("s-1", FILE, b"second" * 100, description="meter firmware")
     made.job("job-1", "board-1", stream_id="s-1")

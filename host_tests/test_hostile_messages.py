@@ -26,7 +26,8 @@ from link_fixtures import need
 from sim import image
 from sim.board import Board, application_files, compile_module
 from tools.paths import ROOT
-from twinslot.formats import package
+from twinslot.formats.head import read_head
+from twinslot.formats.trailer import write_trailer
 
 SEED = 5
 HEAP = tomllib.loads((ROOT / "tools/budgets.toml").read_text())["heap"]["peak"]
@@ -76,9 +77,9 @@ class Conversation:
         self._server.settimeout(30)
         self._wire: socket.socket | None = None
         self.board = Board(folder, interpreter="micropython", heapsize=f"{HEAP}wk")
-        head = package.read_head(packed("1.0.0", 1))
+        head = read_head(packed("1.0.0", 1))
         self.board.flash_firmware(
-            0, image.firmware(version="1.0.0", size=IMAGE), package.trailer([head.record])
+            0, image.firmware(version="1.0.0", size=IMAGE), write_trailer([head.record])
         )
         # What another application needs of the heap must not be missing here.
         files = application_files()

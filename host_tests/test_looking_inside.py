@@ -17,7 +17,9 @@ from link_fixtures import need
 from sim import image
 from sim.board import HARD, PWRON, SOFT, WDT, Board, application_files
 from tools.paths import VENV_BIN
-from twinslot.formats import package
+from twinslot.formats.component import firmware_content
+from twinslot.formats.head import read_head
+from twinslot.formats.trailer import write_trailer
 from twinslot.trust import keys, signing
 
 NEW, PENDING, VALID, INVALID, ABORTED = range(5)
@@ -51,9 +53,9 @@ while True:
 def flash(board: Board, slot: int, version: str, sequence: int) -> None:
     firmware = image.firmware(version=version, size=100_000)
     packed = signing.build(
-        [package.firmware(firmware)], KEY, PRODUCT, version, sequence, 1_790_000_000
+        [firmware_content(firmware)], KEY, PRODUCT, version, sequence, 1_790_000_000
     )
-    trailer = package.trailer([package.read_head(packed).record])
+    trailer = write_trailer([read_head(packed).record])
     board.flash_firmware(slot, firmware, trailer)
 
 

@@ -45,10 +45,21 @@ def test_no_text_has_a_word_that_plain_english_does_without() -> None:
             assert not found, path.relative_to(ROOT)
 
 
+def test_a_docstring_of_the_host_names_its_noun() -> None:
+    for path in (ROOT / "src").rglob("*.py"):
+        assert not re.search(r'"""Wh(at|o) ', path.read_text(encoding="utf-8")), path.name
+
+
 @pytest.mark.parametrize("page", PAGES)
 def test_a_sentence_has_one_semicolon_at_most(page: str) -> None:
     text = PAGES[page].read_text(encoding="utf-8")
     assert not [sentence for sentence in sentences(text) if sentence.count(";") > 1]
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_a_page_has_the_width_that_make_format_gives_it(page: str) -> None:
+    text = PAGES[page].read_text(encoding="utf-8")
+    assert prose.wrapped(text) == text, "`make format` wraps it"
 
 
 def test_code_and_pages_have_one_width() -> None:

@@ -26,7 +26,8 @@ from raw_world import DER, ECDSA, NOW, RSA, SIGNERS, YEAR, RawBench, Signer, fir
 
 from sim import image
 from tools.paths import ROOT
-from twinslot.formats import package
+from twinslot.formats.head import read_head
+from twinslot.formats.trailer import write_trailer
 
 JOB = "AFR_OTA-1"
 BAD_JOB = "0x24000000: 0x00000005"
@@ -186,10 +187,10 @@ def test_an_application_that_does_not_say_its_version_gets_no_raw_image(ecdsa: R
 
 def test_a_board_with_an_application_directory_gets_no_raw_image(ecdsa: RawBench) -> None:
     start = ecdsa.board.slot_bytes(0, SLOT_SIZE)[-4096:]
-    record = package.read_head(packed("1.0.0", 1)).record
+    record = read_head(packed("1.0.0", 1)).record
     assert start.startswith(record[:8])
     ecdsa.board.flash_slot(
-        0, image.firmware(version="1.0.0", size=IMAGE), package.trailer([record], "app_0")
+        0, image.firmware(version="1.0.0", size=IMAGE), write_trailer([record], "app_0")
     )
     application = ecdsa.board.folder / "app_0"
     application.mkdir()
@@ -450,10 +451,8 @@ def test_a_raw_image_leaves_the_packages_floor_where_it_is(ecdsa: RawBench) -> N
 
 
 def test_the_floor_of_a_package_that_a_cable_brought_survives_too(ecdsa: RawBench) -> None:
-    record = package.read_head(packed("1.0.0", 7)).record
-    ecdsa.board.flash_slot(
-        0, image.firmware(version="1.0.0", size=IMAGE), package.trailer([record])
-    )
+    record = read_head(packed("1.0.0", 7)).record
+    ecdsa.board.flash_slot(0, image.firmware(version="1.0.0", size=IMAGE), write_trailer([record]))
     ecdsa.add(JOB, firmware())
     ecdsa.until_quiet()
     assert ecdsa.board.running == 1

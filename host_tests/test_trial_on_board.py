@@ -15,7 +15,9 @@ from test_looking_inside import MAIN, Person, mpremote
 
 from sim import image
 from sim.board import Board, application_files, compile_module
-from twinslot.formats import package
+from twinslot.formats.component import firmware_content
+from twinslot.formats.head import read_head
+from twinslot.formats.trailer import write_trailer
 from twinslot.trust import keys, signing
 
 PENDING, VALID, ABORTED = 1, 2, 4
@@ -37,15 +39,15 @@ def trial(tmp_path: Path) -> Iterator[Callable[..., Board]]:
                 options: dict[str, Any] = {"modules": frozen} if slot and frozen else {}
                 firmware = image.firmware(version=f"1.{slot}.0", size=100_000, **options)
                 packed = signing.build(
-                    [package.firmware(firmware)],
+                    [firmware_content(firmware)],
                     KEY,
                     PRODUCT,
                     f"1.{slot}.0",
                     1 + slot,
                     1_790_000_000,
                 )
-                record = package.read_head(packed).record
-                board.flash_firmware(slot, firmware, package.trailer([record], f"app_{slot}"))
+                record = read_head(packed).record
+                board.flash_firmware(slot, firmware, write_trailer([record], f"app_{slot}"))
             agent = application_files()
             boot = agent.pop("/boot.py")
             board.install(

@@ -10,8 +10,9 @@ from agent_bench import IMAGE, Chip, pack, packed
 
 from sim import image
 from twinslot.board import files, filesystem
-from twinslot.formats import package
+from twinslot.formats.head import read_head
 from twinslot.formats.littlefs_blocks import BLOCK, tree_blocks
+from twinslot.formats.trailer import write_trailer
 
 # What `unpack` has taken before it gives back as much: a piece of a file, and its place.
 AHEAD = 4  # blocks
@@ -41,9 +42,9 @@ class Weighed(Chip):
             target.parent.mkdir(parents=True, exist_ok=True)
             target.write_bytes(data)
         if directory:
-            head = package.read_head(packed("1.0.0", 1))
+            head = read_head(packed("1.0.0", 1))
             firmware = image.firmware(version="1.0.0", size=IMAGE)
-            self.board.flash_slot(0, firmware, package.trailer([head.record], directory))
+            self.board.flash_slot(0, firmware, write_trailer([head.record], directory))
 
     def weigh(self) -> int:
         """The blocks that littlefs takes for what lies in the board's folder now."""

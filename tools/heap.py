@@ -24,7 +24,8 @@ from demo.stack import Stack
 from sim.board import Board
 from tools import natives
 from twinslot.board import files
-from twinslot.formats import archive, package
+from twinslot.formats import archive
+from twinslot.formats.component import application_content
 from twinslot.trust import keys, signing
 
 IMAGE_SIZE = 1_600_000
@@ -135,7 +136,7 @@ def pack_application(stack: Stack, version: str, sequence: int) -> Path:
     for number in range(FILES - len(contents)):
         contents[f"data/{number}.bin"] = random.Random(number).randbytes(FILE_SIZE)
     data = signing.build(
-        [package.application(archive.build(contents))],
+        [application_content(archive.build(contents))],
         keys.read_private(stack.config.signing_key),
         product=stack.config.product,
         version=version,

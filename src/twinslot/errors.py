@@ -17,6 +17,10 @@ class ConfigError(FleetError):
     exit_code = 3
 
 
+class PackageError(FleetError):
+    """The bytes, or the values to write, break a rule of the package format."""
+
+
 class UnreachableError(FleetError):
     """No service answers at the endpoint."""
 

@@ -123,12 +123,12 @@ class Raised(CableError):
 
 
 class NotWritten(CableError):
-    """What the board read back of a file is not what was sent."""
+    """The board read back other bytes than were sent."""
 
 
 @dataclass
 class Pause:
-    """What becomes of the program that was stopped. `starts_again`: False if none ran."""
+    """The fate of the program that was stopped. `starts_again`: False if none ran."""
 
     starts_again: bool
 
@@ -401,7 +401,9 @@ class Cable:
             there = self.hashes([path + TEMPORARY for path in files])
             for path, data in files.items():
                 if there[path + TEMPORARY] != hashlib.sha256(data).digest():
-                    raise NotWritten(f"{path}: the board does not hold what was sent; try again")
+                    raise NotWritten(
+                        f"{path}: the board holds other bytes than were sent; try again"
+                    )
         except (Raised, NotWritten, KeyboardInterrupt):
             with contextlib.suppress(CableError):  # what went wrong first is what is told
                 self.interrupt(_UNDO_S)  # Ctrl-C may have come in the middle of an answer

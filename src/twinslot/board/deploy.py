@@ -21,9 +21,9 @@ class DeployError(FleetError):
 
 @dataclass(frozen=True)
 class Changes:
-    """What a board lacks. `write`: path to bytes; `remove`: what must go; `same`: files that stay.
+    """The changes that a board needs. `write`: path to bytes; `remove`: files that must go.
 
-    `new`: those of `write` that were not there before.
+    `same`: files that stay; `new`: those of `write` that were not there before.
     """
 
     write: dict[str, bytes]

@@ -1,4 +1,4 @@
-"""What a connected board is: read once by esptool, judged before anything is written."""
+"""The properties of a connected board: read once by esptool, judged before anything is written."""
 
 import contextlib
 from collections.abc import Callable, Iterator, Sequence
@@ -8,9 +8,10 @@ from typing import Any
 from twinslot.board.plan import Plan
 from twinslot.board.port import BAUD, complaint
 from twinslot.board.writer import Port
-from twinslot.errors import FleetError
-from twinslot.formats import otadata, package, table
+from twinslot.errors import FleetError, PackageError
+from twinslot.formats import otadata, table
 from twinslot.formats.chips import SECTOR
+from twinslot.formats.trailer import read_trailer
 
 
 class DeviceError(FleetError):
@@ -61,12 +62,12 @@ def check(device: Device, plan: Plan, keep: Sequence[str], *, signed: bool = Fal
         raise DeviceError(f"the board is an {device.chip}, the plan is for {plan.chip.name}")
     if device.secure_boot:
         raise DeviceError(
-            "secure boot is on: the chip starts only what its owner's key has signed, and would "
+            "secure boot is on: the chip starts only images that its owner's key signed, and would "
             "never start this bootloader; update such a board with its own tools"
         )
     if device.flash_encryption:
         raise DeviceError(
-            "flash encryption is on: what is written in plain would not start, and MicroPython's "
+            "flash encryption is on: a chip starts no image written in plain, and MicroPython's "
             "builds do not support it; update such a board with its own tools"
         )
     if device.flash_size is not None and device.flash_size < plan.flash_size:
@@ -181,6 +182,6 @@ def _directory(found: table.Table, read: Callable[[int, int], bytes]) -> str:
     active = otadata.active(records)
     slot = slots[active.slot(len(slots)) if active else 0]
     try:
-        return package.read_trailer(read(slot.end - SECTOR, SECTOR))[1]
-    except package.PackageError:
+        return read_trailer(read(slot.end - SECTOR, SECTOR))[1]
+    except PackageError:
         return ""

@@ -1,4 +1,4 @@
-"""What is in a MicroPython download. Pure: the file's bytes in, its parts or a DownloadError out.
+"""The parts of a MicroPython download. Pure: the file's bytes in, its parts or a DownloadError out.
 
 The `.bin` of a build is flash from the bootloader on: bootloader, partition table at 0x8000 and
 application in its first app partition. An image of the whole flash, from address 0, is read alike.
@@ -7,8 +7,9 @@ application in its first app partition. An image of the whole flash, from addres
 from dataclasses import dataclass
 
 from twinslot.errors import FleetError
-from twinslot.formats import chips, image, package, releases
+from twinslot.formats import chips, image, releases
 from twinslot.formats.chips import FLASH_CODES, FLASHED, Chip
+from twinslot.formats.head import PACKAGE_MAGIC
 from twinslot.formats.table import ADDRESS, DATA, PHY, Table, has_otadata
 
 _TAKE = "take the .bin of the same build"
@@ -88,7 +89,7 @@ def _what_else(data: bytes) -> str:
     name = image.other_format(data)
     if name:
         return f"this is {name}; {_TAKE}"
-    if data.startswith(package.MAGIC):
+    if data.startswith(PACKAGE_MAGIC):
         return "this is a package for updates over the air; a board is flashed with the .bin"
     if data[:1] != bytes([image.IMAGE_MAGIC]):
         return f"this is no MicroPython download: nothing in it is a partition table; {_TAKE}"

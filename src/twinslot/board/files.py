@@ -1,4 +1,4 @@
-"""What lies in a board's file system: the application, and the settings of one thing."""
+"""The files of a board: the application, and the settings of one thing."""
 
 import json
 from collections.abc import Iterable, Mapping

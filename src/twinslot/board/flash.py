@@ -15,12 +15,12 @@ from twinslot.trust import keys
 
 
 class FlashError(FleetError):
-    """What was asked for does not go together."""
+    """The options contradict each other."""
 
 
 @dataclass(frozen=True)
 class Job:
-    """What is asked for, as the options say it.
+    """The wishes of the command line.
 
     `keep`: partition labels; `extensions`: the agent's, None for what the settings ask for.
     """
@@ -41,7 +41,7 @@ class Job:
 
 @dataclass(frozen=True)
 class Content:
-    """What a board gets: the plan, the regions of its flash, and the rest of it in sentences."""
+    """The content of a board: the plan, the regions of its flash, and the rest in sentences."""
 
     plan: plan.Plan
     regions: list[whole.Region]

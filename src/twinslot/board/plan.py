@@ -8,7 +8,7 @@ table: MicroPython 1.26 adds it by itself, but after a rollback an older one wou
 from dataclasses import dataclass
 
 from twinslot.errors import FleetError
-from twinslot.formats.chips import FLASH_SIZES, MMU_PAGE, TRAILER_LENGTH, Chip
+from twinslot.formats.chips import FLASH_SIZES, MMU_PAGE, SECTOR, TRAILER_LENGTH, Chip
 from twinslot.formats.table import (
     ADDRESS,
     APP,
@@ -26,7 +26,7 @@ from twinslot.formats.table import (
 LEAST_FILESYSTEM = 0x50000  # bytes; what `fleet flash` puts there takes some 276 KB
 GROWTH = 20  # a slot has room for one part in so many more than the image: 5 %
 
-_FIRST_SLOT = 0x10000
+_FIRST_SLOT = MMU_PAGE
 _HEAD = (
     Partition("nvs", DATA, NVS, 0x9000, 0x5000),
     Partition("otadata", DATA, OTADATA, 0xE000, 0x2000),
@@ -61,7 +61,7 @@ class Plan:
     def __str__(self) -> str:
         """The layout as a table for people."""
         rows = [("bootloader", "", self.chip.bootloader, ADDRESS - self.chip.bootloader)]
-        rows += [("table", "", ADDRESS, 0x1000)]
+        rows += [("table", "", ADDRESS, SECTOR)]
         rows += [(row.label, _TYPES[row.type], row.offset, row.size) for row in self.table]
         lines = [f"{'':12}{'type':6}{'from':>10}{'to':>10}{'size':>10}"]
         lines += [

@@ -133,7 +133,7 @@ def complaint(port: str, error: BaseException) -> str:
     if code == errno.ENOENT:
         return f"{port} does not exist. Serial ports here: {_serial_ports()}"
     if "does not seem to support RFC2217" in str(error):
-        return f"{port}: what answers there is no RFC 2217 server; is it socket://?"
+        return f"{port}: no RFC 2217 server answers there; is it socket://?"
     return f"cannot open {port}: {error}"
 
 

@@ -1,18 +1,21 @@
-"""What a running board says of itself, and whether its files may be changed."""
+"""The report of a running board on itself, and whether its files may be changed."""
 
 import re
+import string
 from dataclasses import dataclass
 from typing import Any
 
 from twinslot.board.cable import Cable, Raised
 from twinslot.errors import FleetError
 from twinslot.formats import otadata, releases, table
+from twinslot.formats.chips import SECTOR
+from twinslot.formats.trailer import DIRECTORY_LENGTH, RECORDS_LENGTH
 
 FILE_SYSTEMS = ("vfs", "ffat")  # the labels MicroPython looks for (ports/esp32, _boot.py)
 
 # The note that boot.py and the agent leave of a trial, in NVS: STAGE DEADLINE LINK, the deadline in
 # ms since the chip started, where ticks_ms begins.
-_LOOK = """
+_LOOK = string.Template("""
 import hashlib, sys, time, os
 from esp32 import NVS, Partition
 def _look():
@@ -23,10 +26,10 @@ def _look():
             part.readblocks(sector, record)
             records.append(bytes(record))
     running = Partition(Partition.RUNNING)
-    trailer = bytearray(4096)
-    running.readblocks(running.info()[3] // 4096 - 1, trailer)
-    whole = hashlib.sha256(memoryview(trailer)[:4064]).digest() == trailer[4064:]
-    directory = bytes(trailer[4056:4064]).rstrip(b"\0") if whole else b""
+    trailer = bytearray($sector)
+    running.readblocks(running.info()[3] // $sector - 1, trailer)
+    whole = hashlib.sha256(memoryview(trailer)[:$signed]).digest() == trailer[$signed:]
+    directory = bytes(trailer[$records:$signed]).rstrip(b"\0") if whole else b""
     try:
         os.stat("/%s/.files" % directory.decode())
         unpacked = True
@@ -54,7 +57,7 @@ def _look():
         "free": disk and disk[0] * disk[3],
     }
 print(_look())
-"""
+""").substitute(sector=SECTOR, records=RECORDS_LENGTH, signed=RECORDS_LENGTH + DIRECTORY_LENGTH)
 
 
 class UnfitError(FleetError):
@@ -143,7 +146,7 @@ def check(board: Running) -> None:
         )
     if board.encrypted:
         raise UnfitError(
-            "flash encryption is on: what an update writes in plain would not start, and "
+            "flash encryption is on: a chip starts no image that an update writes in plain, and "
             "MicroPython's builds do not support it; update such a board with its own tools"
         )
     lacks = []

@@ -15,6 +15,9 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from twinslot.board.download import Download
 from twinslot.errors import FleetError
 from twinslot.formats import frozen, package
+from twinslot.formats.component import FIRMWARE, firmware_content
+from twinslot.formats.head import Head, read_head
+from twinslot.formats.trailer import write_trailer
 from twinslot.trust import keys, signing
 
 _PEM_END = b"-----END PUBLIC KEY-----"
@@ -29,10 +32,10 @@ class Signed:
     """A trailer of 4096 bytes and what it says."""
 
     data: bytes
-    head: package.Head
+    head: Head
 
     def __str__(self) -> str:
-        """What it says, for people."""
+        """The record as a line for people."""
         manifest = self.head.manifest
         return (
             f"version {manifest.version}, sequence {manifest.sequence}, "
@@ -48,7 +51,7 @@ def of_package(data: bytes, download: Download, directory: str) -> Signed:
     """
     head = package.inspect(data)
     components = head.manifest.components
-    if [component.kind for component in components] != [package.FIRMWARE]:
+    if [component.kind for component in components] != [FIRMWARE]:
         raise TrailerError("the package holds more than firmware; take one of firmware alone")
     firmware, digest = components[0], hashlib.sha256(download.application.data).digest()
     if firmware.sha256 != digest:
@@ -59,7 +62,7 @@ def of_package(data: bytes, download: Download, directory: str) -> Signed:
         )
     if firmware.chip != download.chip.chip_id:
         raise TrailerError(f"the package is for chip_id {firmware.chip}, not {download.chip.name}")
-    return Signed(package.trailer([head.record], directory), head)
+    return Signed(write_trailer([head.record], directory), head)
 
 
 def sign(
@@ -79,9 +82,9 @@ def sign(
     """
     data = download.application.data
     names = frozen.modules(frozen.names(data))
-    content = package.firmware(data, download.chip.chip_id, names)
-    head = package.read_head(signing.build([content], key, product, version, sequence, created))
-    return Signed(package.trailer([head.record], directory), head)
+    content = firmware_content(data, download.chip.chip_id, names)
+    head = read_head(signing.build([content], key, product, version, sequence, created))
+    return Signed(write_trailer([head.record], directory), head)
 
 
 def check_settings(signed: Signed, settings: Mapping[str, bytes]) -> None:

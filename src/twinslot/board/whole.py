@@ -1,4 +1,4 @@
-"""What lies where in flash: the regions of a board, and one image of them all. Pure.
+"""The layout of flash: the regions of a board, and one image of them all. Pure.
 
 The same regions are written to a board by cable and assembled into the image that a production line
 flashes from address 0.
@@ -13,7 +13,6 @@ from twinslot.board.plan import Plan
 from twinslot.formats import image, table
 from twinslot.formats.chips import FLASH_CODES, SECTOR
 
-_HASHED = 23  # offset in an image header: 1 when SHA-256 ends the image
 _SIZE_AND_SPEED = 3  # offset: flash size in the high half, speed in the low one
 
 
@@ -29,11 +28,6 @@ class Region:
     def end(self) -> int:
         """Flash address of the first byte after it."""
         return self.address + len(self.data)
-
-    @property
-    def is_blank(self) -> bool:
-        """Say whether writing it means erasing it."""
-        return self.data.count(0xFF) == len(self.data)
 
 
 def for_flash_size(bootloader: bytes, flash_size: int) -> bytes:

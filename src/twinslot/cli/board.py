@@ -29,10 +29,10 @@ def board() -> None:
 @board.command()
 @click.argument("port")
 def status(port: str) -> None:
-    """Print what `ota.status()` says on the board at PORT.
+    """Print `ota.status()` of the board at PORT.
 
-    MicroPython can only be asked while no program runs: main.py is stopped by Ctrl-C, and started
-    again by a soft reset, without a reset of the chip. What was at its prompt is left there.
+    MicroPython answers only while no program runs. So the command stops main.py by Ctrl-C, and
+    starts it again by a soft reset, without a reset of the chip. A board at its prompt stays there.
     """
     with Cable(port) as cable:
         said, again = look.status(cable)
@@ -43,11 +43,17 @@ def status(port: str) -> None:
 
 @board.command()
 @click.argument("port")
-@click.option("--seconds", type=float, help="End after so long; else Ctrl-C ends it.")
+@click.option(
+    "--seconds",
+    type=float,
+    metavar="SECONDS",
+    help="Time after which to end.  [default: at Ctrl-C]",
+)
 def logs(port: str, seconds: float | None) -> None:
-    """Show what the board at PORT prints. Types nothing, so that nothing is disturbed.
+    """Show the output of the board at PORT.
 
-    A chip whose console is its own USB takes the port away at each reset: it is awaited.
+    The command types nothing, and so disturbs nothing. A chip whose console is its own USB takes
+    the port away at each reset; the command waits for it.
     """
     try:
         look.listen(
@@ -63,11 +69,11 @@ def logs(port: str, seconds: float | None) -> None:
 @board.command()
 @click.argument("port")
 def repl(port: str) -> None:
-    """Be a terminal on the board at PORT.
+    """Open a terminal on the board at PORT.
 
-    Ctrl-C stops main.py, Ctrl-D starts it, Ctrl-] leaves. As `mpremote resume repl`, but the port
-    is opened without a reset of the board, and may be a socket:// or rfc2217:// one. Ends with the
-    connection, too.
+    Ctrl-C stops main.py, Ctrl-D starts it, Ctrl-] leaves. Unlike `mpremote resume repl`, the
+    command opens the port without a reset of the board, and takes socket:// and rfc2217:// too. It
+    also ends with the connection.
     """
     if not sys.stdin.isatty():
         raise LookError("`repl` needs a terminal; scripts use `mpremote connect PORT resume exec`")
@@ -87,12 +93,12 @@ def repl(port: str) -> None:
 
 @board.command()
 @click.argument("port")
-@click.option("--yes", is_flag=True, help="Do not look whether a test would be ended by it.")
+@click.option("--yes", is_flag=True, help="Restart also during a test, and so end it.")
 def reset(port: str, yes: bool) -> None:
     """Restart the board at PORT.
 
-    By machine.reset(): boot.py and main.py run. Refused while a new image is under test, which the
-    reset would end.
+    The command calls machine.reset(), so boot.py and main.py run. It refuses while a new image is
+    under test, because the reset would end the test.
     """
     with Cable(port) as cable:
         if not yes:
@@ -103,11 +109,11 @@ def reset(port: str, yes: bool) -> None:
 
 @board.command()
 @click.argument("port")
-@click.option("--yes", is_flag=True, help="Do not ask.")
+@click.option("--yes", is_flag=True, help="Erase without asking.")
 def erase(port: str, yes: bool) -> None:
     """Erase the whole flash of the board at PORT, with esptool.
 
-    `fleet flash` makes it a board again.
+    Run `fleet flash` afterwards.
     """
     port = resolve(port)
     if not yes:
@@ -123,18 +129,19 @@ def erase(port: str, yes: bool) -> None:
 
 @board.command()
 @click.argument("port")
-@click.argument("thing")
+@click.argument("thing", metavar="BOARD")
 @click.option(
     "--out",
     type=click.Path(path_type=Path, dir_okay=False),
-    help="File to write instead of THING.csr.",
+    metavar="FILE",
+    help="File to write.  [default: BOARD.csr]",
 )
 def csr(port: str, thing: str, out: Path | None) -> None:
     """Let the board at PORT make its private key.
 
-    And ask for a certificate for THING. The key stays on the board, in /etc/client.key; one that is
-    there already is used. The request goes to `fleet provision --csr`. main.py is stopped for this,
-    and started again.
+    It also makes a certificate request for the name BOARD, for `fleet provision --csr`. The key
+    stays on the board, in /etc/client.key; the board uses one that is there already. The command
+    stops main.py for this, and starts it again.
     """
     certificates.check_thing(thing)
     path = out or Path(f"{thing}.csr")

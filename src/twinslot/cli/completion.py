@@ -15,7 +15,7 @@ _VARIABLE = "_FLEET_COMPLETE"  # as click names it after the command
 @click.argument("shell", type=click.Choice(list(_SHELLS)))
 @click.pass_context
 def completion(ctx: click.Context, shell: str) -> None:
-    """Print what makes SHELL complete the words of `fleet`.
+    """Print the completion of `fleet` for SHELL.
 
     \b
     In ~/.bashrc:  eval "$(fleet completion bash)"

@@ -6,15 +6,19 @@ import click
 
 from twinslot.board import deploy as deploying
 from twinslot.board.cable import Cable
-from twinslot.cli.parts import FOLDER, agent_extensions
+from twinslot.cli.parts import FOLDER, settings_extensions
 
 
 @click.command()
 @click.argument("port")
-@click.option("--settings", type=FOLDER, help="The board's settings folder, for its /etc.")
-@click.option("--app", type=FOLDER, help="Folder of your application, instead of the demo's.")
-@agent_extensions
-@click.option("--no-start", is_flag=True, help="Leave main.py stopped when something changed.")
+@click.option(
+    "--settings", type=FOLDER, metavar="DIR", help="Settings folder of the board, for its /etc."
+)
+@click.option(
+    "--app", type=FOLDER, metavar="DIR", help="Folder of the application.  [default: the demo's]"
+)
+@settings_extensions
+@click.option("--no-start", is_flag=True, help="Leave main.py stopped after a change.")
 def deploy(
     port: str,
     settings: Path | None,
@@ -22,11 +26,11 @@ def deploy(
     chosen: tuple[str, ...] | None,
     no_start: bool,
 ) -> None:
-    """Bring what changed onto the running board at PORT.
+    """Bring changed files onto the running board at PORT.
 
-    That is boot.py, the application, the agent and settings. Only what differs is sent; after a
-    change the board restarts by machine.reset(). Refused while a new image is under test, and on a
-    board that cannot be updated over the air.
+    These are boot.py, the application, the agent and settings. The command sends only files that
+    differ; after a change it restarts the board by machine.reset(). It refuses a board with a new
+    image under test, and one that cannot be updated over the air.
     """
     found = deploying.wanted(settings, app, chosen)
     with Cable(port) as cable:

@@ -8,31 +8,61 @@ from twinslot import disk
 from twinslot.board import flash as flashing
 from twinslot.board import writer
 from twinslot.board.port import resolve
-from twinslot.cli.parts import FILE, FOLDER, agent_extensions
+from twinslot.cli.parts import FILE, FOLDER, settings_extensions
 from twinslot.formats.chips import FLASH_SIZES, FLASHED
 
 
 @click.command("flash")
 @click.argument("places", nargs=-1, metavar="[PORT] FIRMWARE")
-@click.option("--chip", type=click.Choice(list(FLASHED)), help="Default: what FIRMWARE is for.")
 @click.option(
-    "--flash", "flash_size", type=click.Choice(list(FLASH_SIZES)), help="Default: as FIRMWARE says."
+    "--chip", type=click.Choice(list(FLASHED)), help="Chip of the board.  [default: FIRMWARE's]"
 )
-@click.option("--slot-size", default="0", metavar="BYTES", help="Least size of a slot.")
-@click.option("--settings", type=FOLDER, help="The board's settings folder, for its /etc.")
-@click.option("--package", type=FILE, help="Package of this firmware; its signature is kept.")
-@click.option("--fleet", type=FOLDER, help="Folder of fleet.toml, whose key signs.")
-@click.option("--version", default="1.0.0", show_default=True, help="With --fleet: of FIRMWARE.")
-@click.option("--sequence", default=1, show_default=True, help="With --fleet: of FIRMWARE.")
-@click.option("--agent-in-lib", is_flag=True, help="Agent in /lib: applications may lack it.")
-@agent_extensions
+@click.option(
+    "--flash",
+    "flash_size",
+    type=click.Choice(list(FLASH_SIZES)),
+    help="Size of flash.  [default: FIRMWARE's]",
+)
+@click.option(
+    "--slot-size",
+    default="0",
+    metavar="BYTES",
+    help="Least size of a slot.  [default: from the plan]",
+)
+@click.option(
+    "--settings", type=FOLDER, metavar="DIR", help="Settings folder of the board, for its /etc."
+)
+@click.option(
+    "--package",
+    type=FILE,
+    metavar="FILE",
+    help="Package of this firmware, whose signature to take.",
+)
+@click.option("--fleet", type=FOLDER, metavar="DIR", help="Folder of fleet.toml, whose key signs.")
+@click.option(
+    "--version", default="1.0.0", show_default=True, metavar="TEXT", help="Version, with --fleet."
+)
+@click.option(
+    "--sequence", default=1, show_default=True, metavar="N", help="Sequence, with --fleet."
+)
+@click.option(
+    "--agent-in-lib", is_flag=True, help="Put the agent into /lib: applications may lack it."
+)
+@settings_extensions
 @click.option("--keep-files", is_flag=True, help="Keep the file system that is on the board.")
 @click.option("--keep-nvs", is_flag=True, help="Keep NVS, with the agent's journal.")
-@click.option("--baud", default=writer.BAUD, show_default=True, help="Speed while writing.")
+@click.option(
+    "--baud", default=writer.BAUD, show_default=True, metavar="BAUD", help="Speed of the cable."
+)
 @click.option(
     "--dry-run", is_flag=True, help="Print plan and commands; open no port, write no file."
 )
-@click.option("--image-only", type=click.Path(dir_okay=False, path_type=Path), metavar="OUT.bin")
+@click.option(
+    "--image-only",
+    type=click.Path(dir_okay=False, path_type=Path),
+    metavar="OUT.bin",
+    help="Write the whole flash into this file, and no board.",
+)
 def flash(
     places: tuple[str, ...],
     chip: str | None,
@@ -53,11 +83,11 @@ def flash(
 ) -> None:
     """Flash a MicroPython download onto the board at PORT.
 
-    FIRMWARE is the download's .bin. Plans a partition table with two OTA slots, prints it, writes
-    bootloader, table, application, signed trailer and a file system with everything that the board
-    runs, and verifies. PORT is a serial device, socket://HOST:PORT, rfc2217://HOST:PORT or a short
-    name of mpremote's. With --image-only OUT.bin there is no PORT: OUT.bin is the whole flash, to
-    be written at address 0.
+    FIRMWARE is the download's .bin. The command plans a partition table with two OTA slots and
+    prints it. Then it writes and verifies bootloader, table, application, signed trailer and a file
+    system with all files of the board. PORT is a serial device, socket://HOST:PORT,
+    rfc2217://HOST:PORT or a short name of mpremote's. With --image-only there is no PORT: write
+    OUT.bin to a board at address 0.
     """
     if len(places) != (1 if image_only else 2):
         raise click.UsageError(

@@ -1,4 +1,4 @@
-"""The commands about who is who: provision, broker-config, revoke, doctor."""
+"""The commands about identities: provision, broker-config, revoke, doctor."""
 
 import datetime as dt
 from pathlib import Path
@@ -22,30 +22,33 @@ class UnknownThingError(FleetError):
 
 
 @click.command()
-@click.argument("thing")
+@click.argument("thing", metavar="BOARD")
 @click.option(
     "--host",
     metavar="HOST[:PORT]",
-    help="Where the board reaches the broker; without it what broker-config has noted.",
+    help="Address of the broker for the board.  [default: as broker-config noted]",
 )
 @click.option("--wifi-ssid", metavar="SSID", help="Network that the board joins.")
 @click.option(
     "--wifi-password-file",
     type=click.Path(path_type=Path, dir_okay=False),
-    help="File whose first line is its password.",
+    metavar="FILE",
+    help="File whose first line is the password.",
 )
 @click.option(
     "--csr",
     "csr_path",
     type=click.Path(path_type=Path, dir_okay=False),
+    metavar="FILE",
     help="Certificate signing request (PEM or DER) of a key that was made elsewhere.",
 )
 @click.option(
     "--out",
     type=click.Path(path_type=Path, file_okay=False),
-    help="Folder to write instead of boards/THING.",
+    metavar="DIR",
+    help="Folder to write.  [default: boards/BOARD]",
 )
-@click.option("--renew", is_flag=True, help="Replace the certificate; the old one is revoked.")
+@click.option("--renew", is_flag=True, help="Replace the certificate, and revoke the old one.")
 def provision(
     thing: str,
     host: str | None,
@@ -55,10 +58,10 @@ def provision(
     out: Path | None,
     renew: bool,
 ) -> None:
-    """Make key, certificate and settings folder of THING.
+    """Make key, certificate and settings folder of BOARD.
 
-    THING is the board's name, its MQTT client id and the certificate's common name. The first time
-    this also makes the fleet's certificate authority, in ca/.
+    BOARD is the name of its thing, its MQTT client id and the certificate's common name. The first
+    time the command also makes the fleet's certificate authority, in ca/.
     """
     from twinslot.client import provision as provisioning
     from twinslot.client import publish
@@ -101,21 +104,38 @@ def provision(
     "--host",
     "hosts",
     multiple=True,
-    help="Name or address of the broker as boards use it; may be given again. The first is the"
-    " one that `fleet provision` puts into settings. Without it what was given last.",
+    metavar="HOST",
+    help="Name or address of the broker for the boards; may be given again. `fleet provision` puts"
+    " the first into settings.  [default: as the last time]",
 )
-@click.option("--port", type=click.IntRange(1, 65535), default=PORT, show_default=True)
-@click.option("--service-port", type=click.IntRange(1, 65535), help="On 127.0.0.1.  [port + 1]")
-@click.option("--bind", default="", help="Address to listen on for boards.  [all]")
-@click.option("--user", help="Whom mosquitto becomes when root starts it.  [you]")
+@click.option(
+    "--port",
+    type=click.IntRange(1, 65535),
+    default=PORT,
+    show_default=True,
+    metavar="N",
+    help="TCP port for boards.",
+)
+@click.option(
+    "--service-port",
+    type=click.IntRange(1, 65535),
+    metavar="N",
+    help="TCP port for the service, on 127.0.0.1.  [default: --port + 1]",
+)
+@click.option(
+    "--bind", default="", metavar="ADDRESS", help="Address to listen on for boards.  [default: all]"
+)
+@click.option(
+    "--user", metavar="USER", help="User of mosquitto when root starts it.  [default: you]"
+)
 def broker_config(
     hosts: tuple[str, ...], port: int, service_port: int | None, bind: str, user: str | None
 ) -> None:
     """Write the folder from which mosquitto runs.
 
-    It is broker/, with TLS, access rules and the revocation list. Certificates are the only way in.
-    [broker] in fleet.toml is changed to match. May be run again, also to make the revocation list
-    valid for ten more years.
+    The folder is broker/, with TLS, access rules and the revocation list. Certificates are the only
+    way in. The command changes [broker] in fleet.toml to match. Run it again to make the revocation
+    list valid for ten more years.
     """
     from twinslot.client import broker
 
@@ -155,15 +175,15 @@ def broker_config(
 
 
 @click.command()
-@click.argument("thing")
+@click.argument("thing", metavar="BOARD")
 @click.option(
-    "--disconnect", is_flag=True, help="Also cut its connection, once mosquitto has read the list."
+    "--disconnect", is_flag=True, help="Cut its connection, once mosquitto has read the list."
 )
 def revoke(thing: str, disconnect: bool) -> None:
-    """Refuse THING from now on, at the service and at the broker.
+    """Refuse BOARD from now on, at the service and at the broker.
 
-    At the broker its certificate is revoked. `fleet provision THING --renew` takes it in again,
-    with a new certificate.
+    The command revokes the board's certificate. `fleet provision BOARD --renew` takes the board in
+    again, with a new certificate.
     """
     from twinslot.client import broker
 
@@ -200,13 +220,15 @@ def revoke(thing: str, disconnect: bool) -> None:
     type=click.IntRange(0),
     default=90,
     show_default=True,
-    help="Announce what ends within so many days.",
+    metavar="DAYS",
+    help="Time ahead in which to look for ends.",
 )
 @click.pass_context
 def doctor(ctx: click.Context, days: int) -> None:
     """Check keys, certificates, broker and service.
 
-    The revocation list, too. Exits with 1 when anything is wrong or ends soon. Changes nothing.
+    The command checks the revocation list, too, and changes nothing. It exits with 1 when anything
+    is wrong or ends soon.
     """
     from twinslot.client import doctor as examination
 

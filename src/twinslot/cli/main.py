@@ -37,14 +37,14 @@ Exit codes:
   2  wrong usage; for diff: a file is no package
   3  fleet.toml, or a file that it names, is missing or wrong
   4  no service answers
-  5  watch and push: the time is over
+  5  watch and push: the time limit has passed
 """
 
 
 _SECTIONS = {
     "A fleet": "init serve status watch cancel keygen",
     "Updates": "pack inspect diff publish push",
-    "Who a board is": "provision revoke broker-config doctor",
+    "Identities": "provision revoke broker-config doctor",
     "A board on a cable": "flash deploy send board",
     "More": "mip completion",
 }
@@ -77,7 +77,8 @@ class _Group(click.Group):
     type=click.Path(path_type=Path, dir_okay=False),
     default=Path(configuration.FILE_NAME),
     show_default=True,
-    help="The fleet's settings.",
+    metavar="FILE",
+    help="Settings of the fleet.",
 )
 @click.version_option(package_name="twinslot")
 @click.pass_context
@@ -107,15 +108,28 @@ def _number(_ctx: click.Context, _param: click.Parameter, value: str) -> int:
 
 
 @main.command()
-@click.option("--product", default="demo-board", show_default=True, help="Name of the product.")
-@click.option("--chip", type=click.Choice(list(CHIPS)), default="esp32", show_default=True)
+@click.option(
+    "--product",
+    default="demo-board",
+    show_default=True,
+    metavar="NAME",
+    help="Name of the product.",
+)
+@click.option(
+    "--chip",
+    type=click.Choice(list(CHIPS)),
+    default="esp32",
+    show_default=True,
+    metavar="CHIP",
+    help=f"Chip of the boards: {', '.join(CHIPS)}.",
+)
 @click.option(
     "--slot-size",
     callback=_number,
     metavar="BYTES",
     default=hex(DEFAULT_SLOT),
     show_default=True,
-    help="Bytes of one OTA partition on the boards.",
+    help="Size of one OTA partition on the boards.",
 )
 @click.option(
     "--broker",
@@ -123,13 +137,13 @@ def _number(_ctx: click.Context, _param: click.Parameter, value: str) -> int:
     metavar="HOST:PORT",
     default="127.0.0.1:1883",
     show_default=True,
-    help="The MQTT broker.",
+    help="Address of the MQTT broker.",
 )
 @click.option("--tls", is_flag=True, help="Talk TLS to the broker.")
 def init(product: str, chip: str, slot_size: int, broker: configuration.Address, tls: bool) -> None:
     """Start a fleet: fleet.toml, a signing key, an access key.
 
-    Nothing is ever overwritten.
+    It never overwrites a file.
     """
     path = toml_path()
     if path.name != configuration.FILE_NAME:
@@ -151,8 +165,8 @@ def init(product: str, chip: str, slot_size: int, broker: configuration.Address,
 def keygen(path: Path | None) -> None:
     """Make a signing key and its public half.
 
-    PATH is the private one (mode 0600); the other comes beside it. Without PATH, the files that
-    fleet.toml names. Neither is ever overwritten.
+    PATH is the private key (mode 0600); the public half lies beside it. Without PATH it makes the
+    files that fleet.toml names. It never overwrites a file.
     """
     if path is None:
         config = read_config()
@@ -172,16 +186,17 @@ def keygen(path: Path | None) -> None:
 @click.option(
     "--database",
     metavar="URL",
-    help="The service's database, as SQLAlchemy names it.  [default: SQLite in the state folder]",
+    help="Database of the service, as SQLAlchemy names it, such as postgresql://USER@HOST/NAME."
+    "  [default: SQLite in the state folder]",
 )
 @click.option("--die-with-parent", is_flag=True, help="End when the process that started it ends.")
 @click.option("-v", "--verbose", is_flag=True, help="Log connections, not only problems.")
 def serve(database: str | None, die_with_parent: bool, verbose: bool) -> None:
     """Run the update service beside an MQTT broker.
 
-    Until SIGTERM or Ctrl-C. Prints one line when it is ready: `ready control=URL data=URL
-    broker=HOST:PORT`. Its log goes to standard error. Killed at any point it loses nothing: start
-    it again.
+    It runs until SIGTERM or Ctrl-C. It prints one line when it is ready: `ready control=URL
+    data=URL broker=HOST:PORT`. Its log goes to standard error. Killed at any point it loses
+    nothing: start it again.
     """
     # The service's libraries, which no other command needs.
     from twinslot.service import serve as service
@@ -201,13 +216,16 @@ def serve(database: str | None, die_with_parent: bool, verbose: bool) -> None:
 @main.command()
 @click.argument("file", type=click.Path(path_type=Path, dir_okay=False))
 @click.argument("things", metavar="BOARD...", nargs=-1, required=True)
-@click.option("--job", "job_id", help="Name of the job; made up when not given.")
+@click.option("--job", "job_id", metavar="JOB", help="Name of the job.  [default: a new one]")
 @protocol_option
-@click.option("--create-things", is_flag=True, help="Make boards known that the service does not.")
+@click.option("--create-things", is_flag=True, help="Make new boards known to the service.")
 @click.option(
-    "--timeout-minutes", type=click.IntRange(1, aws.MAX_TIMEOUT), help="Time limit of each board."
+    "--timeout-minutes",
+    type=click.IntRange(1, aws.MAX_TIMEOUT),
+    metavar="MINUTES",
+    help="Time limit of each board.",
 )
-@click.option("--force", is_flag=True, help="Also what the boards of this fleet will refuse.")
+@click.option("--force", is_flag=True, help="Send also a package that the boards will refuse.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def publish(
     file: Path,
@@ -221,7 +239,7 @@ def publish(
 ) -> None:
     """Send the package FILE to every BOARD, as one job.
 
-    Prints the job's name. A package of another product, chip, size or key is refused here already.
+    It prints the job's name. It refuses a package of another product, chip, size or key.
     """
     config = read_config()
     data = disk.read(file, "the package")
@@ -250,12 +268,19 @@ def publish(
 
 @main.command()
 @click.argument("things", metavar="[BOARD...]", nargs=-1)
-@click.option("--jobs", type=click.IntRange(1), default=10, show_default=True, help="Newest jobs.")
+@click.option(
+    "--jobs",
+    type=click.IntRange(1),
+    default=10,
+    show_default=True,
+    metavar="N",
+    help="Number of newest jobs to show.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def status(things: tuple[str, ...], jobs: int, as_json: bool) -> None:
-    """Show every board, or these, with its latest updates.
+    """Show the boards with their latest updates and reports.
 
-    And what it said about them.
+    Without BOARD it shows every board of the fleet.
     """
     found = report.of_fleet(Clients(read_config()), jobs)
     unknown = [thing for thing in things if thing not in found]
@@ -272,11 +297,11 @@ def status(things: tuple[str, ...], jobs: int, as_json: bool) -> None:
 
 @main.command()
 @click.argument("job")
-@click.option("--timeout", type=click.FloatRange(0), help="Seconds after which to give up.")
+@click.option("--timeout", type=click.FloatRange(0), metavar="SECONDS", help="Time limit.")
 def watch(job: str, timeout: float | None) -> None:
     """Show JOB until every board has ended it.
 
-    Exits with 0 only when every board SUCCEEDED.
+    It exits with 0 only when every board SUCCEEDED.
     """
     if not watching.watch(read_config(), job, timeout, Console()):
         click.get_current_context().exit(1)
@@ -284,8 +309,8 @@ def watch(job: str, timeout: float | None) -> None:
 
 @main.command()
 @click.argument("job")
-@click.option("--thing", metavar="BOARD", help="Only on this board.")
-@click.option("--force", is_flag=True, help="Also on boards that have begun.")
+@click.option("--thing", metavar="BOARD", help="Cancel on this board only.")
+@click.option("--force", is_flag=True, help="Cancel also on boards that have begun.")
 def cancel(job: str, thing: str | None, force: bool) -> None:
     """Cancel JOB on the boards that have not begun it."""
     iot = Clients(read_config()).iot

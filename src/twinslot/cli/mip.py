@@ -4,18 +4,18 @@ from pathlib import Path
 
 import click
 
-from twinslot.cli.parts import agent_extensions
+from twinslot.cli.parts import DEFAULT_EXTENSIONS, extensions_option
 from twinslot.firmware import extensions
 from twinslot.firmware import mip as packages
 
 
 @click.command()
 @click.argument("folder", metavar="DIR", type=click.Path(file_okay=False, path_type=Path))
-@agent_extensions
+@extensions_option("of the agent", DEFAULT_EXTENSIONS)
 def mip(folder: Path, chosen: tuple[str, ...] | None) -> None:
     """Write the compiled agent into DIR, as a package for mip.
 
-    It goes into somebody's own project on a board, where `mpremote mip install` puts it below /lib.
+    It is for a project of your own: `mpremote mip install` puts it below /lib on a board.
     """
     if chosen is None:
         chosen = extensions.asked_for({})

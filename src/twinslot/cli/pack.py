@@ -9,13 +9,16 @@ from typing import Any
 import click
 
 from twinslot import disk
-from twinslot.cli.parts import extensions_option, read_config
+from twinslot.cli.parts import DEFAULT_EXTENSIONS, extensions_option, read_config
 from twinslot.client import diff as differing
 from twinslot.client import packing
 from twinslot.client.application import AT_HOME, Options
 from twinslot.errors import FleetError
-from twinslot.firmware import agent, extensions
+from twinslot.firmware import agent
 from twinslot.formats import archive, bundle, chips, image, package
+from twinslot.formats.component import KINDS, Component
+from twinslot.formats.head import PACKAGE_MAGIC
+from twinslot.formats.manifest import MAX_SEQUENCE
 from twinslot.trust import keys, signing
 
 _FILE = click.Path(path_type=Path, dir_okay=False)
@@ -66,7 +69,7 @@ def packing_options(command: Callable[..., None]) -> Callable[..., None]:
         command(sources=packing.Sources(firmware, folder, runs, options), **rest)
 
     for option in (
-        extensions_option("Of the agent that is added", ",".join(extensions.asked_for({}))),
+        extensions_option("of the agent that is added", DEFAULT_EXTENSIONS),
         click.option(
             "--no-agent", is_flag=True, help="Add no agent where the application has no ota/."
         ),
@@ -74,27 +77,28 @@ def packing_options(command: Callable[..., None]) -> Callable[..., None]:
             "--exclude",
             metavar="PATTERN",
             multiple=True,
-            help="Leave these out, as 'tests' or 'lib/*.txt'; may be given again. Always left out:"
-            f" {' '.join(AT_HOME)}",
+            help="Files to leave out, as 'tests' or 'lib/*.txt'; may be given again."
+            f" These never come: {' '.join(AT_HOME)}.",
         ),
         click.option(
             "--include",
             metavar="PATTERN",
             multiple=True,
-            help="Of the application take these alone; may be given again.",
+            help="Files to take, and no others; may be given again.",
         ),
         click.option(
             "--mpy",
             "compiled",
             is_flag=True,
-            help="Compile the application's modules, but main.py.",
+            help="Compile the application's modules, except main.py.",
         ),
         click.option(
             "--runs",
             type=_FILE,
-            help="Image of the firmware that the boards run: looked at, not packed.",
+            metavar="IMAGE",
+            help="Firmware that the boards run; read for warnings, not packed.",
         ),
-        click.option("--firmware", type=_FILE, help="Firmware image to bring along."),
+        click.option("--firmware", type=_FILE, metavar="IMAGE", help="Firmware to pack."),
     ):
         collected = option(collected)
     return collected
@@ -106,20 +110,29 @@ def packing_options(command: Callable[..., None]) -> Callable[..., None]:
     "--app",
     "folder",
     type=click.Path(path_type=Path, file_okay=False),
-    help="Folder of the application to bring along, main.py and all.",
+    metavar="DIR",
+    help="Folder of the application to pack, with its main.py.",
 )
 @packing_options
-@click.option("--version", required=True, help="For people; 1 to 32 bytes.")
+@click.option("--version", required=True, metavar="TEXT", help="Version for people, 1 to 32 bytes.")
 @click.option(
     "--sequence",
     required=True,
-    type=click.IntRange(1, package.MAX_SEQUENCE),
-    help="What stops downgrades: higher than everything these boards ran before.",
+    type=click.IntRange(1, MAX_SEQUENCE),
+    metavar="N",
+    help="Number that stops downgrades; higher than all that these boards ran before.",
 )
-@click.option("-o", "--output", required=True, type=_FILE, help="FILE.ota")
-@click.option("--expires-days", type=click.IntRange(1), help="Boards refuse it after so many days.")
 @click.option(
-    "--key", "key_path", type=_FILE, help="Private key, instead of the one in fleet.toml."
+    "-o", "--output", required=True, type=_FILE, metavar="FILE.ota", help="Package to write."
+)
+@click.option(
+    "--expires-days",
+    type=click.IntRange(1),
+    metavar="DAYS",
+    help="Time after which boards refuse the package.",
+)
+@click.option(
+    "--key", "key_path", type=_FILE, metavar="FILE", help="Private key instead of fleet.toml's."
 )
 def pack(
     sources: packing.Sources,
@@ -131,9 +144,8 @@ def pack(
 ) -> None:
     """Sign firmware, an application, or both, into a package.
 
-    IMAGE is an ESP32 application image (.app-bin), or MicroPython's merged download, out of which
-    the application is taken. The application's folder stands for the directory that its main.py
-    runs in.
+    IMAGE is an ESP32 application image (.app-bin), or MicroPython's merged download (.bin), which
+    holds one. The folder DIR of --app stands for the directory in which main.py runs.
     """
     config = read_config()
     contents = packing.gather(sources, config)
@@ -157,12 +169,12 @@ def pack(
 @click.command()
 @click.argument("file", type=_FILE)
 def inspect(file: Path) -> None:
-    """Show what FILE is: a package, or a firmware image.
+    """Show the contents of FILE, a package or a firmware image.
 
-    Exits with 1 unless a package is whole and signed by the key of fleet.toml.
+    It exits with 1 unless a package is whole and signed by the key of fleet.toml.
     """
     data = disk.read(file, "the package")
-    if data[:4] != package.MAGIC:
+    if data[:4] != PACKAGE_MAGIC:
         found = image.application(data)
         click.echo(f"{file}: {found.summary}")
         click.echo(f"  {found.origin}")
@@ -191,10 +203,10 @@ def inspect(file: Path) -> None:
 @click.argument("old", metavar="A.ota", type=_FILE)
 @click.argument("new", metavar="B.ota", type=_FILE)
 def diff(old: Path, new: Path) -> None:
-    """Show what differs between two packages.
+    """Show the differences between two packages.
 
-    Exits with 0 when both bring the same firmware and files, though version, sequence and dates may
-    differ, and with 1 when they do not. Signatures are not checked; `fleet inspect` does that.
+    It exits with 0 when both bring the same firmware and files, though version, sequence and dates
+    may differ, and with 1 when they do not. It checks no signature; `fleet inspect` does that.
     """
     try:
         found = differing.compare(disk.read(old, "the package"), disk.read(new, "the package"))
@@ -206,8 +218,8 @@ def diff(old: Path, new: Path) -> None:
         click.get_current_context().exit(1)
 
 
-def _component(component: package.Component, data: bytes) -> list[tuple[str, str]]:
-    name = package.KINDS[component.kind]
+def _component(component: Component, data: bytes) -> list[tuple[str, str]]:
+    name = KINDS[component.kind]
     if component.chip is not None:
         chip = chips.name_of(component.chip)
         return [

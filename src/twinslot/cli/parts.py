@@ -1,4 +1,4 @@
-"""What the modules of the `fleet` command share."""
+"""Shared parts of the modules of the `fleet` command."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -18,21 +18,21 @@ protocol_option = click.option(
     type=click.Choice(list(PROTOCOLS)),
     default="mqtt",
     show_default=True,
-    help="How the boards get it; of both they choose.",
+    help="Way of the package to the boards; of both they choose.",
 )
 
 
 def extensions_option(whose: str, usual: str) -> Callable[[Any], Any]:
     """Make the option --extensions, whose value is None or a tuple of names.
 
-    whose, usual: for its help.
+    whose: the agent's place, for the help; usual: the default, for the help.
     """
     return click.option(
         "--extensions",
         "chosen",
         metavar="NAMES",
         callback=_extensions,
-        help=f"{whose}: none, all, or names with commas.  [default: {usual}]",
+        help=f"Extensions {whose}: none, all, or names with commas.  [default: {usual}]",
     )
 
 
@@ -42,7 +42,8 @@ def _extensions(
     return extensions.parse(text) if text else None
 
 
-agent_extensions = extensions_option("Of the agent", "as settings ask for")
+DEFAULT_EXTENSIONS = ",".join(extensions.asked_for({}))
+settings_extensions = extensions_option("of the agent", "as the settings ask for")
 
 
 def read_config() -> configuration.Config:

@@ -9,22 +9,27 @@ from twinslot.cli.pack import packing_options
 from twinslot.cli.parts import PROTOCOLS, protocol_option, read_config
 from twinslot.client import packing
 from twinslot.client import push as pushing
-from twinslot.formats import package
+from twinslot.formats.manifest import MAX_SEQUENCE
 
 
 @click.command()
 @click.argument("folder", metavar="DIR", type=click.Path(path_type=Path, file_okay=False))
 @click.argument("thing", metavar="BOARD")
 @packing_options
-@click.option("--version", help="For people; 1 to 32 bytes.  [dev-SEQUENCE]")
+@click.option(
+    "--version",
+    metavar="TEXT",
+    help="Version for people, 1 to 32 bytes.  [default: dev-SEQUENCE]",
+)
 @click.option(
     "--sequence",
-    type=click.IntRange(1, package.MAX_SEQUENCE),
-    help="Instead of one more than the service has published so far; 2 is the first.",
+    type=click.IntRange(1, MAX_SEQUENCE),
+    metavar="N",
+    help="Number that stops downgrades.  [default: one more than the last, from 2]",
 )
 @protocol_option
 @click.option("--create-things", is_flag=True, help="Make the board known to the service.")
-@click.option("--timeout", type=click.FloatRange(0), help="Seconds after which to give up.")
+@click.option("--timeout", type=click.FloatRange(0), metavar="SECONDS", help="Time limit.")
 def push(
     sources: packing.Sources,
     thing: str,
@@ -34,9 +39,9 @@ def push(
     create_things: bool,
     timeout: float | None,
 ) -> None:
-    """Pack, publish and watch an application in one.
+    """Pack, publish and watch the application in DIR.
 
-    Brings the folder DIR onto BOARD. Exits with 0 only when the board has accepted it.
+    It exits with 0 only when BOARD has accepted the application.
     """
     done = pushing.push(
         read_config(),

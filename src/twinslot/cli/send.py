@@ -15,13 +15,13 @@ from twinslot.disk import read
 @click.command()
 @click.argument("port")
 @click.argument("file", type=click.Path(path_type=Path, dir_okay=False))
-@click.option("--force", is_flag=True, help="Also what the boards of this fleet will refuse.")
+@click.option("--force", is_flag=True, help="Send also a package that the board will refuse.")
 def send(port: str, file: Path, force: bool) -> None:
     """Send the package FILE to the board at PORT by cable.
 
     The board needs no network. PORT is a serial device, socket://HOST:PORT or rfc2217://HOST:PORT.
-    The program on the board is stopped. The board checks the package as any other, restarts and
-    tests it.
+    The command stops the program on the board. The board checks the package as any other, restarts
+    and tests it.
     """
     data = read(file, "package")
     if not force:

@@ -1,1 +1,1 @@
-"""What the commands do against a service: pack, publish, push, watch, provision."""
+"""The commands' work against a service: pack, publish, push, watch, provision."""

@@ -39,7 +39,7 @@ class BrokerError(FleetError):
 
 @dataclass(frozen=True)
 class Wanted:
-    """What the broker is to be.
+    """The wishes for the broker.
 
     hosts: names and addresses under which boards reach it; bind: address of their listener, ""
     for all; port, service_port: of the two listeners; user: whom mosquitto becomes when root

@@ -1,4 +1,4 @@
-"""What may go wrong with an application, a sentence each. Pure: files in, sentences out.
+"""Warnings about an application, a sentence each. Pure: files in, sentences out.
 
 Nothing here is refused; what is surely wrong is refused in `fleet.application`. Only what can be
 known from the files, and from the firmware's image where that is at hand, is said.
@@ -28,7 +28,7 @@ BUILT_IN = frozenset([*_NAMES, *(f"u{name}" for name in _NAMES)])
 
 
 class Firmware:
-    """What of a firmware image matters to an application."""
+    """The properties of a firmware image that matter to an application."""
 
     def __init__(self, data: bytes) -> None:
         self._data = data
@@ -92,7 +92,7 @@ def _shadows(files: Mapping[str, bytes], firmware: Firmware) -> Iterator[str]:
 
 
 def _imports(files: Mapping[str, bytes], firmware: Firmware | None) -> Iterator[str]:
-    """What main.py needs at once, and would not find.
+    """The modules that main.py needs at once, and would not find.
 
     boot.py puts the application's own lib/ on the path.
     """

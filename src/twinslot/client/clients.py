@@ -61,7 +61,7 @@ class Clients:
         self.s3 = self.client("s3", signature_version="s3v4", s3={"addressing_style": "path"})
 
     def served(self, job_id: str) -> dict[str, Any]:
-        """What the service has served of a job (an extension: AWS does not tell).
+        """The part of a job that the service has served (an extension: AWS does not tell).
 
         `size` of the file in bytes, and by thing `blocks` and `bytes` up to the furthest block.
         """

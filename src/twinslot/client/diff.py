@@ -1,10 +1,12 @@
-"""What two packages bring that differs. Pure: their bytes in, what to show out."""
+"""The differences between two packages. Pure: bytes in, a Difference out."""
 
 import contextlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from twinslot.formats import archive, image, package
+from twinslot.formats.component import APPLICATION, FIRMWARE
+from twinslot.formats.manifest import Manifest
 
 _FIELDS = ("product", "version", "sequence", "created", "expires")
 
@@ -33,7 +35,7 @@ class Change:
 
     @property
     def word(self) -> str:
-        """What became of it: added, removed or changed."""
+        """The file's change: added, removed or changed."""
         if self.old is None:
             return "added"
         return "removed" if self.new is None else "changed"
@@ -41,7 +43,7 @@ class Change:
 
 @dataclass(frozen=True)
 class Difference:
-    """What differs between two packages, and between the contents they bring.
+    """The differences between two packages, and between the contents they bring.
 
     `fields`: name, old and new value of what the heads say; `firmware`: old and new, None for none;
     `application`: whether old and new bring one; `unchanged`: files in both that are the same.
@@ -69,7 +71,7 @@ class Difference:
 def compare(old: bytes, new: bytes) -> Difference:
     """Compare two packages. Raises PackageError or ArchiveError for what is none.
 
-    Signatures are not checked: see package.Head.verify.
+    Signatures are not checked: see trust.signing.
     """
     heads = package.inspect(old), package.inspect(new)
     manifests = heads[0].manifest, heads[1].manifest
@@ -97,8 +99,8 @@ def _changes(old: Mapping[str, bytes], new: Mapping[str, bytes]) -> Iterator[Cha
             )
 
 
-def _firmware(manifest: package.Manifest, data: bytes) -> Firmware | None:
-    component = manifest.component(package.FIRMWARE)
+def _firmware(manifest: Manifest, data: bytes) -> Firmware | None:
+    component = manifest.component(FIRMWARE)
     if component is None:
         return None
     version = None
@@ -107,6 +109,6 @@ def _firmware(manifest: package.Manifest, data: bytes) -> Firmware | None:
     return Firmware(component.size, component.sha256, version)
 
 
-def _files(manifest: package.Manifest, data: bytes) -> dict[str, bytes] | None:
-    component = manifest.component(package.APPLICATION)
+def _files(manifest: Manifest, data: bytes) -> dict[str, bytes] | None:
+    component = manifest.component(APPLICATION)
     return None if component is None else archive.contents(component.result(data))

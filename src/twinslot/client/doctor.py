@@ -47,7 +47,7 @@ def examine(config: Config, now: dt.datetime, days: int) -> Iterator[Finding]:
 
 
 def _guarded(look, *arguments) -> Iterator[Finding]:  # type: ignore[no-untyped-def]
-    """What `look` finds; an error of it is a finding, too."""
+    """The findings of `look`; an error of it is a finding, too."""
     try:
         with translated():
             yield from look(*arguments)
@@ -125,7 +125,7 @@ def _end(what: str, end: dt.datetime, now: dt.datetime, soon: dt.datetime, remed
 
 
 def _broker_folder(config: Config, now: dt.datetime, soon: dt.datetime) -> Iterator[Finding]:
-    """What mosquitto is started with."""
+    """Check the files of mosquitto."""
     paths = broker.Paths(config.broker_folder)
     if not paths.folder.exists():
         return
@@ -144,7 +144,7 @@ def _broker_folder(config: Config, now: dt.datetime, soon: dt.datetime) -> Itera
 
 
 def _service_identity(config: Config) -> Iterator[Finding]:
-    """What the service shows the broker."""
+    """Check the certificate that the service shows the broker."""
     path, key_path = config.broker.certificate, config.broker.key
     if path is None or key_path is None:
         return
@@ -154,7 +154,7 @@ def _service_identity(config: Config) -> Iterator[Finding]:
 
 
 def _images(config: Config, now: dt.datetime, soon: dt.datetime) -> Iterator[Finding]:
-    """What boards meet where they get images by HTTP."""
+    """Check the listener that hands out images."""
     if config.data.host == "0.0.0.0" and not config.data_url:  # noqa: S104 - compared
         yield Finding(
             False, "boards are told 127.0.0.1 in URLs of images: set service.data_url to yours"

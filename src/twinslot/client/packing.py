@@ -8,8 +8,9 @@ from twinslot import disk
 from twinslot.client import application
 from twinslot.config import Config
 from twinslot.errors import FleetError
-from twinslot.formats import frozen, image, package
+from twinslot.formats import frozen, image
 from twinslot.formats.chips import TRAILER_LENGTH
+from twinslot.formats.component import Content, application_content, firmware_content
 from twinslot.formats.littlefs_blocks import BLOCK
 from twinslot.trust import keys, signing
 
@@ -36,27 +37,27 @@ class Sources:
 
 @dataclass(frozen=True)
 class Contents:
-    """What a package will bring, checked for the boards of a fleet."""
+    """The contents of a package, checked for the boards of a fleet."""
 
     firmware: image.Application | None
     application: application.Application | None
 
     @property
-    def components(self) -> list[package.Content]:
+    def components(self) -> list[Content]:
         """The components, the firmware first."""
         found = []
         if self.firmware is not None:
             image_data = self.firmware.data
             names = frozen.modules(frozen.names(image_data))
-            found.append(package.firmware(image_data, self.firmware.image.chip_id, names))
+            found.append(firmware_content(image_data, self.firmware.image.chip_id, names))
         if self.application is not None:
             made = self.application
-            found.append(package.application(made.archive, [made.blocks, *made.largest]))
+            found.append(application_content(made.archive, [made.blocks, *made.largest]))
         return found
 
     @property
     def warnings(self) -> tuple[str, ...]:
-        """What may go wrong, a sentence each."""
+        """The warnings, a sentence each."""
         return () if self.application is None else self.application.warnings
 
 
@@ -103,7 +104,7 @@ def sign(
 
 
 def listing(contents: Contents, sources: Sources, config: Config) -> Iterator[str]:
-    """What goes in, as lines for people."""
+    """The contents, as lines for people."""
     if contents.firmware is not None:
         room = config.slot_size - TRAILER_LENGTH
         yield f"{sources.firmware}: {contents.firmware.summary}"

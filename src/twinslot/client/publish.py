@@ -16,7 +16,10 @@ from twinslot.client.clients import Clients
 from twinslot.config import Config
 from twinslot.errors import FleetError
 from twinslot.formats import archive, document, image, package
+from twinslot.formats.component import FIRMWARE
 from twinslot.formats.document import HTTP, MQTT
+from twinslot.formats.head import Head
+from twinslot.formats.manifest import Manifest
 from twinslot.trust import keys, signing
 
 BUCKET = "packages"
@@ -32,7 +35,7 @@ class PublishError(FleetError):
 
 @dataclass(frozen=True)
 class Published:
-    """What was made: job and stream, if there is one, have the same name."""
+    """The published job and stream, if there is one, have the same name."""
 
     job: str
     things: list[str]
@@ -42,7 +45,7 @@ class Published:
     identity: str
 
 
-def check(data: bytes, config: Config) -> package.Head:
+def check(data: bytes, config: Config) -> Head:
     """The head of a package that the boards of this fleet would take, as far as can be known here.
 
     Raises PackageError, ImageError, ArchiveError, SignatureError or PublishError with what they
@@ -55,7 +58,7 @@ def check(data: bytes, config: Config) -> package.Head:
             f"the package is for {manifest.product}, the boards are {config.product}"
         )
     for component in manifest.components:
-        if component.kind == package.FIRMWARE:
+        if component.kind == FIRMWARE:
             image.firmware(component.result(data), chip=config.chip, slot_size=config.slot_size)
         else:
             archive.read(component.result(data))
@@ -63,8 +66,8 @@ def check(data: bytes, config: Config) -> package.Head:
     return head
 
 
-def description(manifest: package.Manifest) -> str:
-    """What the job and the stream of a package are described as."""
+def description(manifest: Manifest) -> str:
+    """The description of the job and the stream of a package."""
     return f"{manifest.product} {manifest.version}, sequence {manifest.sequence}"
 
 

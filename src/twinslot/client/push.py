@@ -12,8 +12,9 @@ from twinslot.client import publish as publishing
 from twinslot.client import watch as watching
 from twinslot.client.clients import Clients
 from twinslot.config import Config
-from twinslot.formats import aws, package
+from twinslot.formats import aws
 from twinslot.formats.document import MQTT
+from twinslot.formats.manifest import MAX_SEQUENCE
 
 _FLASHED = 1  # the sequence that `fleet flash` gives a board
 _NAME = re.compile(r"ota-(\d{1,10})-[0-9a-f]+")  # as fleet.publish calls jobs
@@ -21,7 +22,7 @@ _NAME = re.compile(r"ota-(\d{1,10})-[0-9a-f]+")  # as fleet.publish calls jobs
 
 @dataclass(frozen=True)
 class Pushed:
-    """What became of it. `words`: the board's end, with its reasons; `seconds` since the start."""
+    """The result of a push. `words`: the board's end, with its reasons; `seconds` it took."""
 
     accepted: bool
     version: str
@@ -101,4 +102,4 @@ def push(
 def _named(job: str) -> int:
     """The sequence in a job's name; more than any where the name says nothing."""
     match = _NAME.fullmatch(job)
-    return int(match[1]) if match else package.MAX_SEQUENCE + 1
+    return int(match[1]) if match else MAX_SEQUENCE + 1

@@ -1,4 +1,4 @@
-"""What became of updates, read through the control API: for `fleet status` and `fleet watch`."""
+"""The results of updates, read through the control API: for `fleet status` and `fleet watch`."""
 
 import textwrap
 from collections.abc import Iterable, Mapping, Sequence

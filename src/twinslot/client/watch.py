@@ -29,7 +29,7 @@ class WatchTimeoutError(FleetError):
 
 @dataclass(frozen=True)
 class Board:
-    """What is known of one board's part in the job; bytes of the package."""
+    """The state of one board's part in the job; bytes of the package."""
 
     progress: report.Progress
     served: int
@@ -83,7 +83,7 @@ def watch(config: Config, job_id: str, timeout: float | None, console: Console) 
 def _looks(
     config: Config, job_id: str, timeout: float | None, tell: Callable[[str], None]
 ) -> Iterator[list[Board]]:
-    """What is known now, again and again until the time is over."""
+    """The state of the job, again and again until the time is over."""
     end = None if timeout is None else time.monotonic() + timeout
     clients: Clients | None = None
     away_since: float | None = None

@@ -1,1 +1,1 @@
-"""What runs on boards: its sources, and the files made of them."""
+"""The code of boards: its sources, and the files made of them."""

@@ -32,7 +32,7 @@ MAIN = ("main.py", "main.mpy")
 
 _END = bytes(2 * BLOCK)
 _OCTAL = frozenset(b"01234567")
-_BOOT = "what starts a board is never updated over the air, because nothing could take it back"
+_BOOT = "the first code of a board is never updated over the air: nothing could take it back"
 _RESERVED = {
     "boot.py": _BOOT,
     "boot.mpy": _BOOT,
@@ -205,7 +205,7 @@ def _check_path(path: str) -> None:
 
 
 def _check_listing(paths: list[str]) -> None:
-    """What the paths must keep together; each has been checked by itself."""
+    """Check the rules that bind the paths together; each has been checked by itself."""
     if len(paths) > MAX_ENTRIES:
         raise ArchiveError(f"{len(paths)} entries, more than {MAX_ENTRIES}")
     seen: set[str] = set()

@@ -1,4 +1,4 @@
-"""AWS IoT's words, topics and limits for jobs and file streams, each in this one place.
+"""AWS's words, topics and limits for jobs, file streams and objects, each in this one place.
 
 Source: AWS IoT developer guide ("Jobs", "MQTT-based file delivery") and service quotas.
 """
@@ -21,7 +21,7 @@ REPORTABLE = frozenset({IN_PROGRESS, SUCCEEDED, FAILED, REJECTED})
 _JOB_REQUESTS = ("jobs/get", "jobs/start-next", "jobs/+/get", "jobs/+/update")
 _STREAM_REQUESTS = ("streams/+/get/+", "streams/+/describe/+")
 THING_PUBLISHES = (*_JOB_REQUESTS, *_STREAM_REQUESTS)
-"""What a thing asks."""
+"""The requests of a thing."""
 THING_RECEIVES = (
     *(f"{request}/{answer}" for request in _JOB_REQUESTS for answer in ("accepted", "rejected")),
     "jobs/notify",
@@ -30,7 +30,7 @@ THING_RECEIVES = (
     "streams/+/description/+",
     "streams/+/rejected/+",
 )
-"""What a thing is told."""
+"""The answers to a thing."""
 NEXT_JOB = "$next"
 """In the place of a job's name: the first that is pending."""
 
@@ -41,7 +41,8 @@ MAX_TOKEN = 64  # bytes of a client token
 
 # Limits of names.
 MAX_JOB_ID = 64  # characters
-NAME = r"[A-Za-z0-9:_-]{1,128}"
+MAX_NAME = 128  # characters
+NAME = rf"[A-Za-z0-9:_-]{{1,{MAX_NAME}}}"
 """Pattern of a thing, a stream, and the key of a status detail."""
 JOB_ID = rf"[A-Za-z0-9_-]{{1,{MAX_JOB_ID}}}"
 
@@ -65,10 +66,23 @@ MAX_FILES = 50  # of one stream
 MAX_FILE = 24 * 2**20  # bytes of a stream's file
 MAX_UPDATE_FILE = 16 * 2**20  # bytes of an OTA update's file
 
+# Limits of S3's objects (S3 user guide, "Naming Amazon S3 objects").
+MAX_KEY = 1024  # bytes
+MAX_BUCKET = 63  # characters
+MAX_CONTENT_TYPE = 255  # characters; this service's own
+
 
 def topic(thing: str, rest: str) -> str:
     """Return a topic of a thing; thing "+": of every thing."""
     return f"$aws/things/{thing}/{rest}"
+
+
+def of_thing(topic: str) -> tuple[str, list[str]]:
+    """Return the thing of a topic and the levels below the thing's own, ("", []) of any other."""
+    match topic.split("/"):
+        case ["$aws", "things", thing, *levels]:
+            return thing, levels
+    return "", []
 
 
 def subscriptions(*, streams: bool) -> tuple[str, ...]:

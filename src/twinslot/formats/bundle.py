@@ -30,7 +30,7 @@ class BundleError(FleetError):
 
 @dataclass(frozen=True)
 class Bundle:
-    """What a bundle holds. `modules`: name without `.mpy` to bytes; `extensions`: sorted names."""
+    """The content of a bundle. `modules`: name without .mpy to bytes; `extensions`: sorted."""
 
     modules: dict[str, bytes]
     extensions: tuple[str, ...]

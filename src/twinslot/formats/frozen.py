@@ -33,7 +33,7 @@ def names(data: bytes) -> list[str]:
 
 
 def modules(names: Iterable[str]) -> set[str]:
-    """What `import` calls them: dht for "dht.py", asyncio for everything below "asyncio/"."""
+    """The names for `import`: dht for "dht.py", asyncio for everything below "asyncio/"."""
     return {name.split("/")[0] if "/" in name else name.split(".")[0] for name in names}
 
 

@@ -1,4 +1,4 @@
-"""What is this file? ESP32 application images, and what is easily mistaken for one.
+"""Recognise ESP32 application images, and the files that people take for one.
 
 Layout after ESP-IDF: a 24-byte header, segments, padding up to a checksum byte that ends a multiple
 of 16, then SHA-256 over everything before it. An application's first segment begins with the
@@ -13,8 +13,9 @@ import struct
 from dataclasses import dataclass
 
 from twinslot.errors import FleetError
-from twinslot.formats import package, table
+from twinslot.formats import table
 from twinslot.formats.chips import CHIPS, TRAILER_LENGTH, name_of
+from twinslot.formats.head import PACKAGE_MAGIC
 
 IMAGE_MAGIC = 0xE9
 DESCRIPTOR_MAGIC = 0xABCD5432
@@ -129,8 +130,8 @@ def application(data: bytes) -> Application:
 
     Raises ImageError, saying what the file is instead.
     """
-    if data[:4] == package.MAGIC:
-        raise ImageError("this is a package already; `fleet inspect` shows what is in it")
+    if data[:4] == PACKAGE_MAGIC:
+        raise ImageError("this is a package already; `fleet inspect` shows its contents")
     other = other_format(data)
     if other:
         raise ImageError(f"this is {other}; take the .app-bin of the same build")
@@ -165,7 +166,7 @@ def merged(data: bytes) -> Merged | None:
 
 
 def other_format(data: bytes) -> str | None:
-    """What the file is, with its article, when it is one of the formats that builds leave beside
+    """The file's kind, with its article, when it is one of the formats that builds leave beside
     the images; None otherwise.
     """
     for magic, name in _OTHER_FORMATS.items():

@@ -54,7 +54,7 @@ def target(chip: str, version: str | None) -> Target:
     release = releases.of(version)
     if release is None:
         raise MpyError(
-            "the firmware names no version of MicroPython, so nobody knows which .mpy it loads; "
+            "the firmware names no version of MicroPython, so its version of .mpy is unknown; "
             "leave the modules as source"
         )
     if release < releases.OLDEST:

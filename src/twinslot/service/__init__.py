@@ -1,1 +1,1 @@
-"""What `fleet serve` runs: job and stream services on MQTT, the HTTP API, the store."""
+"""The parts of `fleet serve`: job and stream services on MQTT, the HTTP API, the store."""

@@ -31,7 +31,7 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Result:
-    """What an operation returns: output members, and a status other than the model's."""
+    """The result of an operation: output members, and a status other than the model's."""
 
     members: Mapping[str, Any]
     status: int | None = None

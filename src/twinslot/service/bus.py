@@ -168,7 +168,7 @@ class Bus:
         The broker still lets it in until it reads the new revocation list and cuts the connection.
         """
         with self._store.read() as transaction:
-            return transaction.is_revoked(topic.split("/")[2])  # as the subscriptions have it
+            return transaction.is_revoked(aws.of_thing(topic)[0])
 
     def _refuse(self, client: mqtt.Client, topic: str) -> None:
         """Tell the device that the fault is here; not by the outbox, which may be the fault."""

@@ -359,7 +359,7 @@ def _header_text(shape: Shape, value: Any) -> str:
 
 
 def _broken_limits(shape: Shape, value: Any, where: str) -> Iterable[str]:
-    """What of pattern, enumeration and upper limits does not hold; botocore checks the rest."""
+    """The broken rule of pattern, enumeration or upper limit; botocore checks the rest."""
     if shape.type_name == "structure":
         for key, item in value.items():
             yield from _broken_limits(shape.members[key], item, f"{where}.{key}".lstrip("."))

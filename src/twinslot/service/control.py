@@ -1,6 +1,7 @@
 """The operations of AWS IoT's control plane that updates need: things, streams, jobs."""
 
 import json
+import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import ExitStack
@@ -81,7 +82,7 @@ class Control:
         }
 
     def served(self, job_id: str) -> dict[str, Any]:
-        """What was served of a job, by thing: blocks, and bytes up to the furthest one.
+        """The served part of a job, by thing: blocks, and bytes up to the furthest one.
 
         `size` is the length of the stream's first file in bytes. Raises ApiError.
         """
@@ -112,7 +113,7 @@ class Control:
         return {}
 
     def revoked(self, _rest: str) -> dict[str, Any]:
-        """What is revoked, and since when (Unix seconds)."""
+        """The revoked things, and since when (Unix seconds)."""
         with self._store.read() as transaction:
             return {"things": transaction.revoked()}
 
@@ -507,7 +508,8 @@ def _stream_of(text: str) -> str | None:
         raise invalid("document is not a JSON object")
     update = value.get("afr_ota")
     name = update.get("streamname") if isinstance(update, dict) else None
-    return name if isinstance(name, str) else None
+    # No stream has another name; a database keeps no longer one.
+    return name if isinstance(name, str) and re.fullmatch(aws.NAME, name) else None
 
 
 def progress_minutes(timeout: Mapping[str, Any]) -> int | None:

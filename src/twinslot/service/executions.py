@@ -25,7 +25,7 @@ DEFAULT_URL_SECONDS = 3600
 
 
 class Executions:
-    """What devices are told of executions. `presigner` makes the URLs in job documents."""
+    """The description of executions for devices. `presigner` makes the URLs in job documents."""
 
     def __init__(self, presigner: Presigner) -> None:
         self._presigner = presigner

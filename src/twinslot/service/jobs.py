@@ -24,7 +24,7 @@ _JOB = re.compile(aws.JOB_ID)
 
 @dataclass(frozen=True)
 class Request:
-    """What a topic asks for: `operation` is get, start-next, describe or update."""
+    """The request in a topic: `operation` is get, start-next, describe or update."""
 
     topic: str
     thing: str
@@ -34,12 +34,13 @@ class Request:
 
 def parse_topic(topic: str) -> Request:
     """Read a request topic. Raises JobError InvalidTopic."""
-    match topic.split("/"):
-        case ["$aws", "things", thing, "jobs", ("get" | "start-next") as operation]:
+    thing, levels = aws.of_thing(topic)
+    match levels:
+        case ["jobs", ("get" | "start-next") as operation]:
             request = Request(topic, thing, operation)
-        case ["$aws", "things", thing, "jobs", job_id, "get"]:
+        case ["jobs", job_id, "get"]:
             request = Request(topic, thing, "describe", job_id)
-        case ["$aws", "things", thing, "jobs", job_id, "update"]:
+        case ["jobs", job_id, "update"]:
             request = Request(topic, thing, "update", job_id)
         case _:
             raise JobError(states.INVALID_TOPIC, f"{topic} is no operation of the Jobs service")

@@ -1,4 +1,4 @@
-"""What control-plane resources are called, and the errors that are about a name."""
+"""The names of control-plane resources, and the errors that are about a name."""
 
 import uuid
 from collections.abc import Callable, Sequence

@@ -6,7 +6,13 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
+from twinslot.errors import FleetError
+
 PIECE = 65536  # bytes
+
+
+class ObjectError(FleetError):
+    """The bytes of an object are not on disk as they were written."""
 
 
 class ObjectFolder:
@@ -32,14 +38,14 @@ class ObjectFolder:
     def read(self, sha256: str, start: int, end: int) -> Iterator[bytes]:
         """Bytes `start` to before `end`, in pieces: a slow reader costs no more memory than one.
 
-        Raises OSError for a file that is shorter than it was.
+        Raises ObjectError for a file that is shorter than it was, OSError for one that is gone.
         """
         with self.path(sha256).open("rb") as file:
             file.seek(start)
             while start < end:
                 piece = file.read(min(PIECE, end - start))
                 if not piece:
-                    raise OSError(f"{file.name} is cut short")
+                    raise ObjectError(f"{file.name} is cut short")
                 start += len(piece)
                 yield piece
 

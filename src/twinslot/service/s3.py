@@ -38,19 +38,29 @@ class S3:
         self.public_operations = {
             name: self.operations[name] for name in ("HeadObject", "GetObject")
         }
-        """What the data listener offers."""
+        """The operations of the data listener."""
 
     def _put(self, parameters: Mapping[str, Any]) -> Result:
         data = parameters.get("Body", b"")
         if len(data) > aws.MAX_FILE:
             raise ApiError("EntityTooLarge", f"an object has at most {aws.MAX_FILE} bytes")
+        bucket, key = parameters["Bucket"], parameters["Key"]
+        content_type = parameters.get("ContentType", "binary/octet-stream")
+        if len(bucket) > aws.MAX_BUCKET:
+            raise ApiError("InvalidBucketName", f"a bucket's name is longer than {aws.MAX_BUCKET}")
+        if len(key.encode()) > aws.MAX_KEY:
+            raise ApiError("KeyTooLongError", f"a key has at most {aws.MAX_KEY} bytes")
+        if len(content_type) > aws.MAX_CONTENT_TYPE or "\0" in key:
+            raise ApiError(
+                "InvalidArgument", "a key holds no NUL; a content type has 255 characters"
+            )
         item = Object(
-            bucket=parameters["Bucket"],
-            key=parameters["Key"],
+            bucket=bucket,
+            key=key,
             sha256=self._objects.add(data),
             etag=hashlib.md5(data, usedforsecurity=False).hexdigest(),
             size=len(data),
-            content_type=parameters.get("ContentType", "binary/octet-stream"),
+            content_type=content_type,
             metadata=parameters.get("Metadata", {}),
             modified_at=int(self._clock()),
         )

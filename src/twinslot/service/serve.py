@@ -51,7 +51,7 @@ def run(
     `database`: SQLAlchemy URL of the service's database, None for the fleet's own.
     `announce` gets the ready line once the listeners are open and the broker has confirmed the
     subscriptions. Raises ServiceError when a port is taken or the folder is served already,
-    StoreError for a database that cannot be used.
+    DatabaseError or StoreError for a database that cannot be used.
     """
     config.state.mkdir(parents=True, exist_ok=True)
     with _alone(config.state / "lock"), contextlib.ExitStack() as cleanup:

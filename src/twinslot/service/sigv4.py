@@ -27,7 +27,7 @@ _AUTHORIZATION = re.compile(
 
 @dataclass(frozen=True)
 class Scope:
-    """What a signature is good for: the credential scope."""
+    """The credential scope: date, region and service of a signature."""
 
     access_key: str
     date: str

@@ -61,7 +61,7 @@ class Execution:
 
     @property
     def identity(self) -> tuple[str, int]:
-        """What makes it the same execution in the eyes of a notification."""
+        """The identity of an execution for a notification."""
         return self.job_id, self.number
 
     @property
@@ -86,7 +86,7 @@ def update(
     step_minutes: int | None = None,
     progress_minutes: int | None = None,
 ) -> Execution:
-    """What a device reports. `details` replace the old ones; None keeps them.
+    """A device's report. `details` replace the old ones; None keeps them.
 
     `step_minutes` sets the step timer (aws.NO_STEP_TIMEOUT cancels it, None leaves it);
     `progress_minutes` is the job's own time limit, which starts with aws.IN_PROGRESS.
@@ -143,7 +143,7 @@ def cancel(
     details: Mapping[str, str] | None = None,
     expected_version: int | None = None,
 ) -> Execution:
-    """What an operator cancels; aws.IN_PROGRESS only with `force`.
+    """An operator's cancellation; aws.IN_PROGRESS only with `force`.
 
     Raises JobError: InvalidStateTransition, VersionMismatch.
     """

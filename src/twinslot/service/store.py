@@ -1,8 +1,7 @@
-"""What the service remembers: things, objects, streams, jobs, executions and unsent messages.
+"""The service's memory: things, objects, streams, jobs, executions and unsent messages.
 
 Every change is one transaction, and the messages it causes are rows of the same transaction (the
-outbox), so that after a crash either both are there or neither. SQLite by default; nothing here is
-SQLite's own but the pragmas and how a transaction begins.
+outbox), so that after a crash either both are there or neither.
 """
 
 import json
@@ -15,25 +14,23 @@ import sqlalchemy as sa
 
 from twinslot.errors import FleetError
 from twinslot.formats import aws
+from twinslot.service.database import NEVER_AGAIN, NUMBER, Database
 from twinslot.service.states import Execution
 
 SCHEMA = 2
 """Version of the tables; an older database is brought up to it, a newer one is refused."""
 
 _MIGRATIONS = {1: "ALTER TABLE jobs ADD COLUMN url_seconds INTEGER"}
-"""What makes the next version of one, beside tables that are missing."""
+"""The statement that makes the next version of one, beside tables that are missing."""
 
-
-_BUSY_TIMEOUT_MS = 10_000
 _metadata = sa.MetaData()
-_Id = sa.BigInteger().with_variant(sa.Integer, "sqlite")  # SQLite counts up INTEGER alone
 
 _schema = sa.Table("schema", _metadata, sa.Column("version", sa.Integer, primary_key=True))
 
 _things = sa.Table(
     "things",
     _metadata,
-    sa.Column("name", sa.String(128), primary_key=True),
+    sa.Column("name", sa.String(aws.MAX_NAME), primary_key=True),
     sa.Column("attributes", sa.JSON, nullable=False),
     sa.Column("created_at", sa.BigInteger, nullable=False),
 )
@@ -42,19 +39,19 @@ _things = sa.Table(
 _revoked = sa.Table(
     "revoked",
     _metadata,
-    sa.Column("thing", sa.String(128), primary_key=True),
+    sa.Column("thing", sa.String(aws.MAX_NAME), primary_key=True),
     sa.Column("revoked_at", sa.BigInteger, nullable=False),
 )
 
 _objects = sa.Table(
     "objects",
     _metadata,
-    sa.Column("bucket", sa.String(63), primary_key=True),
-    sa.Column("key", sa.String(1024), primary_key=True),
+    sa.Column("bucket", sa.String(aws.MAX_BUCKET), primary_key=True),
+    sa.Column("key", sa.String(aws.MAX_KEY), primary_key=True),
     sa.Column("sha256", sa.String(64), nullable=False),
     sa.Column("etag", sa.String(32), nullable=False),
     sa.Column("size", sa.BigInteger, nullable=False),
-    sa.Column("content_type", sa.String(255), nullable=False),
+    sa.Column("content_type", sa.String(aws.MAX_CONTENT_TYPE), nullable=False),
     sa.Column("metadata", sa.JSON, nullable=False),
     sa.Column("modified_at", sa.BigInteger, nullable=False),
 )
@@ -62,7 +59,7 @@ _objects = sa.Table(
 _streams = sa.Table(
     "streams",
     _metadata,
-    sa.Column("stream_id", sa.String(128), primary_key=True),
+    sa.Column("stream_id", sa.String(aws.MAX_NAME), primary_key=True),
     sa.Column("description", sa.Text),
     sa.Column("role_arn", sa.Text, nullable=False),
     sa.Column("created_at", sa.BigInteger, nullable=False),
@@ -73,8 +70,8 @@ _stream_files = sa.Table(
     _metadata,
     sa.Column("stream_id", sa.ForeignKey("streams.stream_id"), primary_key=True),
     sa.Column("file_id", sa.Integer, primary_key=True),
-    sa.Column("bucket", sa.String(63), nullable=False),
-    sa.Column("key", sa.String(1024), nullable=False),
+    sa.Column("bucket", sa.String(aws.MAX_BUCKET), nullable=False),
+    sa.Column("key", sa.String(aws.MAX_KEY), nullable=False),
     sa.Column("etag", sa.String(32), nullable=False),
     sa.Column("size", sa.BigInteger, nullable=False),
 )
@@ -82,10 +79,10 @@ _stream_files = sa.Table(
 _jobs = sa.Table(
     "jobs",
     _metadata,
-    sa.Column("id", _Id, primary_key=True),
-    sa.Column("job_id", sa.String(64), nullable=False, unique=True),
+    sa.Column("id", NUMBER, primary_key=True),
+    sa.Column("job_id", sa.String(aws.MAX_JOB_ID), nullable=False, unique=True),
     sa.Column("document", sa.Text, nullable=False),
-    sa.Column("stream_id", sa.String(128)),
+    sa.Column("stream_id", sa.String(aws.MAX_NAME)),
     sa.Column("targets", sa.JSON, nullable=False),
     sa.Column("description", sa.Text),
     sa.Column("progress_minutes", sa.Integer),
@@ -102,10 +99,10 @@ _jobs = sa.Table(
 _updates = sa.Table(
     "updates",
     _metadata,
-    sa.Column("id", _Id, primary_key=True),
-    sa.Column("update_id", sa.String(128), nullable=False, unique=True),
-    sa.Column("job_id", sa.String(64), nullable=False),
-    sa.Column("stream_id", sa.String(128)),
+    sa.Column("id", NUMBER, primary_key=True),
+    sa.Column("update_id", sa.String(aws.MAX_NAME), nullable=False, unique=True),
+    sa.Column("job_id", sa.String(aws.MAX_JOB_ID), nullable=False),
+    sa.Column("stream_id", sa.String(aws.MAX_NAME)),
     sa.Column("request", sa.JSON, nullable=False),
     sa.Column("created_at", sa.BigInteger, nullable=False),
 )
@@ -113,7 +110,7 @@ _updates = sa.Table(
 _executions = sa.Table(
     "executions",
     _metadata,
-    sa.Column("order", _Id, primary_key=True),
+    sa.Column("order", NUMBER, primary_key=True),
     sa.Column("job_id", sa.ForeignKey("jobs.job_id"), nullable=False),
     sa.Column("thing", sa.ForeignKey("things.name"), nullable=False),
     sa.Column("number", sa.Integer, nullable=False),
@@ -138,15 +135,15 @@ _EXECUTION_COLUMNS = [
 _outbox = sa.Table(
     "outbox",
     _metadata,
-    sa.Column("id", _Id, primary_key=True),
+    sa.Column("id", NUMBER, primary_key=True),
     sa.Column("topic", sa.String(512), nullable=False),
     sa.Column("payload", sa.LargeBinary, nullable=False),
-    sqlite_autoincrement=True,  # an id is never used twice, so that order survives deletion
+    **NEVER_AGAIN,  # so that order survives deletion
 )
 
 
 class StoreError(FleetError):
-    """The database cannot be used, or two writers met."""
+    """The tables cannot be used, or two writers met."""
 
 
 @dataclass(frozen=True)
@@ -262,21 +259,18 @@ class Store:
     def __init__(self, url: str) -> None:
         """Open the database at a SQLAlchemy URL, and make or extend its tables where need be.
 
-        Raises StoreError for a URL or a database that cannot be used, and for tables of a version
-        that this program does not know.
+        Raises DatabaseError for a URL that cannot be used, StoreError for a database that does not
+        answer, and for tables of a version that this program does not know.
         """
-        self._engine = _engine(url)
+        self._database = Database(url)
         self._on_messages: Callable[[], None] = lambda: None
-        if self._engine.dialect.name == "sqlite":
-            sa.event.listen(self._engine, "connect", _prepare_sqlite)
-            sa.event.listen(self._engine, "begin", _begin_sqlite)
         try:
-            _metadata.create_all(self._engine)
-            with self._transaction(writing=True) as connection:
+            with self._database.transaction(writing=True) as connection:
+                _metadata.create_all(connection)
                 _migrate(connection)
-        except sa.exc.DatabaseError as error:
-            place = self._engine.url.render_as_string(hide_password=True)
-            raise StoreError(f"the database {place} cannot be used: {error.orig}") from error
+        except sa.exc.DBAPIError as error:
+            why = " ".join(str(error.orig).split())  # a driver's text may have several lines
+            raise StoreError(f"the database {self._database} cannot be used: {why}") from error
 
     def on_messages(self, callback: Callable[[], None]) -> None:
         """Call this after every commit that left messages in the outbox."""
@@ -285,13 +279,13 @@ class Store:
     @contextmanager
     def read(self) -> Iterator["Transaction"]:
         """A transaction that only reads."""
-        with self._transaction(writing=False) as connection:
+        with self._database.transaction(writing=False) as connection:
             yield Transaction(connection)
 
     @contextmanager
     def write(self) -> Iterator["Transaction"]:
         """A transaction that is committed at the end, or rolled back by an exception."""
-        with self._transaction(writing=True) as connection:
+        with self._database.transaction(writing=True) as connection:
             transaction = Transaction(connection)
             yield transaction
         if transaction.has_messages:
@@ -299,14 +293,7 @@ class Store:
 
     def close(self) -> None:
         """Close all connections."""
-        self._engine.dispose()
-
-    @contextmanager
-    def _transaction(self, *, writing: bool) -> Iterator[sa.Connection]:
-        with self._engine.connect() as connection:
-            connection = connection.execution_options(writing=writing)
-            with connection.begin():
-                yield connection
+        self._database.close()
 
 
 def _migrate(connection: sa.Connection) -> None:
@@ -324,20 +311,8 @@ def _migrate(connection: sa.Connection) -> None:
     connection.execute(_schema.update().values(version=SCHEMA))
 
 
-def _engine(url: str) -> sa.Engine:
-    try:
-        return sa.create_engine(url)
-    except (sa.exc.NoSuchModuleError, ModuleNotFoundError) as error:
-        kind = url.partition(":")[0]
-        raise StoreError(f"there is no driver for {kind} here: {error}") from error
-    except sa.exc.ArgumentError as error:
-        raise StoreError(
-            "the database's URL has not the form DRIVER://PLACE, such as sqlite:////DIR/FILE"
-        ) from error
-
-
 class Transaction:
-    """What can be read and written within one transaction."""
+    """The reads and writes of one transaction."""
 
     def __init__(self, connection: sa.Connection) -> None:
         self._connection = connection
@@ -566,7 +541,7 @@ class Transaction:
         )
 
     def served(self, job_id: str) -> dict[str, Served]:
-        """What was served for each thing of a job."""
+        """The served blocks for each thing of a job."""
         query = sa.select(
             _executions.c.thing, _executions.c.served_blocks, _executions.c.served_bytes
         ).where(_executions.c.job_id == job_id)
@@ -624,23 +599,3 @@ class Transaction:
 
 def _without_id(table: sa.Table) -> sa.Select[Any]:
     return sa.select(*(column for column in table.columns if column.name != "id"))
-
-
-def _prepare_sqlite(connection: Any, _record: Any) -> None:
-    connection.isolation_level = None  # transactions begin in _begin_sqlite, not in the driver
-    cursor = connection.cursor()
-    for pragma in (
-        f"busy_timeout = {_BUSY_TIMEOUT_MS}",
-        "journal_mode = WAL",
-        "synchronous = FULL",  # what was answered must survive a power cut of the host
-        "foreign_keys = ON",
-    ):
-        cursor.execute(f"PRAGMA {pragma}")
-    cursor.close()
-
-
-def _begin_sqlite(connection: sa.Connection) -> None:
-    # A reader that becomes a writer can be refused at once, whatever the busy timeout says:
-    # a writing transaction therefore takes the lock at its beginning.
-    writing = connection.get_execution_options().get("writing", True)
-    connection.exec_driver_sql("BEGIN IMMEDIATE" if writing else "BEGIN")

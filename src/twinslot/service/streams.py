@@ -47,7 +47,7 @@ class Answer:
 
 @dataclass(frozen=True)
 class Request:
-    """What a topic asks for: `operation` is get or describe, `form` cbor or json."""
+    """The request in a topic: `operation` is get or describe, `form` cbor or json."""
 
     thing: str
     stream_id: str
@@ -61,13 +61,14 @@ class Request:
 
 def concerns(topic: str) -> bool:
     """Whether a request's topic is this service's, not that of jobs."""
-    return topic.split("/")[3:4] == ["streams"]  # a thing or a job may be called so, too
+    return aws.of_thing(topic)[1][:1] == ["streams"]  # a thing or a job may be called so, too
 
 
 def parse_topic(topic: str) -> Request:
     """Read a request topic. Raises StreamError InvalidTopic when nobody could be answered."""
-    match topic.split("/"):
-        case ["$aws", "things", thing, "streams", stream_id, ("get" | "describe") as op, form]:
+    thing, levels = aws.of_thing(topic)
+    match levels:
+        case ["streams", stream_id, ("get" | "describe") as op, form]:
             if form in _FORMS and _NAME.fullmatch(thing) and _NAME.fullmatch(stream_id):
                 return Request(thing, stream_id, op, form)
     raise StreamError("InvalidTopic", f"{topic} is no operation of the stream service")

@@ -279,7 +279,7 @@ def _url_seconds(parameters: Mapping[str, Any]) -> int:
 def _request(
     parameters: Mapping[str, Any], protocols: Sequence[str], made: str | None
 ) -> dict[str, Any]:
-    """What GetOTAUpdate tells of the request, as JSON; `made` is the stream made of the files."""
+    """The request as GetOTAUpdate tells it, as JSON; `made` is the stream made of the files."""
     told = {name: value for name, value in parameters.items() if name in _INFO.members}
     files = parameters["files"]
     if made is not None:

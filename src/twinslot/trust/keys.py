@@ -17,7 +17,7 @@ from cryptography.hazmat.primitives.asymmetric.utils import (
 )
 
 from twinslot.errors import FleetError
-from twinslot.formats.package import KID_LENGTH, SIGNATURE_LENGTH
+from twinslot.formats.head import KID_LENGTH, SIGNATURE_LENGTH
 
 PrivateKey = ec.EllipticCurvePrivateKey
 PublicKey = ec.EllipticCurvePublicKey
