@@ -70,18 +70,31 @@ def test_a_certificate_with_something_behind_it_is_refused():
     assert "behind its end" in refused(der_of("P-256") + b"\x00")
 
 
-def test_a_certificate_with_any_byte_changed_is_read_or_refused_and_nothing_else():
+def test_a_changed_byte_is_refused_or_changes_what_is_read_there_and_nothing_else():
     random.seed(SEED)
     for name in ("P-256", "RSA 2048"):
         der = der_of(name)
+        key, *dates = x509.parse(der)
+        numbers = [key] if name == "P-256" else [key[0], key[1].to_bytes(3, "big")]
+        places = [(der.index(number), len(number)) for number in numbers]
+        valid = der.index(b"240229123456Z")
+        read = 0
         for at in range(len(der)):
             changed = bytearray(der)
             for value in (0, 0x7F, 0x80, 0x84, 0xFF, random.getrandbits(8)):
                 changed[at] = value
-                try:  # noqa: SIM105 - MicroPython has no contextlib
-                    x509.parse(bytes(changed))
+                try:
+                    found = x509.parse(bytes(changed))
                 except ValueError:
-                    pass
+                    assert value != der[at], at
+                    continue
+                read += 1
+                there = [bytes(changed[start : start + size]) for start, size in places]
+                key = there[0] if name == "P-256" else (there[0], int.from_bytes(there[1], "big"))
+                assert found[0] == key, (name, at, value)
+                if not valid <= at < valid + 28:  # two dates, with the head of the second
+                    assert list(found[1:]) == dates, (name, at, value)
+        assert 0 < read < 6 * len(der), "some are read, and some refused"
 
 
 def test_elements_cut_short_or_stretched_within_are_refused():
