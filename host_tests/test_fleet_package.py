@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -103,6 +104,90 @@ def test_a_trailer_keeps_two_records_newest_first_and_takes_whole_packages() -> 
 def test_a_trailer_refuses_a_directory_that_does_not_fit(directory: str) -> None:
     with pytest.raises(package.PackageError):
         package.trailer([worked_example()], directory)
+
+
+def test_a_trailer_holds_one_record_or_two_and_has_4096_bytes() -> None:
+    record = package.read_head(worked_example()).record
+    for records in ([], [record] * 3):
+        with pytest.raises(package.PackageError, match=f"one or two records, not {len(records)}"):
+            package.trailer(records)
+    whole = package.trailer([record], "app_0")
+    for data in (whole[:-1], whole + b"\0", b""):
+        with pytest.raises(package.PackageError, match=f"has 4096 bytes, these are {len(data)}"):
+            package.read_trailer(data)
+
+
+def test_a_trailer_is_padded_with_ff_between_its_records_and_its_directory() -> None:
+    whole = package.trailer([worked_example(), worked_example()], "app_0")
+    length = 2 * len(package.read_head(worked_example()).record)
+    for at in (length, 4096 - 32 - 9):
+        body = bytearray(whole[:-32])
+        body[at] = 0
+        with pytest.raises(package.PackageError, match="trailer is not padded"):
+            package.read_trailer(bytes(body) + hashlib.sha256(body).digest())
+
+
+def test_very_many_frozen_names_are_noted_as_far_as_the_head_has_room() -> None:
+    few = package.firmware(FIRMWARE, frozen={"b.py", "a.py"})
+    assert few.frozen == ("a.py", "b.py")
+    names = [f"a_module_with_a_long_name_{n:03}.py" for n in range(200)]
+    many = package.firmware(FIRMWARE, frozen=reversed(names))
+    assert list(many.frozen) == names[: len(many.frozen)]
+    assert 500 < sum(map(len, many.frozen)) < 1500
+    built = signing.build([many, package.application(APPLICATION)], KEY, "p" * 32, "v" * 32, 1, 1)
+    assert package.inspect(built).manifest.component(package.FIRMWARE)
+
+
+def test_a_component_is_found_by_its_kind() -> None:
+    manifest = package.inspect(worked_example()).manifest
+    assert manifest.component(package.FIRMWARE) is manifest.components[0]
+    assert manifest.component(package.APPLICATION) is manifest.components[1]
+    alone = signing.build([package.firmware(FIRMWARE)], KEY, "demo-board", "1", 1, 1)
+    assert package.inspect(alone).manifest.component(package.APPLICATION) is None
+
+
+def test_an_encoding_that_the_host_does_not_decode_is_said() -> None:
+    component = package.inspect(worked_example()).manifest.components[0]
+    assert component.result(worked_example()) == FIRMWARE
+    with pytest.raises(package.PackageError, match=r"encoding \(2\): 3 is not decoded here"):
+        replace(component, encoding=3).result(worked_example())
+
+
+@pytest.mark.parametrize(
+    ("structure", "words"),
+    [
+        (["", {}, b"", bytes(64)], "are byte strings"),
+        ([b"", {}, "", bytes(64)], "are byte strings"),
+        ([b"", {}, b"", ""], "are byte strings"),
+        ([b"", {1: -7}, b"", bytes(64)], "the unprotected header is not empty"),
+        ([b"", {}, b""], "an array of 4"),
+        ([b"", {}, b"", bytes(64), b""], "an array of 4"),
+        ({}, "an array of 4"),
+        (["kid", {}, b"", bytes(63)], "64 bytes"),
+    ],
+)
+def test_another_structure_of_cose_is_refused_by_its_rule(structure: Any, words: str) -> None:
+    if isinstance(structure, list) and structure[0] == "kid":
+        structure[0] = cbor.dumps({1: package.ES256, 4: bytes(8)})
+    refused(framed(b"\xd2" + cbor.dumps(structure)), words)
+
+
+def test_padding_and_digests_of_components_are_held_against_the_manifest() -> None:
+    whole = worked_example()
+    firmware, application = package.read_head(whole).manifest.components
+    for component, name in ((firmware, "firmware"), (application, "application")):
+        damaged = bytearray(whole)
+        damaged[component.end - 1] = 0
+        with pytest.raises(package.PackageError, match=f"the {name} component is not padded"):
+            package.inspect(bytes(damaged))
+        damaged = bytearray(whole)
+        damaged[component.offset] ^= 1
+        with pytest.raises(package.PackageError, match=f"the {name} component does not have"):
+            package.inspect(bytes(damaged))
+    with pytest.raises(
+        package.PackageError, match=f"{len(whole)} bytes, there are {len(whole) + 1}"
+    ):
+        package.inspect(whole + b"\xff")
 
 
 def test_a_torn_trailer_is_no_trailer() -> None:

@@ -11,7 +11,7 @@ from typing import Any
 import hardware
 import pytest
 from agent_bench import Bench, Chip, application, pack, packed
-from ota import words
+from ota import phases, words
 
 ROOT = Path(__file__).resolve().parent.parent
 OTA = ROOT / "firmware/ota"
@@ -118,6 +118,31 @@ def test_a_row_brings_what_its_modules_import_each_after_what_it_imports(row: st
         lacking = needs(module) - here
         assert not lacking, f"{module} imports {lacking}, which {row} does not bring before it"
         here.add(module)
+
+
+def test_the_modules_of_a_phase_are_its_row_and_what_is_added() -> None:
+    for phase, row in TABLE["PHASES"].items():
+        base = [] if phase in {"rest", "look"} else WORKING
+        assert phases.names_of(phase, "", "") == base + row.split()
+    assert phases.names_of("serve", "window  cbor", "hearing") == [
+        *WORKING, "jobs", "hear", "serve", "window", "cbor", "jobs", "hear",
+    ]  # fmt: skip
+    assert phases.names_of("rest", "", "calling") == ["calls"]
+
+
+def test_a_source_has_the_data_path_of_its_scheme() -> None:
+    for source in ("http://board.example/a.ota", "https://board.example/a.ota"):
+        assert phases.path_of(source) == "address"
+    for source in ("/sd/a.ota", "a.ota", "ftp://board.example/a.ota", object(), b"http://x"):
+        assert phases.path_of(source) == "source"
+
+
+def test_a_module_belongs_to_an_extension_or_to_the_core() -> None:
+    for name, modules in EXTENSIONS.items():
+        for module in modules:
+            assert phases.extension_of(module) == name
+    for module in ("agent", "engine", "manifest", "con", ""):
+        assert phases.extension_of(module) == ""
 
 
 def test_every_error_that_a_module_names_has_its_words() -> None:

@@ -172,7 +172,10 @@ def test_reserved_lengths_and_stray_breaks_are_refused():
 
 
 def test_what_is_skipped_lies_within_the_data_to_its_last_byte():
-    for encoded in ("4401020304", "6161", "83010203", "a201020304", "d818456449455446", "1864"):
+    for encoded in (
+        "4401020304", "6161", "83010203", "a201020304", "d818456449455446", "1864", "9f0102ff",
+        "bf0102ff", "5f4101ff",
+    ):  # fmt: skip
         data = unhexlify(encoded)
         assert skipped(data, 0) == len(data)
         for length in range(len(data)):

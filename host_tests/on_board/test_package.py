@@ -102,6 +102,18 @@ def test_a_record_is_read_without_its_padding_as_it_lies_in_a_trailer():
     assert parse_record(memoryview(record + bytes(64)), KEYS).record == record
 
 
+def test_a_trailer_holds_one_record_or_two_one_behind_the_other():
+    record = EXAMPLE_HEAD[: 8 + len(heads.EXAMPLE_COSE)]
+    other = heads.head(MANIFEST.but(k4=9))
+    second = package.record_of(other)
+    padding = b"\xff" * 100
+    assert package.split(record + padding) == [record]
+    assert package.split(record) == [record]
+    assert package.split(bytes(second) + record + padding) == [second, record]
+    raises(PackageError, package.split, padding)
+    raises(PackageError, package.split, record + b"OTA\x01" + padding)
+
+
 def test_the_same_manifest_signed_anew_is_the_same_package():
     assert read(heads.framed(heads.cose(heads.EXAMPLE_MANIFEST))).identity == heads.EXAMPLE_IDENTITY
 

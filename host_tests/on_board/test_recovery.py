@@ -3,6 +3,7 @@
 from chip_bench import Bench
 from ota import journal as phases
 from ota import recovery
+from ota.chip import STOPPED
 from ota.journal import Journal
 from ota.recovery import ACCEPTED, ACTIVATE, FAILED, NO_ROLLBACK, ORDINARY, RESET, TEST
 from ota.slots import ABORTED, INVALID, NEW, PENDING, VALID
@@ -50,6 +51,13 @@ def test_a_pending_slot_that_does_not_run_needs_one_reset_first():
     for phase in EVERY:
         for running in (BLANK, VALID, PENDING):
             assert found(journal(phase, THERE), running, PENDING, active=False) == RESET
+
+
+def test_an_image_in_test_that_runs_without_being_pending_or_valid_has_failed():
+    for phase in IN_TEST:
+        for running in (BLANK, INVALID, ABORTED):
+            for other in (BLANK, VALID, ABORTED):
+                assert found(journal(phase, HERE, 1), running, other) == FAILED
 
 
 def test_a_roll_back_by_boot_py_is_a_failure():
@@ -166,13 +174,24 @@ def test_a_reset_that_was_no_watchdog_is_a_crash_at_the_stage_noted():
 
 def test_a_watchdog_over_a_live_application_names_what_was_missing():
     entry = journal(phases.TESTING, THERE, 1)
-    for stage, cause in (
-        ("network", "no_network"),
-        ("broker", "no_job"),
-        ("handler", "no_answer"),
+    for stage, cause, sentence in (
+        ("network", "no_network", "did not reach the network or the broker"),
+        ("broker", "no_job", "the job service did not name this job"),
+        ("handler", "no_answer", "the application did not accept it"),
     ):
         for left in (4999, 0, -100):
-            assert recovery.explain(entry, "watchdog", (stage, left))[0] == cause
+            found = recovery.explain(entry, "watchdog", (stage, left))
+            assert found[0] == cause
+            assert sentence in found[1]
+
+
+def test_a_board_stopped_at_the_repl_is_told_from_one_that_hung():
+    entry = journal(phases.TESTING, THERE, 1)
+    for left in (9000, 10):
+        cause, sentence = recovery.explain(entry, "watchdog", (STOPPED, left))
+        assert cause == "stopped"
+        assert "stopped at the REPL" in sentence
+    assert recovery.explain(entry, "soft", (STOPPED, 10))[0] == "crash"
 
 
 def test_a_watchdog_over_a_silent_application_is_a_hang():
