@@ -118,7 +118,10 @@ def test_numbers_of_more_than_64_bits_and_other_types_are_not_written():
 
 def test_floats_simple_values_and_indefinite_lengths_are_refused():
     for encoded in RFC8949_REFUSED:
-        refused(encoded)
+        said = refused(encoded)
+        assert "a float, a simple value or an indefinite length" in said or "longer" in said, (
+            encoded
+        )
 
 
 def test_every_length_of_number_has_one_spelling():
@@ -153,9 +156,9 @@ def test_map_keys_are_numbers_or_texts():
 def test_nothing_may_follow_and_nothing_may_lack():
     for encoded, _ in RFC8949 + RFC8949_MAPS:
         data = unhexlify(encoded)
-        raises(ValueError, package.loads, data + b"\x00")
+        assert "followed by other bytes" in str(raises(ValueError, package.loads, data + b"\x00"))
         for length in range(len(data)):
-            raises(ValueError, package.loads, data[:length])
+            assert "ends too early" in str(raises(ValueError, package.loads, data[:length]))
 
 
 def test_reserved_lengths_and_stray_breaks_are_refused():

@@ -236,31 +236,40 @@ def test_an_algorithm_that_is_not_the_keys_own_is_refused():
 
 def test_the_protected_header_holds_alg_and_kid_and_nothing_else():
     kid = heads.kid(heads.KEY)
-    for protected in (
-        b"",
-        b"\xa0",
-        b"\x80",
-        b"\xff",
-        heads.encode(Map((1, -7))),
-        heads.encode(Map((4, kid))),
-        heads.encode(Map((1, -7), (4, kid), (5, 0))),
-        heads.encode(Map((1, -7), (2, [1]), (4, kid))),
-        heads.encode(Map((4, kid), (1, -7))),
-        heads.encode(Map((1, -7), (1, -7), (4, kid))),
-        heads.encode(Map((1, "ES256"), (4, kid))),
-        heads.encode(Map((1, -7), (4, "kid"))),
-        heads.encode(Map((1, -7), (4, 7))),
-        heads.encode(Map((1, Raw("3806")), (4, kid))),
-        heads.encode(Map((1, -7), (4, kid))) + b"\x00",
+    held, typed = (
+        "must hold alg and kid, nothing else",
+        "alg must be a number and kid a byte string",
+    )
+    for protected, says in (
+        (b"", "ends too early"),
+        (b"\xa0", held),
+        (b"\x80", held),
+        (b"\xff", ""),
+        (heads.encode(Map((1, -7))), held),
+        (heads.encode(Map((4, kid))), held),
+        (heads.encode(Map((1, -7), (4, kid), (5, 0))), held),
+        (heads.encode(Map((1, -7), (2, [1]), (4, kid))), held),
+        (heads.encode(Map((4, kid), (1, -7))), "sorted"),
+        (heads.encode(Map((1, -7), (1, -7), (4, kid))), "twice"),
+        (heads.encode(Map((1, "ES256"), (4, kid))), typed),
+        (heads.encode(Map((1, -7), (4, "kid"))), typed),
+        (heads.encode(Map((1, -7), (4, 7))), typed),
+        (heads.encode(Map((1, Raw("3806")), (4, kid))), "longer than needed"),
+        (heads.encode(Map((1, -7), (4, kid))) + b"\x00", "followed by other bytes"),
     ):
         data = heads.framed(heads.cose(heads.EXAMPLE_MANIFEST, protected=protected))
-        assert "cannot be read" in refused(data), protected
+        said = refused(data)
+        assert "cannot be read" in said, protected
+        assert says in said, (protected, said)
 
 
 def test_the_unprotected_header_is_an_empty_map():
     for unprotected in (Map((4, b"kid")), Map((1, -7)), [], b"", 0, Raw("bfff")):
         data = heads.framed(heads.cose(heads.EXAMPLE_MANIFEST, unprotected=unprotected))
-        assert "cannot be read" in refused(data)
+        said = refused(data)
+        assert "cannot be read" in said
+        if not isinstance(unprotected, Raw):
+            assert "four parts, with an empty unprotected header" in said
 
 
 def test_what_is_not_a_tagged_cose_sign1_is_refused():
@@ -285,7 +294,19 @@ def test_what_is_not_a_tagged_cose_sign1_is_refused():
         b"\xd2" + heads.encode([protected, Raw("a0"), MANIFEST, signature]),
         b"\xd2" + heads.encode([protected, Raw("a0"), b"", "signature"]),
     ):
-        assert "cannot be read" in refused(heads.framed(structure)), structure
+        said = refused(heads.framed(structure))
+        assert "cannot be read" in said, structure
+        if structure[:1] != b"\xd2":
+            assert "not a COSE_Sign1 structure" in said or "longer than" in said, said
+    three = b"\xd2" + heads.encode([protected, Raw("a0"), heads.EXAMPLE_MANIFEST])
+    assert "needs four parts" in refused(heads.framed(three))
+    for parts in (
+        [Map(), Raw("a0"), b"", signature],
+        [protected, Raw("a0"), "", signature],
+        [protected, Raw("a0"), b"", "signature"],
+    ):
+        structure = b"\xd2" + heads.encode(parts)
+        assert "must be byte strings" in refused(heads.framed(structure)), structure
 
 
 # -- the manifest -----------------------------------------------------------------------------
@@ -373,6 +394,9 @@ def test_a_manifest_that_is_no_deterministic_map_is_refused():
         Raw(""),
     ):
         assert "cannot be read" in refused(heads.head(manifest))
+    for float_or_endless in (Raw("f94700"), Raw("9fff"), Raw("f6"), Raw("7f6161ff")):
+        said = refused(heads.head(MANIFEST.but(k64=float_or_endless)))
+        assert "a float, a simple value or an indefinite length" in said
     for manifest in (Raw("80"), Raw("00"), Raw("a0")):
         refused(heads.head(manifest))
     refused(heads.framed(heads.cose(heads.EXAMPLE_MANIFEST + b"\x00")))
