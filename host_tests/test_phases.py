@@ -133,8 +133,15 @@ def test_the_modules_of_a_phase_are_its_row_and_what_is_added() -> None:
 def test_a_source_has_the_data_path_of_its_scheme() -> None:
     for source in ("http://board.example/a.ota", "https://board.example/a.ota"):
         assert phases.path_of(source) == "address"
-    for source in ("/sd/a.ota", "a.ota", "ftp://board.example/a.ota", object(), b"http://x"):
-        assert phases.path_of(source) == "source"
+    others: list[object] = [
+        "/sd/a.ota",
+        "a.ota",
+        "ftp://board.example/a.ota",
+        object(),
+        b"http://x",
+    ]
+    for other in others:
+        assert phases.path_of(other) == "source"
 
 
 def test_a_module_belongs_to_an_extension_or_to_the_core() -> None:
