@@ -231,6 +231,10 @@ def test_the_bitmap_begins_with_the_lowest_bit_of_the_first_byte():
     assert unhexlify("616f14" + "616243130080" + "616e04") in request(window)
 
 
+def test_its_topics_are_those_of_cbor():
+    assert stream.NAME == "cbor"  # AWS: streams/STREAM/get/cbor
+
+
 def test_a_block_of_aws_is_read_where_it_lies():
     file_id, index, start, end = parse_data(memoryview(AWS_BLOCK))
     assert (file_id, index) == (0, 0)

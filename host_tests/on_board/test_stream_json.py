@@ -59,6 +59,10 @@ def test_a_request_has_awss_keys_and_its_bitmap_in_hexadecimal():
     assert json.loads(bytes(out))["n"] == 4
 
 
+def test_its_topics_are_those_of_json():
+    assert stream_json.NAME == "json"  # AWS: streams/STREAM/get/json
+
+
 def test_a_block_of_aws_is_read_where_it_lies():
     assert parsed(AWS_BLOCK) == (0, 2, b"hello")
 
