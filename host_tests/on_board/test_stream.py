@@ -302,6 +302,7 @@ def test_a_block_that_lacks_file_index_or_data_is_refused():
 
 def test_nothing_of_an_earlier_block_is_taken_for_a_later_one():
     data = stream.Data()
+    assert (data.file_id, data.index, data.start, data.end) == (-1, -1, -1, -1)
     data.read(AWS_BLOCK, len(AWS_BLOCK))
     for text in ("a2" + "616900" + "617041aa", "a2" + "616600" + "617041aa", "a1" + "616600"):
         part = unhexlify(text)
