@@ -127,15 +127,21 @@ def test_a_trailer_is_padded_with_ff_between_its_records_and_its_directory() -> 
             package.read_trailer(bytes(body) + hashlib.sha256(body).digest())
 
 
-def test_very_many_frozen_names_are_noted_as_far_as_the_head_has_room() -> None:
-    few = package.firmware(FIRMWARE, frozen={"b.py", "a.py"})
-    assert few.frozen == ("a.py", "b.py")
-    names = [f"a_module_with_a_long_name_{n:03}.py" for n in range(200)]
-    many = package.firmware(FIRMWARE, frozen=reversed(names))
-    assert list(many.frozen) == names[: len(many.frozen)]
-    assert 500 < sum(map(len, many.frozen)) < 1500
-    built = signing.build([many, package.application(APPLICATION)], KEY, "p" * 32, "v" * 32, 1, 1)
-    assert package.inspect(built).manifest.component(package.FIRMWARE)
+def test_frozen_names_and_room_are_keys_that_older_boards_ignore() -> None:
+    firmware = package.firmware(FIRMWARE, frozen={"b.py", "a.py"})
+    application = replace(package.application(APPLICATION), room=(3, "main.py", 700))
+    built = signing.build([firmware, application], KEY, "demo-board", "1", 1, 1)
+    first, second = cbor2.loads(package.inspect(built).manifest_bytes)[7]
+    assert (first[64], second[65]) == (["a.py", "b.py"], [3, "main.py", 700])
+    assert not {64, 65} & (set(cbor2.loads(package.inspect(worked_example()).manifest_bytes)[7][0]))
+
+
+def test_frozen_names_are_noted_up_to_700_bytes() -> None:
+    names = [f"{n:03}" + "m" * 97 for n in range(7)]
+    assert package.firmware(FIRMWARE, frozen=reversed(names)).frozen == tuple(names)
+    assert package.firmware(FIRMWARE, frozen=[*names, "z"]).frozen == tuple(names)
+    longer = [*names[:6], names[6] + "m", "z"]
+    assert package.firmware(FIRMWARE, frozen=longer).frozen == (*names[:6], "z")
 
 
 def test_a_component_is_found_by_its_kind() -> None:

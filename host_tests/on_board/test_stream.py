@@ -389,6 +389,8 @@ def test_an_unreadable_refusal_is_unknown():
         "a1616f62c328",
         "a1616f63",
         "82616f6161",
+        "a1616d6161" + "616f6141",
+        "bf616d6161ff" + "616f6141",
     ):
         assert stream.parse_rejected(unhexlify(text)) == "unknown", text
     damaged = Mutations(403)
