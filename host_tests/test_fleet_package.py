@@ -136,6 +136,34 @@ def test_frozen_names_and_room_are_keys_that_older_boards_ignore() -> None:
     assert not {64, 65} & (set(cbor2.loads(package.inspect(worked_example()).manifest_bytes)[7][0]))
 
 
+def test_a_head_has_up_to_2000_bytes_of_cose() -> None:
+    def built(more: int) -> bytes:
+        content = replace(package.firmware(FIRMWARE), frozen=("m" * 1000, "n" * more))
+        return signing.build([content], KEY, "demo-board", "1", 1, 1)
+
+    spare = 2000 - int.from_bytes(built(300)[4:8], "big")
+    largest = built(300 + spare)
+    assert largest[4:8] == (2000).to_bytes(4, "big")
+    assert package.inspect(largest).manifest.sequence == 1
+    with pytest.raises(package.PackageError, match="head has 2001 bytes, more than 2000"):
+        built(301 + spare)
+    longer = largest[:4] + (2001).to_bytes(4, "big") + largest[8:]
+    refused(longer, "has 2001 bytes; allowed are 1 to 2000")
+    refused(longer[:4] + bytes(4) + longer[8:], "has 0 bytes; allowed are 1 to 2000")
+
+
+def test_a_record_that_is_cut_short_says_what_is_there() -> None:
+    record = package.read_head(worked_example()).record
+    assert package.read_record(record).record == record
+    with pytest.raises(package.PackageError) as caught:
+        package.read_record(record[:-1])
+    announced = len(record) - 8
+    assert (
+        str(caught.value)
+        == f"cut short: {announced} bytes of COSE announced, {announced - 1} there"
+    )
+
+
 def test_frozen_names_are_noted_up_to_700_bytes() -> None:
     names = [f"{n:03}" + "m" * 97 for n in range(7)]
     assert package.firmware(FIRMWARE, frozen=reversed(names)).frozen == tuple(names)
