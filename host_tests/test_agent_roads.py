@@ -122,6 +122,26 @@ def test_a_restart_goes_on_at_the_checkpoint(bench: Bench) -> None:
     assert bench.service.status("job-1") == "SUCCEEDED"
 
 
+def test_the_head_fetched_again_is_no_progress_of_its_file(bench: Bench) -> None:
+    """Neither told to the application, nor reported, nor noted in the journal."""
+    told: list[tuple[str, Any]] = []
+    size = {"block_size": 1024, "checkpoint_blocks": 4, "status_blocks": 1}
+    bench.service.add("job-1", packed("1.1.0", 2, size=100_000))
+    bench.boot(lambda *event: told.append(event), **size)
+    receive(bench, 30)
+    assert min(count for event, count in told if event == "Processed") == 4, "the head is there"
+    safe = bench.agent.journal.next
+    told.clear()
+    bench.service.updates.clear()
+    bench.boot(lambda *event: told.append(event), **size)
+    receive(bench, safe // 1024 + 1)
+    expected = [safe // 1024, safe // 1024 + 1]
+    assert [count for event, count in told if event == "Processed"] == expected
+    reported = [details["receive"] for _, _, details in bench.service.updates if details]
+    assert reported == [f"{count}/104" for count in expected]
+    assert bench.agent.journal.next >= safe > 4096
+
+
 @pytest.mark.compatibility(
     "5", "a job cancelled in mid-transfer frees the board for the next one", path="MQTT"
 )

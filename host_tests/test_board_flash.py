@@ -7,6 +7,7 @@ import itertools
 import os
 import subprocess
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 
 import board_flashing
@@ -25,14 +26,23 @@ from twinslot.board import files, writer
 from twinslot.board import plan as planner
 from twinslot.client.provision import provision
 from twinslot.formats import table
-from twinslot.formats.chips import CHIPS, FLASH_SIZES, FLASHED
+from twinslot.formats.chips import CHIPS, FLASH_SIZES, FLASHED, Chip
 from twinslot.formats.component import application_content, firmware_content
 from twinslot.formats.head import read_head
 from twinslot.formats.trailer import read_trailer
 from twinslot.trust import keys, signing
 
-MATRIX = list(itertools.product(FLASHED.values(), FLASH_SIZES))
-EVERY = pytest.mark.parametrize(("chip", "size"), MATRIX, ids=[f"{c.name}-{s}" for c, s in MATRIX])
+
+def every(pairs: Iterable[tuple[Chip, str]]) -> pytest.MarkDecorator:
+    """Run a test with each of these chips and sizes of flash."""
+    pairs = list(pairs)
+    names = [f"{chip.name}-{size}" for chip, size in pairs]
+    return pytest.mark.parametrize(("chip", "size"), pairs, ids=names)
+
+
+EVERY = every(itertools.product(FLASHED.values(), FLASH_SIZES))
+# Each chip, and each size: for a test that starts programs.
+SOME = every(zip(FLASHED.values(), itertools.cycle(FLASH_SIZES), strict=False))
 PORT = "/dev/no-such-port"
 # Official downloads to try, separated by colons.
 OFFICIAL = list(filter(None, os.environ.get("MICROPYTHON_DOWNLOADS", "").split(":")))
@@ -101,7 +111,7 @@ def test_an_image_is_whole_and_other_tools_read_it_back(chip, size, tmp_path):
             assert file.read() == APPLICATION["/ota/bundle.mpy"]
 
 
-@EVERY
+@SOME
 def test_the_tools_themselves_are_content(chip, size, tmp_path):
     whole = image_of(tmp_path, "--flash", size, download(tmp_path, chip))
     path = merged_part(tmp_path, whole, chip)

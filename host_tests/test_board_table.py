@@ -81,3 +81,42 @@ def test_esptool_has_the_same_facts_about_every_chip(chip):
 
 def test_refusals_are_errors_that_the_command_line_shows():
     assert issubclass(table.TableError, FleetError)
+
+
+def test_a_chip_is_named_by_the_id_in_its_images():
+    for chip in chips.CHIPS.values():
+        assert chips.name_of(chip.chip_id) == chip.name
+    assert chips.name_of(99) == "chip 99"
+    assert set(chips.FLASHED) == {"esp32", "esp32s2", "esp32s3", "esp32c3", "esp32c6"}
+
+
+def test_native_code_is_xtensas_or_risc_vs():
+    xtensa = {"esp32", "esp32s2", "esp32s3"}
+    for name, chip in chips.CHIPS.items():
+        assert chip.march == ("xtensawin" if name in xtensa else "rv32imc")
+
+
+def test_flash_is_measured_as_esp_idf_does():
+    """Its partition tables, image headers and MMU."""
+    assert (chips.SECTOR, chips.MMU_PAGE, chips.TRAILER_LENGTH) == (4096, 65536, 4096)
+    assert chips.DEFAULT_SLOT == 27 * chips.MMU_PAGE
+    assert chips.FLASH_SIZES == {"4MB": 4 << 20, "8MB": 8 << 20, "16MB": 16 << 20}
+    assert [size >> 20 for size in chips.FLASH_CODES] == [1, 2, 4, 8, 16, 32]
+
+
+def test_a_partition_is_found_by_its_label_and_a_lack_is_said():
+    rows = [
+        table.Partition("otadata", 1, 0, 0xD000, 0x2000),
+        table.Partition("ota_1", 0, 0x11, 0x1C0000, 0x1B0000),
+        table.Partition("ota_0", 0, 0x10, 0x10000, 0x1B0000),
+        table.Partition("factory", 0, 0, 0x370000, 0x10000),
+    ]
+    assert table.find(rows, "ota_0") is rows[2]
+    assert table.find(rows, "vfs") is None
+    assert table.need(rows, "otadata") is rows[0]
+    with pytest.raises(table.TableError, match="the partition table has no vfs"):
+        table.need(rows, "vfs")
+    assert [row.label for row in table.slots(rows)] == ["ota_0", "ota_1"]
+    assert table.has_otadata(rows)
+    assert not table.has_otadata(rows[1:])
+    assert not table.has_otadata([table.Partition("nvs", 1, 2, 0x9000, 0x4000)])

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+import random
 import re
 import shutil
 import subprocess
 import sys
+import zlib
 from pathlib import Path
 
 import pytest
@@ -44,6 +46,43 @@ def test_what_is_built_is_read_back_and_does_not_depend_on_order(
     assert bundle.read(data) == bundle.Bundle(modules, tuple(sorted(chosen)))
     turned = dict(reversed(modules.items()))
     assert bundle.build(turned, list(reversed(chosen))) == data
+
+
+def test_a_bundle_is_a_line_an_index_and_the_deflated_modules() -> None:
+    """As the board reads it: places of five digits, and no window above 1 KB."""
+    modules = {"b": b"beta" * 900, "a": bytes(range(256)) * 8}
+    data = bundle.build(modules, ["raw", "http"])
+    head, index, rest = data.split(b"\n", 2)
+    assert head == b"ota-bundle %d http raw" % len(data)
+    found = re.fullmatch(rb"/a ([0-9a-f]{5})/b ([0-9a-f]{5})", index)
+    assert found
+    first, second = (int(at, 16) for at in found.groups())
+    assert first == len(data) - len(rest)
+    for at, name in ((first, "a"), (second, "b")):
+        inflate = zlib.decompressobj(-10)
+        assert inflate.decompress(data[at:]) == modules[name]
+        assert inflate.eof
+    assert bundle.build({}) == b"ota-bundle 15\n\n"
+
+
+def test_damage_in_a_bundle_is_named() -> None:
+    data = bundle.build({"a": b"alpha" * 100, "b": b"beta" * 100})
+    for damaged, words in (
+        (data + b"x", f"has {len(data) + 1} bytes of {len(data)}"),
+        (data.replace(b"/b ", b"/b-"), "index is damaged"),
+        (data.replace(b"/b ", b"\xff\xff "), "index is damaged"),
+        (data[:-20] + b"\xff" * 20, "modules are damaged: "),
+        (b"x" + data, "no bundle of modules"),
+    ):
+        with pytest.raises(bundle.BundleError, match=words):
+            bundle.read(damaged)
+
+
+def test_modules_of_more_than_a_megabyte_fit_no_bundle() -> None:
+    noise = random.Random(1).randbytes(1 << 19)
+    assert len(bundle.build({"a": noise})) > 1 << 19
+    with pytest.raises(bundle.BundleError, match=r"modules of \d+ bytes do not fit .* 1048576"):
+        bundle.build({"a": noise, "b": noise})
 
 
 @given(MODULES, st.data())

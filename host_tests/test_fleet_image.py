@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from esp_images import SLOT, app, merged
+from esp_images import SLOT, app, merged, table
 
 from twinslot.formats import image
 from twinslot.formats.head import PACKAGE_MAGIC
@@ -60,6 +60,10 @@ def test_a_merged_download_without_application_is_refused() -> None:
         image.application(merged(b""))
     with pytest.raises(image.ImageError, match="holds no application"):
         image.application(merged(app(descriptor=False)))
+    without = bytearray(merged(app()))
+    without[0x7000:0x7C00] = table([("nvs", 1, 2, 0x9000, 0x4000)])
+    with pytest.raises(image.ImageError, match="its partition table has no app partition"):
+        image.application(bytes(without))
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ from typing import Any
 import hardware
 import pytest
 from agent_bench import Bench, Chip, application, pack, packed
-from ota import words
+from ota import phases, words
 
 ROOT = Path(__file__).resolve().parent.parent
 OTA = ROOT / "firmware/ota"
@@ -119,6 +119,76 @@ def test_a_row_brings_what_its_modules_import_each_after_what_it_imports(row: st
         lacking = needs(module) - here
         assert not lacking, f"{module} imports {lacking}, which {row} does not bring before it"
         here.add(module)
+
+
+def named(*functions: str) -> set[str]:
+    """Return the texts that the agent gives to these functions first."""
+    nodes = (node for module in [*MODULES, "__init__"] for node in ast.walk(tree(module)))
+    return {
+        str(call.args[0].value)
+        for call in nodes
+        if isinstance(call, ast.Call)
+        and ast.unparse(call.func).rpartition(".")[2] in functions
+        and call.args
+        and isinstance(call.args[0], ast.Constant)
+    }
+
+
+def of_states() -> set[str]:
+    """Return the phases of the engine's states."""
+    for node in tree("engine").body:
+        if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "STATES":
+            assert isinstance(node.value, ast.Dict)
+            rows = [row.elts[0] for row in node.value.values if isinstance(row, ast.Tuple)]
+            return {ast.literal_eval(first) for first in rows}
+    raise AssertionError("the engine has no states")
+
+
+def test_every_phase_that_is_entered_has_its_row_and_no_other_phase_has() -> None:
+    assert named("enter", "enter_now") | of_states() == set(TABLE["PHASES"])
+
+
+def test_every_question_that_is_asked_has_its_row_and_no_other_has() -> None:
+    assert named("ask", "_answer") == set(TABLE["QUESTIONS"])
+
+
+def test_the_data_paths_are_those_of_streams_jobs_and_sources() -> None:
+    sources = {"source", *TABLE["SCHEMES"].values()}
+    assert set(TABLE["PATHS"]) == {"cbor", "json", "http"} | sources
+    assert set(TABLE["SCHEMES"]) == {"http", "https"}
+    assert set(TABLE["MORE"]) == {"", "hearing", "calling"}
+
+
+def test_the_modules_of_a_phase_are_its_row_and_what_is_added() -> None:
+    for phase, row in TABLE["PHASES"].items():
+        base = [] if phase in {"rest", "look"} else WORKING
+        assert phases.names_of(phase, "", "") == base + row.split()
+    assert phases.names_of("serve", "window  cbor", "hearing") == [
+        *WORKING, "jobs", "hear", "serve", "window", "cbor", "jobs", "hear",
+    ]  # fmt: skip
+    assert phases.names_of("rest", "", "calling") == ["calls"]
+
+
+def test_a_source_has_the_data_path_of_its_scheme() -> None:
+    for source in ("http://board.example/a.ota", "https://board.example/a.ota"):
+        assert phases.path_of(source) == "address"
+    others: list[object] = [
+        "/sd/a.ota",
+        "a.ota",
+        "ftp://board.example/a.ota",
+        object(),
+        b"http://x",
+    ]
+    for other in others:
+        assert phases.path_of(other) == "source"
+
+
+def test_a_module_belongs_to_an_extension_or_to_the_core() -> None:
+    for name, modules in EXTENSIONS.items():
+        for module in modules:
+            assert phases.extension_of(module) == name
+    for module in ("agent", "engine", "manifest", "con", ""):
+        assert phases.extension_of(module) == ""
 
 
 def test_every_error_that_a_module_names_has_its_words() -> None:

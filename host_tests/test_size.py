@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import re
 import tomllib
+from contextlib import nullcontext
 
 import pytest
 from rich.console import Console
@@ -50,21 +51,40 @@ def test_littlefs_itself_takes_two_versions_with_so_much_of_their_own(broker: st
         filesystem.build(full(blocks + SPARE), total)
 
 
-def test_each_file_and_directory_has_its_blocks_in_the_table() -> None:
-    found = size.contents("tls")
+def test_each_file_and_directory_has_its_blocks_in_the_table_which_littlefs_confirms() -> None:
+    found, total = size.contents("tls"), size.file_system()
     console = Console(file=io.StringIO(), width=100)
-    console.print(size.block_table(found, size.file_system()))
+    console.print(size.block_table(found, total))
     said = console.file.getvalue()  # type: ignore[attr-defined]
-    assert all(path in said for path in found)
-    assert re.search(r"/ota/bundle.mpy +│ +[\d,]+ │ +1\d │", said)
-    assert re.search(r"directories, two each +│ +│ +6 │", said)
-    assert re.search(r"together +│ +│ +\d+ of 144 │", said)
+    blocks = {
+        name: int(number) for name, number in re.findall(r"(\S+) +│ +[\d,]+ │ +(\d+) │", said)
+    }
+    directories = re.search(r"directories, two each +│ +│ +(\d+) │", said)
+    together = re.search(r"together +│ +│ +(\d+) of (\d+) │", said)
+    assert directories and together
+    assert set(blocks) == set(found)
+    assert int(together[1]) == sum(blocks.values()) + int(directories[1])
+    mounted = filesystem.mount(bytearray(filesystem.build(found, total)))
+    assert (int(together[1]), int(together[2])) == (mounted.used_block_count, total // BLOCK)
 
 
-def test_a_small_chips_heap_is_the_budget_of_an_update() -> None:
-    assert BUDGETS["heap"]["import"] < BUDGETS["heap"]["idle"] <= BUDGETS["heap"]["peak"]
-    assert BUDGETS["heap"]["peak"] <= heap.MOST == 100
-    assert BUDGETS["heap"]["application"] <= heap.MOST
+def test_a_heap_or_a_size_above_its_budget_makes_the_run_fail(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Also a budget that nothing is measured for; no chip is simulated here."""
+    measured = {name: number for name, number in BUDGETS["heap"].items() if name != "rest"}
+    monkeypatch.setattr(size, "Stack", lambda *_, **__: nullcontext())
+    monkeypatch.setattr(heap, "measure_share", lambda _: heap.Share(modules=10, umqtt=5))
+    monkeypatch.setattr(heap, "agent_at_rest", lambda _: BUDGETS["heap"]["rest"])
+    monkeypatch.setattr(size, "heap_sizes", lambda *_: measured)
+    assert size.main() == 0
+    measured["peak"] += 1
+    assert size.main() == 1
+    peak = BUDGETS["heap"]["peak"]
+    assert f"size: peak is {peak + 1}, 1 above its budget" in capsys.readouterr().out
+    del measured["peak"]
+    assert size.main() == 1
+    assert "size: peak has a budget, but there is none" in capsys.readouterr().out
 
 
 def test_what_is_above_its_budget_or_has_none_is_named() -> None:

@@ -5,7 +5,7 @@ import json
 from expect import raises
 from mutation import Mutations
 from ota import channel, jobs
-from ota.errors import JobError
+from ota.errors import DataPathError, JobError
 from ota.inbox import Inbox, Stats
 
 # What CreateOTAUpdate makes, with every key that AWS is known to send.
@@ -78,10 +78,11 @@ def job_of(content):
     return jobs.parse(message(content))[0]
 
 
-def refused(content):
-    """Check that the job is refused by its id; return the error."""
+def refused(content, says=""):
+    """Check that the job is refused by its id, and what is said; return the error."""
     error = raises(JobError, jobs.parse, message(content))
     assert error.job_id == "AFR_OTA-fw091"
+    assert says in str(error), (says, str(error))
     return error
 
 
@@ -172,6 +173,58 @@ def test_a_job_is_read_from_a_view_of_the_message():
 def test_every_key_that_createotaupdate_writes_is_understood():
     job = job_of(update_of(protocols=["MQTT", "HTTP"], files=[AWS_FILE]))
     assert (job.stream, job.file_size, job.protocols) == (STREAM, 10000, ["MQTT", "HTTP"])
+    assert (job.url, job.file) == (AWS_FILE["update_data_url"], AWS_FILE)
+
+
+def test_an_address_is_one_of_http_that_fits_into_the_first_line_of_a_request():
+    for url in ("http://x", "https://bucket.example/a%20b?X=1&Y=~!"):
+        assert job_of(file_of(update_data_url=url)).url == url
+    assert job_of(execution()).url is None
+    for url in ("ftp://x", "x", "", "HTTP://x", 7, [], {}):
+        refused(file_of(update_data_url=url), "not an address of http or https")
+    for url in ("http://x/a b", "http://x/\r\nHost: y", "http://x/\x7f", "https://\u00fc"):
+        refused(file_of(update_data_url=url), "characters that no address may have")
+    signed = file_of(update_data_url="https://x", auth_scheme="aws.s3.presigned")
+    assert job_of(signed).url == "https://x"
+    for scheme in ("basic", "", 7):
+        signed = file_of(update_data_url="https://x", auth_scheme=scheme)
+        refused(signed, "auth_scheme must be aws.s3.presigned")
+
+
+def test_the_data_path_is_one_that_the_job_offers_and_the_board_has_memory_for():
+    both, mqtt, http = ["MQTT", "HTTP"], ["MQTT"], ["HTTP"]
+    for protocols, stream, url, prefer_http, https_fits, chosen in (
+        (mqtt, STREAM, None, False, True, "MQTT"),
+        (mqtt, STREAM, "http://x", True, True, "MQTT"),
+        (http, None, "http://x", False, False, "HTTP"),
+        (http, STREAM, "https://x", False, True, "HTTP"),
+        (both, STREAM, "http://x", False, True, "MQTT"),
+        (both, STREAM, "http://x", True, False, "HTTP"),
+        (both, STREAM, "https://x", True, True, "HTTP"),
+        (both, STREAM, "https://x", True, False, "MQTT"),
+        (both, None, "http://x", False, True, "HTTP"),
+        (both, STREAM, None, True, True, "MQTT"),
+        (both, None, "https://x", True, False, "no memory for a second TLS connection"),
+        (http, STREAM, "https://x", False, False, "no memory for a second TLS connection"),
+        (mqtt, None, "http://x", True, True, "neither an MQTT stream nor an address"),
+        (http, STREAM, None, True, True, "neither an MQTT stream nor an address"),
+        (["BLE"], STREAM, "http://x", True, True, "neither an MQTT stream nor an address"),
+        ([], STREAM, "http://x", False, True, "neither an MQTT stream nor an address"),
+    ):
+        file = dict(AWS_FILE)
+        changed(file, {"update_data_url": url})
+        job = job_of(update_of(protocols=protocols, streamname=stream, files=[file]))
+        if chosen in both:
+            assert jobs.choose(job, prefer_http, https_fits) == chosen, (protocols, url)
+        else:
+            error = raises(DataPathError, jobs.choose, job, prefer_http, https_fits)
+            assert chosen in str(error), (protocols, url)
+
+
+def test_an_answer_is_told_by_the_token_that_it_brings_back():
+    assert jobs.token_of(message(None)) == "0:meter-17"
+    for payload in (b"{}", b"[]", b"7", b"", b"\xff"):
+        assert jobs.token_of(payload) is None, payload
 
 
 def test_a_job_over_http_needs_no_stream():
@@ -195,12 +248,16 @@ def test_a_started_job_brings_its_times_and_details():
     )
     assert job.in_self_test
     assert job.updated_by == 7
+    assert job.details == {"self_test": "ready", "updatedBy": "0x7"}
+    assert job.queued is None
 
 
 def test_updated_by_is_read_in_hex_and_decimal_and_is_0_when_unreadable():
     for text, number in (
         ("0x90000", 0x90000),
         ("0x00090000", 0x90000),
+        ("0x00000001", 1),
+        ("0x000000001", 0),
         ("12", 12),
         ("", 0),
         ("0x", 0),
@@ -230,10 +287,17 @@ def test_a_time_that_no_chip_can_hold_is_no_time():
 
 def test_what_is_no_json_object_is_refused_without_a_job_to_fail():
     for payload in (b"", b"\x00", b"{}{}", b"\xff", b"[]", b"null", b"7", b'"execution"'):
-        assert raises(JobError, jobs.parse, payload).job_id is None, payload
+        error = raises(JobError, jobs.parse, payload)
+        assert error.job_id is None, payload
+        why = "the message is missing or not an object"
+        if payload in (b"", b"\x00", b"{}{}", b"\xff"):
+            why = "the message is not JSON, or nests too deep"
+        assert why in str(error), payload
     for content in ([], "text", 7, {}):
         error = raises(JobError, jobs.parse, message(content))
         assert error.job_id is None, content
+        usable = "no usable jobId" if content == {} else "execution is missing or not an object"
+        assert usable in str(error)
 
 
 def test_what_nests_without_end_is_refused_like_what_is_no_json():
@@ -257,8 +321,10 @@ def test_a_job_id_of_1_to_64_letters_digits_dashes_and_underlines_is_taken():
 
 def test_a_job_that_is_no_update_is_failed_by_name():
     for document in ({"afr_ota": []}, {"afr_ota": "x"}, {"afr_ota": None}, [], "x", 7):
-        assert refused(execution(jobDocument=document)).reason() == "0x24000000: 0x00000005"
-    refused(execution(jobDocument=None))
+        name = "afr_ota" if isinstance(document, dict) else "jobDocument"
+        error = refused(execution(jobDocument=document), name + " is missing or not an object")
+        assert error.reason() == "0x24000000: 0x00000005"
+    refused(execution(jobDocument=None), "jobDocument is missing")
 
 
 def test_a_job_of_somebody_else_comes_with_its_document_for_the_application():
@@ -266,13 +332,19 @@ def test_a_job_of_somebody_else_comes_with_its_document_for_the_application():
         job = job_of(execution(jobDocument=document))
         assert job.document == document
         assert job.job_id == "AFR_OTA-fw091"
+        assert job.queued == (1700000000, 1), "this execution, and no other of the job"
+        assert (job.details, job.in_self_test, job.updated_by) == ({}, False, 0)
+        assert (job.stream, job.file_id, job.file_size) == (None, 0, 0)
+        assert (job.protocols, job.url, job.file) == ((), None, None)
     assert job_of(execution()).document is None
 
 
 def test_a_job_names_exactly_one_file():
-    for files in ([], [AWS_FILE, AWS_FILE], {}, "x", [[]], ["x"], [7]):
-        refused(update_of(files=files))
-    refused(update_of(files=None))
+    for files in ([], [AWS_FILE, AWS_FILE], {}, "x"):
+        refused(update_of(files=files), "exactly one file")
+    for files in ([[]], ["x"], [7]):
+        refused(update_of(files=files), "files[0] is missing or not an object")
+    refused(update_of(files=None), "exactly one file")
 
 
 def test_numbers_may_be_quoted():
@@ -295,7 +367,7 @@ def test_a_file_size_is_a_number_of_32_bits():
 
 
 def test_an_empty_file_has_its_own_error_word():
-    assert refused(file_of(filesize=0)).reason() == "0x24000000: 0x00000004"
+    assert refused(file_of(filesize=0), "filesize is 0").reason() == "0x24000000: 0x00000004"
     assert refused(file_of(filesize="0")).reason() == "0x24000000: 0x00000004"
     assert JobError("another").reason() == "0x24000000: 0x00000005"
 
@@ -308,9 +380,9 @@ def test_a_stream_name_is_one_level_of_a_topic():
 
 def test_protocols_are_a_list_and_details_an_object():
     for value in ("MQTT", {}, 7):
-        refused(update_of(protocols=value))
+        refused(update_of(protocols=value), "protocols is not a list")
     for value in ("x", [], 7):
-        refused(execution(statusDetails=value))
+        refused(execution(statusDetails=value), "statusDetails is missing or not an object")
 
 
 def test_a_damaged_message_never_raises_anything_but_joberror():

@@ -73,6 +73,7 @@ def test_the_worked_example_is_read_as_it_was_made():
     assert manifest.identity == heads.EXAMPLE_IDENTITY
     assert manifest.package_size == heads.EXAMPLE["package_size"]
     assert manifest.record == EXAMPLE_HEAD[: 8 + heads.EXAMPLE["cose_length"]]
+    assert (manifest.proof, manifest.note) == (None, ""), "those are a raw image's"
     firmware = component(manifest, IS_FIRMWARE)
     assert (firmware.length, firmware.size, firmware.offset, firmware.chip) == (5000, 5000, 4096, 0)
     image = bytes([(7 * i + 3) & 255 for i in range(5000)])
@@ -99,6 +100,18 @@ def test_a_record_is_read_without_its_padding_as_it_lies_in_a_trailer():
     assert parse_record(record, KEYS).identity == heads.EXAMPLE_IDENTITY
     assert parse_record(record + record, KEYS).identity == heads.EXAMPLE_IDENTITY
     assert parse_record(memoryview(record + bytes(64)), KEYS).record == record
+
+
+def test_a_trailer_holds_one_record_or_two_one_behind_the_other():
+    record = EXAMPLE_HEAD[: 8 + len(heads.EXAMPLE_COSE)]
+    other = heads.head(MANIFEST.but(k4=9))
+    second = package.record_of(other)
+    padding = b"\xff" * 100
+    assert package.split(record + padding) == [record]
+    assert package.split(record) == [record]
+    assert package.split(bytes(second) + record + padding) == [second, record]
+    raises(PackageError, package.split, padding)
+    raises(PackageError, package.split, record + b"OTA\x01" + padding)
 
 
 def test_the_same_manifest_signed_anew_is_the_same_package():
@@ -223,31 +236,40 @@ def test_an_algorithm_that_is_not_the_keys_own_is_refused():
 
 def test_the_protected_header_holds_alg_and_kid_and_nothing_else():
     kid = heads.kid(heads.KEY)
-    for protected in (
-        b"",
-        b"\xa0",
-        b"\x80",
-        b"\xff",
-        heads.encode(Map((1, -7))),
-        heads.encode(Map((4, kid))),
-        heads.encode(Map((1, -7), (4, kid), (5, 0))),
-        heads.encode(Map((1, -7), (2, [1]), (4, kid))),
-        heads.encode(Map((4, kid), (1, -7))),
-        heads.encode(Map((1, -7), (1, -7), (4, kid))),
-        heads.encode(Map((1, "ES256"), (4, kid))),
-        heads.encode(Map((1, -7), (4, "kid"))),
-        heads.encode(Map((1, -7), (4, 7))),
-        heads.encode(Map((1, Raw("3806")), (4, kid))),
-        heads.encode(Map((1, -7), (4, kid))) + b"\x00",
+    held, typed = (
+        "must hold alg and kid, nothing else",
+        "alg must be a number and kid a byte string",
+    )
+    for protected, says in (
+        (b"", "ends too early"),
+        (b"\xa0", held),
+        (b"\x80", held),
+        (b"\xff", ""),
+        (heads.encode(Map((1, -7))), held),
+        (heads.encode(Map((4, kid))), held),
+        (heads.encode(Map((1, -7), (4, kid), (5, 0))), held),
+        (heads.encode(Map((1, -7), (2, [1]), (4, kid))), held),
+        (heads.encode(Map((4, kid), (1, -7))), "sorted"),
+        (heads.encode(Map((1, -7), (1, -7), (4, kid))), "twice"),
+        (heads.encode(Map((1, "ES256"), (4, kid))), typed),
+        (heads.encode(Map((1, -7), (4, "kid"))), typed),
+        (heads.encode(Map((1, -7), (4, 7))), typed),
+        (heads.encode(Map((1, Raw("3806")), (4, kid))), "longer than needed"),
+        (heads.encode(Map((1, -7), (4, kid))) + b"\x00", "followed by other bytes"),
     ):
         data = heads.framed(heads.cose(heads.EXAMPLE_MANIFEST, protected=protected))
-        assert "cannot be read" in refused(data), protected
+        said = refused(data)
+        assert "cannot be read" in said, protected
+        assert says in said, (protected, said)
 
 
 def test_the_unprotected_header_is_an_empty_map():
     for unprotected in (Map((4, b"kid")), Map((1, -7)), [], b"", 0, Raw("bfff")):
         data = heads.framed(heads.cose(heads.EXAMPLE_MANIFEST, unprotected=unprotected))
-        assert "cannot be read" in refused(data)
+        said = refused(data)
+        assert "cannot be read" in said
+        if not isinstance(unprotected, Raw):
+            assert "four parts, with an empty unprotected header" in said
 
 
 def test_what_is_not_a_tagged_cose_sign1_is_refused():
@@ -272,7 +294,19 @@ def test_what_is_not_a_tagged_cose_sign1_is_refused():
         b"\xd2" + heads.encode([protected, Raw("a0"), MANIFEST, signature]),
         b"\xd2" + heads.encode([protected, Raw("a0"), b"", "signature"]),
     ):
-        assert "cannot be read" in refused(heads.framed(structure)), structure
+        said = refused(heads.framed(structure))
+        assert "cannot be read" in said, structure
+        if structure[:1] != b"\xd2":
+            assert "not a COSE_Sign1 structure" in said or "longer than" in said, said
+    three = b"\xd2" + heads.encode([protected, Raw("a0"), heads.EXAMPLE_MANIFEST])
+    assert "needs four parts" in refused(heads.framed(three))
+    for parts in (
+        [Map(), Raw("a0"), b"", signature],
+        [protected, Raw("a0"), "", signature],
+        [protected, Raw("a0"), b"", "signature"],
+    ):
+        structure = b"\xd2" + heads.encode(parts)
+        assert "must be byte strings" in refused(heads.framed(structure)), structure
 
 
 # -- the manifest -----------------------------------------------------------------------------
@@ -280,15 +314,14 @@ def test_what_is_not_a_tagged_cose_sign1_is_refused():
 
 def test_the_format_is_1():
     for value in (0, 2, -1, "1", b"\x01", [1]):
-        assert "format" in manifest_refused(k1=value)
-    assert "format" in manifest_refused(k1=None)
+        assert "has format %r, this agent reads 1" % (value,) in manifest_refused(k1=value)
+    assert "has format None" in manifest_refused(k1=None)
 
 
 def test_product_and_version_are_texts_of_1_to_32_bytes():
-    for name in ("k2", "k3"):
-        for value in ("", "p" * 33, "\u00fc" * 17, b"bytes", 7, ["p"]):
-            manifest_refused(**{name: value})
-        manifest_refused(**{name: None})
+    for name, word in (("k2", "product"), ("k3", "version")):
+        for value in ("", "p" * 33, "\u00fc" * 17, b"bytes", 7, ["p"], None):
+            assert word + " is not a text of 1 to 32" in manifest_refused(**{name: value})
     assert manifest_of(k2="p" * 32).product == "p" * 32
     assert manifest_of(k3="\u00fc" * 16).version == "\u00fc" * 16
 
@@ -325,9 +358,10 @@ def test_there_are_1_to_4_components_at_most_one_of_each_kind():
     for value in (Map(), Map(*FIRMWARE), 0, "raw", b""):
         assert "1 to 4" in manifest_refused(k7=value)
     assert "1 to 4" in manifest_refused(k7=None)
-    assert "two components" in manifest_refused(k7=[Map(*FIRMWARE), Map(*FIRMWARE)])
+    twice = [Map(*FIRMWARE), Map(*FIRMWARE)]
+    assert "two components of kind firmware" in manifest_refused(k7=twice)
     twice = [Map(*FIRMWARE), Map(*APPLICATION), Map(*APPLICATION)]
-    assert "two components" in manifest_refused(k7=twice)
+    assert "two components of kind application" in manifest_refused(k7=twice)
 
 
 def test_reserved_and_unknown_keys_below_64_are_refused():
@@ -360,6 +394,9 @@ def test_a_manifest_that_is_no_deterministic_map_is_refused():
         Raw(""),
     ):
         assert "cannot be read" in refused(heads.head(manifest))
+    for float_or_endless in (Raw("f94700"), Raw("9fff"), Raw("f6"), Raw("7f6161ff")):
+        said = refused(heads.head(MANIFEST.but(k64=float_or_endless)))
+        assert "a float, a simple value or an indefinite length" in said
     for manifest in (Raw("80"), Raw("00"), Raw("a0")):
         refused(heads.head(manifest))
     refused(heads.framed(heads.cose(heads.EXAMPLE_MANIFEST + b"\x00")))
@@ -503,7 +540,8 @@ def expiring(now):
 
 
 def test_expiry_is_judged_only_by_a_clock_that_is_later_than_created():
-    raises(ExpiredError, expiring, CREATED + 1000)
+    assert "expired 0 s ago" in str(raises(ExpiredError, expiring, CREATED + 1000))
+    assert "expired 5 s ago" in str(raises(ExpiredError, expiring, CREATED + 1005))
     raises(ExpiredError, expiring, CREATED + 1000000)
     expiring(CREATED + 999)
     expiring(CREATED)

@@ -52,6 +52,13 @@ def test_a_pending_slot_that_does_not_run_needs_one_reset_first():
             assert found(journal(phase, THERE), running, PENDING, active=False) == RESET
 
 
+def test_an_image_in_test_that_runs_without_being_pending_or_valid_has_failed():
+    for phase in IN_TEST:
+        for running in (BLANK, INVALID, ABORTED):
+            for other in (BLANK, VALID, ABORTED):
+                assert found(journal(phase, HERE, 1), running, other) == FAILED
+
+
 def test_a_roll_back_by_boot_py_is_a_failure():
     for other in (BLANK, ABORTED, VALID):
         assert found(journal(phases.FAILED, THERE, 1, cause="self_test"), VALID, other) == FAILED

@@ -163,13 +163,48 @@ def test_a_transfer_resumes_from_one_number():
 
 def test_an_unusable_block_size_or_window_is_refused():
     for block_size in (0, 128, 255, 1000, 4095, 32768, -4096):
-        raises(SettingsError, Window, 10000, block_size, 1)
-    for size in (0, -1, 33):
-        raises(SettingsError, Window, 10000, 256, size)
-    raises(SettingsError, Window, 10000, 16384, 9)  # more than 128 KB at once
+        assert "a power of two" in str(raises(SettingsError, Window, 10000, block_size, 1))
+    for block_size, size in ((256, 0), (256, -1), (256, 33), (16384, 9)):  # the last: over 128 KB
+        assert "1 to 32 blocks" in str(raises(SettingsError, Window, 10000, block_size, size))
     assert Window(1 << 20, 256, 1).missing() == 1
     assert Window(1 << 20, 16384, 8).missing() == 0xFF
     assert Window(1 << 20, 4096, 32).missing() == 0xFFFFFFFF
+
+
+def test_more_is_asked_for_when_all_that_was_has_come_or_was_dropped():
+    window = Window(100000, 4096, 4)
+    assert window.idle(0), "nothing was asked for yet"
+    assert window.ask() is window
+    for index in range(4):
+        assert not window.idle(3 - index), "%d of 4 are on their way" % (4 - index)
+        assert window.idle(4 - index), "the others were dropped"
+        window.mark(index)
+    assert window.idle(0)
+    window.mark(4)  # nobody had asked for it
+    window.ask()
+    assert not window.idle(3)
+    assert window.idle(4)
+    window.mark(6)
+    window.ask()
+    assert window.idle(3), "asked for is what is missing, and no more"
+    assert not window.idle(2)
+
+
+def test_a_window_is_halved_down_to_one_block():
+    window = Window(100000, 4096, 7)
+    for missing in (0b111, 0b1, 0b1):
+        window.narrow()
+        assert window.missing() == missing
+        assert not window.wants(bin(missing).count("1"))
+
+
+def test_what_is_wanted_or_complete_is_said_by_yes_and_no():
+    window = Window(5000, 4096, 1)
+    assert (window.wants(0), window.wants(1), window.complete) == (True, False, False)
+    assert window.wants(-1) is False
+    window.mark(0)
+    window.mark(1)
+    assert window.complete is True
 
 
 def test_a_request_has_the_bytes_that_freertos_sends():
@@ -194,6 +229,10 @@ def test_the_bitmap_begins_with_the_lowest_bit_of_the_first_byte():
         if index not in (20, 21, 24, 43):
             window.mark(index)
     assert unhexlify("616f14" + "616243130080" + "616e04") in request(window)
+
+
+def test_its_topics_are_those_of_cbor():
+    assert stream.NAME == "cbor"  # AWS: streams/STREAM/get/cbor
 
 
 def test_a_block_of_aws_is_read_where_it_lies():
@@ -236,12 +275,18 @@ def test_a_long_index_is_read():
 
 
 def test_a_length_that_lies_is_refused():
-    assert "claims" in refused(unhexlify("a4" + "616600" + "616900" + "616c04" + "617043010203"))
+    text = "a4" + "616600" + "616900" + "616c%02x" + "617043010203"
+    assert "a block of 3 bytes that claims 4" in refused(unhexlify(text % 4))
+    assert "a block of 3 bytes that claims 0" in refused(unhexlify(text % 0))
 
 
 def test_a_block_cut_short_anywhere_is_refused():
     for length in range(len(AWS_BLOCK)):
-        refused(AWS_BLOCK[:length])
+        said = refused(AWS_BLOCK[:length])
+        assert "not CBOR of a stream: " in said, length
+        if len(AWS_BLOCK) - len(BLOCK) <= length < len(AWS_BLOCK) - 1:
+            assert "p is cut short" in said
+    assert "p is cut short" in refused(AWS_BLOCK[:-2])
 
 
 def test_a_block_that_lacks_file_index_or_data_is_refused():
@@ -252,25 +297,36 @@ def test_a_block_that_lacks_file_index_or_data_is_refused():
         "a2" + "616600" + "617041aa",
         "a2" + "616600" + "616900",
     ):
-        refused(unhexlify(text))
+        assert "a block without f, i or p" in refused(unhexlify(text))
+
+
+def test_nothing_of_an_earlier_block_is_taken_for_a_later_one():
+    data = stream.Data()
+    assert (data.file_id, data.index, data.start, data.end) == (-1, -1, -1, -1)
+    data.read(AWS_BLOCK, len(AWS_BLOCK))
+    for text in ("a2" + "616900" + "617041aa", "a2" + "616600" + "617041aa", "a1" + "616600"):
+        part = unhexlify(text)
+        assert "without" in str(raises(BlockError, data.read, part, len(part))), text
 
 
 def test_wrong_types_are_refused():
-    for text in (
-        "",
-        "00",
-        "84" + "616600" + "616900",
-        "a3" + "616620" + "616900" + "617041aa",
-        "a3" + "61664100" + "616900" + "617041aa",
-        "a3" + "616600" + "6169f6" + "617041aa",
-        "a3" + "616600" + "61691f" + "617041aa",
-        "a3" + "616600" + "616900" + "617061aa",
-        "bf" + "616600" + "616900" + "61705f41aaff" + "ff",
-        "a3" + "416600" + "616900" + "617041aa",
-        "a3" + "62666600" + "616900" + "617041aa",
-        "a3" + "7f6166ff00" + "616900" + "617041aa",
+    number, string, key = "f, i or l is not a number", "p is not a byte string", "a key that is not"
+    for text, says in (
+        ("", "ends too early"),
+        ("00", "not a map"),
+        ("84" + "616600" + "616900", "not a map"),
+        ("a3" + "616620" + "616900" + "617041aa", number),
+        ("a3" + "61664100" + "616900" + "617041aa", number),
+        ("a3" + "616600" + "6169f6" + "617041aa", number),
+        ("a3" + "616600" + "61691f" + "617041aa", number),
+        ("a3" + "616600" + "616900" + "617061aa", string),
+        ("bf" + "616600" + "616900" + "61705f41aaff" + "ff", string),
+        ("a3" + "416600" + "616900" + "617041aa", key),
+        ("a3" + "62666600" + "616900" + "617041aa", key),
+        ("a3" + "7f6166ff00" + "616900" + "617041aa", key),
+        ("a1" + "61", key),
     ):
-        refused(unhexlify(text))
+        assert says in refused(unhexlify(text)), text
 
 
 def test_a_huge_length_is_refused_on_every_word_size():
@@ -333,6 +389,8 @@ def test_an_unreadable_refusal_is_unknown():
         "a1616f62c328",
         "a1616f63",
         "82616f6161",
+        "a1616d6161" + "616f6141",
+        "bf616d6161ff" + "616f6141",
     ):
         assert stream.parse_rejected(unhexlify(text)) == "unknown", text
     damaged = Mutations(403)

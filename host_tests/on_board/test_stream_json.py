@@ -59,6 +59,10 @@ def test_a_request_has_awss_keys_and_its_bitmap_in_hexadecimal():
     assert json.loads(bytes(out))["n"] == 4
 
 
+def test_its_topics_are_those_of_json():
+    assert stream_json.NAME == "json"  # AWS: streams/STREAM/get/json
+
+
 def test_a_block_of_aws_is_read_where_it_lies():
     assert parsed(AWS_BLOCK) == (0, 2, b"hello")
 
@@ -84,7 +88,7 @@ def test_an_empty_block_is_read_for_the_window_to_refuse():
 def test_a_length_that_lies_is_refused():
     for length in (0, 4, 6, 1 << 40):
         text = b'{"f":0,"l":%d,"i":2,"p":"aGVsbG8="}' % length
-        assert "claims" in refused(text)
+        assert "a block of 5 bytes that claims %d" % length in refused(text)
 
 
 def test_what_is_not_exactly_base64_is_refused():
@@ -96,12 +100,27 @@ def test_what_is_not_exactly_base64_is_refused():
     for text in ("aGVsbG8", "aGVsbG8==", "=aGVsbG8", "aGVsbG8=aGVs", "aGVs====", "A===", "A", "=="):
         for length in range(10):
             refused(('{"f":0,"l":%d,"i":2,"p":"%s"}' % (length, text)).encode())
+    # A decoder that skips what is foreign to it yields less than the length promises.
+    for text in ("aGVs!!!!", "!!!!aGVs", "aGVs=aGVs!!!"):
+        assert "p is not base64" in refused(('{"f":0,"l":5,"i":2,"p":"%s"}' % text).encode())
 
 
 def test_a_block_cut_short_anywhere_is_refused():
     text = message(BLOCK)
     for length in list(range(300)) + list(range(300, len(text), 97)) + [len(text) - 1]:
         refused(text[:length])
+    start = text.find(b'"p":"') + 5
+    for length in (start + 4, start + 256, start + 400):
+        said = refused(text[:length])
+        assert "not JSON of a stream: p is cut short" in said
+
+
+def test_nothing_of_an_earlier_block_is_taken_for_a_later_one():
+    data = stream_json.Data()
+    assert (data.file_id, data.index, data.start, data.end) == (-1, -1, -1, -1)
+    data.read(bytearray(AWS_BLOCK), len(AWS_BLOCK))
+    for text in (b'{"i":2,"l":5,"p":"aGVsbG8="}', b'{"f":0,"l":5,"p":"aGVsbG8="}'):
+        raises(BlockError, data.read, bytearray(text), len(text))
 
 
 def test_a_block_that_lacks_file_length_index_or_data_is_refused():
@@ -136,8 +155,14 @@ def test_wrong_types_are_refused():
     ):
         for key in (b"f", b"i", b"l"):
             refused(AWS_BLOCK.replace(b'"' + key + b'":', b'"' + key + b'":' + value + b',"x":'))
+    for value in (b"-1", b"01", b"1_0"):
+        changed = AWS_BLOCK.replace(b'"i":2', b'"i":' + value)
+        assert "f, i or l is not a number" in refused(changed)
     for value in (b"5", b"null", b'["aGVsbG8="]', b'{"p":"aGVsbG8="}', b"aGVsbG8="):
         refused(AWS_BLOCK.replace(b'"aGVsbG8="', value))
+    assert "p is missing or not a text" in refused(
+        AWS_BLOCK.replace(b'"p":"', b'"p": ["')[:-1] + b"]}"
+    )
 
 
 def test_what_is_not_one_flat_object_is_refused():
@@ -157,6 +182,11 @@ def test_what_is_not_one_flat_object_is_refused():
         b" " * 300 + AWS_BLOCK,
     ):
         refused(text)
+    assert "too much beside p" in refused(AWS_BLOCK.replace(b'"}', b'"' + b" " * 300 + b"}"))
+    assert "not an object" in refused(AWS_BLOCK + b"x")
+    assert "not an object" in refused(b"[" + AWS_BLOCK[1:])
+    for twice in (AWS_BLOCK.replace(b'"i"', b'"f"'), AWS_BLOCK.replace(b'"f"', b"f")):
+        assert "a key that is none, or comes twice" in refused(twice)
 
 
 def test_an_index_of_any_size_is_read():

@@ -6,7 +6,7 @@ import hostile
 import vectors
 from expect import raises
 from ota.errors import ArchiveError
-from ota.ustar import check_path, write_header
+from ota.ustar import check_path, parse, write_header
 
 
 def written(path, size):
@@ -47,6 +47,16 @@ def test_what_belongs_to_the_board_is_refused_at_the_top_only():
         assert path in str(error)
     for path in ("lib/boot.py", "lib/etc/", "lib/.files", "boot.pyc", "etcetera/", "boot/"):
         check_path(path)
+
+
+def test_a_line_of_a_directorys_list_says_size_and_path():
+    assert parse("100 main.py\n") == ("main.py", 100)
+    assert parse("0 a b/~c!\n") == ("a b/~c!", 0)
+    assert parse("7 no-line-end.py") == ("no-line-end.py", 7)
+    for line in ("7 ../boot.py\n", "7 /etc/x\n", "7 .files\n", "7\n", "\n"):
+        raises(ArchiveError, parse, line)
+    for line in ("x main.py\n", " main.py\n", "1.5 main.py\n"):
+        raises(ValueError, parse, line)
 
 
 def test_other_paths_pass():

@@ -4,6 +4,7 @@ Everything is explicit: endpoint, region, keys from the fleet's own file. Profil
 variables and proxies of the machine play no part.
 """
 
+import functools
 import json
 import os
 from collections.abc import Iterator
@@ -19,6 +20,7 @@ from botocore.config import Config as ClientConfig
 from botocore.exceptions import ClientError, HTTPClientError
 from botocore.exceptions import ConnectionError as BotocoreConnectionError
 from botocore.httpsession import URLLib3Session
+from botocore.loaders import Loader, create_loader
 
 from twinslot import config as configuration
 from twinslot.config import Config
@@ -51,6 +53,7 @@ class Clients:
         self.region = config.region
         credentials = configuration.read_credentials(config.credentials)
         core = botocore.session.Session(session_vars=_NOT_FROM_THE_MACHINE)
+        core.register_component("data_loader", _descriptions())
         self._session = boto3.session.Session(
             aws_access_key_id=credentials.access_key,
             aws_secret_access_key=credentials.secret_key,
@@ -99,6 +102,12 @@ class Clients:
             proxies={}, retries={"mode": "standard", "max_attempts": 3}, **_TIMEOUTS, **options
         )
         return self._session.client(service, endpoint_url=self.endpoint, config=settings)
+
+
+@functools.cache
+def _descriptions() -> Loader:
+    """Return botocore's descriptions of AWS's services: megabytes of JSON, read once."""
+    return create_loader()
 
 
 @contextmanager
