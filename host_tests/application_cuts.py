@@ -31,10 +31,12 @@ SIZE = 9_000  # bytes of an image: three sectors
 # The agent's bundle stands among them as a file of two blocks.
 FLAT = {"main.py": "# flat\n", "app.py": "old = 1\n", "ota/bundle.mpy": "flat\n" * 1000}
 # Small blocks and many checkpoints: more that can be cut.
+BLOCK = 1024
+WINDOW = 4
 SETTINGS = {
     "product": PRODUCT,
-    "block_size": 1024,
-    "window": 4,
+    "block_size": BLOCK,
+    "window": WINDOW,
     "checkpoint_blocks": 2,
     "wide_writes": 0,
 }
@@ -67,11 +69,16 @@ class Update:
 
 @dataclass(frozen=True)
 class Scenario:
-    """A board's history; the power fails in its last update."""
+    """A board's history; the power fails in its last update.
+
+    `awake`: the board sleeps after so many blocks each time, 0: not at all; `costs`: bytes at most.
+    """
 
     updates: list[Update]
     size: int = SIZE
     settings: dict[str, Any] = field(default_factory=dict)
+    awake: int = 0
+    costs: int = 0
 
     def write(self, folder: Path) -> Path:
         """Write everything that the script reads into `folder`; returns that."""
@@ -105,6 +112,8 @@ class Scenario:
                 before = sequence
         scenario = {
             "settings": {**SETTINGS, **self.settings},
+            "awake": self.awake,
+            "costs": self.costs,
             "cable": {
                 **FLAT,
                 "etc/settings.json": json.dumps({"self_test_s": 20}),

@@ -214,7 +214,16 @@ def test_every_call_state_and_event_of_the_agent_has_its_row() -> None:
     tables = rows(page, "FreeRTOS")
     here = "\n".join(row[1] for row in tables)
     calls = {"start", "shutdown", "suspend", "resume", "check_for_update", "activate", "accept"}
-    calls |= {"on_message", "reject", "abort", "image_state", "state", "install", "report"}
+    calls |= {
+        "on_message",
+        "reject",
+        "abort",
+        "image_state",
+        "state",
+        "install",
+        "report",
+        "sleep_cost",
+    }
     assert set(re.findall(r"\bagent\.(\w+)", here)) == calls | {"stats"}
     assert calls <= set(dir(Agent))
     assert set(re.findall(r"(?:stats|`)\.(\w+)`", here)) == set(vars(inbox.Stats()))

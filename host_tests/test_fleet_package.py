@@ -13,9 +13,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from twinslot.errors import PackageError
-from twinslot.formats import cbor, package
+from twinslot.formats import cbor, component, package
 from twinslot.formats.component import application_content, firmware_content
-from twinslot.formats.head import ES256, PACKAGE_MAGIC, read_head
+from twinslot.formats.head import ES256, PACKAGE_MAGIC, read_head, read_record
 from twinslot.formats.manifest import MAX_SEQUENCE
 from twinslot.formats.trailer import read_trailer, write_trailer
 from twinslot.trust import keys, signing
@@ -112,29 +112,29 @@ def test_a_trailer_refuses_a_directory_that_does_not_fit(directory: str) -> None
 
 
 def test_a_trailer_holds_one_record_or_two_and_has_4096_bytes() -> None:
-    record = package.read_head(worked_example()).record
+    record = read_head(worked_example()).record
     for records in ([], [record] * 3):
-        with pytest.raises(package.PackageError, match=f"one or two records, not {len(records)}"):
-            package.trailer(records)
-    whole = package.trailer([record], "app_0")
+        with pytest.raises(PackageError, match=f"one or two records, not {len(records)}"):
+            write_trailer(records)
+    whole = write_trailer([record], "app_0")
     for data in (whole[:-1], whole + b"\0", b""):
-        with pytest.raises(package.PackageError, match=f"has 4096 bytes, these are {len(data)}"):
-            package.read_trailer(data)
+        with pytest.raises(PackageError, match=f"has 4096 bytes, these are {len(data)}"):
+            read_trailer(data)
 
 
 def test_a_trailer_is_padded_with_ff_between_its_records_and_its_directory() -> None:
-    whole = package.trailer([worked_example(), worked_example()], "app_0")
-    length = 2 * len(package.read_head(worked_example()).record)
+    whole = write_trailer([worked_example(), worked_example()], "app_0")
+    length = 2 * len(read_head(worked_example()).record)
     for at in (length, 4096 - 32 - 9):
         body = bytearray(whole[:-32])
         body[at] = 0
-        with pytest.raises(package.PackageError, match="trailer is not padded"):
-            package.read_trailer(bytes(body) + hashlib.sha256(body).digest())
+        with pytest.raises(PackageError, match="trailer is not padded"):
+            read_trailer(bytes(body) + hashlib.sha256(body).digest())
 
 
 def test_frozen_names_and_room_are_keys_that_older_boards_ignore() -> None:
-    firmware = package.firmware(FIRMWARE, frozen={"b.py", "a.py"})
-    application = replace(package.application(APPLICATION), room=(3, "main.py", 700))
+    firmware = firmware_content(FIRMWARE, frozen={"b.py", "a.py"})
+    application = replace(application_content(APPLICATION), room=(3, "main.py", 700))
     built = signing.build([firmware, application], KEY, "demo-board", "1", 1, 1)
     first, second = cbor2.loads(package.inspect(built).manifest_bytes)[7]
     assert (first[64], second[65]) == (["a.py", "b.py"], [3, "main.py", 700])
@@ -143,14 +143,14 @@ def test_frozen_names_and_room_are_keys_that_older_boards_ignore() -> None:
 
 def test_a_head_has_up_to_2000_bytes_of_cose() -> None:
     def built(more: int) -> bytes:
-        content = replace(package.firmware(FIRMWARE), frozen=("m" * 1000, "n" * more))
+        content = replace(firmware_content(FIRMWARE), frozen=("m" * 1000, "n" * more))
         return signing.build([content], KEY, "demo-board", "1", 1, 1)
 
     spare = 2000 - int.from_bytes(built(300)[4:8], "big")
     largest = built(300 + spare)
     assert largest[4:8] == (2000).to_bytes(4, "big")
     assert package.inspect(largest).manifest.sequence == 1
-    with pytest.raises(package.PackageError, match="head has 2001 bytes, more than 2000"):
+    with pytest.raises(PackageError, match="head has 2001 bytes, more than 2000"):
         built(301 + spare)
     longer = largest[:4] + (2001).to_bytes(4, "big") + largest[8:]
     refused(longer, "has 2001 bytes; allowed are 1 to 2000")
@@ -158,10 +158,10 @@ def test_a_head_has_up_to_2000_bytes_of_cose() -> None:
 
 
 def test_a_record_that_is_cut_short_says_what_is_there() -> None:
-    record = package.read_head(worked_example()).record
-    assert package.read_record(record).record == record
-    with pytest.raises(package.PackageError) as caught:
-        package.read_record(record[:-1])
+    record = read_head(worked_example()).record
+    assert read_record(record).record == record
+    with pytest.raises(PackageError) as caught:
+        read_record(record[:-1])
     announced = len(record) - 8
     assert (
         str(caught.value)
@@ -171,24 +171,24 @@ def test_a_record_that_is_cut_short_says_what_is_there() -> None:
 
 def test_frozen_names_are_noted_up_to_700_bytes() -> None:
     names = [f"{n:03}" + "m" * 97 for n in range(7)]
-    assert package.firmware(FIRMWARE, frozen=reversed(names)).frozen == tuple(names)
-    assert package.firmware(FIRMWARE, frozen=[*names, "z"]).frozen == tuple(names)
+    assert firmware_content(FIRMWARE, frozen=reversed(names)).frozen == tuple(names)
+    assert firmware_content(FIRMWARE, frozen=[*names, "z"]).frozen == tuple(names)
     longer = [*names[:6], names[6] + "m", "z"]
-    assert package.firmware(FIRMWARE, frozen=longer).frozen == (*names[:6], "z")
+    assert firmware_content(FIRMWARE, frozen=longer).frozen == (*names[:6], "z")
 
 
 def test_a_component_is_found_by_its_kind() -> None:
     manifest = package.inspect(worked_example()).manifest
-    assert manifest.component(package.FIRMWARE) is manifest.components[0]
-    assert manifest.component(package.APPLICATION) is manifest.components[1]
-    alone = signing.build([package.firmware(FIRMWARE)], KEY, "demo-board", "1", 1, 1)
-    assert package.inspect(alone).manifest.component(package.APPLICATION) is None
+    assert manifest.component(component.FIRMWARE) is manifest.components[0]
+    assert manifest.component(component.APPLICATION) is manifest.components[1]
+    alone = signing.build([firmware_content(FIRMWARE)], KEY, "demo-board", "1", 1, 1)
+    assert package.inspect(alone).manifest.component(component.APPLICATION) is None
 
 
 def test_an_encoding_that_the_host_does_not_decode_is_said() -> None:
     component = package.inspect(worked_example()).manifest.components[0]
     assert component.result(worked_example()) == FIRMWARE
-    with pytest.raises(package.PackageError, match=r"encoding \(2\): 3 is not decoded here"):
+    with pytest.raises(PackageError, match=r"encoding \(2\): 3 is not decoded here"):
         replace(component, encoding=3).result(worked_example())
 
 
@@ -207,25 +207,23 @@ def test_an_encoding_that_the_host_does_not_decode_is_said() -> None:
 )
 def test_another_structure_of_cose_is_refused_by_its_rule(structure: Any, words: str) -> None:
     if isinstance(structure, list) and structure[0] == "kid":
-        structure[0] = cbor.dumps({1: package.ES256, 4: bytes(8)})
+        structure[0] = cbor.dumps({1: ES256, 4: bytes(8)})
     refused(framed(b"\xd2" + cbor.dumps(structure)), words)
 
 
 def test_padding_and_digests_of_components_are_held_against_the_manifest() -> None:
     whole = worked_example()
-    firmware, application = package.read_head(whole).manifest.components
-    for component, name in ((firmware, "firmware"), (application, "application")):
+    firmware, application = read_head(whole).manifest.components
+    for part, name in ((firmware, "firmware"), (application, "application")):
         damaged = bytearray(whole)
-        damaged[component.end - 1] = 0
-        with pytest.raises(package.PackageError, match=f"the {name} component is not padded"):
+        damaged[part.end - 1] = 0
+        with pytest.raises(PackageError, match=f"the {name} part is not padded"):
             package.inspect(bytes(damaged))
         damaged = bytearray(whole)
-        damaged[component.offset] ^= 1
-        with pytest.raises(package.PackageError, match=f"the {name} component does not have"):
+        damaged[part.offset] ^= 1
+        with pytest.raises(PackageError, match=f"the {name} part does not have"):
             package.inspect(bytes(damaged))
-    with pytest.raises(
-        package.PackageError, match=f"{len(whole)} bytes, there are {len(whole) + 1}"
-    ):
+    with pytest.raises(PackageError, match=f"{len(whole)} bytes, there are {len(whole) + 1}"):
         package.inspect(whole + b"\xff")
 
 

@@ -14,6 +14,7 @@ from board_flashing import move_agent_to_lib
 from link_fixtures import need
 from test_first_board import Shell, commands
 
+from bench.delay import DelayedPort
 from demo import contents
 from demo.children import StartError
 from demo.stack import Stack
@@ -110,6 +111,36 @@ def test_an_example_takes_an_update_with_itself_and_accepts_it(stack: Stack, nam
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(240)
+def test_a_board_that_sleeps_takes_an_update_over_several_wakes(stack: Stack) -> None:
+    """Over a slow link: a block at a time. The example's times are shorter here."""
+    text = application("sleeper")["main.py"]
+    for there, here in {
+        "up < 20_000": "up < 5_000",
+        "deepsleep(600_000)": "deepsleep(200)",
+    }.items():
+        assert text.count(there) == 1, there
+        text = text.replace(there, here)
+    write(stack.folder / "sleeper", {"main.py": text})
+    with DelayedPort(stack.broker_port, 150) as slow:
+        board = stack.board(
+            "board-sleeper",
+            application=files.folder(stack.folder / "sleeper"),
+            settings={
+                "broker": {"host": "127.0.0.1", "port": slow.port, "keepalive": 20},
+                "window": 1,
+            },
+        )
+        board.start()
+        said = stack.fleet("push", "sleeper", "board-sleeper", "--mpy", "--timeout", "200")
+        slots = [slot for slot, _ in board.boots]
+        board.close()
+    assert "\naccepted: " in said
+    assert slots.index(1) >= 3, f"it slept meanwhile: {slots}"
+    assert set(slots[slots.index(1) :]) == {1}, "and was not taken back"
+
+
+@pytest.mark.slow
 def test_the_callback_decides_and_data_outlives_the_update(stack: Stack) -> None:
     board = pushed(stack, "decides")
     assert json.loads(board.read_file("/counts.json")) == {"starts": 2}
@@ -183,11 +214,14 @@ def test_the_commands_print_what_the_page_shows(tmp_path: Path) -> None:
 
 def test_no_example_is_left_out() -> None:
     assert PAGE.count("```python\n") == len(BLOCKS)
-    used = {*(f"{name}/main.py" for name in ("plain", "asyncio", "threads", "mqtt_as"))}
+    names = ("plain", "asyncio", "threads", "mqtt_as", "sleeper")
+    used = {f"{name}/main.py" for name in names}
     assert set(BLOCKS) == used | {"tls", "selftest.py", "store.py", "on_event", "loop"}
 
 
-@pytest.mark.parametrize("name", ["plain", "tls", "asyncio", "threads", "mqtt_as", "decides"])
+@pytest.mark.parametrize(
+    "name", ["plain", "tls", "asyncio", "threads", "mqtt_as", "decides", "sleeper"]
+)
 def test_the_examples_run_on_the_oldest_micropython(name: str) -> None:
     for path, text in application(name).items():
         if path != "lib/mqtt_as.py":

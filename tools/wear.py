@@ -72,6 +72,9 @@ _TAIL = """
   update copies it; those after it find it there.
 - The file system spreads its erases over its free blocks, and moves the blocks of its directories
   by itself. In a nearly full one the few free blocks bear them all.
+- How far an application has come costs NVS nothing. The list in its directory is written again for
+  each 32 KB that come (`window` times `block_size`), and at each `agent.shutdown()`: one erase, or
+  none while the list has up to 128 bytes.
 - An update that is refused at its head erases nothing.
 """
 

@@ -61,15 +61,13 @@ class Agent:
         self._client = client
         self._thing = thing_name
         self._inbox = Inbox(self.stats, client is None)
-        self._engine = None
-        self._image_state = None
+        self._engine = self._image_state = None
         self._refused_at = self._refusals = 0
         loader.enter_now("look")
         self._watchdog_ms = watchdog_ms
-        self._facts = loader.module("facts").read(settings or {}, version)
-        self.running = self._facts.version, self._facts.sequence
-        self.slot = self._facts.slot
-        loader.unloads = bool(self._facts.settings["unload"])
+        facts = self._facts = loader.module("facts").read(settings or {}, version)
+        self.slot, self.running = facts.slot, (facts.version, facts.sequence)
+        loader.unloads = bool(facts.settings["unload"])
         loader.enter_now("start")
         loader.module("start").recover(self._make_engine())
         Agent.current = self
@@ -116,6 +114,11 @@ class Agent:
         """
         engine = self._engine
         return engine and engine.proof and engine.proof.missing
+
+    def sleep_cost(self):
+        """Return how many bytes come again if it sleeps now. Raises StateError, with the why."""
+        engine = self._engine
+        return engine.sleep_cost() if engine else 0
 
     @property
     def board(self):
@@ -375,8 +378,7 @@ class Agent:
             return
         now = ticks_ms()
         if inbox.refused != self._refusals:
-            self._refusals = inbox.refused
-            self._refused_at = now
+            self._refusals, self._refused_at = inbox.refused, now
         pause = min(_REFUSED_MS << min(inbox.refused - 1, 6), _REFUSED_MAX_MS)
         if ticks_diff(now, self._refused_at) >= pause:
             self._refused_at = now

@@ -22,17 +22,17 @@ class Reader:
 
     length: bytes of the archive. sink: `folder(path)`, `file(path, size)`, then `content(data)` and
     `close()` for a file; its exceptions pass through.
-    path: of the entry read last.
+    path: of the entry read last; left: bytes of its content that have not come.
     """
 
     def __init__(self, length, sink):
         self.path = ""
+        self.left = 0
         self._length = length
         self._sink = sink
         self._header = bytearray(BLOCK)
         self._wanted = bytearray(BLOCK)
         self._at = 0
-        self._content = 0
         self._padding = 0
         self._ends = 0
         self._entries = 0
@@ -42,13 +42,13 @@ class Reader:
         """Take the next bytes (memoryview). Raises ArchiveError."""
         at = 0
         while at < len(data):
-            if self._content:
+            if self.left:
                 # A block in the middle of a file goes on as it is: a slice would take heap.
-                whole = not at and len(data) <= self._content
-                piece = data if whole else data[at : at + self._content]
-                self._content -= len(piece)
+                whole = not at and len(data) <= self.left
+                piece = data if whole else data[at : at + self.left]
+                self.left -= len(piece)
                 self._sink.content(piece)
-                if not self._content:
+                if not self.left:
                     self._sink.close()
             elif self._padding:
                 piece = data[at : at + self._padding]
@@ -91,7 +91,7 @@ class Reader:
             return
         if path in ("main.py", "main.mpy"):
             self._starts = True
-        self._content = size
+        self.left = size
         self._padding = -size % BLOCK
         self._sink.file(path, size)
         if not size:

@@ -19,7 +19,7 @@ from .settings import OLD, absolute, is_there
 
 _PAIR = const(8192)  # bytes that a directory takes
 _INLINE = const(128)  # a file up to this size (bytes) takes no block of its own
-_FOLDER = const(0x4000)
+FOLDER = 0x4000  # of a directory in what `os.stat` says
 
 
 def set_aside(name):
@@ -81,8 +81,9 @@ def listed(path):
     try:
         with open(path + "/" + ustar.LISTING) as listing:
             for line in listing:
-                below, size = ustar.parse(line)
-                yield path + "/" + below, size
+                if not line.startswith(ustar.MARK):
+                    below, size = ustar.parse(line)
+                    yield path + "/" + below, size
     except (OSError, ValueError, errors.ArchiveError):
         pass  # `find` shows what is there
 
@@ -98,7 +99,7 @@ def find(path, names):
         for name in os.listdir(folder):
             below = folder + "/" + name
             found = os.stat(below)
-            if found[0] & _FOLDER:
+            if found[0] & FOLDER:
                 names.append(below)
             else:
                 yield below, found[6]

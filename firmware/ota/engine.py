@@ -72,6 +72,8 @@ STATES = {
     REPORTING: ("serve", "serve", None),
 }
 
+# What is fetched first, and again at each new start, before anything is believed (bytes).
+HEAD = const(4096)
 # A state function that has nothing to do asks to be called again after so long (ms).
 IDLE_MS = const(1000)
 _NO_ROLLBACK = const(
@@ -157,6 +159,17 @@ class Engine:
         if self.journal.origin != journal.LOCAL or self.state == PROVING:
             return True
         return self.state == ASKING and "://" in self.journal.source
+
+    def sleep_cost(self):
+        """Return the bytes that come again if the agent is shut down now. Raises StateError."""
+        transfer, state = self.transfer, self.state  # in this order, as no lock is held
+        if state == PROVING:
+            raise errors.StateError("%s is under test: asleep it fails" % self.board.version)
+        if state in (AGREED, ACTIVATING) and not self.offline:
+            raise errors.StateError("the restart into the new version is about to come")
+        if not self.in_hand or self.journal.phase == journal.VERIFIED:
+            return 0
+        return HEAD + (transfer.again if transfer and state == RECEIVING else 0)
 
     # -- how it moves -----------------------------------------------------------------------
 

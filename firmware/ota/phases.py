@@ -26,8 +26,8 @@ PHASES = {
     "connect": "window transfer prepare",
     "prepare": "slots window transfer prepare",
     "transfer": "window transfer",
-    "check": "slots cbor package trust p256 manifest installed ustar readback finalize",
-    "finish": "slots ustar readback finalize",
+    "check": "slots cbor package trust p256 manifest installed ustar rebuild readback finalize",
+    "finish": "slots ustar rebuild readback finalize",
     "trial": "slots trial",
     "tidy": "slots ustar flat cleanup tidy",
 }
@@ -51,7 +51,7 @@ SCHEMES = {"http": "address", "https": "address"}
 # same)`, see `transfer`. Another encoding is refused.
 WRITERS = {
     (0, 0): "slots slot_writer",
-    (1, 0): "ustar flat cleanup archive directory_writer",
+    (1, 0): "ustar rebuild flat cleanup archive directory_writer",
 }
 
 # The same for chips with plenty of memory, tried first.
@@ -61,11 +61,12 @@ WIDE_WRITERS = {(0, 0): "slots slot_writer_64k"}
 QUESTIONS = {
     "status": "journal slots cbor package trust p256 manifest installed frozen_conflicts console "
     "repl_status",
-    "command": "journal slots cbor package trust p256 manifest installed ustar readback "
+    "command": "journal slots cbor package trust p256 manifest installed ustar rebuild readback "
     "roll_back console repl_commands",
     "install": "journal slots inbox agent channel source console repl_install",
     "crash": "journal slots channel trial",
-    "rollback": "journal slots cbor package trust p256 manifest installed ustar readback roll_back",
+    "rollback": "journal slots cbor package trust p256 manifest installed ustar rebuild readback "
+    "roll_back",
 }
 
 # Extension -> its modules. What no line names is the core.

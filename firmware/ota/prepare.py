@@ -51,6 +51,8 @@ def _preparing(engine):
     board, manifest, size = engine.board, engine.manifest, engine.path.size
     present, block = board.journal.next, board.settings["block_size"]
     kinds = [component.kind for component in manifest.components]
+    # What a whole slot goes with has run: none of it is what an earlier try has left.
+    begun = board.slots.other.read_trailer(board.buf) is None
     if _FIRMWARE in kinds:
         same = board.slots.other.begin(manifest.record, board.buf) and block >= SECTOR
     else:
@@ -58,15 +60,23 @@ def _preparing(engine):
     yield
     first, group, origin, parts = (size + block - 1) // block, 0, 0, []
     for component in manifest.components:
-        written = max(0, present - component.offset)
-        if written >= component.length:
+        offset, length = component.offset, component.length
+        written = max(0, present - offset)
+        if component.kind == _FIRMWARE and written >= length:
             continue  # it is there: of a block that reaches into it only the rest counts
-        writer = _writer(engine, component, same)
+        writer = _writer(engine, component, same if component.kind == _FIRMWARE else begun)
+        if writer.find:
+            written = yield from writer.find(board.buf)
+            if written >= length:
+                continue
+            if present > offset:
+                engine.journal.save(next=0)  # all that follows comes again
+        else:
+            written -= written % (writer.group or SECTOR)
         if writer.group:
-            group, origin = writer.group // block, component.offset // block
-        written -= written % (writer.group or SECTOR)
-        first = min(first, (component.offset + written) // block)
-        parts.append((component.offset, component.length, writer))
+            group, origin = writer.group // block, offset // block
+        first = min(first, (offset + written) // block)
+        parts.append((offset, length, writer))
     if not same:
         board.give_back()  # until the update is read back
     for offset, _, writer in parts:

@@ -24,6 +24,7 @@ class SlotWriter:
 
     group = 0
     in_order = False
+    find = None
 
     def __init__(self, slot, length, window, buf):
         self.received = 0
@@ -70,6 +71,8 @@ class SlotWriter:
     def safe(self):
         """Return how many bytes are safe: every one that has come is in the slot."""
         return self.received
+
+    kept = safe
 
     def finish(self):
         """Write the rest, when every byte has come. Raises FlashError."""

@@ -32,6 +32,7 @@ class WideWriter:
 
     group = _BLOCK
     in_order = False
+    find = None
 
     def __init__(self, slot, length, buf):
         self.received = 0
@@ -65,6 +66,8 @@ class WideWriter:
     def safe(self):
         """Return how many bytes are in the slot."""
         return min(self.received, self._start)
+
+    kept = safe
 
     def finish(self):
         """Write the rest, when every byte has come. Raises FlashError."""

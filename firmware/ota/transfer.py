@@ -27,17 +27,24 @@ a manifest.Component of which something is missing, an object with
                     of the block size; with larger blocks than 4096 bytes it is 0
     in_order        whether bytes must come in their order, else in any order within a window
     received        bytes that have come without a gap; kept by the transfer
-    begin(done, same)  start behind the first `done` bytes, a multiple of 4096 and of `group` that
-                    `safe` has claimed. same: the place may hold more of this very component, or
-                    something else. Raises FlashError
+    find            None where the journal's checkpoint says how much of the component lies there.
+                    Else `find(buf)`, a generator of slices, comes before `begin`: it reads back
+                    what lies in the place, and returns how many bytes of the component it is, 0
+                    where anything does not fit. buf: scratch, 4096 bytes
+    begin(done, same)  start behind the first `done` bytes. Without `find` it is a multiple of 4096
+                    and of `group` that `safe` has claimed; else the block where `find` ends begins
+                    there. same: the place may hold more of this very component, or something else.
+                    Raises FlashError
     write(offset, data)  take bytes (memoryview) at `offset` of the component, each once. They are
                     lent for the call. Raises OtaError
     work()          do what flash needs next, while nothing comes. Returns False without work; takes
                     no longer than a write. Raises FlashError
     safe()          return how many of the bytes `received` survive a power cut: never fewer than
                     before, all of them after `finish`
+    kept()          return how many of them survive `abandon`: no fewer than `safe`
     finish()        everything has come: write the rest. Raises FlashError
-    abandon()       let go, in the middle: write nothing, keep nothing open
+    abandon()       let go, in the middle: keep nothing open. Only a writer with `find` writes,
+                    what is to be found
 `make` raises MismatchError where it cannot be, MemoryError. A writer knows no network.
 
 A block allocates nothing on its way, once the first ones are through. Exceptions: base64, in JSON
@@ -47,10 +54,7 @@ whole block; the 64 KB writer a slice; a directory what each of its files takes.
 
 from . import engine as states
 from .chip import SECTOR
-from .compat import const
-
-# What is fetched before anything is believed (bytes).
-HEAD = const(4096)
+from .engine import HEAD
 
 
 def fetching(engine):
@@ -63,6 +67,7 @@ def receiving(engine):
     if not engine.transfer.window.complete:
         return _drive(engine)
     engine.transfer.finish()
+    save(engine)
     engine.path.close()
     engine.path = engine.transfer = None
     engine.modules = ""
@@ -125,12 +130,30 @@ class Transfer:
 
     @property
     def checkpoint(self):
-        """How many bytes of the file are safe from a power cut, a multiple of the sector."""
+        """How many bytes of the file are safe from a power cut, a multiple of the sector.
+
+        Where a writer finds them by itself none are claimed, so that NVS is spared.
+        """
+        claimed = 0
         for offset, length, writer in self._parts:
             safe = writer.safe()
+            if not writer.find:
+                claimed = offset + safe - (safe % SECTOR if safe < length else 0)
             if safe < length:
-                return offset + safe - safe % SECTOR
-        return self._size
+                break
+        return claimed
+
+    @property
+    def again(self):
+        """How many bytes that have come will come once more after `abandon` and a new start."""
+        first, size = self.window.first, self.window.block_size
+        for offset, length, writer in self._parts:
+            kept = writer.kept()
+            if kept < length:
+                if not writer.find:
+                    kept -= kept % (writer.group or SECTOR)
+                first = min(first, (offset + kept) // size)
+        return (self.window.received - first) * size
 
     def take(self, index, data):
         """Take block `index` (memoryview), which the window wants. Returns whether it was taken.

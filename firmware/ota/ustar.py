@@ -13,8 +13,11 @@ BLOCK = const(512)
 PATH = const(100)
 FILE = const(0x30)
 FOLDER = const(0x35)
-# The directory's own list of its files, a line "SIZE PATH" for each; no archive brings it.
+# The directory's own list of its files, a line "SIZE PATH" for each; no archive brings it. A mark
+# is a line "= BYTES DIGEST": so much of the archive lies there; DIGEST is of what came since the
+# mark before (`directory_writer`).
 LISTING = ".files"
+MARK = "= "
 
 ZEROS = bytes(BLOCK)
 # Never in an application: the files that start the board, its settings, and the list.
@@ -36,6 +39,12 @@ def parse(text):
     size, _, path = text.rstrip("\n").partition(" ")
     check_path(path)
     return path, int(size)
+
+
+def parse_mark(text):
+    """Return the (bytes of the archive, digest) that a mark says. Raises ValueError."""
+    count, _, digest = text[len(MARK) :].rstrip("\n").partition(" ")
+    return int(count), digest
 
 
 def write_header(out, path, size):

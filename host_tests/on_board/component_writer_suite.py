@@ -7,6 +7,7 @@ A clause takes a kit, which knows one writer and the place it writes to:
     stale()         let something else lie there
     open(same)      return a writer
     lies(count)     whether the first `count` bytes of `data` lie in the place
+    spoil()         change what lies in the place, of a writer with `find`
     spent()         time that flash has taken so far, in programmed pages
     cut(action, n)  run `action`, with power failing in its nth flash operation; says whether it did
     break_place()   let the place refuse everything from now on
@@ -15,6 +16,7 @@ A clause takes a kit, which knows one writer and the place it writes to:
 """
 
 from mutation import Mutations
+from ota.compat import finish
 from ota.errors import FlashError, OtaError
 from ota.transfer import Transfer
 from ota.window import Window
@@ -28,20 +30,28 @@ SCRIBBLE = memoryview(b"\x55" * 16384)
 class Filling:
     """A writer that is fed as `transfer` does it, from one buffer that is used again each time.
 
-    done: bytes that a transfer before this one has left in the place.
+    done: bytes that a transfer before this one has left in the place. found: those that the writer
+    has begun behind.
     """
 
     def __init__(self, kit, block=BLOCK, done=0, same=False, width=8):
         self._kit = kit
         self.writer = writer = kit.open(same)
-        done -= done % (writer.group or BLOCK)
-        first = (OFFSET + done) // block
-        writer.begin(max(0, first * block - OFFSET), same)
+        if writer.find:
+            done = finish(writer.find(bytearray(BLOCK)))
+        else:
+            done -= done % (writer.group or BLOCK)
+        self.found = done
         size = OFFSET + len(kit.data)
         group = writer.group // block
+        self._buffer = bytearray(block)
+        if done == len(kit.data):  # no writer begins any more
+            self.window = Window(size, block, width, (size + block - 1) // block)
+            return
+        first = (OFFSET + done) // block
+        writer.begin(max(0, first * block - OFFSET), same)
         self.window = Window(size, block, width, first, group, OFFSET // block)
         self.transfer = Transfer(size, self.window, [(OFFSET, len(kit.data), writer)])
-        self._buffer = bytearray(block)
 
     def give(self, index):
         """Let block `index` come."""
@@ -91,6 +101,14 @@ def _holds(kit):
     assert kit.lies(len(kit.data)), "the place does not hold the component"
 
 
+def _away(kit, blocks):
+    """Let so many blocks come into an empty place, and the writer go. Returns it."""
+    kit.fresh()
+    writer = Filling(kit).fill(blocks).writer
+    writer.abandon()
+    return writer
+
+
 # -- clauses -------------------------------------------------------------------------------------
 
 
@@ -118,6 +136,32 @@ def received_is_kept_by_the_transfer(kit):
         here = min(max(0, filling.window.first * BLOCK - OFFSET), len(kit.data))
         assert filling.writer.received == here
         assert filling.writer.safe() <= here, "more than has come without a gap"
+
+
+def find_is_none_or_finds_what_was_kept(kit):
+    for blocks in (0, 1, 2, 3, 7, 12, 1000):
+        kept = _away(kit, blocks).kept()
+        filling = Filling(kit, done=kept, same=True)
+        if filling.writer.find:
+            assert filling.found == kept, (blocks, filling.found, kept)
+            assert kit.lies(kept)
+
+
+def find_counts_what_does_not_fit_as_nothing(kit):
+    for blocks in (2, 9, 1000):
+        writer = _away(kit, blocks)
+        if not writer.find:
+            return
+        kit.spoil()
+        filling = Filling(kit, same=True)
+        assert filling.found == 0
+        filling.whole()
+        _holds(kit)
+
+
+def find_believes_nothing_that_is_not_the_same(kit):
+    if _away(kit, 5).find:
+        assert Filling(kit, same=False).found == 0
 
 
 def begin_starts_behind_what_lies_there(kit):
@@ -253,6 +297,20 @@ def safe_is_everything_after_finish(kit):
     assert filling.writer.safe() == len(kit.data)
 
 
+def kept_bytes_lie_in_the_place_when_it_is_let_go(kit):
+    for blocks in (0, 1, 5, 11, 1000):
+        for work in (False, True):
+            kit.fresh()
+            filling = Filling(kit).fill(blocks)
+            if work:
+                filling.work()
+            writer = filling.writer
+            safe, kept = writer.safe(), writer.kept()
+            assert safe <= kept <= writer.received
+            writer.abandon()
+            assert kit.lies(kept), "they do not"
+
+
 def finish_writes_the_rest(kit):
     kit.fresh()
     filling = Filling(kit).fill()
@@ -265,9 +323,9 @@ def abandon_lets_go_in_the_middle(kit):
     for blocks in (0, 1, 3, 9):
         kit.fresh()
         filling = Filling(kit).fill(blocks)
-        before = kit.spent()
-        filling.writer.abandon()
-        assert kit.spent() == before, "it writes"
+        before, writer = kit.spent(), filling.writer
+        writer.abandon()
+        assert kit.spent() == before or writer.find, "it writes"
         assert kit.left_open() == []
         kit.again()
         Filling(kit).whole()
@@ -279,6 +337,11 @@ CLAUSES = {
     "group": [group_is_a_multiple_of_every_block_that_it_is_for],
     "in_order": [in_order_is_true_or_any_order_of_a_window_will_do],
     "received": [received_is_kept_by_the_transfer],
+    "find": [
+        find_is_none_or_finds_what_was_kept,
+        find_counts_what_does_not_fit_as_nothing,
+        find_believes_nothing_that_is_not_the_same,
+    ],
     "begin": [
         begin_starts_behind_what_lies_there,
         begin_finds_what_it_will_in_the_place,
@@ -294,6 +357,7 @@ CLAUSES = {
         safe_bytes_survive_a_power_cut_anywhere,
         safe_is_everything_after_finish,
     ],
+    "kept": [kept_bytes_lie_in_the_place_when_it_is_let_go],
     "finish": [finish_writes_the_rest, begin_work_and_finish_raise_flash_errors],
     "abandon": [abandon_lets_go_in_the_middle],
 }

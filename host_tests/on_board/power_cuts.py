@@ -19,6 +19,7 @@ from hashlib import sha256
 import disk
 import esp32
 import hardware
+import machine
 import nor
 import vfs
 from layout import FLASH_SIZE, SLOTS, TABLE
@@ -28,7 +29,7 @@ from ota.agent import Agent
 _FOLDER = 0x4000
 _MOUNT = ".ota"  # of the agent's own bundle, which is not this board's
 _EIO = -5
-# More boots than any road needs.
+# More boots than any road needs, without sleep.
 _BOOTS = 10
 _STEPS = 3000
 _PATH = ["", ".frozen", "/lib"]
@@ -36,6 +37,8 @@ _PATH.extend(sys.path)
 _LITTLEFS = {"progsize": 32, "readsize": 32, "lookahead": 32}
 # What was written to NVS: the journal's phases, and "history".
 _blobs = []
+# Bytes that were read of the package.
+_read = [0]
 
 
 class Threads:
@@ -151,7 +154,7 @@ class Files:
 
     def open(self, path, mode):
         file = self.call(self._littlefs.open, path, mode)
-        if "r" in mode:
+        if mode in ("r", "rb"):
             return file
         self._open.append(file)
         return Written(file, self)
@@ -177,6 +180,12 @@ class Written:
 
     def write(self, data):
         return self._files.call(self._file.write, data)
+
+    def flush(self):
+        self._files.call(self._file.flush)
+
+    def seek(self, offset):
+        self._file.seek(offset)
 
     def close(self):
         self._files.call(self._file.close)
@@ -262,6 +271,8 @@ class Board:
     def update(self, package):
         """Carry out an update from a file, to the end. Raises AssertionError when it is not."""
 
+        awake = self.scenario["awake"]
+
         def work():
             here = hardware.board.running, os.getcwd()
             self.sequence = self.find(package, here)
@@ -273,9 +284,17 @@ class Board:
                     self.asked += 1
                     agent.install(self.folder + package["file"])
                     self.heard = self.heard or self.flash.operations
+            begun = 0
             for _ in range(_STEPS):
                 if agent.step():
                     break
+                have = agent.progress and agent.progress[0]
+                if have and awake:
+                    begun = begun or have
+                    if have >= begun + awake:
+                        assert agent.sleep_cost() <= self.scenario["costs"], agent.sleep_cost()
+                        agent.shutdown()
+                        machine.deepsleep(1)
             else:
                 raise AssertionError("it never comes to rest")
             assert not _set_aside(), "%s is left over" % _set_aside()
@@ -284,7 +303,7 @@ class Board:
             elif self.is_over(package, agent):
                 self.result = agent.journal.history()[0]
 
-        for _ in range(_BOOTS):
+        for _ in range(_BOOTS + (40 if awake else 0)):
             if self.live(work):
                 break
         else:
@@ -394,6 +413,25 @@ def _remember_signatures():
     loader._load = loading
 
 
+def _count_what_is_read():
+    """Let the bytes that are read of a package be counted."""
+    load = loader._load
+
+    def loading(name):
+        load(name)
+        if name == "source":
+            file = loader.module(name).File
+            read = file.read
+
+            def counted(self, offset, view):
+                _read[0] += len(view)
+                return read(self, offset, view)
+
+            file.read = counted
+
+    loader._load = loading
+
+
 def _note_blobs():
     """Let every write to NVS be noted."""
     set_blob = esp32.NVS.set_blob
@@ -409,6 +447,7 @@ def _carry_out(scenario, cells, seed=0, cuts=()):
     """Return what became of one update, for the host."""
     board = Board(scenario, Cells(cells), seed, cuts)
     _blobs.clear()
+    _read[0] = 0
     told = {"cuts": cuts}
     try:
         board.update(scenario["package"])
@@ -416,6 +455,7 @@ def _carry_out(scenario, cells, seed=0, cuts=()):
         told["error"] = str(error)
     told["missed"] = len(board.cuts) + (board.flash.cut_at is not None)
     told["boots"], told["asked"], told["result"] = board.boots, board.asked, board.result
+    told["read"] = _read[0]
     if not cuts:
         told["operations"], told["heard"] = board.flash.operations, board.heard
         told["done"], told["blobs"] = board.flash.done, _blobs
@@ -437,6 +477,7 @@ def main(sources, folder):
     builtins.execfile = _run_nothing
     _remember_signatures()
     _note_blobs()
+    _count_what_is_read()
     board = Board(scenario, Cells())
     board.prepare()
     for package in scenario["earlier"]:

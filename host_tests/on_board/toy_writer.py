@@ -20,6 +20,7 @@ class HexWriter:
 
     group = 2 * SECTOR
     in_order = False
+    find = None
 
     def __init__(self, slot, size):
         self.received = 0
@@ -53,6 +54,10 @@ class HexWriter:
     def safe(self):
         """Return how much of it lies in the slot."""
         return min(self.received, 2 * self.stored)
+
+    def kept(self):
+        """Return the same: nothing is written when it is let go."""
+        return self.safe()
 
     def finish(self):
         """Write the last sector."""

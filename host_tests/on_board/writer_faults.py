@@ -20,6 +20,11 @@ class _ForgetsSafe(HexWriter):
         return 0 if self.missing else super().safe()
 
 
+class _KeepsMemory(HexWriter):
+    def kept(self):
+        return self.received
+
+
 class _BeginsAtZero(HexWriter):
     def begin(self, done, same):
         super().begin(0, same)
@@ -139,6 +144,10 @@ FAULTS = {
     "safe() claims what is in memory only": (_ClaimsMemory, "safe_bytes_lie_in_the_place"),
     "safe() never has the end": (_NeverAllSafe, "safe_is_everything_after_finish"),
     "safe() takes back what it has claimed": (_ForgetsSafe, "safe_bytes_lie_in_the_place"),
+    "kept() claims what is in memory only": (
+        _KeepsMemory,
+        "kept_bytes_lie_in_the_place_when_it_is_let_go",
+    ),
     "begin() ignores what lies there": (_BeginsAtZero, "begin_starts_behind_what_lies_there"),
     "begin() believes `same`": (_TrustsSame, "begin_finds_what_it_will_in_the_place"),
     "work() never returns False": (
