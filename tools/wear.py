@@ -72,9 +72,9 @@ _TAIL = """
   update copies it; those after it find it there.
 - The file system spreads its erases over its free blocks, and moves the blocks of its directories
   by itself. In a nearly full one the few free blocks bear them all.
-- How far an application has come costs NVS nothing. The list in its directory is written again for
-  each 32 KB that come (`window` times `block_size`), and at each `agent.shutdown()`: one erase, or
-  none while the list has up to 128 bytes.
+- How far an application has come costs NVS nothing. For each 32 KB that come (`window` times
+  `block_size`), and at each `agent.shutdown()`, the last block of the list in its directory is
+  written again, and that of the file that comes: two erases, or one while the list is short.
 - An update that is refused at its head erases nothing.
 """
 

@@ -1,9 +1,9 @@
 """A directory filled from an archive while it streams: a component writer, see `transfer`.
 
 The directory's own list says how far the archive has come, so that NVS need not. Marks in it are
-what is safe: one when the writer is let go, within a file or not; one behind a file when so much
-has come since the last as a request brings. Each makes littlefs write the list's last block again.
-After a restart what lies there is read back first: nothing is built on what has changed.
+what is safe: one for each request's bytes that have come, and one when the writer is let go, within
+a file or not. Each makes littlefs write the last block of the list and of the file again. After a
+restart what lies there is read back first: nothing is built on what has changed.
 """
 
 import os
@@ -185,14 +185,15 @@ class DirectoryWriter:
                 raise OSError(_NO_SPACE)
         self._since.update(data)
         self._here += len(data)
+        if self._listing and self._here - self._safe >= self._every:
+            self._file.flush()
+            self._mark(self._here)
 
     def close(self):
         """End it."""
         if self._listing:
             self._file.close()
             self._file = None
-            if self._here - self._safe >= self._every:
-                self._mark(self._here)
 
     def _list(self, path, size):
         line = "%d %s\n" % (size, path)
@@ -203,7 +204,7 @@ class DirectoryWriter:
         self._next = self._start + size + -size % ustar.BLOCK
 
     def _mark(self, at):
-        """Let so much of the archive be safe: all files are closed."""
+        """Let so much of the archive be safe: every file is closed, or flushed."""
         self._listing.write("%s%d %s\n" % (ustar.MARK, at, self._digits()))
         self._listing.flush()
         self._since = self._unmarked()

@@ -9,6 +9,8 @@ BLOCK = 1024
 class Writer:
     """Notes what it is given. safe_bytes: what it says is safe; due: pieces of work it has."""
 
+    find = None
+
     def __init__(self, in_order=False, safe_bytes=0, due=0):
         self.in_order = in_order
         self.safe_bytes = safe_bytes
