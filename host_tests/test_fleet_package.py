@@ -217,11 +217,11 @@ def test_padding_and_digests_of_components_are_held_against_the_manifest() -> No
     for part, name in ((firmware, "firmware"), (application, "application")):
         damaged = bytearray(whole)
         damaged[part.end - 1] = 0
-        with pytest.raises(PackageError, match=f"the {name} part is not padded"):
+        with pytest.raises(PackageError, match=f"the {name} component is not padded"):
             package.inspect(bytes(damaged))
         damaged = bytearray(whole)
         damaged[part.offset] ^= 1
-        with pytest.raises(PackageError, match=f"the {name} part does not have"):
+        with pytest.raises(PackageError, match=f"the {name} component does not have"):
             package.inspect(bytes(damaged))
     with pytest.raises(PackageError, match=f"{len(whole)} bytes, there are {len(whole) + 1}"):
         package.inspect(whole + b"\xff")

@@ -126,7 +126,7 @@ def test_a_checkpoint_is_what_is_safe_in_whole_sectors_up_to_the_first_gap():
         (10_000, 0, 20_480),
         (10_000, 5000, 20_480 + 4096),
         (10_000, 8191, 20_480 + 4096),
-        (10_000, 8192, 30_000),
+        (10_000, 8192, 20_480 + 8192),
     ):
         first.safe_bytes, second.safe_bytes = here, there
         assert taking.checkpoint == safe, (here, there)
