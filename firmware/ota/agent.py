@@ -42,7 +42,7 @@ class Agent:
     version: the application's own, as "0.9.1", without which no raw image is taken.
     callback: may be replaced; lock: compat.Lock, which lets in one call or step; running: (version,
     sequence) of what runs, from its trailer; without one its own, and 0; slot: label of the one
-    that runs, as "ota_0"; stats: counts of messages; stepped: ticks_ms of the last step(). Raises
+    that runs, as "ota_0"; stats: inbox.Stats; stepped: ticks_ms of the last step(). Raises
     SettingsError. FreeRTOS: OTA_AgentInit.
     """
 
@@ -158,6 +158,7 @@ class Agent:
                 self._stop()
             if self._mode != READY:
                 return _IDLE_MS
+            self._inbox.expect_answer(self.stepped)
             self._ask_a_service_that_refused()
             engine = self._engine
             if engine is None and not self._wakes():

@@ -8,6 +8,7 @@ front. The callback queues what comes in the inbox; `hear` reads it.
 import json
 
 from .compat import const, ticks_add, ticks_diff, ticks_ms
+from .inbox import DUE, GIVEN_UP, SENT
 
 IN_PROGRESS = "IN_PROGRESS"
 SUCCEEDED = "SUCCEEDED"
@@ -34,6 +35,7 @@ class Channel:
         self.things = "$aws/things/%s/" % thing_name
         self.get = self.things + "jobs/$next/get"
         self.notify = self.things + "jobs/notify-next"
+        self._shadow = self.things + "shadow/name/ota/update"
         self._client = client
         self._thing = thing_name
         inbox.jobs = (self.things + "jobs/").encode()
@@ -42,6 +44,7 @@ class Channel:
     def open(self):
         """Subscribe to every topic, on a new connection. Raises OSError when the client does."""
         self.inbox.clear()
+        self._settle_report()
         for topic in self._subscriptions():
             self._client.subscribe(topic, 1)
         if self.inbox.stream:
@@ -57,6 +60,9 @@ class Channel:
         streamed, self.inbox.streamed = self.inbox.streamed, ("", "")
         self._unsubscribe(streamed)
         self._unsubscribe(self._subscriptions())
+        if self.inbox.token:
+            self.inbox.token = b""
+            self._unsubscribe(self._shadow_answers())
 
     def open_stream(self, data, refusals):
         """Subscribe to these topics of a stream, too. Raises OSError when the client does."""
@@ -85,6 +91,25 @@ class Channel:
         self.inbox.lost = 0
         self._client.publish(topic, payload, qos=0)
 
+    def tell(self, payload, token):
+        """Report what runs here, in the shadow `ota`. token: str that the answer brings back."""
+        self.inbox.token = token.encode()
+        self.inbox.stats.report = SENT  # first: AWS ends the link of whom it does not let do this
+        for topic in self._shadow_answers():
+            self._client.subscribe(topic, 1)
+        self._client.publish(self._shadow, payload, qos=1)
+
+    def _settle_report(self):
+        """Report again over a new link, but for one: the one after a report without an answer.
+
+        AWS ends the link of whom its policy does not let publish.
+        """
+        stats, self.inbox.token = self.inbox.stats, b""
+        if stats.report == SENT:
+            stats.report = GIVEN_UP + "the link was lost"
+        elif stats.report.startswith(GIVEN_UP):
+            stats.report = DUE
+
     def _subscriptions(self):
         """Return every filter that a board subscribes to.
 
@@ -98,6 +123,9 @@ class Channel:
             update + "accepted",
             update + "rejected",
         )
+
+    def _shadow_answers(self):
+        return self._shadow + "/accepted", self._shadow + "/rejected"
 
     def _unsubscribe(self, topics):
         """Leave these topics, where the client can: brokers count subscriptions."""

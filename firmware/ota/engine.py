@@ -20,6 +20,7 @@ from . import (
 )
 from .channel import IN_PROGRESS, Channel, Timer, status_details
 from .compat import const
+from .inbox import DUE, GIVEN_UP
 
 # Nothing in hand.
 RESTING = "resting"
@@ -129,7 +130,8 @@ class Engine:
     @property
     def resting(self):
         """Say whether only a message or a call brings something to do."""
-        told = not self.inbox.waiting and not self.inbox.missed
+        inbox = self.inbox
+        told = not inbox.waiting and not inbox.missed and inbox.stats.report != DUE
         return self.state == RESTING and self.tidied and told
 
     @property
@@ -186,11 +188,20 @@ class Engine:
             if not self.tidied:
                 self.become(TIDYING)  # what an update left behind goes first
                 return 0
+            if self.inbox.stats.report == DUE:
+                self._report()
             return IDLE_MS
         also = self.modules + " " + self.claim[0] if self.claim else self.modules
         if not loader.enter(phase, also):
             return 0
         return getattr(loader.module(module), self.state)(self)
+
+    def _report(self):
+        """Say what runs here. Where that cannot be, an update still can."""
+        try:
+            loader.ask("report", "send", self)
+        except (errors.OtaError, MemoryError) as error:
+            self.inbox.stats.report = GIVEN_UP + str(error)
 
     def load(self, more):
         """Load modules beside those of the state until the next step. more: of `phases.MORE`."""

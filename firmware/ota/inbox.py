@@ -8,7 +8,7 @@ run in another thread than `step()` without a lock: one counts in, the other cou
 global interpreter lock keeps each operation whole.
 """
 
-from .compat import const, mem_free
+from .compat import const, mem_free, ticks_diff
 
 # With less free heap (bytes) there is one buffer, enough if a step follows each message.
 _SCARCE = const(131072)
@@ -18,12 +18,21 @@ CONTROL_SIZE = const(4096)
 OVERHEAD = const(64)
 # What the topic of an answer to a report has, and no other.
 _UPDATE = b"/update/"
+# The same of the report of what runs here (`report`), a named shadow.
+_SHADOW = b"/shadow/name/ota/update/"
+
+# How that report stands: "off", one of these, or GIVEN_UP and why, until the next link.
+DUE = "due"
+SENT = "sent"
+TOLD = "told"
+GIVEN_UP = "given up: "
 
 
 class Stats:
     """received, queued, processed, dropped: counts of messages since start.
 
-    Printed as the 2019 FreeRTOS demo prints them.
+    Printed as the 2019 FreeRTOS demo prints them. report: how the report of what runs here stands
+    (setting `report`): "off", "due", "sent", "told", or "given up: " and why.
     """
 
     def __init__(self):
@@ -31,6 +40,7 @@ class Stats:
         self.queued = 0
         self.processed = 0
         self.dropped = 0
+        self.report = "off"
 
     def __str__(self):
         return "Received: %d Queued: %d Processed: %d Dropped: %d" % (
@@ -53,6 +63,8 @@ class Inbox:
     offered: the last job that was offered to the application, and its `queued`; refused: number of
     times in succession that the job service refused to name a job.
     buffers, lengths: of the blocks that wait, by the slot that `oldest` returns.
+    token: of the last report of what runs here, over this link (bytes), b"" without one;
+    answer_due: ticks_ms at which its answer is due. stats: Stats.
     """
 
     def __init__(self, stats, alone=False):
@@ -62,6 +74,8 @@ class Inbox:
         self.lost = self.asked = self.refused = 0
         self.streamed = ("", "")
         self.offered = ()
+        self.token = b""
+        self.answer_due = 0
         self.buffers: "list[bytearray]" = []
         self.lengths = [0, 0]
         self._lent: "list" = [None, None]
@@ -69,7 +83,7 @@ class Inbox:
         self._put = 0  # blocks ever; only _put_block() changes it
         self._done = 0  # only block_done() does
         self._controls = []
-        self._stats = stats
+        self.stats = stats
 
     def open(self, message_size):
         """Make the buffers. message_size: bytes of a stream's block as sent.
@@ -106,9 +120,19 @@ class Inbox:
         elif topic.startswith(self.streams):
             if self.stream:
                 self._put_control(topic, payload)
+        elif self.token and _SHADOW in topic:
+            # With another token it answers somebody else, or an older report.
+            if self.stats.report != DUE and self.token in bytes(payload):
+                told = topic.endswith(b"accepted")
+                self.stats.report = TOLD if told else GIVEN_UP + "refused"
         else:
             return False
         return True
+
+    def expect_answer(self, now):
+        """Give up a report that is not answered in time. now: ticks_ms."""
+        if self.stats.report == SENT and ticks_diff(now, self.answer_due) > 0:
+            self.stats.report = GIVEN_UP + "no answer"
 
     @property
     def reached(self):
@@ -124,7 +148,7 @@ class Inbox:
         """Return the oldest (topic, payload) of a control message, or None."""
         if not self._controls:
             return None
-        self._stats.processed += 1
+        self.stats.processed += 1
         return self._controls.pop(0)
 
     def oldest(self):
@@ -154,7 +178,7 @@ class Inbox:
         if self._done == self._put:
             return
         self._done += 1
-        self._stats.processed += 1
+        self.stats.processed += 1
 
     def clear(self):
         """Forget everything queued, as after a lost connection."""
@@ -168,30 +192,30 @@ class Inbox:
             self.block_done()
 
     def _put_block(self, payload):
-        self._stats.received += 1
+        self.stats.received += 1
         buffers = self.buffers
         if not buffers or len(payload) > len(buffers[0]):
-            self._stats.dropped += 1  # but not lost: it would be as long the next time
+            self.stats.dropped += 1  # but not lost: it would be as long the next time
             return
         if self._put - self._done == len(buffers):
-            self._stats.dropped += 1
+            self.stats.dropped += 1
             self.lost += 1
             return
         slot = self._put % len(buffers)
         buffers[slot][: len(payload)] = payload
         self.lengths[slot] = len(payload)
         self._put += 1
-        self._stats.queued += 1
+        self.stats.queued += 1
 
     def _put_control(self, topic, payload):
         """Queue a control message. Returns False when there was no room.
 
         One that is too long is forgotten: it would be as long the next time.
         """
-        self._stats.received += 1
+        self.stats.received += 1
         if len(self._controls) == _CONTROLS or len(payload) > CONTROL_SIZE:
-            self._stats.dropped += 1
+            self.stats.dropped += 1
             return len(self._controls) < _CONTROLS
         self._controls.append((str(topic, "utf-8"), bytes(payload)))
-        self._stats.queued += 1
+        self.stats.queued += 1
         return True

@@ -7,6 +7,7 @@ from . import EVENT_FAIL, EVENT_UPDATE_COMPLETE, errors, journal
 from . import engine as states
 from .channel import FAILED, SUCCEEDED, status_details
 from .compat import const
+from .inbox import DUE, SENT, TOLD
 
 # A sentence, in a journal that must fit a blob of NVS (characters); in the history.
 _MAX_DETAIL = const(500)
@@ -98,6 +99,8 @@ def conclude(noted, status, details, **changes):
 
 def _end(engine, status, details, **changes):
     conclude(engine.journal, status, details, **changes)
+    if engine.inbox.stats.report in (SENT, TOLD):
+        engine.inbox.stats.report = DUE  # the last cause has changed
     engine.let_go()
     engine.proof = None
     tell_last(engine)

@@ -1,12 +1,15 @@
 """The start of an agent: what was in flight. `recovery` says what journal and otadata mean."""
 
 from . import EVENT_SELF_TEST_FAILED, chip, errors, journal, loader, outcome, recovery
+from .inbox import DUE
 
 
 def recover(engine):
     """Carry out the action that `recovery.decide` names. engine: a new Engine."""
     noted, slots = engine.journal, engine.board.slots
     running, other = slots.running, slots.other
+    if engine.board.settings["report"] and not engine.inbox.alone:
+        engine.inbox.stats.report = DUE
     cause = chip.reset_cause()
     action = recovery.decide(
         noted,
