@@ -16,7 +16,7 @@ def test_a_database_of_the_first_version_keeps_its_jobs(tmp_path: Path) -> None:
     world.store.close()
     database = sqlite3.connect(tmp_path / "fleet.db")
     database.executescript(
-        "ALTER TABLE jobs DROP COLUMN url_seconds; DROP TABLE updates;"
+        "ALTER TABLE jobs DROP COLUMN url_seconds; DROP TABLE updates; DROP TABLE shadows;"
         "UPDATE schema SET version = 1;"
     )
     database.close()
@@ -27,6 +27,7 @@ def test_a_database_of_the_first_version_keeps_its_jobs(tmp_path: Path) -> None:
             assert job is not None
             assert (job.progress_minutes, job.url_seconds) == (5, None)
             assert transaction.updates(before=None, limit=1) == []
+            assert transaction.shadow("board-1") is None
             assert len(transaction.open_executions("board-1")) == 1
         again.close()
 
