@@ -70,6 +70,7 @@ def test_provision_writes_all_that_a_board_needs_and_secrets_for_their_owner_onl
     assert json.loads((board / "settings.json").read_text()) == {
         "thing": "meter-1",
         "product": "meter",
+        "report": 1,
         "wifi": {"ssid": "Käfig", "password": "open sesame"},
         "broker": {"host": "10.0.0.2", "port": 8885, "tls": True},
     }
