@@ -3,6 +3,7 @@
 import json
 import logging
 import time
+from collections.abc import Iterable
 from pathlib import Path
 
 import click
@@ -251,11 +252,13 @@ def publish(
 @main.command()
 @click.argument("things", metavar="[BOARD...]", nargs=-1)
 @click.option("--jobs", type=click.IntRange(1), default=10, show_default=True, help="Newest jobs.")
+@click.option("--all", "every", is_flag=True, help=f"List more than {report.MOST_LISTED}, too.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-def status(things: tuple[str, ...], jobs: int, as_json: bool) -> None:
-    """Show every board, or these, with its latest updates.
+def status(things: tuple[str, ...], jobs: int, every: bool, as_json: bool) -> None:
+    """Show what every board runs, and its latest update.
 
-    And what it said about them.
+    Of the boards that are named, all that is known. What they run, boards report if their settings
+    say so (docs/reports.md).
     """
     found = report.of_fleet(Clients(read_config()), jobs)
     unknown = [thing for thing in things if thing not in found]
@@ -266,7 +269,18 @@ def status(things: tuple[str, ...], jobs: int, as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps(report.as_json(found)))
         return
-    for line in report.as_text(found, time.time()):
+    now = time.time()
+    if not found:
+        lines: Iterable[str] = [
+            "no boards yet: `fleet publish FILE BOARD --create-things` makes them known"
+        ]
+    elif things:
+        lines = report.as_text(found, now)
+    elif every or len(found) <= report.MOST_LISTED:
+        lines = report.as_table(found, now)
+    else:
+        lines = report.as_counts(found)
+    for line in lines:
         click.echo(line)
 
 
