@@ -186,10 +186,9 @@ def _row(thing: str, board: Board, now: float) -> tuple[str, ...]:
 def _report(board: Board, said: Reported, now: float) -> Iterable[str]:
     """What a board says of itself; what it leaves out is left out."""
     runs = f"{board.version}, said {ago(now - said.at)}"
-    on = " ".join(
-        word for word in (said.micropython and f"MicroPython {said.micropython}", said.chip) if word
-    )
-    parts = [said.agent and f"agent {said.agent}", said.boot and f"boot.py {said.boot}", on]
+    on = [said.micropython and f"MicroPython {said.micropython}", said.chip]
+    parts = [said.agent and f"agent {said.agent}", said.boot and f"boot.py {said.boot}"]
+    parts.append(" on ".join(part for part in on if part))
     free = [
         "" if said.room is None else f"{said.room} KB of files",
         "" if said.heap is None else f"{said.heap} bytes of heap",
