@@ -158,7 +158,6 @@ class Agent:
                 self._stop()
             if self._mode != READY:
                 return _IDLE_MS
-            self._inbox.expect_answer(self.stepped)
             self._ask_a_service_that_refused()
             engine = self._engine
             if engine is None and not self._wakes():

@@ -8,7 +8,6 @@ front. The callback queues what comes in the inbox; `hear` reads it.
 import json
 
 from .compat import const, ticks_add, ticks_diff, ticks_ms
-from .inbox import DUE, GIVEN_UP, SENT
 
 IN_PROGRESS = "IN_PROGRESS"
 SUCCEEDED = "SUCCEEDED"
@@ -17,6 +16,13 @@ FAILED = "FAILED"
 # Tokens of the two reports whose answers the agent waits for.
 READY = "ready"
 RESULT = "result"
+
+# How the report of what runs here stands: "off", one of these, or GIVEN_UP and why, until the next
+# link.
+DUE = "due"
+SENT = "sent"
+TOLD = "told"
+GIVEN_UP = "given up: "
 
 # Limits of statusDetails (AWS IoT Jobs): pairs, characters of a value.
 _MAX_PAIRS = const(10)
@@ -27,7 +33,7 @@ class Channel:
     """The topics of one thing. client: the application's; inbox: inbox.Inbox, for what comes.
 
     things: the beginning of all topics (str); get, notify: the request for the next job, and the
-    topic of unasked-for news.
+    topic of unasked-for news; shadow: the one of reports.
     """
 
     def __init__(self, client, thing_name, inbox):
@@ -35,7 +41,7 @@ class Channel:
         self.things = "$aws/things/%s/" % thing_name
         self.get = self.things + "jobs/$next/get"
         self.notify = self.things + "jobs/notify-next"
-        self._shadow = self.things + "shadow/name/ota/update"
+        self.shadow = self.things + "shadow/name/ota/update"
         self._client = client
         self._thing = thing_name
         inbox.jobs = (self.things + "jobs/").encode()
@@ -60,9 +66,8 @@ class Channel:
         streamed, self.inbox.streamed = self.inbox.streamed, ("", "")
         self._unsubscribe(streamed)
         self._unsubscribe(self._subscriptions())
-        if self.inbox.token:
-            self.inbox.token = b""
-            self._unsubscribe(self._shadow_answers())
+        if self.inbox.shadow:
+            self.told(DUE)
 
     def open_stream(self, data, refusals):
         """Subscribe to these topics of a stream, too. Raises OSError when the client does."""
@@ -91,20 +96,26 @@ class Channel:
         self.inbox.lost = 0
         self._client.publish(topic, payload, qos=0)
 
-    def tell(self, payload, token):
-        """Report what runs here, in the shadow `ota`. token: str that the answer brings back."""
-        self.inbox.token = token.encode()
+    def tell(self, payload):
+        """Report what runs here, in the shadow `ota`. Its answer is listened to until `told`."""
+        self.inbox.shadow = self.shadow.encode()
         self.inbox.stats.report = SENT  # first: AWS ends the link of whom it does not let do this
         for topic in self._shadow_answers():
             self._client.subscribe(topic, 1)
-        self._client.publish(self._shadow, payload, qos=1)
+        self._client.publish(self.shadow, payload, qos=1)
+
+    def told(self, stands):
+        """Note how the report stands (a word of those above), and listen no more."""
+        self.inbox.stats.report = stands
+        self.inbox.shadow = b""
+        self._unsubscribe(self._shadow_answers())
 
     def _settle_report(self):
         """Report again over a new link, but for one: the one after a report without an answer.
 
         AWS ends the link of whom its policy does not let publish.
         """
-        stats, self.inbox.token = self.inbox.stats, b""
+        stats, self.inbox.shadow = self.inbox.stats, b""
         if stats.report == SENT:
             stats.report = GIVEN_UP + "the link was lost"
         elif stats.report.startswith(GIVEN_UP):
@@ -125,7 +136,7 @@ class Channel:
         )
 
     def _shadow_answers(self):
-        return self._shadow + "/accepted", self._shadow + "/rejected"
+        return self.shadow + "/accepted", self.shadow + "/rejected"
 
     def _unsubscribe(self, topics):
         """Leave these topics, where the client can: brokers count subscriptions."""

@@ -18,9 +18,8 @@ from . import (
     journal,
     loader,
 )
-from .channel import IN_PROGRESS, Channel, Timer, status_details
-from .compat import const
-from .inbox import DUE, GIVEN_UP
+from .channel import DUE, GIVEN_UP, IN_PROGRESS, SENT, Channel, Timer, status_details
+from .compat import const, ticks_diff, ticks_ms
 
 # Nothing in hand.
 RESTING = "resting"
@@ -106,6 +105,8 @@ class Engine:
         self.proof = None
         self.tidied = True
         self.asks_again = False
+        self.token = ""
+        self.answer_due = 0
         self._clear()
 
     def _clear(self):
@@ -131,7 +132,7 @@ class Engine:
     def resting(self):
         """Say whether only a message or a call brings something to do."""
         inbox = self.inbox
-        told = not inbox.waiting and not inbox.missed and inbox.stats.report != DUE
+        told = not inbox.waiting and not inbox.missed and inbox.stats.report not in (DUE, SENT)
         return self.state == RESTING and self.tidied and told
 
     @property
@@ -188,8 +189,7 @@ class Engine:
             if not self.tidied:
                 self.become(TIDYING)  # what an update left behind goes first
                 return 0
-            if self.inbox.stats.report == DUE:
-                self._report()
+            self._report()
             return IDLE_MS
         also = self.modules + " " + self.claim[0] if self.claim else self.modules
         if not loader.enter(phase, also):
@@ -197,7 +197,12 @@ class Engine:
         return getattr(loader.module(module), self.state)(self)
 
     def _report(self):
-        """Say what runs here. Where that cannot be, an update still can."""
+        """Say what runs here, if that is due. Where it cannot be, an update still can."""
+        stands = self.inbox.stats.report
+        if stands == SENT and ticks_diff(ticks_ms(), self.answer_due) > 0:
+            self.channel.told(GIVEN_UP + "no answer")
+        if stands != DUE:
+            return
         try:
             loader.ask("report", "send", self)
         except (errors.OtaError, MemoryError) as error:

@@ -8,7 +8,7 @@ run in another thread than `step()` without a lock: one counts in, the other cou
 global interpreter lock keeps each operation whole.
 """
 
-from .compat import const, mem_free, ticks_diff
+from .compat import const, mem_free
 
 # With less free heap (bytes) there is one buffer, enough if a step follows each message.
 _SCARCE = const(131072)
@@ -18,14 +18,6 @@ CONTROL_SIZE = const(4096)
 OVERHEAD = const(64)
 # What the topic of an answer to a report has, and no other.
 _UPDATE = b"/update/"
-# The same of the report of what runs here (`report`), a named shadow.
-_SHADOW = b"/shadow/name/ota/update/"
-
-# How that report stands: "off", one of these, or GIVEN_UP and why, until the next link.
-DUE = "due"
-SENT = "sent"
-TOLD = "told"
-GIVEN_UP = "given up: "
 
 
 class Stats:
@@ -62,20 +54,17 @@ class Inbox:
     streamed: the subscribed topics of the last stream; asked: number of questions for a job;
     offered: the last job that was offered to the application, and its `queued`; refused: number of
     times in succession that the job service refused to name a job.
-    buffers, lengths: of the blocks that wait, by the slot that `oldest` returns.
-    token: of the last report of what runs here, over this link (bytes), b"" without one;
-    answer_due: ticks_ms at which its answer is due. stats: Stats.
+    buffers, lengths: of the blocks that wait, by the slot that `oldest` returns. stats: Stats.
+    shadow: the beginning of the topics on which a report's answer is awaited (bytes), or b"".
     """
 
     def __init__(self, stats, alone=False):
         self.alone = alone
-        self.jobs = self.streams = self.stream = b""
+        self.jobs = self.streams = self.stream = self.shadow = b""
         self.online = self.missed = self.answers = False
         self.lost = self.asked = self.refused = 0
         self.streamed = ("", "")
         self.offered = ()
-        self.token = b""
-        self.answer_due = 0
         self.buffers: "list[bytearray]" = []
         self.lengths = [0, 0]
         self._lent: "list" = [None, None]
@@ -120,19 +109,11 @@ class Inbox:
         elif topic.startswith(self.streams):
             if self.stream:
                 self._put_control(topic, payload)
-        elif self.token and _SHADOW in topic:
-            # With another token it answers somebody else, or an older report.
-            if self.stats.report != DUE and self.token in bytes(payload):
-                told = topic.endswith(b"accepted")
-                self.stats.report = TOLD if told else GIVEN_UP + "refused"
+        elif self.shadow and topic.startswith(self.shadow):
+            self._put_control(topic, payload)
         else:
             return False
         return True
-
-    def expect_answer(self, now):
-        """Give up a report that is not answered in time. now: ticks_ms."""
-        if self.stats.report == SENT and ticks_diff(now, self.answer_due) > 0:
-            self.stats.report = GIVEN_UP + "no answer"
 
     @property
     def reached(self):

@@ -5,9 +5,8 @@ Lent to the engine when that comes, and loaded at a start, which may find an upd
 
 from . import EVENT_FAIL, EVENT_UPDATE_COMPLETE, errors, journal
 from . import engine as states
-from .channel import FAILED, SUCCEEDED, status_details
+from .channel import DUE, FAILED, SENT, SUCCEEDED, TOLD, status_details
 from .compat import const
-from .inbox import DUE, SENT, TOLD
 
 # A sentence, in a journal that must fit a blob of NVS (characters); in the history.
 _MAX_DETAIL = const(500)

@@ -38,10 +38,10 @@ def send(engine):
     """
     board, now = engine.board, ticks_ms()
     gc.collect()  # else the free heap is a matter of chance
-    token = "report%d" % now
-    engine.inbox.answer_due = ticks_add(now, board.settings["retry_max_ms"])
-    message = {"state": {"reported": reported(board)}, "clientToken": token}
-    engine.channel.tell(json.dumps(message).encode(), token)
+    engine.token = "report%d" % now
+    engine.answer_due = ticks_add(now, board.settings["retry_max_ms"])
+    message = {"state": {"reported": reported(board)}, "clientToken": engine.token}
+    engine.channel.tell(json.dumps(message).encode())
 
 
 def reported(board):

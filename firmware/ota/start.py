@@ -1,7 +1,7 @@
 """The start of an agent: what was in flight. `recovery` says what journal and otadata mean."""
 
 from . import EVENT_SELF_TEST_FAILED, chip, errors, journal, loader, outcome, recovery
-from .inbox import DUE
+from .channel import DUE
 
 
 def recover(engine):
