@@ -1,11 +1,13 @@
 """`fleet status`: a line for each board, counts for many, and no harm by what a board says."""
 
+import dataclasses
 import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from botocore.stub import Stubber
 from click.testing import CliRunner
 from fleet_site import Site
 from hypothesis import given
@@ -13,6 +15,7 @@ from hypothesis import strategies as st
 
 from twinslot.cli.main import main
 from twinslot.client import shadow
+from twinslot.client.clients import Clients
 from twinslot.client.shadow import Reported
 from twinslot.service.shadows import Shadows
 
@@ -139,6 +142,19 @@ def test_a_named_board_shows_all_that_is_known_of_it(site: Site, status: Status)
 
 def test_a_fleet_without_boards_says_how_to_make_one_known(status: Status) -> None:
     assert "--create-things" in status()
+
+
+def test_on_aws_shadows_are_read_at_the_accounts_own_endpoint(site: Site) -> None:
+    config = dataclasses.replace(
+        site.config, endpoint="https://iot.eu-central-1.amazonaws.com", region="eu-central-1"
+    )
+    clients = Clients(config)
+    own = "a1b2c3-ats.iot.eu-central-1.amazonaws.com"
+    with Stubber(clients.iot) as stub:
+        asked = {"endpointType": "iot:Data-ATS"}
+        stub.add_response("describe_endpoint", {"endpointAddress": own}, asked)
+        assert clients.data().meta.endpoint_url == f"https://{own}"
+    assert site.clients.data().meta.endpoint_url == site.control.url
 
 
 EVIL = "\x1b[2J\x1b]0;owned\x07\r\n\u202e\x9b31m\u2028"
