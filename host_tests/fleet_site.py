@@ -21,6 +21,7 @@ from twinslot.service.api import Api
 from twinslot.service.control import Control
 from twinslot.service.names import Names
 from twinslot.service.serve import _listen, _server
+from twinslot.service.shadows import Shadows
 from twinslot.service.updates import Updates
 
 IMAGE = bytes(range(256)) * 40
@@ -76,6 +77,7 @@ class Site:
         updates = Updates(self.world.store, names, control, self.world.clock)
         self.operations = {
             "iot": control.operations | updates.operations,
+            "iot-data": Shadows(self.world.store, self.world.clock).operations,
             "iot-jobs-data": {},
             "s3": objects.operations,
         }

@@ -26,7 +26,8 @@ from demo.stack import Stack
 from twinslot.cli.main import main
 from twinslot.trust import certificates, keys
 
-EVERYTHING = ["#", "$aws/#", "$aws/things/+/jobs/#", "$aws/things/+/streams/#", "$SYS/#"]
+EVERYTHING = ["#", "$aws/#", "$aws/things/+/jobs/#", "$aws/things/+/streams/#"]
+EVERYTHING += ["$aws/things/+/shadow/#", "$SYS/#"]
 
 
 class Client:
@@ -193,7 +194,15 @@ class Site:
 
     def recorded(self) -> dict[str, Any]:
         """What the service remembers of things and jobs, and how many messages it ever sent."""
-        tables = ("things", "revoked", "jobs", "streams", "executions", "sqlite_sequence")
+        tables = (
+            "things",
+            "revoked",
+            "jobs",
+            "streams",
+            "executions",
+            "shadows",
+            "sqlite_sequence",
+        )
         with closing(sqlite3.connect(self.folder / "state/fleet.db")) as database:
             return {
                 table: database.execute(f"SELECT * FROM {table}").fetchall() for table in tables

@@ -55,8 +55,10 @@ def indefinite_map(message: dict[str, Any]) -> bytes:
 
 
 class JobService:
-    """Jobs and streams of one thing. Knobs: `drop_blocks`, `silent_stream`, `online`,
-    `refusal`: the code with which the service refuses to name a job."""
+    """Jobs, streams and the shadow of one thing. Knobs: `drop_blocks`, `silent_stream`, `online`,
+    `refusal`: the code with which the service refuses to name a job; `shadow`: the answer to a
+    report of what runs, "accepted", "rejected", "" for none, or "cut": the link ends, as AWS ends
+    that of a client whose policy does not allow the topic. `reports`: what was reported."""
 
     def __init__(self, thing: str) -> None:
         self.prefix = f"$aws/things/{thing}/"
@@ -70,6 +72,8 @@ class JobService:
         self.silent_stream = False
         self.silent_updates = False
         self.refusal = ""
+        self.shadow = "accepted"
+        self.reports: list[dict[str, Any]] = []
         self.online = True
         self.now = 1_800_000_000
 
@@ -140,6 +144,8 @@ class JobService:
             asked = json.loads(payload)
             asked["b"] = bytes.fromhex(asked["b"].removeprefix("0x"))
             self._stream(path[1], asked, "json")
+        elif path == ["shadow", "name", "ota", "update"]:
+            self._shadow(json.loads(payload), len(payload))
         else:
             raise AssertionError(f"a request nobody knows: {topic}")
 
@@ -168,6 +174,19 @@ class JobService:
         self._send(f"jobs/{job_id}/update/accepted", {"timestamp": self.now, **token})
         if request["status"] in _ENDS:
             self._dequeue(job_id)
+
+    def _shadow(self, request: dict[str, Any], size: int) -> None:
+        assert size <= 8192, "AWS's limit of a shadow's document"
+        assert set(request) == {"state", "clientToken"} and set(request["state"]) == {"reported"}
+        assert 0 < len(request["clientToken"].encode()) <= 64
+        self.reports.append(request["state"]["reported"])
+        if self.shadow == "cut":
+            self.online = False
+            raise LinkDown(104, "reset")
+        if self.shadow == "rejected":
+            self._send("shadow/name/ota/update/rejected", {"code": 413, **request})
+        elif self.shadow:
+            self._send("shadow/name/ota/update/accepted", {"version": 1, **request})
 
     def _dequeue(self, job_id: str) -> None:
         first = self.queue[:1] == [job_id]

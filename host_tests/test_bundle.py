@@ -130,7 +130,7 @@ def test_every_module_of_an_extension_is_there_and_belongs_to_one() -> None:
     named = [module for modules in extensions.table().values() for module in modules]
     assert len(named) == len(set(named))
     assert set(named) < SOURCES
-    assert set(extensions.table()) == {"console", "http", "json", "raw", "wide"}
+    assert set(extensions.table()) == {"console", "http", "json", "raw", "report", "wide"}
 
 
 def test_none_all_and_names_are_understood_and_others_refused_with_the_list() -> None:
@@ -143,13 +143,13 @@ def test_none_all_and_names_are_understood_and_others_refused_with_the_list() ->
             extensions.parse(text)
 
 
-def test_a_board_gets_the_console_http_and_what_its_settings_ask_for() -> None:
-    assert extensions.asked_for({"wide_writes": 0}) == ("console", "http")
-    assert extensions.asked_for({}) == ("console", "http", "wide")
+def test_a_board_gets_the_console_http_the_report_and_what_its_settings_ask_for() -> None:
+    assert extensions.asked_for({"wide_writes": 0}) == ("console", "http", "report")
+    assert extensions.asked_for({}) == ("console", "http", "report", "wide")
     every = {"wide_writes": 1, "raw_images": 1, "stream_json": 1}
     assert extensions.asked_for(every) == extensions.everything()
     etc = {"/etc/settings.json": b'{"raw_images": 1, "wide_writes": 0}'}
-    assert files.extensions_for(etc) == ("console", "http", "raw")
+    assert files.extensions_for(etc) == ("console", "http", "raw", "report")
     assert files.extensions_for({}) == extensions.asked_for({})
 
 

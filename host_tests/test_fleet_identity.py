@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import fnmatch
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -18,7 +19,8 @@ from hypothesis import strategies as st
 
 from twinslot import config
 from twinslot.cli.main import main
-from twinslot.client import broker, doctor
+from twinslot.client import broker, doctor, policy
+from twinslot.formats import aws
 from twinslot.trust import certificates, keys
 from twinslot.trust.authority import Authority, read_certificate
 from twinslot.trust.certificates import CertificateError
@@ -70,6 +72,7 @@ def test_provision_writes_all_that_a_board_needs_and_secrets_for_their_owner_onl
     assert json.loads((board / "settings.json").read_text()) == {
         "thing": "meter-1",
         "product": "meter",
+        "report": 1,
         "wifi": {"ssid": "Käfig", "password": "open sesame"},
         "broker": {"host": "10.0.0.2", "port": 8885, "tls": True},
     }
@@ -341,6 +344,50 @@ def test_a_service_that_cannot_use_its_certificates_names_the_file_and_does_not_
     assert words in shown and name in shown
 
 
+def test_provision_writes_a_policy_that_gives_a_thing_its_own_topics_and_no_others(
+    fleet: Fleet,
+) -> None:
+    """As AWS reads it: * is any text, and the variable is the thing of the certificate."""
+    fleet("provision", "meter-1", "--host", "10.0.0.2")
+    found = json.loads(Path("aws-policy.json").read_text())
+    assert len("".join(json.dumps(found).split())) <= policy.MAX_SIZE
+    assert found["Version"] == "2012-10-17"
+    mine: dict[str, list[str]] = {}
+    for statement in found["Statement"]:
+        assert statement["Effect"] == "Allow"
+        actions, resources = statement["Action"], statement["Resource"]
+        for action in actions if isinstance(actions, list) else [actions]:
+            for resource in resources if isinstance(resources, list) else [resources]:
+                where = resource.replace("${iot:Connection.Thing.ThingName}", "meter-1")
+                mine.setdefault(action, []).append(where.removeprefix("arn:aws:iot:*:*:"))
+
+    def allowed(action: str, where: str) -> bool:
+        return any(fnmatch.fnmatchcase(where, pattern) for pattern in mine[action])
+
+    for thing, expected in (("meter-1", True), ("meter-2", False)):
+        assert allowed("iot:Connect", f"client/{thing}") == expected
+        for topic in aws.THING_PUBLISHES:
+            asked = aws.topic(thing, topic.replace("+", "x"))
+            assert allowed("iot:Publish", f"topic/{asked}") == expected
+        for topic in aws.THING_RECEIVES:
+            told = aws.topic(thing, topic.replace("+", "x"))
+            assert allowed("iot:Receive", f"topic/{told}") == expected
+            filter_ = aws.topic(thing, topic)
+            assert allowed("iot:Subscribe", f"topicfilter/{filter_}") == expected
+    assert not allowed("iot:Publish", f"topic/{aws.topic('meter-1', 'shadow/update')}")
+
+
+def test_a_board_that_reports_or_not_stays_so_when_it_is_renewed(fleet: Fleet) -> None:
+    fleet("provision", "meter-1", "--host", "10.0.0.2")
+    path = Path("boards/meter-1/settings.json")
+    for wanted in ({"report": 0}, {}):
+        settings = json.loads(path.read_text())
+        settings.pop("report", None)
+        path.write_text(json.dumps({**settings, **wanted}))
+        fleet("provision", "meter-1", "--host", "10.0.0.2", "--renew")
+        assert json.loads(path.read_text()).get("report") == wanted.get("report")
+
+
 # -- doctor ---------------------------------------------------------------------------------------
 
 
@@ -359,6 +406,17 @@ def test_a_new_fleet_is_well_but_for_what_does_not_run(fleet: Fleet) -> None:
     shown = fleet("doctor", code=1).output
     assert "WRONG  no broker at 127.0.0.1:8884" in shown
     assert "WRONG  no service runs for this folder" in shown
+
+
+def test_the_doctor_notes_an_access_list_of_an_older_version(fleet: Fleet) -> None:
+    fleet("broker-config")
+    path = Path("broker/acl")
+    text = path.read_text()
+    path.write_text(text + "pattern write meters/%u/#\n")
+    assert wrong() == [], "lines of the product's own are none of its business"
+    path.write_text("".join(line for line in text.splitlines(True) if "shadow" not in line))
+    (found,) = wrong()
+    assert "acl does not allow all that boards ask: `fleet broker-config`" in found
 
 
 def test_the_doctor_announces_what_ends_and_says_what_to_do(fleet: Fleet) -> None:

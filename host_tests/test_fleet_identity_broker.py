@@ -110,6 +110,26 @@ def test_another_things_jobs_and_stream_are_out_of_reach(site: Site) -> None:
     assert [topic for topic, _ in b.got] == [jobs(B, "$next/get/accepted")]
 
 
+def test_a_thing_writes_and_reads_its_own_shadow_alone(site: Site) -> None:
+    a, b = site.thing(A), site.thing(B)
+    root = "$aws/things/{}/shadow/name/{}/{}"
+    evil = {"state": {"reported": {"version": "evil"}}}
+    update = root.format(A, "ota", "update")
+    a.ask(update, {"state": {"reported": {"version": "1.0.0"}}}, update + "/accepted")
+    with nothing_recorded(site, answers=1):
+        b.publish(update, evil)
+        b.publish(root.format(A, "ota", "get"), {})
+        b.publish(root.format(B, "another", "update"), evil)
+        b.publish(f"$aws/things/{B}/shadow/update", evil)
+        b.publish(root.format(A, "ota", "update/accepted"), evil)
+        assert ask_next(b, B) is None
+    assert [topic for topic, _ in a.got] == [update + "/accepted"]
+    assert [topic for topic, _ in b.got] == [jobs(B, "$next/get/accepted")]
+    get = root.format(A, "ota", "get")
+    found = a.ask(get, {}, get + "/accepted")
+    assert found["state"] == {"reported": {"version": "1.0.0"}}
+
+
 def test_a_stream_without_an_open_execution_yields_no_block(site: Site) -> None:
     a, b = site.thing(A), site.thing(B)
     site.job(B, "job-b", DATA)

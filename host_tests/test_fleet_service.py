@@ -453,8 +453,8 @@ def test_from_an_image_to_a_finished_job_on_the_command_line(
     assert shown.returncode == 0
     assert all(len(line) <= 80 for line in shown.stdout.splitlines())
     assert "SUCCEEDED" in shown.stdout
-    assert "reason     accepted v1.1.0" in shown.stdout
-    (only,) = json.loads(fleet("status", "--json").stdout)[THING]
+    assert "reason     accepted v1.1.0" in fleet("status", THING).stdout
+    (only,) = json.loads(fleet("status", "--json").stdout)[THING]["updates"]
     assert (only["job"], only["status"], only["details"]) == (job, "SUCCEEDED", details)
 
 

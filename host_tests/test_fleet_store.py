@@ -31,6 +31,7 @@ def test_a_database_of_the_first_version_keeps_its_jobs(tmp_path: Path, database
         database,
         "ALTER TABLE jobs DROP COLUMN url_seconds",
         "DROP TABLE updates",
+        "DROP TABLE shadows",
         "UPDATE schema SET version = 1",
     )
     for _ in range(2):  # the second time there is nothing left to do
@@ -40,6 +41,7 @@ def test_a_database_of_the_first_version_keeps_its_jobs(tmp_path: Path, database
             assert job is not None
             assert (job.progress_minutes, job.url_seconds) == (5, None)
             assert transaction.updates(before=None, limit=1) == []
+            assert transaction.shadow("board-1") is None
             assert len(transaction.open_executions("board-1")) == 1
         again.close()
 

@@ -37,6 +37,7 @@ SECTIONS = {
     "7": "The self-test of a new image",
     "8": "Error words",
     "9": "The official end-to-end cases",
+    "10": "The shadow in which a board says what it runs",
 }
 _INTRODUCTION = """\
 # The proofs of AWS compatibility

@@ -44,7 +44,7 @@ class Agent:
     to it after a trial.
     callback: may be replaced; lock: compat.Lock, which lets in one call or step; running: (version,
     sequence) of what runs, from its trailer; without one its own, and 0; slot: label of the one
-    that runs, as "ota_0"; stats: counts of messages; stepped: ticks_ms of the last step(). Raises
+    that runs, as "ota_0"; stats: inbox.Stats; stepped: ticks_ms of the last step(). Raises
     SettingsError. FreeRTOS: OTA_AgentInit.
     """
 

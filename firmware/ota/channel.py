@@ -17,6 +17,13 @@ FAILED = "FAILED"
 READY = "ready"
 RESULT = "result"
 
+# How the report of what runs here stands: "off", one of these, or GIVEN_UP and why, until the next
+# link.
+DUE = "due"
+SENT = "sent"
+TOLD = "told"
+GIVEN_UP = "given up: "
+
 # Limits of statusDetails (AWS IoT Jobs): pairs, characters of a value.
 _MAX_PAIRS = const(10)
 _MAX_VALUE = const(1024)
@@ -26,7 +33,7 @@ class Channel:
     """The topics of one thing. client: the application's; inbox: inbox.Inbox, for what comes.
 
     things: the beginning of all topics (str); get, notify: the request for the next job, and the
-    topic of unasked-for news.
+    topic of unasked-for news; shadow: the one of reports.
     """
 
     def __init__(self, client, thing_name, inbox):
@@ -34,6 +41,7 @@ class Channel:
         self.things = "$aws/things/%s/" % thing_name
         self.get = self.things + "jobs/$next/get"
         self.notify = self.things + "jobs/notify-next"
+        self.shadow = self.things + "shadow/name/ota/update"
         self._client = client
         self._thing = thing_name
         inbox.jobs = (self.things + "jobs/").encode()
@@ -42,6 +50,7 @@ class Channel:
     def open(self):
         """Subscribe to every topic, on a new connection. Raises OSError when the client does."""
         self.inbox.clear()
+        self._settle_report()
         for topic in self._subscriptions():
             self._client.subscribe(topic, 1)
         if self.inbox.stream:
@@ -57,6 +66,8 @@ class Channel:
         streamed, self.inbox.streamed = self.inbox.streamed, ("", "")
         self._unsubscribe(streamed)
         self._unsubscribe(self._subscriptions())
+        if self.inbox.shadow:
+            self.told(DUE)
 
     def open_stream(self, data, refusals):
         """Subscribe to these topics of a stream, too. Raises OSError when the client does."""
@@ -85,6 +96,31 @@ class Channel:
         self.inbox.lost = 0
         self._client.publish(topic, payload, qos=0)
 
+    def tell(self, payload):
+        """Report what runs here, in the shadow `ota`. Its answer is listened to until `told`."""
+        self.inbox.shadow = self.shadow.encode()
+        self.inbox.stats.report = SENT  # first: AWS ends the link of whom it does not let do this
+        for topic in self._shadow_answers():
+            self._client.subscribe(topic, 1)
+        self._client.publish(self.shadow, payload, qos=1)
+
+    def told(self, stands):
+        """Note how the report stands (a word of those above), and listen no more."""
+        self.inbox.stats.report = stands
+        self.inbox.shadow = b""
+        self._unsubscribe(self._shadow_answers())
+
+    def _settle_report(self):
+        """Report again over a new link, but for one: the one after a report without an answer.
+
+        AWS ends the link of whom its policy does not let publish.
+        """
+        stats, self.inbox.shadow = self.inbox.stats, b""
+        if stats.report == SENT:
+            stats.report = GIVEN_UP + "the link was lost"
+        elif stats.report.startswith(GIVEN_UP):
+            stats.report = DUE
+
     def _subscriptions(self):
         """Return every filter that a board subscribes to.
 
@@ -98,6 +134,9 @@ class Channel:
             update + "accepted",
             update + "rejected",
         )
+
+    def _shadow_answers(self):
+        return self.shadow + "/accepted", self.shadow + "/rejected"
 
     def _unsubscribe(self, topics):
         """Leave these topics, where the client can: brokers count subscriptions."""

@@ -15,6 +15,7 @@ AGENT = {
     "source_tries": (8, 1, 1000, "failed reads of a file or server before giving it up"),
     "status_blocks": (64, 1, 65536, "blocks between progress reports"),
     "checkpoint_blocks": (32, 1, 65536, "blocks between checkpoints in NVS"),
+    "report": (0, 0, 1, "1: the board reports what it runs, in the named shadow ota"),
     "raw_images": (0, 0, 1, "1: raw images, signed in their job, are taken beside packages"),
     "unload": (1, 0, 1, "1: without a job, what only an update needs is unloaded"),
     "wide_writes": (1, 0, 1, "1: flash is written 64 KB at a time where memory allows"),

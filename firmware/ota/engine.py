@@ -18,8 +18,8 @@ from . import (
     journal,
     loader,
 )
-from .channel import IN_PROGRESS, Channel, Timer, status_details
-from .compat import const
+from .channel import DUE, GIVEN_UP, IN_PROGRESS, SENT, Channel, Timer, status_details
+from .compat import const, ticks_diff, ticks_ms
 
 # Nothing in hand.
 RESTING = "resting"
@@ -109,6 +109,8 @@ class Engine:
         self.proof = None
         self.tidied = True
         self.asks_again = False
+        self.token = ""
+        self.answer_due = 0
         self._clear()
 
     def _clear(self):
@@ -133,7 +135,8 @@ class Engine:
     @property
     def resting(self):
         """Say whether only a message or a call brings something to do."""
-        told = not self.inbox.waiting and not self.inbox.missed
+        inbox = self.inbox
+        told = not inbox.waiting and not inbox.missed and inbox.stats.report not in (DUE, SENT)
         return self.state == RESTING and self.tidied and told
 
     @property
@@ -203,11 +206,24 @@ class Engine:
             if not self.tidied:
                 self.become(TIDYING)  # what an update left behind goes first
                 return 0
+            self._report()
             return IDLE_MS
         also = self.modules + " " + self.claim[0] if self.claim else self.modules
         if not loader.enter(phase, also):
             return 0
         return getattr(loader.module(module), self.state)(self)
+
+    def _report(self):
+        """Say what runs here, if that is due. Where it cannot be, an update still can."""
+        stands = self.inbox.stats.report
+        if stands == SENT and ticks_diff(ticks_ms(), self.answer_due) > 0:
+            self.channel.told(GIVEN_UP + "no answer")
+        if stands != DUE:
+            return
+        try:
+            loader.ask("report", "send", self)
+        except (errors.OtaError, MemoryError) as error:
+            self.inbox.stats.report = GIVEN_UP + str(error)
 
     def load(self, more):
         """Load modules beside those of the state until the next step. more: of `phases.MORE`."""

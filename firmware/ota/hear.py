@@ -2,7 +2,7 @@
 
 from . import chip, errors, journal, loader
 from . import engine as states
-from .channel import READY, RESULT
+from .channel import GIVEN_UP, READY, RESULT, SENT, TOLD
 from .jobs import answered_update, is_final, parse, token_of
 
 
@@ -30,6 +30,9 @@ def hear(engine):
     elif inbox.stream and topic == inbox.streamed[1]:
         if engine.path:
             engine.path.refused(payload)
+    elif topic.startswith(channel.shadow):
+        if inbox.stats.report == SENT and token_of(payload) == engine.token:
+            channel.told(TOLD if topic.endswith("/accepted") else GIVEN_UP + "refused")
     else:
         answer = answered_update(topic, channel.things)
         if answer:

@@ -23,7 +23,8 @@ _UPDATE = b"/update/"
 class Stats:
     """received, queued, processed, dropped: counts of messages since start.
 
-    Printed as the 2019 FreeRTOS demo prints them.
+    Printed as the 2019 FreeRTOS demo prints them. report: how the report of what runs here stands
+    (setting `report`): "off", "due", "sent", "told", or "given up: " and why.
     """
 
     def __init__(self):
@@ -31,6 +32,7 @@ class Stats:
         self.queued = 0
         self.processed = 0
         self.dropped = 0
+        self.report = "off"
 
     def __str__(self):
         return "Received: %d Queued: %d Processed: %d Dropped: %d" % (
@@ -52,12 +54,13 @@ class Inbox:
     streamed: the subscribed topics of the last stream; asked: number of questions for a job;
     offered: the last job that was offered to the application, and its `queued`; refused: number of
     times in succession that the job service refused to name a job.
-    buffers, lengths: of the blocks that wait, by the slot that `oldest` returns.
+    buffers, lengths: of the blocks that wait, by the slot that `oldest` returns. stats: Stats.
+    shadow: the beginning of the topics on which a report's answer is awaited (bytes), or b"".
     """
 
     def __init__(self, stats, alone=False):
         self.alone = alone
-        self.jobs = self.streams = self.stream = b""
+        self.jobs = self.streams = self.stream = self.shadow = b""
         self.online = self.missed = self.answers = False
         self.lost = self.asked = self.refused = 0
         self.streamed = ("", "")
@@ -69,7 +72,7 @@ class Inbox:
         self._put = 0  # blocks ever; only _put_block() changes it
         self._done = 0  # only block_done() does
         self._controls = []
-        self._stats = stats
+        self.stats = stats
 
     def open(self, message_size):
         """Make the buffers. message_size: bytes of a stream's block as sent.
@@ -106,6 +109,8 @@ class Inbox:
         elif topic.startswith(self.streams):
             if self.stream:
                 self._put_control(topic, payload)
+        elif self.shadow and topic.startswith(self.shadow):
+            self._put_control(topic, payload)
         else:
             return False
         return True
@@ -124,7 +129,7 @@ class Inbox:
         """Return the oldest (topic, payload) of a control message, or None."""
         if not self._controls:
             return None
-        self._stats.processed += 1
+        self.stats.processed += 1
         return self._controls.pop(0)
 
     def oldest(self):
@@ -154,7 +159,7 @@ class Inbox:
         if self._done == self._put:
             return
         self._done += 1
-        self._stats.processed += 1
+        self.stats.processed += 1
 
     def clear(self):
         """Forget everything queued, as after a lost connection."""
@@ -168,30 +173,30 @@ class Inbox:
             self.block_done()
 
     def _put_block(self, payload):
-        self._stats.received += 1
+        self.stats.received += 1
         buffers = self.buffers
         if not buffers or len(payload) > len(buffers[0]):
-            self._stats.dropped += 1  # but not lost: it would be as long the next time
+            self.stats.dropped += 1  # but not lost: it would be as long the next time
             return
         if self._put - self._done == len(buffers):
-            self._stats.dropped += 1
+            self.stats.dropped += 1
             self.lost += 1
             return
         slot = self._put % len(buffers)
         buffers[slot][: len(payload)] = payload
         self.lengths[slot] = len(payload)
         self._put += 1
-        self._stats.queued += 1
+        self.stats.queued += 1
 
     def _put_control(self, topic, payload):
         """Queue a control message. Returns False when there was no room.
 
         One that is too long is forgotten: it would be as long the next time.
         """
-        self._stats.received += 1
+        self.stats.received += 1
         if len(self._controls) == _CONTROLS or len(payload) > CONTROL_SIZE:
-            self._stats.dropped += 1
+            self.stats.dropped += 1
             return len(self._controls) < _CONTROLS
         self._controls.append((str(topic, "utf-8"), bytes(payload)))
-        self._stats.queued += 1
+        self.stats.queued += 1
         return True

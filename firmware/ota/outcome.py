@@ -5,7 +5,7 @@ Lent to the engine when that comes, and loaded at a start, which may find an upd
 
 from . import EVENT_FAIL, EVENT_UPDATE_COMPLETE, chip, errors, journal
 from . import engine as states
-from .channel import FAILED, SUCCEEDED, status_details
+from .channel import DUE, FAILED, SENT, SUCCEEDED, TOLD, status_details
 from .compat import const
 
 # A sentence, in a journal that must fit a blob of NVS (characters); in the history.
@@ -102,6 +102,8 @@ def conclude(noted, status, details, **changes):
 
 def _end(engine, status, details, **changes):
     conclude(engine.journal, status, details, **changes)
+    if engine.inbox.stats.report in (SENT, TOLD):
+        engine.inbox.stats.report = DUE  # the last cause has changed
     engine.let_go()
     engine.proof = None
     tell_last(engine)

@@ -57,7 +57,7 @@ WRITERS = {
 # The same for chips with plenty of memory, tried first.
 WIDE_WRITERS = {(0, 0): "slots slot_writer_64k"}
 
-# What a person at the REPL asks for -> its modules. The last one answers.
+# What is asked now and then, mostly by a person at the REPL -> its modules. The last one answers.
 QUESTIONS = {
     "status": "journal slots cbor package trust p256 manifest installed frozen_conflicts console "
     "repl_status",
@@ -65,6 +65,7 @@ QUESTIONS = {
     "roll_back console repl_commands",
     "install": "journal slots inbox agent channel source console repl_install",
     "crash": "journal slots channel trial",
+    "report": "journal channel report",
     "rollback": "journal slots cbor package trust p256 manifest installed ustar rebuild readback "
     "roll_back",
 }
@@ -75,6 +76,7 @@ EXTENSIONS = {
     "http": "http http_job",
     "json": "stream_json",
     "raw": "x509 raw rsa",
+    "report": "report",
     "wide": "slot_writer_64k",
 }
 

@@ -59,6 +59,8 @@ def lines(agent):
         out.append("Agent     %s  %s" % (agent.state, agent.stats))
         if is_stopped(agent):
             out.append(INDENT + START_AGAIN)
+        if agent.stats.report != "off":
+            out.append("Report    %s" % agent.stats.report)
     else:
         out.append("Agent     not running; this is from flash")
     out.append("Job       %s" % _job(agent, journal))

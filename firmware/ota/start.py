@@ -1,12 +1,15 @@
 """The start of an agent: the update in flight. `recovery` reads journal and otadata."""
 
 from . import EVENT_SELF_TEST_FAILED, chip, errors, journal, loader, outcome, recovery
+from .channel import DUE
 
 
 def recover(engine):
     """Carry out the action that `recovery.decide` names. engine: a new Engine."""
     noted, slots = engine.journal, engine.board.slots
     running, other = slots.running, slots.other
+    if engine.board.settings["report"] and not engine.inbox.alone:
+        engine.inbox.stats.report = DUE
     cause = chip.reset_cause()
     action = recovery.decide(
         noted,

@@ -63,8 +63,8 @@ def provision(
     BOARD is the name of its thing, its MQTT client id and the certificate's common name. The first
     time the command also makes the fleet's certificate authority, in ca/.
     """
+    from twinslot.client import policy, publish
     from twinslot.client import provision as provisioning
-    from twinslot.client import publish
 
     config = read_config()
     check_thing(thing)
@@ -84,6 +84,7 @@ def provision(
         config, thing, folder, broker, wifi=wifi, csr=csr, renew=renew
     )
     click.echo(f"wrote {short(folder)}, for /etc on the board")
+    click.echo(f"and {short(config.folder / policy.FILE_NAME)}, for boards that AWS serves")
     if csr is not None:
         click.echo("  without client.key: the key stays where the request was made")
     if wifi is None and not renew:

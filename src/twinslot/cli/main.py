@@ -3,6 +3,7 @@
 import json
 import logging
 import time
+from collections.abc import Iterable
 from pathlib import Path
 
 import click
@@ -276,11 +277,15 @@ def publish(
     metavar="N",
     help="Number of newest jobs to show.",
 )
+@click.option(
+    "--all", "every", is_flag=True, help=f"List more than {report.MOST_LISTED} boards, too."
+)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-def status(things: tuple[str, ...], jobs: int, as_json: bool) -> None:
-    """Show the boards with their latest updates and reports.
+def status(things: tuple[str, ...], jobs: int, every: bool, as_json: bool) -> None:
+    """Show the boards with what each reports, its latest update and job.
 
-    Without BOARD it shows every board of the fleet.
+    Without BOARD it shows every board of the fleet. Boards report what they run if their settings
+    say so (docs/reports.md).
     """
     found = report.of_fleet(Clients(read_config()), jobs)
     unknown = [thing for thing in things if thing not in found]
@@ -291,7 +296,18 @@ def status(things: tuple[str, ...], jobs: int, as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps(report.as_json(found)))
         return
-    for line in report.as_text(found, time.time()):
+    now = time.time()
+    if not found:
+        lines: Iterable[str] = [
+            "no boards yet: `fleet publish FILE BOARD --create-things` makes them known"
+        ]
+    elif things:
+        lines = report.as_text(found, now)
+    elif every or len(found) <= report.MOST_LISTED:
+        lines = report.as_table(found, now)
+    else:
+        lines = report.as_counts(found)
+    for line in lines:
         click.echo(line)
 
 

@@ -10,7 +10,7 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
-from urllib.parse import quote
+from urllib.parse import quote, urlsplit
 
 import boto3
 import botocore.session
@@ -31,6 +31,7 @@ _NOT_FROM_THE_MACHINE = {
     "config_file": (None, None, os.devnull, None),
     "credentials_file": (None, None, os.devnull, None),
 }
+_OF_AWS = (".amazonaws.com", ".amazonaws.com.cn")
 _TIMEOUTS = {"connect_timeout": 5, "read_timeout": 30}  # seconds
 
 
@@ -62,6 +63,14 @@ class Clients:
         )
         self.iot = self.client("iot")
         self.s3 = self.client("s3", signature_version="s3v4", s3={"addressing_style": "path"})
+
+    def data(self) -> Any:
+        """A client of `iot-data`: on AWS the account has an endpoint of its own for it."""
+        host = urlsplit(self.endpoint).hostname or ""
+        if not host.endswith(_OF_AWS):
+            return self.client("iot-data")
+        found = self.iot.describe_endpoint(endpointType="iot:Data-ATS")["endpointAddress"]
+        return self.client("iot-data", f"https://{found}")
 
     def served(self, job_id: str) -> dict[str, Any]:
         """The part of a job that the service has served (an extension: AWS does not tell).
@@ -96,12 +105,16 @@ class Clients:
             raise RefusedError(code, found.get("message", "refused"))
         return found
 
-    def client(self, service: str, **options: Any) -> Any:
-        """A boto3 client of this service; `options` are botocore's client settings."""
+    def client(self, service: str, endpoint: str | None = None, **options: Any) -> Any:
+        """A boto3 client of this service; `options` are botocore's client settings.
+
+        `endpoint`: its URL, None for the one of all.
+        """
         settings = ClientConfig(
             proxies={}, retries={"mode": "standard", "max_attempts": 3}, **_TIMEOUTS, **options
         )
-        return self._session.client(service, endpoint_url=self.endpoint, config=settings)
+        url = endpoint or self.endpoint
+        return self._session.client(service, endpoint_url=url, config=settings)
 
 
 @functools.cache

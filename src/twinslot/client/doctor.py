@@ -140,7 +140,10 @@ def _broker_folder(config: Config, now: dt.datetime, soon: dt.datetime) -> Itera
         said = "is" if same else "is not"
         yield Finding(same, f"{copy} {said} {original}" + ("" if same else f": {again}"))
     disk.read(paths.settings, "mosquitto's settings")
-    disk.read(paths.acl, "the access list")
+    allowed = disk.read(paths.acl, "the access list").decode(errors="replace").splitlines()
+    missing = [line for line in broker.access_list().splitlines() if line not in allowed]
+    said = f"does not allow all that boards ask: {again}" if missing else "allows what boards ask"
+    yield Finding(not missing, f"{paths.acl} {said}")
 
 
 def _service_identity(config: Config) -> Iterator[Finding]:

@@ -5,6 +5,8 @@ trusted_keys.pem     who may sign packages
 ca.pem               who signed the broker's certificate
 client.pem           the thing's certificate
 client.key           its private key; not there when the key was made on the board
+
+Beside the fleet's settings also aws-policy.json: what AWS must let its boards do (`policy`).
 """
 
 import json
@@ -14,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from twinslot import disk
+from twinslot.client import policy
 from twinslot.config import Address, Config
 from twinslot.errors import FleetError
 from twinslot.trust import certificates, keys
@@ -92,6 +95,8 @@ def provision(
             authority.revoke(thing)
         disk.replace(stage / "client.pem", certificates.pem(authority.issue(thing, public)))
         disk.move_all(stage, folder)
+        text = json.dumps(policy.document(), indent=2) + "\n"
+        disk.replace(config.folder / policy.FILE_NAME, text.encode())
     finally:
         shutil.rmtree(stage, ignore_errors=True)
     if key is None:
@@ -114,6 +119,8 @@ def _settings(
             raise ProvisionError(f"{path} does not hold a board's settings")
     if wifi is not None or "wifi" not in found:
         found["wifi"] = vars(wifi or Wifi("", ""))
+    if before is None:
+        found["report"] = 1  # access list and policy allow it
     found["thing"] = thing
     found["product"] = config.product
     found["broker"] = {

@@ -1,17 +1,27 @@
-"""The results of updates, read through the control API: for `fleet status` and `fleet watch`."""
+"""The results of updates, and the reports of boards: for `fleet status` and `fleet watch`."""
 
 import textwrap
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from twinslot.client import shadow
 from twinslot.client.clients import Clients
+from twinslot.client.shadow import Reported
 from twinslot.formats import aws
 
 WIDTH = 80  # characters
+MOST_LISTED = 20
+"""With more boards than these, `fleet status` counts instead."""
 
 _FIRST_DETAILS = ("reason", "detail", "cause", "version")
+_NOT_KNOWN = "-"
+_MOST_COUNTED = 8  # different values of which each has a line of its own
+_ORIGINS = {"local": "by file", "person": "by rollback", "cable": "by cable"}
+_HEADS = ("BOARD", "VERSION", "SEEN", "STATE", "CAUSE", "JOB")
+_WIDEST = (20, 22, 12, 11, 14, WIDTH)  # characters of a column
 
 
 @dataclass(frozen=True)
@@ -31,6 +41,38 @@ class Progress:
     def ended(self) -> bool:
         """True once nothing can change it any more."""
         return self.status in aws.TERMINAL
+
+
+@dataclass(frozen=True)
+class Board:
+    """A thing: what it says of itself, and its updates, the newest first."""
+
+    reported: Reported | None
+    updates: Sequence[Progress]
+
+    @property
+    def seen(self) -> int | None:
+        """When it last said anything, of itself or of an update (Unix seconds)."""
+        moments = [u.updated_at for u in self.updates if u.status in aws.REPORTABLE]
+        if self.reported is not None:
+            moments.append(self.reported.at)
+        return max(moments, default=None)
+
+    @property
+    def cause(self) -> str:
+        """Why its last update failed, in a word; "" if it did not."""
+        if self.reported is not None:
+            return self.reported.cause
+        return self.updates[0].details.get("cause", "") if self.updates else ""
+
+    @property
+    def version(self) -> str:
+        """What runs, and who brought it, if that was no job."""
+        found = self.reported
+        if found is None or not found.version:
+            return _NOT_KNOWN
+        sequence = "" if found.sequence is None else f" ({found.sequence})"
+        return f"{found.version}{sequence} {_ORIGINS.get(found.origin, '')}".rstrip()
 
 
 def of_job(clients: Clients, job_id: str) -> list[Progress]:
@@ -57,30 +99,57 @@ def of_job(clients: Clients, job_id: str) -> list[Progress]:
     return found
 
 
-def of_fleet(clients: Clients, newest: int) -> dict[str, list[Progress]]:
-    """Every thing with its executions of the `newest` jobs, the newest first."""
-    things: dict[str, list[Progress]] = {}
+def of_fleet(clients: Clients, newest: int) -> dict[str, Board]:
+    """Every thing with its report, and its executions of the `newest` jobs."""
+    updates: dict[str, list[Progress]] = {}
     for page in clients.iot.get_paginator("list_things").paginate():
-        things.update((thing["thingName"], []) for thing in page["things"])
+        updates.update((thing["thingName"], []) for thing in page["things"])
     jobs = clients.iot.get_paginator("list_jobs").paginate(PaginationConfig={"MaxItems": newest})
     for job in (job for page in jobs for job in page["jobs"]):
         for progress in of_job(clients, job["jobId"]):
-            things.setdefault(progress.thing, []).append(progress)
-    return things
+            updates.setdefault(progress.thing, []).append(progress)
+    data = clients.data()
+    return {thing: Board(shadow.of_thing(data, thing), found) for thing, found in updates.items()}
 
 
-def as_json(things: Mapping[str, Sequence[Progress]]) -> dict[str, Any]:
+def as_json(boards: Mapping[str, Board]) -> dict[str, Any]:
     """The same for scripts."""
-    return {thing: [vars(progress) for progress in found] for thing, found in things.items()}
+    return {
+        thing: {
+            "seen": board.seen,
+            "reported": None if board.reported is None else vars(board.reported),
+            "updates": [vars(progress) for progress in board.updates],
+        }
+        for thing, board in boards.items()
+    }
 
 
-def as_text(things: Mapping[str, Sequence[Progress]], now: float) -> Iterable[str]:
-    """Lines of at most WIDTH characters; `now` in Unix seconds."""
-    if not things:
-        yield "no boards yet: `fleet publish FILE BOARD --create-things` makes them known"
-    for thing, found in things.items():
-        yield _cut(thing if found else f"{thing}  no update yet")
-        for progress in found:
+def as_table(boards: Mapping[str, Board], now: float) -> Iterable[str]:
+    """A line of at most WIDTH characters for each board; `now` in Unix seconds."""
+    rows = [_HEADS, *(_row(thing, board, now) for thing, board in boards.items())]
+    columns = zip(zip(*rows, strict=True), _WIDEST, strict=True)
+    widths = [min(max(map(len, column)), most) for column, most in columns]
+    for row in rows:
+        cells = (_cut(cell, width).ljust(width) for cell, width in zip(row, widths, strict=True))
+        yield _cut("  ".join(cells)).rstrip()
+
+
+def as_counts(boards: Mapping[str, Board]) -> Iterable[str]:
+    """How many boards run which version, and what became of their last updates."""
+    yield f"{len(boards)} boards; --all lists them"
+    newest = [board.updates[0].status if board.updates else _NOT_KNOWN for board in boards.values()]
+    yield from _counted("version", (board.version for board in boards.values()))
+    yield from _counted("state", newest)
+    yield from _counted("cause", (board.cause or _NOT_KNOWN for board in boards.values()))
+
+
+def as_text(boards: Mapping[str, Board], now: float) -> Iterable[str]:
+    """All that is known of each board, in lines of at most WIDTH characters."""
+    for thing, board in boards.items():
+        yield _cut(thing if board.updates else f"{thing}  no update yet")
+        if board.reported is not None:
+            yield from _report(board, board.reported, now)
+        for progress in board.updates:
             age = ago(now - progress.updated_at)
             yield _cut(f"  {progress.status:<12} {progress.job}  {progress.description}  {age}")
             yield from details(progress, indent=4)
@@ -91,13 +160,7 @@ def details(progress: Progress, indent: int) -> Iterable[str]:
     names = [name for name in _FIRST_DETAILS if name in progress.details]
     names += [name for name in progress.details if name not in _FIRST_DETAILS]
     for name in names:
-        first = f"{' ' * indent}{name:<10} "
-        yield from textwrap.wrap(
-            progress.details[name],
-            WIDTH,
-            initial_indent=first,
-            subsequent_indent=" " * len(first),
-        )
+        yield from _wrapped(name, progress.details[name], indent)
 
 
 def ago(seconds: float) -> str:
@@ -110,5 +173,50 @@ def ago(seconds: float) -> str:
     return f"{max(0, int(seconds))} s ago"
 
 
-def _cut(line: str) -> str:
-    return line if len(line) <= WIDTH else line[: WIDTH - 3] + "..."
+def _row(thing: str, board: Board, now: float) -> tuple[str, ...]:
+    seen = _NOT_KNOWN if board.seen is None else ago(now - board.seen)
+    status, job = (
+        (board.updates[0].status, board.updates[0].job)
+        if board.updates
+        else (_NOT_KNOWN, _NOT_KNOWN)
+    )
+    return thing, board.version, seen, status, board.cause or _NOT_KNOWN, job
+
+
+def _report(board: Board, said: Reported, now: float) -> Iterable[str]:
+    """What a board says of itself; what it leaves out is left out."""
+    runs = f"{board.version}, said {ago(now - said.at)}"
+    on = [said.micropython and f"MicroPython {said.micropython}", said.chip]
+    parts = [said.agent and f"agent {said.agent}", said.boot and f"boot.py {said.boot}"]
+    parts.append(" on ".join(part for part in on if part))
+    free = [
+        "" if said.room is None else f"{said.room} KB of files",
+        "" if said.heap is None else f"{said.heap} bytes of heap",
+    ]
+    last = [said.result, said.cause, said.detail]
+    lines = {"runs": runs, "software": _listed(parts), "free": _listed(free)}
+    lines["last"] = ": ".join(part for part in last if part)
+    for name, text in lines.items():
+        yield from _wrapped(name, text, 2)
+
+
+def _listed(parts: Iterable[str]) -> str:
+    return ", ".join(part for part in parts if part)
+
+
+def _wrapped(name: str, text: str, indent: int) -> Iterable[str]:
+    first = f"{' ' * indent}{name:<10} "
+    return textwrap.wrap(text, WIDTH, initial_indent=first, subsequent_indent=" " * len(first))
+
+
+def _counted(name: str, values: Iterable[str]) -> Iterable[str]:
+    """How often each value is there, the most frequent first; the rest of many in one line."""
+    counts = Counter(values).most_common()
+    rest = sum(count for _, count in counts[_MOST_COUNTED:])
+    for value, count in [*counts[:_MOST_COUNTED], *([("others", rest)] if rest else [])]:
+        yield f"{name:<9} {_cut(value, 40):<40} {count:>7}"
+        name = ""
+
+
+def _cut(line: str, width: int = WIDTH) -> str:
+    return line if len(line) <= width else line[: width - 3] + "..."

@@ -11,7 +11,7 @@ from twinslot.errors import FleetError
 from twinslot.firmware.sources import FIRMWARE
 
 TABLE = FIRMWARE / "ota/phases.py"
-_ALWAYS = ("console", "http")
+_ALWAYS = ("console", "http", "report")
 # Extension -> the setting of a board that asks for it, and what that is by default.
 ASKED_BY = {"json": ("stream_json", 0), "raw": ("raw_images", 0), "wide": ("wide_writes", 1)}
 

@@ -20,10 +20,14 @@ REPORTABLE = frozenset({IN_PROGRESS, SUCCEEDED, FAILED, REJECTED})
 # Topics, below a thing's own; + stands for one level.
 _JOB_REQUESTS = ("jobs/get", "jobs/start-next", "jobs/+/get", "jobs/+/update")
 _STREAM_REQUESTS = ("streams/+/get/+", "streams/+/describe/+")
-THING_PUBLISHES = (*_JOB_REQUESTS, *_STREAM_REQUESTS)
+SHADOW = "ota"
+"""Name of the shadow in which a board says what it runs; firmware/ota/channel.py has it, too."""
+_SHADOW_REQUESTS = (f"shadow/name/{SHADOW}/update", f"shadow/name/{SHADOW}/get")
+_ANSWERED = (*_JOB_REQUESTS, *_SHADOW_REQUESTS)
+THING_PUBLISHES = (*_JOB_REQUESTS, *_STREAM_REQUESTS, *_SHADOW_REQUESTS)
 """The requests of a thing."""
 THING_RECEIVES = (
-    *(f"{request}/{answer}" for request in _JOB_REQUESTS for answer in ("accepted", "rejected")),
+    *(f"{request}/{answer}" for request in _ANSWERED for answer in ("accepted", "rejected")),
     "jobs/notify",
     "jobs/notify-next",
     "streams/+/data/+",
@@ -55,6 +59,10 @@ MAX_NOTIFIED = 10  # entries of one notify message
 MAX_DOCUMENT = 32768  # characters
 MAX_NUMBER = 2**31 - 1  # of an execution
 
+# Limits of shadows.
+MAX_SHADOW = 8192  # bytes of a state document, and here of a request, too
+MAX_SHADOW_DEPTH = 6  # levels of desired or reported, as AWS's error message says
+
 # Limits of streams.
 MIN_BLOCK, MAX_BLOCK = 256, 131072  # bytes
 MAX_PER_REQUEST = 131072  # bytes of data that one request yields
@@ -85,10 +93,10 @@ def of_thing(topic: str) -> tuple[str, list[str]]:
     return "", []
 
 
-def subscriptions(*, streams: bool) -> tuple[str, ...]:
-    """Return what the service subscribes to: the requests of streams, or those of jobs.
+def subscriptions(service: str) -> tuple[str, ...]:
+    """Return what a service subscribes to: the requests of "jobs", "streams" or "shadow".
 
     Requests alone, so that the service never hears its own answers.
     """
-    requests = _STREAM_REQUESTS if streams else _JOB_REQUESTS
+    requests = (request for request in THING_PUBLISHES if request.startswith(f"{service}/"))
     return tuple(topic("+", request) for request in requests)

@@ -24,7 +24,7 @@ from paho.mqtt.enums import CallbackAPIVersion, MQTTErrorCode
 from twinslot import config as configuration
 from twinslot.errors import FleetError
 from twinslot.formats import aws
-from twinslot.service import jobs, states, streams
+from twinslot.service import jobs, shadows, states, streams
 from twinslot.service.store import Store
 
 KEEPALIVE = 30  # seconds
@@ -39,7 +39,7 @@ class BusError(FleetError):
 
 
 class Bus:
-    """Connects Jobs and Streams to the broker. `clock` returns Unix seconds."""
+    """Connects Jobs, Streams and Shadows to the broker. `clock` returns Unix seconds."""
 
     def __init__(
         self,
@@ -48,6 +48,7 @@ class Bus:
         store: Store,
         jobs_service: jobs.Jobs,
         streams_service: streams.Streams,
+        shadows_service: shadows.Shadows,
         clock: Callable[[], float] = time.time,
     ) -> None:
         """Prepare the connection. Raises BusError or ConfigError for files that cannot be used."""
@@ -55,6 +56,7 @@ class Bus:
         self._store = store
         self._jobs = jobs_service
         self._streams = streams_service
+        self._shadows = shadows_service
         self._clock = clock
         self._ready = threading.Event()
         self._events: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
@@ -108,7 +110,7 @@ class Bus:
         if reason.is_failure:
             _log.error("the broker %s refuses the service: %s", self._settings.address, reason)
             return
-        topics = [(topic, 1) for topic in jobs.SUBSCRIPTIONS]
+        topics = [(topic, 1) for topic in (*jobs.SUBSCRIPTIONS, *shadows.SUBSCRIPTIONS)]
         topics += [(topic, 0) for topic in streams.SUBSCRIPTIONS]
         client.subscribe(topics)
 
@@ -153,6 +155,8 @@ class Bus:
             if streams.concerns(topic):
                 for answer in self._streams.handle(topic, payload):
                     client.publish(answer.topic, answer.payload)
+            elif shadows.concerns(topic):
+                self._shadows.handle(topic, payload)
             else:
                 self._jobs.handle(topic, payload)
         except streams.StreamError as error:
@@ -178,7 +182,9 @@ class Bus:
             client.publish(refusal.topic, refusal.payload)
             return
         now = int(self._clock())
-        rejection = {"timestamp": now, "code": states.INTERNAL_ERROR, "message": message}
+        of_shadow = shadows.concerns(topic)
+        code = shadows.INTERNAL_ERROR if of_shadow else states.INTERNAL_ERROR
+        rejection = {"timestamp": now, "code": code, "message": message}
         client.publish(f"{topic}/rejected", json.dumps(rejection), qos=1)
 
     def _acknowledged(

@@ -16,7 +16,7 @@ from twinslot.service.executions import Executions, save, state, summary
 from twinslot.service.states import JobError
 from twinslot.service.store import Store, Transaction
 
-SUBSCRIPTIONS = aws.subscriptions(streams=False)
+SUBSCRIPTIONS = aws.subscriptions("jobs")
 
 _THING = re.compile(aws.NAME)
 _JOB = re.compile(aws.JOB_ID)

@@ -27,6 +27,7 @@ from twinslot.service.names import Names
 from twinslot.service.objects import ObjectFolder
 from twinslot.service.presign import Presigner
 from twinslot.service.s3 import S3
+from twinslot.service.shadows import Shadows
 from twinslot.service.store import Store
 from twinslot.service.streams import Streams
 from twinslot.service.updates import Updates
@@ -70,12 +71,14 @@ def run(
         )
         presigner = Presigner(config.data_url or endpoint.data, credentials, config.region)
         executions = Executions(presigner)
+        shadows = Shadows(store, time.time)
         bus = Bus(
             config.broker,
             f"fleet-{config.product}",
             store,
             Jobs(store, executions, time.time),
             Streams(store, objects),
+            shadows,
         )
         names = Names(config.region)
         control = Control(store, names, executions, time.time)
@@ -85,6 +88,7 @@ def run(
             Api(
                 {
                     "iot": control.operations | updates.operations,
+                    "iot-data": shadows.operations,
                     "iot-jobs-data": {},
                     "s3": s3.operations,
                 },

@@ -1,4 +1,4 @@
-"""The service's memory: things, objects, streams, jobs, executions and unsent messages.
+"""The service's memory: things, objects, streams, jobs, shadows and unsent messages.
 
 Every change is one transaction, and the messages it causes are rows of the same transaction (the
 outbox), so that after a crash either both are there or neither.
@@ -132,6 +132,15 @@ _EXECUTION_COLUMNS = [
     column for column in _executions.columns if column.name not in ("served_blocks", "served_bytes")
 ]
 
+_shadows = sa.Table(
+    "shadows",
+    _metadata,
+    sa.Column("thing", sa.ForeignKey("things.name"), primary_key=True),
+    sa.Column("state", sa.JSON, nullable=False),
+    sa.Column("metadata", sa.JSON, nullable=False),
+    sa.Column("version", sa.BigInteger, nullable=False),
+)
+
 _outbox = sa.Table(
     "outbox",
     _metadata,
@@ -242,6 +251,15 @@ class Served:
 
     blocks: int
     up_to: int
+
+
+@dataclass(frozen=True)
+class Shadow:
+    """A thing's shadow: "desired" and "reported" of it, where there are any, and their times."""
+
+    state: Mapping[str, Any]
+    metadata: Mapping[str, Any]
+    version: int
 
 
 @dataclass(frozen=True)
@@ -525,6 +543,19 @@ class Transaction:
     def delete_update(self, update_id: str) -> None:
         """Forget an OTA update; its job and its stream stay."""
         self._connection.execute(_updates.delete().where(_updates.c.update_id == update_id))
+
+    # Shadows
+
+    def shadow(self, thing: str) -> Shadow | None:
+        """The shadow of this thing."""
+        columns = (_shadows.c.state, _shadows.c.metadata, _shadows.c.version)
+        row = self._one(sa.select(*columns).where(_shadows.c.thing == thing))
+        return None if row is None else Shadow(**row)
+
+    def save_shadow(self, thing: str, shadow: Shadow) -> None:
+        """Write a thing's shadow, instead of the one that is there."""
+        self._connection.execute(_shadows.delete().where(_shadows.c.thing == thing))
+        self._insert(_shadows, thing=thing, **vars(shadow))
 
     # Served blocks
 

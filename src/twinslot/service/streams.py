@@ -21,7 +21,7 @@ from twinslot.formats import aws
 from twinslot.service.objects import ObjectFolder
 from twinslot.service.store import Grant, Served, Store, StreamFile, Transaction
 
-SUBSCRIPTIONS = aws.subscriptions(streams=True)
+SUBSCRIPTIONS = aws.subscriptions("streams")
 VERSION = 1
 """Every stream's version. 0 is taken as well: clients that fix it send either."""
 
