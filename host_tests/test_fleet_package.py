@@ -102,7 +102,7 @@ def test_a_trailer_keeps_two_records_newest_first_and_takes_whole_packages() -> 
 
 @pytest.mark.parametrize("directory", ["app_10000", "größe", "a\0b"])
 def test_a_trailer_refuses_a_directory_that_does_not_fit(directory: str) -> None:
-    with pytest.raises(package.PackageError):
+    with pytest.raises(package.PackageError, match=r"directory '.+': at most 8 ASCII characters"):
         package.trailer([worked_example()], directory)
 
 
