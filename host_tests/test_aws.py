@@ -102,7 +102,8 @@ def test_the_topics_are_those_of_the_guide() -> None:
 
 
 def test_the_service_subscribes_to_requests_and_never_to_its_own_answers() -> None:
-    jobs, streams = aws.subscriptions(streams=False), aws.subscriptions(streams=True)
-    assert set(jobs + streams) == {f"$aws/things/+/{rest}" for rest in aws.THING_PUBLISHES}
-    assert all("/jobs/" in topic for topic in jobs)
-    assert all("/streams/" in topic for topic in streams)
+    services = {name: aws.subscriptions(name) for name in ("jobs", "streams", "shadow")}
+    found = [topic for topics in services.values() for topic in topics]
+    assert set(found) == {f"$aws/things/+/{rest}" for rest in aws.THING_PUBLISHES}
+    for name, topics in services.items():
+        assert topics and all(f"/{name}/" in topic for topic in topics)

@@ -107,7 +107,7 @@ def test_a_trailer_keeps_two_records_newest_first_and_takes_whole_packages() -> 
 
 @pytest.mark.parametrize("directory", ["app_10000", "größe", "a\0b"])
 def test_a_trailer_refuses_a_directory_that_does_not_fit(directory: str) -> None:
-    with pytest.raises(PackageError):
+    with pytest.raises(PackageError, match=r"directory '.+': at most 8 ASCII characters"):
         write_trailer([worked_example()], directory)
 
 
@@ -262,7 +262,13 @@ def test_a_strangers_package_is_told_from_a_forged_one() -> None:
         ({"k7": {}}, "components (7)"),
         ({"k8": b"new keys"}, "key 8"),
         ({"k63": 1}, "key 63"),
-        ({"k-1": 1}, "-1"),
+        ({"k-1": 1}, "key -1 is not an unsigned number"),
+        ({"k0": 1}, "key 0 is not defined"),
+        ({"k1": None}, "format (1) is missing"),
+        ({"k2": None}, "product (2) is missing"),
+        ({"k4": None}, "sequence (4) is missing"),
+        ({"k5": None}, "created (5) is missing"),
+        ({"k7": None}, "components (7) is missing"),
     ],
 )
 def test_a_manifest_that_breaks_a_rule_is_refused_by_key(
@@ -288,7 +294,13 @@ def test_unknown_keys_from_64_on_are_ignored() -> None:
         ({5: b"short"}, "sha256 (5)"),
         ({6: "esp32"}, "chip (6)"),
         ({7: 0}, "key 7"),
-        ({1: 1}, "chip (6)"),
+        ({1: 1}, "chip (6): for firmware only"),
+        ({0: 0}, "key 0 is not defined"),
+        ({"size": 1}, "key 'size' is not an unsigned number"),
+        ({3: 5001}, "size (4): 5000, but a raw component has length 5001"),
+        ({4: "5000"}, "size (4): '5000' is no number"),
+        ({5: "s" * 32}, "sha256 (5): 32 bytes"),
+        ({6: 0x10000}, "chip (6): 65536 is no number from 0 to 65535"),
     ],
 )
 def test_a_component_that_breaks_a_rule_is_refused_by_key(
@@ -297,6 +309,33 @@ def test_a_component_that_breaks_a_rule_is_refused_by_key(
     fields = manifest()
     fields[7] = [{**fields[7][0], **changes}]
     refused(head_of(cbor.dumps(fields)), "component", words)
+
+
+@pytest.mark.parametrize(("key", "name"), [(1, "kind"), (2, "encoding"), (3, "length"),
+    (4, "size"), (5, "sha256"), (6, "chip")])  # fmt: skip
+def test_a_component_that_lacks_a_field_is_refused_by_its_name(key: int, name: str) -> None:
+    fields = manifest()
+    fields[7] = [{k: v for k, v in fields[7][0].items() if k != key}]
+    refused(head_of(cbor.dumps(fields)), f"component: {name} ({key}) is missing")
+
+
+def test_manifest_and_components_are_maps() -> None:
+    for value in ([], 7, "manifest"):
+        refused(head_of(cbor.dumps(value)), "manifest: not a map")
+        refused(head_of(cbor.dumps(manifest(k7=[value]))), "component: not a map")
+
+
+def test_chips_from_0_to_65535_are_read() -> None:
+    for chip in (0, 0xFFFF):
+        fields = manifest()
+        fields[7] = [{**fields[7][0], 6: chip}]
+        assert read_head(head_of(cbor.dumps(fields))).manifest.components[0].chip == chip
+
+
+def test_what_cannot_be_decoded_is_said_to_be_the_manifest_the_header_or_the_structure() -> None:
+    refused(head_of(b"\xff"), "manifest: ")
+    refused(head_of(cbor.dumps(manifest()), protected=b"\xff"), "protected header: ")
+    refused(framed(b"\xff"), "COSE structure: ")
 
 
 def test_two_components_of_one_kind_are_refused() -> None:

@@ -13,6 +13,8 @@ import pytest
 from agent_bench import Bench, Chip, application, pack, packed
 from ota import phases, words
 
+from twinslot.formats import package
+
 ROOT = Path(__file__).resolve().parent.parent
 OTA = ROOT / "firmware/ota"
 MODULES = sorted(path.stem for path in OTA.glob("*.py") if path.stem != "__init__")
@@ -157,6 +159,12 @@ def test_the_data_paths_are_those_of_streams_jobs_and_sources() -> None:
     assert set(TABLE["PATHS"]) == {"cbor", "json", "http"} | sources
     assert set(TABLE["SCHEMES"]) == {"http", "https"}
     assert set(TABLE["MORE"]) == {"", "hearing", "calling"}
+
+
+def test_there_is_a_writer_for_each_kind_of_component_that_fleet_packs() -> None:
+    firmware = (package.FIRMWARE, package.RAW)
+    assert set(TABLE["WRITERS"]) == {firmware, (package.APPLICATION, package.RAW)}
+    assert set(TABLE["WIDE_WRITERS"]) == {firmware}
 
 
 def test_the_modules_of_a_phase_are_its_row_and_what_is_added() -> None:

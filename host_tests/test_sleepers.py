@@ -16,7 +16,7 @@ import pytest
 from agent_bench import Chip, Patient, application, pack, tree
 from chipboard import on_load
 
-from twinslot.formats import package
+from twinslot.formats.head import read_head
 
 HEAD = 4096
 # Files of every kind: in a folder, empty, so small that it lies in its directory, of many blocks.
@@ -284,7 +284,7 @@ def test_an_image_that_came_with_what_was_changed_is_whole_in_the_end(
     chip.agent.shutdown()
     (chip.folder / "app_0/app.py").write_bytes(b"changed\n")
     kept = goes_on_at(chip, block_size=1024, checkpoint_blocks=1)
-    offset = next(c.offset for c in package.read_head(data).manifest.components if c.kind == 1)
+    offset = next(c.offset for c in read_head(data).manifest.components if c.kind == 1)
     assert kept == offset // 1024
     # The power fails now: what the journal says of the image must still be so.
     wake(chip, block_size=1024)

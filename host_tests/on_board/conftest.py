@@ -1,8 +1,8 @@
 """Collects each pure test once more per MicroPython, as `test_x[micropython-unix]` and so on.
 
 The plain `test_x` beside them is CPython's. One process per file and interpreter runs all the
-chosen tests of that file; with pytest-xdist it is one worker that wants them (`--dist loadgroup`),
-or the workers share its result through a file in $ON_BOARD_RESULTS.
+chosen tests of that file. With pytest-xdist all of them go to one worker (../conftest.py); where
+another distribution is asked for, the workers share the result through a file in $ON_BOARD_RESULTS.
 """
 
 import fcntl
@@ -63,8 +63,6 @@ class OnBoardFile(pytest.File):
                 item: OnBoardTest = OnBoardTest.from_parent(
                     self, name=f"{test}[{interpreter.label}]", test=test, interpreter=interpreter
                 )
-                # A process runs them all, for which another worker would only wait.
-                item.add_marker(pytest.mark.xdist_group(f"{self.path.stem} {interpreter.label}"))
                 # The first test of a file waits for the whole file.
                 item.add_marker(pytest.mark.timeout(TIMEOUT_S + 60))
                 if test in slow or interpreter.label == NEWEST:
