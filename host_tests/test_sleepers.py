@@ -230,6 +230,9 @@ CHANGES: dict[str, Callable[[Path], None]] = {
     "the file that was being written has another byte": _edit(
         "lib/block.bin", lambda data: b"!" + data[1:]
     ),
+    "the file that was being written is too long": _edit(
+        "lib/block.bin", lambda data: data + b"#" * 512
+    ),
     "the list is gone": lambda folder: (folder / ".files").unlink(),
     "the list is empty": _edit(".files", lambda _: b""),
     "the list has one more file": _edit(".files", lambda data: data + b"7 other.py\n"),
@@ -267,6 +270,8 @@ def test_what_was_not_changed_is_gone_on_with(chip: Chip) -> None:
     """The other end of the test above."""
     within_block_bin(chip)
     (chip.folder / "app_0/log.txt").write_bytes(b"beside it\n")
+    # As where power fails between the end of a file and its mark.
+    (chip.folder / "app_0/lib/block.bin").write_bytes(FILES["lib/block.bin"])
     at = PACKAGE.index(FILES["lib/block.bin"]) + 256
     assert goes_on_at(chip, block_size=256) == at // 256
     ended(chip, {**FILES, "log.txt": b"beside it\n"})

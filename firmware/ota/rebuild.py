@@ -20,7 +20,8 @@ def archive_of(base, length, buf):
     """
     view = memoryview(buf)
     file = None
-    here = content = end = 0  # bytes so far; where the entry's content ends, and its padding
+    # Bytes so far; of the entry: its size, where its content ends, and its padding.
+    here = size = content = end = 0
     try:
         with open(base + ustar.LISTING) as listing:
             while True:
@@ -31,11 +32,11 @@ def archive_of(base, length, buf):
                     upto = ustar.parse_mark(line)[0]
                 while here < upto:
                     if file and here < content:
-                        size = file.readinto(view[: min(upto, content) - here])
-                        if not size:
+                        count = file.readinto(view[: min(upto, content) - here])
+                        if not count:
                             raise ValueError  # the file is too short
-                        here += size
-                        yield view[:size]
+                        here += count
+                        yield view[:count]
                     else:
                         zeros = ustar.ZEROS[: upto - here]
                         here += len(zeros)
@@ -44,8 +45,8 @@ def archive_of(base, length, buf):
                     yield line
                     continue
                 if file:
-                    if file.read(1):
-                        raise ValueError  # it is too long
+                    if file.seek(0, 2) > size:
+                        raise ValueError  # it is too long; behind a mark it may be whole already
                     file.close()
                     file = None
                 if not line:
