@@ -13,7 +13,7 @@ import pytest
 from agent_bench import Bench, Chip, application, pack, packed
 from ota import phases, words
 
-from twinslot.formats import package
+from twinslot.formats import component
 
 ROOT = Path(__file__).resolve().parent.parent
 OTA = ROOT / "firmware/ota"
@@ -162,8 +162,8 @@ def test_the_data_paths_are_those_of_streams_jobs_and_sources() -> None:
 
 
 def test_there_is_a_writer_for_each_kind_of_component_that_fleet_packs() -> None:
-    firmware = (package.FIRMWARE, package.RAW)
-    assert set(TABLE["WRITERS"]) == {firmware, (package.APPLICATION, package.RAW)}
+    firmware = (component.FIRMWARE, component.RAW)
+    assert set(TABLE["WRITERS"]) == {firmware, (component.APPLICATION, component.RAW)}
     assert set(TABLE["WIDE_WRITERS"]) == {firmware}
 
 
