@@ -2,9 +2,8 @@
 
     create the client -> connect -> start the agent -> print State: Ready Received: 12 ...
 
-When the agent stops or the link drops it waits a second and connects again. `app.py`, or a module
-`app` frozen into the firmware, is started beside it when there is one. A raw image carries its
-version in a frozen module `release`: VERSION = "0.9.1".
+A module `app`, a file or frozen, is started beside it. A raw image carries its version in a frozen
+module `release`: VERSION = "0.9.1".
 """
 
 import gc
@@ -15,8 +14,8 @@ import machine
 import network
 import reserve
 
-# Collect often while modules load: what stays then lies close together, and the buffers that
-# follow find room. Not where there is room, and a collection takes long.
+# Collect often while modules load, where heap is scarce: what stays then lies close together, and
+# buffers find room.
 if reserve.is_scarce():
     gc.threshold(4096)
 
@@ -102,7 +101,7 @@ def main():
         give_back = set_aside(
             reserve.FOR_TLS if settings["broker"].get("tls") else reserve.FOR_LINK
         )
-        # Late: the rest of the heap is the agent's and the application's.
+        # Late: the link's memory goes first.
         from ota.agent import Agent
 
         agent = Agent(link, require(settings, "thing"), settings=settings, version=own_version())

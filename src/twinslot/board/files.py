@@ -7,7 +7,7 @@ from typing import Any
 
 from twinslot.errors import FleetError
 from twinslot.firmware import agent, compiler, extensions
-from twinslot.firmware.sources import BOOT, FIRMWARE
+from twinslot.firmware.sources import FIRMWARE, boot_py
 from twinslot.formats import mpy
 from twinslot.formats.littlefs_blocks import BLOCK, SPARE, tree_blocks
 
@@ -53,7 +53,7 @@ def application(*, compiled: bool = True, chosen: Iterable[str] | None = None) -
     except mpy.MpyError as error:
         raise FilesError(str(error)) from error
     return {
-        "/boot.py": BOOT.read_bytes(),
+        "/boot.py": boot_py(),
         "/main.py": (FIRMWARE / "main.py").read_bytes(),
         **{f"/{path}": own[path] for path in sorted(own)},
     }
