@@ -238,7 +238,7 @@ def test_the_agent_is_added_or_left_out_and_that_is_said(fleet: Fleet, applicati
         ([], ("console", "http", "report", "wide")),
         (["--extensions", "none"], ()),
         (["--extensions", "http,raw"], ("http", "raw")),
-        (["--extensions", "all"], ("console", "http", "json", "raw", "wide")),
+        (["--extensions", "all"], ("console", "http", "json", "raw", "report", "wide")),
     ],
 )
 def test_the_added_agent_has_the_extensions_that_are_named(
@@ -262,7 +262,7 @@ def test_the_added_agent_has_the_extensions_that_are_named(
 def test_extensions_that_make_no_sense_are_refused(fleet: Fleet, application: Path) -> None:
     refused = pack_app(fleet, "--extensions", "http,htpp")
     assert refused.exit_code == 1
-    assert "there is no extension 'htpp'; there are console, http, json, raw, wide" in (
+    assert "there is no extension 'htpp'; there are console, http, json, raw, report, wide" in (
         refused.output
     )
     assert pack_app(fleet, "--no-agent", "--extensions", "http").exit_code == 2
