@@ -57,17 +57,19 @@ def boot_without_network(bench: Bench, callback: Any = None) -> Any:
 # -- calls from within an event ------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("block", [1, 5])
+@pytest.mark.parametrize("block", [1, 4, 5])
 def test_an_update_aborted_at_one_of_its_blocks_ends_and_the_next_job_is_taken(
     bench: Bench, block: int
 ) -> None:
+    """Also at one with which a checkpoint is due."""
+
     def callback(event: str, detail: Any) -> None:
         if (event, detail, bench.agent.journal.job) == ("Processed", block, "job-1"):
             bench.agent.abort("not now")
 
     bench.service.add("job-1", JOB)
     bench.service.add("job-2", OTHER)
-    bench.boot(callback)
+    bench.boot(callback, checkpoint_blocks=4)
     work(bench, ended(bench, "job-1"))
     assert bench.service.details("job-1")["detail"] == "not now"
     work(bench, lambda: bench.agent.journal.phase == "VERIFIED")

@@ -93,8 +93,18 @@ def test_what_a_package_must_not_hold_is_not_read(data: str) -> None:
     "value", [1.5, True, None, {b"a": 1}, {1.5: 1}, [None], {1: True}, 2**64, -(2**64) - 1, (1,)]
 )
 def test_what_would_not_be_read_is_not_written(value: Any) -> None:
-    with pytest.raises(cbor.CBORError):
+    by_key = isinstance(value, dict) and 1 not in value
+    words = "neither a number nor a text" if by_key else "has no place in a package"
+    with pytest.raises(cbor.CBORError, match=words):
         cbor.dumps(value)
+
+
+def test_six_levels_of_nesting_are_read_and_seven_refused() -> None:
+    assert cbor.loads(bytes.fromhex("81" * 6 + "07")) == [[[[[[7]]]]]]
+    assert cbor.loads(bytes.fromhex("a101" * 6 + "07")) == {1: {1: {1: {1: {1: {1: 7}}}}}}
+    for data in ("81" * 7 + "07", "a101" * 7 + "07", "c1" * 7 + "07"):
+        with pytest.raises(cbor.CBORError, match="nested"):
+            cbor.loads(bytes.fromhex(data))
 
 
 def test_keys_are_in_the_order_of_their_encoding() -> None:
