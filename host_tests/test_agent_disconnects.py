@@ -51,6 +51,7 @@ class Road:
                 bench.agent.start()
 
         if isinstance(bench.board.run(turn), hardware.Reset):
+            bench.service.online = True  # a chip that starts connects
             while isinstance(bench.boot(), hardware.Reset):
                 pass
 

@@ -82,6 +82,8 @@ def test_the_topics_are_those_of_the_guide() -> None:
         "jobs/+/update",
         "streams/+/get/+",
         "streams/+/describe/+",
+        "shadow/name/ota/update",
+        "shadow/name/ota/get",
     }
     assert set(aws.THING_RECEIVES) == {
         "jobs/get/accepted",
@@ -97,6 +99,10 @@ def test_the_topics_are_those_of_the_guide() -> None:
         "streams/+/data/+",
         "streams/+/description/+",
         "streams/+/rejected/+",
+        "shadow/name/ota/update/accepted",
+        "shadow/name/ota/update/rejected",
+        "shadow/name/ota/get/accepted",
+        "shadow/name/ota/get/rejected",
     }
     assert aws.topic("board-1", f"jobs/{aws.NEXT_JOB}/get") == "$aws/things/board-1/jobs/$next/get"
 

@@ -599,9 +599,11 @@ def test_a_database_that_cannot_be_used_is_a_sentence(tmp_path: Path, url: str, 
     assert "secret" not in done.stderr
 
 
-def test_a_missing_driver_is_named_by_the_extra_that_brings_it(tmp_path: Path) -> None:
+def test_a_missing_driver_is_named_by_the_extra_that_brings_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     service = Service(tmp_path / "fleet", Broker(tmp_path / "broker"))
-    (service.folder / "psycopg.py").write_text("raise ModuleNotFoundError('psycopg')\n")
+    monkeypatch.setitem(sys.modules, "psycopg", None)
     done = service.fleet("serve", "--database", "postgresql://fleet:secret@host/fleet")
     assert done.returncode == 1
     remedy = f"pip install 'twinslot[{EXTRA}]'"

@@ -442,7 +442,12 @@ def test_the_pages_example_makes_an_update(site: Site) -> None:
 
 
 def test_the_page_lists_the_operations_that_are_there(unchanged: Site) -> None:
-    listed: dict[str, set[str]] = {"iot": set(), "s3": set(), "iot-jobs-data": set()}
-    for service, cell in re.findall(r"^\| `(iot|s3)`[^|]*\| (.*) \|$", PAGE, re.MULTILINE):
+    listed: dict[str, set[str]] = {
+        "iot": set(),
+        "s3": set(),
+        "iot-data": set(),
+        "iot-jobs-data": set(),
+    }
+    for service, cell in re.findall(r"^\| `(iot|iot-data|s3)`[^|]*\| (.*) \|$", PAGE, re.MULTILINE):
         listed[service] |= set(re.findall(r"\b[A-Z]\w+[a-z][A-Z]\w+", cell))
     assert listed == {name: set(found) for name, found in unchanged.operations.items()}

@@ -40,12 +40,11 @@ class Agent:
     without a network; thing_name (str); callback(event, detail): the application's, None for the
     default one, which activates and accepts at once; settings: dict as `load_settings` returns it;
     version: the application's own, as "0.9.1", without which no raw image is taken; watchdog_ms:
-    timeout of a `machine.WDT` that the application has, which the agent feeds, too, and gives back
-    to it after a trial.
+    timeout of the application's own `machine.WDT`, if it has one.
     callback: may be replaced; lock: compat.Lock, which lets in one call or step; running: (version,
-    sequence) of what runs, from its trailer; without one its own, and 0; slot: label of the one
-    that runs, as "ota_0"; stats: inbox.Stats; stepped: ticks_ms of the last step(). Raises
-    SettingsError. FreeRTOS: OTA_AgentInit.
+    sequence) of what runs, from its trailer; without one its own, and 0; slot: the running one, as
+    "ota_0"; stats: inbox.Stats; stepped: ticks_ms of the last step(). Raises SettingsError.
+    FreeRTOS: OTA_AgentInit.
     """
 
     current = None
@@ -112,8 +111,7 @@ class Agent:
         job service has not named the job yet; "broker": a local update must reach the broker, where
         there is one. A rollback by a person needs neither.
         """
-        engine = self._engine
-        return engine and engine.proof and engine.proof.missing
+        return self._engine and self._engine.proof and self._engine.proof.missing
 
     def sleep_cost(self):
         """Return how many bytes come again if it sleeps now. Raises StateError, with the why."""
@@ -168,7 +166,7 @@ class Agent:
                 return _IDLE_MS
             self._ask_a_service_that_refused()
             engine = self._engine
-            if engine is None and not self._wakes():
+            if engine is None and not (self._inbox.waiting and self._inbox.reached):
                 return _IDLE_MS
             try:
                 if engine is None:
@@ -341,7 +339,6 @@ class Agent:
     def _stop(self):
         engine = self._awake()
         self._mode = NOT_READY
-        chip.feed_for_ever()
         self._call("stop")
         self._rest_if_done(engine)
 
@@ -366,10 +363,6 @@ class Agent:
                 return  # the next call that reads it raises the error
             self._engine = None
             loader.enter_now("rest")
-
-    def _wakes(self):
-        """Say whether a message waits that the engine must read."""
-        return self._inbox.waiting and self._inbox.reached
 
     def _ask_a_service_that_refused(self):
         """Ask a service that does not know this thing again, after pauses that grow."""
@@ -402,7 +395,6 @@ class Agent:
     def _make_engine(self):
         """Make the engine, whose modules are loaded."""
         board = loader.module("board").Board(self._facts, self._watchdog_ms)
-        self._engine = loader.module("engine").Engine(
-            board, self._inbox, self._client, self._thing, self._tell
-        )
+        make = loader.module("engine").Engine
+        self._engine = make(board, self._inbox, self._client, self._thing, self._tell)
         return self._engine

@@ -1,7 +1,7 @@
 """The engine's part of the application's calls, which `agent.Agent` has. Loaded for a call."""
 
+from . import chip, errors, journal, loader
 from . import engine as states
-from . import errors, journal, loader
 from .compat import const
 
 _MAX_REASON = const(200)
@@ -61,6 +61,7 @@ def abort(engine, reason):
 
 def stop(engine):
     """Keep a checkpoint, let go of the update in hand and leave the topics. Raises OSError."""
+    chip.feed_for_ever()
     online, engine.inbox.online = engine.inbox.online, False
     if engine.in_hand:
         if engine.state == states.RECEIVING:

@@ -282,7 +282,7 @@ def publish(
 )
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def status(things: tuple[str, ...], jobs: int, every: bool, as_json: bool) -> None:
-    """Show the boards with what each reports, its latest update and job.
+    """Show what each board reports, and its newest job.
 
     Without BOARD it shows every board of the fleet. Boards report what they run if their settings
     say so (docs/reports.md).

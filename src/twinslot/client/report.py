@@ -67,7 +67,7 @@ class Board:
 
     @property
     def version(self) -> str:
-        """What runs, and who brought it, if that was no job."""
+        """The running version, and the one who brought it, if that was no job."""
         found = self.reported
         if found is None or not found.version:
             return _NOT_KNOWN
@@ -184,7 +184,7 @@ def _row(thing: str, board: Board, now: float) -> tuple[str, ...]:
 
 
 def _report(board: Board, said: Reported, now: float) -> Iterable[str]:
-    """What a board says of itself; what it leaves out is left out."""
+    """Return the report of a board as lines, without the fields that it left out."""
     runs = f"{board.version}, said {ago(now - said.at)}"
     on = [said.micropython and f"MicroPython {said.micropython}", said.chip]
     parts = [said.agent and f"agent {said.agent}", said.boot and f"boot.py {said.boot}"]

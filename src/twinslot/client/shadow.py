@@ -1,4 +1,4 @@
-"""What a board says of itself in its shadow `ota` (docs/reports.md), as far as it makes sense.
+"""The report of a board in its shadow `ota` (docs/reports.md), as far as it makes sense.
 
 Whoever has a board's key writes what it likes there. So nothing is believed to be of its kind, or
 short, or fit for a terminal.
@@ -43,7 +43,7 @@ _TEXTS = tuple(name for name in Reported.__dataclass_fields__ if name not in (*_
 
 
 def of_thing(data: Any, thing: str) -> Reported | None:
-    """What a thing reported, None if it never did. `data`: a boto3 client of `iot-data`."""
+    """Return the report of a thing, None if it never sent one. `data`: a boto3 client of `iot-data`."""
     try:
         answer = data.get_thing_shadow(thingName=thing, shadowName=aws.SHADOW)
     except data.exceptions.ResourceNotFoundException:

@@ -150,7 +150,7 @@ def _token(body: Mapping[str, Any]) -> dict[str, str]:
 
 
 def _change(body: Mapping[str, Any]) -> dict[str, Any]:
-    """What an update changes, by section. Raises ShadowError."""
+    """Return the changes of an update, by section. Raises ShadowError."""
     if "state" not in body:
         raise ShadowError(BAD_REQUEST, "Missing required node: state")
     change = body["state"]
