@@ -331,6 +331,19 @@ def application_test():
         sys.modules.pop("selftest", None)
 
 
+def tried(now):
+    """Note whether a trial is under way. Returns whether one was: no proven image came between."""
+    nvs = NVS("ota")
+    try:
+        before = nvs.get_i32("tried") == 1
+    except OSError:
+        before = False  # there never was one
+    if before != now:
+        nvs.set_i32("tried", int(now))
+        nvs.commit()
+    return before
+
+
 def note_test(journal):
     """Write to the journal that the running slot is under test."""
     label = running_label()
@@ -347,14 +360,13 @@ def test(journal, record, mended):
     cause = machine.reset_cause()
     if cause == machine.DEEPSLEEP_RESET:
         machine.reset()
-    fields = journal.fields
     deadline, trial = guard(record)
     if cause == machine.SOFT_RESET:
         if noted()[0] != "selftest":  # there the self-test was broken off
             note("repl", deadline)  # until main.py goes on
         print("boot: image under test, %d s left" % ((deadline - time.ticks_ms()) // 1000))
         return False
-    if not mended and fields.get("phase") == "TESTING" and fields.get("slot") == running_label():
+    if attempt("the note of the trial", tried, True) and not mended:
         without_rollback(journal)  # its second start: no bootloader ended the first
     print("boot: image under test, accepted within %d s or rolled back" % (deadline // 1000))
     note("selftest", deadline)
@@ -505,6 +517,7 @@ def leave_application(error, journal, state):
     print("boot: going back to %s" % label)
     journal.fields = fields
     journal.save(phase="ACTIVATED", slot=label, tries=tries + 1, detail=str(error))
+    tried(False)
     other.set_boot()
     machine.reset()
 
@@ -535,6 +548,7 @@ def start():
     """Do for the running slot what its otadata record asks for. Returns whether a trial began."""
     record, other = active_record()
     if record is None or record.state == VALID:
+        attempt("the note of the last trial", tried, False)
         return False
     journal = Journal()
     mended = record.state not in (NEW, PENDING)

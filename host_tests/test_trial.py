@@ -254,6 +254,18 @@ def test_an_image_under_test_that_starts_again_has_a_bootloader_without_rollback
     assert bench.service.details("job-1")["cause"] == "no_rollback"
 
 
+def test_an_image_that_is_activated_again_by_hand_is_tried_again(bench: Bench) -> None:
+    names = begin(bench, "import absent\n")
+    assert isinstance(run_main(bench, names), hardware.Reset)
+    start(bench)  # the old image, whose agent never runs
+    partition: Any = importlib.import_module("esp32").Partition
+    partition(partition.RUNNING).get_next_update().set_boot()
+    bench.board.cause = hardware.HARD
+    start(bench)
+    assert bench.board.running == 1
+    assert bench.board.stage is not None
+
+
 def test_what_the_application_keeps_in_rtc_memory_is_there_in_the_trial_and_after(
     bench: Bench,
 ) -> None:

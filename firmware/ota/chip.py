@@ -110,16 +110,16 @@ def test_ends_in():
 
 
 def forget_note():
-    """Forget the note of a trial that is over, if there is one."""
+    """Forget the note of a trial that is over, if there is one, and boot.py's that one began."""
     global _note
-    if noted():
+    _note = []
+    nvs = NVS("ota")
+    for key in ("trial", "tried"):
         try:
-            nvs = NVS("ota")
-            nvs.erase_key("trial")
+            nvs.erase_key(key)
             nvs.commit()
         except OSError:
-            pass  # the next trial writes over it
-    _note = []
+            pass  # none; or the next trial writes over it
 
 
 def loosen_watchdog(watchdog_ms):
