@@ -6,6 +6,8 @@ An installed package has them in `on_board/` beside this module, put there when 
 """
 
 import ast
+import io
+import tokenize
 from pathlib import Path
 
 _INSTALLED = Path(__file__).parent / "on_board"
@@ -18,25 +20,33 @@ BOOT = FIRMWARE / "boot.py" if _INSTALLED.is_dir() else _CHECKOUT / "boot.py"
 
 
 def boot_py() -> bytes:
-    """Return boot.py as a board gets it: without docstrings, blank lines and lines of comment.
+    """Return boot.py as a board gets it: without docstrings, comments and wide indentation.
 
-    They are a third of the file, which takes whole blocks of flash, and memory at each start. The
-    line that ends the part of a trial stays: boot.py looks for it.
+    They are two fifths of the file, which takes whole blocks of flash, and memory at each start.
+    The line that ends the part of a trial stays: boot.py looks for it.
     """
     text = BOOT.read_text(encoding="utf-8")
-    docstrings: set[int] = set()
+    dropped = _docstrings(text)
+    comments = {
+        token.start[0]: token.start[1]
+        for token in tokenize.generate_tokens(io.StringIO(text).readline)
+        if token.type == tokenize.COMMENT
+    }
+    kept = ["# boot.py of twinslot, without the comments of its source"]
+    for number, line in enumerate(text.splitlines(), start=1):
+        code = line if line.startswith("# == ") else line[: comments.get(number)].rstrip()
+        if code and number not in dropped:
+            inner = code.lstrip()
+            kept.append(" " * ((len(code) - len(inner)) // 4) + inner)
+    return ("\n".join(kept) + "\n").encode()
+
+
+def _docstrings(text: str) -> set[int]:
+    """Return the numbers of the lines that docstrings take."""
+    lines: set[int] = set()
     for node in ast.walk(ast.parse(text)):
         if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef):
             first = node.body[0]
             if isinstance(first, ast.Expr) and isinstance(first.value, ast.Constant):
-                docstrings.update(range(first.lineno, (first.end_lineno or 0) + 1))
-    kept = [
-        line
-        for number, line in enumerate(text.splitlines(keepends=True), start=1)
-        if number not in docstrings and (line.startswith("# == ") or _is_code(line))
-    ]
-    return "".join(["# boot.py of twinslot, without the comments of its source\n", *kept]).encode()
-
-
-def _is_code(line: str) -> bool:
-    return bool(line.strip()) and not line.lstrip().startswith("#")
+                lines.update(range(first.lineno, (first.end_lineno or 0) + 1))
+    return lines
