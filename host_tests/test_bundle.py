@@ -50,7 +50,8 @@ def test_what_is_built_is_read_back_and_does_not_depend_on_order(
 
 def test_a_bundle_is_a_line_an_index_and_the_deflated_modules() -> None:
     """As the board reads it: places of five digits, and no window above 1 KB."""
-    modules = {"b": b"beta" * 900, "a": bytes(range(256)) * 8}
+    far = random.Random(2).randbytes(1500)  # repeated farther away than the window reaches
+    modules = {"b": b"beta" * 900 + far + far, "a": bytes(range(256)) * 8}
     data = bundle.build(modules, ["raw", "http"])
     head, index, rest = data.split(b"\n", 2)
     assert head == b"ota-bundle %d http raw" % len(data)
@@ -63,6 +64,8 @@ def test_a_bundle_is_a_line_an_index_and_the_deflated_modules() -> None:
         assert inflate.decompress(data[at:]) == modules[name]
         assert inflate.eof
     assert bundle.build({}) == b"ota-bundle 15\n\n"
+    reader = (ROOT / "firmware/ota/__init__.py").read_text(encoding="utf-8")
+    assert f'"{bundle.NAME}"' in reader
 
 
 def test_damage_in_a_bundle_is_named() -> None:
