@@ -129,7 +129,7 @@ def test_an_image_cut_at_any_byte_is_cut_short() -> None:
 def test_every_text_of_a_descriptor_is_read_to_its_last_byte() -> None:
     """esp_app_desc_t: version, project, time, date and ESP-IDF, which need no zero at their end."""
     texts = b"v" * 32 + b"p" * 32 + b"t" * 16 + b"d" * 16 + b"i" * 32
-    descriptor = image.DESCRIPTOR_MAGIC.to_bytes(4, "little") + bytes(12) + texts + b"#" * 80
+    descriptor = b"\x32\x54\xcd\xab" + bytes(12) + texts + b"#" * 80
     found = image.application(small([descriptor]))
     assert (found.version, found.project, found.idf) == ("v" * 32, "p" * 32, "i" * 32)
     assert found.built == "d" * 16 + " " + "t" * 16
