@@ -51,7 +51,7 @@ define need_port
 	@$(PYTHON) -m tools.setup venv natives
 endef
 
-.PHONY: help setup demo play flash broker csr deploy status logs repl reset erase board-test mip bench size wear troubleshooting picture test test-all compatibility lint format doctor release lock clean
+.PHONY: help setup demo play flash broker csr deploy status logs repl reset erase board-test mip bench size wear troubleshooting picture test test-all mutation compatibility lint format doctor release lock clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 12
@@ -149,6 +149,9 @@ test: setup ## everything but the slow tests, five minutes at most
 
 test-all: setup ## every test
 	@$(VENV)/pytest -n $(JOBS)
+
+mutation: setup ## [MODULES=]: docs/testing.md, whether tests notice a wrong line; an hour at most
+	@$(VENV)/python -m tools.mutation -n $(JOBS) $(MODULES)
 
 compatibility: setup ## docs/aws-compatibility.md, from what the tests that prove it come to
 	@$(VENV)/python -m tools.compatibility -n $(JOBS)

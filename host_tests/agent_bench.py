@@ -104,6 +104,7 @@ class Bench:
             for _ in range(steps):
                 self.client.deliver()
                 wait = self.agent.step()
+                assert type(wait) is int, "milliseconds; an application sleeps so long"
                 if wait and self.reads():
                     time.sleep(wait / 1000)
                 elif wait and not self.service.outgoing:

@@ -35,6 +35,23 @@ def test_the_md5_covers_every_row():
             table.parse(damaged)
 
 
+def test_damage_is_told_from_what_is_no_table():
+    data = table.build(ROWS)
+    end = 32 * len(ROWS)
+    assert table.parse(data[: end + 32]) == table.parse(data)
+    with pytest.raises(table.TableError, match="MD5 does not match: it is damaged"):
+        table.parse(data[:5] + b"\x77" + data[6:])
+    foreign = b"\xab" + data[1:end]
+    with pytest.raises(table.TableError, match="no row with its MD5"):
+        table.parse(foreign + data[end : end + 16] + hashlib.md5(foreign).digest())
+
+
+def test_types_and_subtypes_are_those_of_esp_idf():
+    assert (table.APP, table.DATA, table.FACTORY, table.OTA_0) == (0, 1, 0, 0x10)
+    assert (table.OTADATA, table.PHY, table.NVS, table.FAT) == (0, 1, 2, 0x81)
+    assert table.Partition("nvs", table.DATA, table.NVS, 0x9000, 0x6000).flags == 0
+
+
 @pytest.mark.parametrize("data", [b"", b"\xff" * 0xC00, b"\xaa\x50" * 0x600, bytes(31)])
 def test_what_is_no_table_is_refused(data):
     with pytest.raises(table.TableError, match="no partition table"):

@@ -99,6 +99,16 @@ def test_what_would_not_be_read_is_not_written(value: Any) -> None:
         cbor.dumps(value)
 
 
+def test_a_count_is_refused_before_anything_counts_to_it() -> None:
+    for data, items in (
+        ("9affffffff00", 4294967295),
+        ("8200", 2),
+        ("baffffffff0000", 4294967295),
+    ):
+        with pytest.raises(cbor.CBORError, match=f"cut short: {items} items announced"):
+            cbor.loads(bytes.fromhex(data))
+
+
 def test_six_levels_of_nesting_are_read_and_seven_refused() -> None:
     assert cbor.loads(bytes.fromhex("81" * 6 + "07")) == [[[[[[7]]]]]]
     assert cbor.loads(bytes.fromhex("a101" * 6 + "07")) == {1: {1: {1: {1: {1: {1: 7}}}}}}

@@ -229,6 +229,8 @@ def test_a_thousand_entries_are_the_most() -> None:
         ([(b"head", b"x"), (b"main.py", b"0")], "a pax header"),
         ([(b"head", b"g"), (b"main.py", b"0")], "a pax header"),
         ([(b"long", b"L"), (b"main.py", b"0")], "a GNU extension"),
+        ([(b"long", b"K"), (b"main.py", b"0")], "a GNU extension"),
+        ([(b"long", b"S"), (b"main.py", b"0")], "a GNU extension"),
         ([(b"main.py", b"\0")], "old tar"),
         ([(b"main.py", b"7")], "of type b'7'"),
         ([(b"lib/", b"5")], "no main.py"),
@@ -329,6 +331,42 @@ def test_a_gnu_or_old_archive_is_refused() -> None:
             info.mtime = 1.5
             opened.addfile(info)
         refused(made.getvalue(), "application archive")
+
+
+@pytest.mark.parametrize(
+    ("name", "start", "end"),
+    [
+        ("mode", 100, 108),
+        ("uid", 108, 116),
+        ("gid", 116, 124),
+        ("mtime", 136, 148),
+        ("checksum", 148, 156),
+        ("linkname", 157, 257),
+        ("uname", 265, 297),
+        ("gname", 297, 329),
+        ("devmajor", 329, 337),
+        ("devminor", 337, 345),
+        ("prefix", 345, 500),
+        ("rest", 500, 512),
+    ],
+)
+def test_the_field_that_is_wrong_is_named_from_its_first_to_its_last_byte(
+    name: str, start: int, end: int
+) -> None:
+    for at in (start, end - 1):
+        damaged = bytearray(MAIN + END)
+        damaged[at] ^= 1
+        with pytest.raises(archive.ArchiveError, match=f"'main.py': the header's {name} is"):
+            archive.read(bytes(damaged))
+
+
+def test_a_refusal_of_the_whole_archive_names_no_entry() -> None:
+    with pytest.raises(archive.ArchiveError, match=r"^application archive: ") as caught:
+        archive.read(b"")
+    assert caught.value.entry == ""
+    with pytest.raises(archive.ArchiveError, match=r"^application archive, '\.\./x': ") as caught:
+        archive.build({"main.py": b"", "../x": b""})
+    assert caught.value.entry == "../x"
 
 
 def reordered(change: Callable[[list[bytes]], None]) -> bytes:

@@ -1,6 +1,8 @@
 """Telling firmware from what looks like it; esptool is the independent judge of the test images."""
 
+import hashlib
 import random
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -73,12 +75,14 @@ def test_a_merged_download_without_application_is_refused() -> None:
         (b"print('hello')\n" * 50, "cannot identify"),
         (b"\x7fELF" + bytes(100), "ELF"),
         (b"UF2\n" + bytes(508), "UF2"),
+        (b"PK\x03\x04" + bytes(100), "this is a ZIP archive"),
+        (b"\x1f\x8b\x08" + bytes(100), "this is a gzip file"),
         (PACKAGE_MAGIC + bytes(5000), "package already"),
         (app(descriptor=False), "bootloader"),
         (b"\xe9", "does not begin"),
         (b"\xe9\x00" + app()[2:], "0 segments"),
         (b"\xe9\x11" + app()[2:], "17 segments"),
-        (app()[:23] + b"\0" + app()[24:], "appended SHA-256"),
+        (app()[:23] + b"\0" + app()[24:], "has no appended SHA-256"),
         (app()[:-1], "cut short"),
         (app()[:1000], "segment 0 ends at byte"),
         (app()[:28], "header of segment 0"),
@@ -90,6 +94,61 @@ def test_a_merged_download_without_application_is_refused() -> None:
 def test_what_is_no_firmware_is_refused_by_name(data: bytes, words: str) -> None:
     with pytest.raises(image.ImageError, match=words):
         image.application(data)
+
+
+def small(segments: list[bytes]) -> bytes:
+    """An image of these segments, whole."""
+    data = b"\xe9" + bytes([len(segments)]) + bytes(21) + b"\1"
+    checksum = 0xEF
+    for segment in segments:
+        data += bytes(4) + len(segment).to_bytes(4, "little") + segment
+        for byte in segment:
+            checksum ^= byte
+    data = data.ljust(len(data) // 16 * 16 + 15, b"\0") + bytes([checksum])
+    return data + hashlib.sha256(data).digest()
+
+
+def test_an_image_has_1_to_16_segments_which_may_be_empty() -> None:
+    for segments in ([b""], [b"four"] * 16, [b"", b"fourfour"]):
+        found = image.parse(small(segments))
+        assert (found.segments, found.length) == (len(segments), len(small(segments)))
+    with pytest.raises(image.ImageError, match="17 segments; allowed are 1 to 16"):
+        image.parse(small([b""] * 17))
+
+
+def test_an_image_cut_at_any_byte_is_cut_short() -> None:
+    whole = small([b"fourfour", b"more"])
+    for length in range(24, len(whole)):
+        with pytest.raises(image.ImageError, match="cut short"):
+            image.parse(whole[:length])
+    for length in range(24):
+        with pytest.raises(image.ImageError, match="does not begin with 0xE9"):
+            image.parse(whole[:length])
+    assert image.parse(whole + b"more") == image.parse(whole)
+
+
+def test_every_text_of_a_descriptor_is_read_to_its_last_byte() -> None:
+    """esp_app_desc_t: version, project, time, date and ESP-IDF, which need no zero at their end."""
+    texts = b"v" * 32 + b"p" * 32 + b"t" * 16 + b"d" * 16 + b"i" * 32
+    descriptor = b"\x32\x54\xcd\xab" + bytes(12) + texts + b"#" * 80
+    found = image.application(small([descriptor]))
+    assert (found.version, found.project, found.idf) == ("v" * 32, "p" * 32, "i" * 32)
+    assert found.built == "d" * 16 + " " + "t" * 16
+    short = texts.replace(b"v" * 32, b"1.2".ljust(32, b"\0")).replace(b"i" * 32, bytes(32))
+    found = image.application(small([descriptor[:16] + short]))
+    assert (found.version, found.project, found.idf) == ("1.2", "p" * 32, "")
+
+
+def test_an_image_says_how_it_lay_in_its_file_and_what_it_lacks() -> None:
+    found = image.application(app())
+    assert found.origin == "the file is the image"
+    size = len(app())
+    assert found.summary == (
+        f"application image for esp32, {size} bytes, no MicroPython version, ESP-IDF v5.4.2"
+    )
+    assert replace(found, idf="").summary.endswith("ESP-IDF unknown")
+    assert image.merged(app()) is None
+    assert image.other_format(app()) is None
 
 
 def test_the_wrong_chip_is_refused_by_name() -> None:

@@ -94,3 +94,14 @@ def test_a_complaint_of_the_compiler_names_the_file(source: Path) -> None:
     source.write_text("def f(:\n")
     with pytest.raises(mpy.MpyError, match=r"(?s)pump\.py.*SyntaxError"):
         compiler.compile_module(source)
+
+
+def test_the_oldest_release_and_small_integers_of_31_bits_are_the_limits(source: Path) -> None:
+    assert mpy.target("esp32", "v1.22.0") == mpy.Target("esp32", (1, 22))
+    with pytest.raises(mpy.MpyError, match=r"v1\.21\.9; the agent needs 1\.22 or newer"):
+        mpy.target("esp32", "v1.21.9")
+    made, loads = bytearray(compiler.compile_module(source)), mpy.Target("esp32", (1, 26))
+    made[3] = 31
+    mpy.check("pump.mpy", bytes(made), loads)
+    made[3] = 32
+    refused(bytes(made), loads, "small integers of 32 bits", "31 at most")

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -91,3 +94,16 @@ def test_a_file_system_of_as_many_blocks_as_counted_takes_the_files(
         {f"/app/{path}": bytes(size) for path, size in files.items()}, (need + SPARE) * BLOCK
     )
     assert len(data) == (need + SPARE) * BLOCK
+
+
+def test_entries_count_in_the_directory_that_they_lie_in() -> None:
+    """80 fill a pair of blocks nearly; 160 in one directory would fill more than two."""
+    files = {f"{folder}/{number:03}": 600 for folder in "ab" for number in range(80)}
+    assert tree_blocks(files) == used(files) == 160 + 3 * 2
+
+
+def test_the_board_spares_as_many_blocks_as_the_host() -> None:
+    source = (Path(__file__).parent.parent / "firmware/ota/room.py").read_text(encoding="utf-8")
+    found = re.search(r"^_SPARE = const\((\d+)\)", source, re.MULTILINE)
+    assert found
+    assert int(found[1]) == SPARE

@@ -213,6 +213,7 @@ def test_six_levels_of_nesting_are_read_and_seven_refused():
     assert "deep" in refused("a101" * 7 + "00")
     assert "deep" in refused("a101" * 6 + "80")
     assert "deep" in refused("c1" * 7 + "00")
+    assert package.loads(unhexlify("c1" * 6 + "00")).tag == 1
     assert "deep" in refused("81" * 4000)
     assert "deep" in refused("a1" * 4000)
     assert skipped(unhexlify("81" * 6 + "00"), 0) == 7

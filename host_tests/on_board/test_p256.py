@@ -44,6 +44,12 @@ def test_the_worked_examples_signature_holds():
     assert p256.verify(KEY, DIGEST, SIGNATURE)
 
 
+def test_a_verification_yields_after_every_16_doublings_at_most():
+    """So that a board can feed its watchdog, and hear its broker, in between."""
+    slices = sum(1 for _ in p256.verifying(KEY, DIGEST, SIGNATURE))
+    assert slices == 2 + 256 // 16 + 1, "before and after the multiples of the key, then 257 digits"
+
+
 G = p256._pair(p256._ODD_G[:64])
 
 
