@@ -43,9 +43,10 @@ def test_boot_py_travels_as_the_same_program() -> None:
     def program(text: bytes) -> str:
         tree = ast.parse(text)
         for node in ast.walk(tree):
-            documented = isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef)
-            if documented and ast.get_docstring(node) is not None:
-                node.body = node.body[1:]
+            match node:
+                case ast.Module() | ast.ClassDef() | ast.FunctionDef():
+                    if ast.get_docstring(node) is not None:
+                        node.body = node.body[1:]
         return ast.dump(tree)
 
     sent, source = files.application()["/boot.py"], (ROOT / "boot.py").read_bytes()

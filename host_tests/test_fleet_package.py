@@ -328,7 +328,7 @@ def test_manifest_and_components_are_maps() -> None:
 
 def test_numbers_of_64_bits_are_read() -> None:
     latest = head_of(cbor.dumps(manifest(k5=2**64 - 2, k6=2**64 - 1)))
-    assert package.read_head(latest).manifest.expires == 2**64 - 1
+    assert read_head(latest).manifest.expires == 2**64 - 1
 
 
 def test_chips_from_0_to_65535_are_read() -> None:

@@ -43,7 +43,10 @@ _TEXTS = tuple(name for name in Reported.__dataclass_fields__ if name not in (*_
 
 
 def of_thing(data: Any, thing: str) -> Reported | None:
-    """Return the report of a thing, None if it never sent one. `data`: a boto3 client of `iot-data`."""
+    """Return the report of a thing, None if it never sent one.
+
+    data: a boto3 client of `iot-data`.
+    """
     try:
         answer = data.get_thing_shadow(thingName=thing, shadowName=aws.SHADOW)
     except data.exceptions.ResourceNotFoundException:
