@@ -160,6 +160,31 @@ def described(error):
     return " ".join(text.split())
 
 
+class _Stage:
+    """A file system of one file: a main.py that runs the application's own, see `run`.
+
+    MicroPython runs main.py of the current directory when boot.py has ended. Run by boot.py itself
+    it would have less memory, and would run a second time. text: of that file (bytes).
+    """
+
+    def __init__(self, text):
+        self._size = len(text)
+        self._file = io.BytesIO(text)
+
+    def stat(self, path):
+        if path.lstrip("/") != "main.py":
+            raise OSError(2)
+        return 0x8000, 0, 0, 0, 0, 0, self._size, 0, 0, 0
+
+    def open(self, _path, _mode):
+        return self._file
+
+    def chdir(self, *_):
+        pass
+
+    mount = umount = chdir
+
+
 # == What stands above is compiled again for a trial, by itself: see `alone`.
 
 VERSION = "0.2.0"
@@ -273,6 +298,8 @@ def alone():
             part.append(line)
     names = {"__name__": "boot"}
     exec("".join(part), names)  # noqa: S102
+    for name in ("_kept", "crc32", "gc", "micropython", "Partition", "sha256"):
+        del names[name]  # which that part does not need
     return names
 
 
@@ -385,36 +412,10 @@ def test(journal, record, mended):
     else:
         sys.modules["boot run"] = trial["run"]
         text = '__import__("sys").modules.pop("boot run")("%s", globals())\n' % path
-        os.mount(_Stage(text.encode()), STAGE)
+        os.mount(trial.pop("_Stage")(text.encode()), STAGE)
         os.chdir(STAGE)
     gc.collect()
     return True
-
-
-class _Stage:
-    """A file system of one file: a main.py that runs the application's own, see `run`.
-
-    MicroPython runs main.py of the current directory when boot.py has ended. Run by boot.py itself
-    it would have less memory, and would run a second time. text: of that file (bytes). This
-    object outlives the names of boot.py.
-    """
-
-    def __init__(self, text):
-        self._size = len(text)
-        self._file = io.BytesIO(text)
-
-    def stat(self, path):
-        if path.lstrip("/") != "main.py":
-            raise OSError(2)
-        return 0x8000, 0, 0, 0, 0, 0, self._size, 0, 0, 0
-
-    def open(self, _path, _mode):
-        return self._file
-
-    def chdir(self, *_):
-        pass
-
-    mount = umount = chdir
 
 
 def has_frozen_main():
