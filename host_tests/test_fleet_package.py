@@ -317,7 +317,8 @@ def test_a_component_that_lacks_a_field_is_refused_by_its_name(key: int, name: s
 
 
 def test_manifest_and_components_are_maps() -> None:
-    for value in ([], 7, "manifest"):
+    others: list[Any] = [[], 7, "manifest"]
+    for value in others:
         refused(head_of(cbor.dumps(value)), "manifest: not a map")
         refused(head_of(cbor.dumps(manifest(k7=[value]))), "component: not a map")
 
