@@ -267,7 +267,14 @@ def test_files_and_nvs_are_kept_on_request(tmp_path):
         assert kept == (row.label in ("vfs", "nvs"))
 
 
-@pytest.mark.parametrize("directory", ["", "app_0", "app_1"])
+@pytest.mark.parametrize(
+    "directory",
+    [
+        pytest.param("", marks=pytest.mark.slow),
+        pytest.param("app_0", marks=pytest.mark.slow),
+        "app_1",
+    ],
+)
 def test_where_files_are_kept_the_new_trailer_names_the_directory_that_runs(tmp_path, directory):
     fleet = make_fleet(tmp_path)
     source = download(tmp_path)

@@ -237,6 +237,7 @@ def test_the_mount_comes_back_after_a_soft_reset(tmp_path: Path) -> None:
         assert cable.execute("import ota\nota.status()").startswith("Runs      ota_0  valid")
 
 
+@pytest.mark.slow
 def test_mpremotes_commands_go_on_working_beside_the_mount(tmp_path: Path) -> None:
     with running_board(tmp_path / "board") as board:
 

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import ast
+import runpy
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import hardware
 import pytest
 from agent_bench import Bench, Chip, application, pack, packed
-from ota import phases, words
+from ota import words
 
 from twinslot.formats import component
 
@@ -62,6 +64,8 @@ def table() -> Any:
 
 
 TABLE = table()
+# Its functions, beside the module that the loader loads and unloads.
+phases = SimpleNamespace(**runpy.run_path(str(OTA / "phases.py")))
 RESIDENT = TABLE["RESIDENT"].split()
 WORKING = TABLE["WORKING"].split()
 EXTENSIONS = {name: set(modules.split()) for name, modules in TABLE["EXTENSIONS"].items()}

@@ -24,8 +24,9 @@ for a fault that hangs is noticed. Which modules, and by which tests:
 leaves the other rows as they are.
 
 The faults, at most {most} on each line, of different operators where the line has them. Docstrings,
-imports, annotations and the lines of `def` and `class` get none; every other line that is executed
-gets one at least. The choice depends on the line's text alone, so it is the same in every run.
+imports, annotations and the lines of `def`, `class`, `with` and `try` get none; every other line
+that is executed gets one at least. The choice depends on the line's text alone, so it is the same
+in every run.
 
 | operator | what it does |
 | --- | --- |
