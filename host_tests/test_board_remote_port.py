@@ -112,7 +112,7 @@ def test_what_is_no_rfc2217_server_is_said() -> None:
     with Listener() as board:
         port = board.port.replace("socket:", "rfc2217:")
         threading.Thread(target=board.say, args=(b"hello",), daemon=True).start()
-        with pytest.raises(PortError, match=r"no RFC 2217 server; is it socket://\?"):
+        with pytest.raises(PortError, match=r"no RFC 2217 server answers there; is it socket://\?"):
             Cable(port)
     with pytest.raises(PortError, match=r"cannot open rfc2217://.*refused"):
         Cable(port)

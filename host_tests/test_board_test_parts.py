@@ -17,7 +17,7 @@ from board_tests import images, kept, restore, world
 from board_tests.device import Device, DeviceError, opened
 from board_tests.report import Report
 from sim import filesystem, image
-from sim.board import HARD, PWRON, SOFT, WDT, Board
+from sim.board import HARD, PWRON, SOFT, Board
 from sim.chip import layout
 from twinslot.board.cable import Cable
 from twinslot.formats import image as identify
@@ -126,7 +126,7 @@ def test_while_an_image_is_under_test_the_board_is_only_listened_to(tmp_path: Pa
         assert (
             tester.execute("print(1 + 1)") == "2\n"
         )  # once its deadline has brought the other back
-        assert board.boots[-1] == (0, WDT)
+        assert board.boots[-1] == (0, HARD)
         assert "main: runs 1.1.0" in "\n".join(tester.said)
 
 

@@ -34,6 +34,7 @@ NO_SIGNATURE_CHECK = Mutant(
     "    engine.target = payload, record\n",
     "    engine.target = payload, record\n    engine.become(states.ADMITTING)\n    return 0\n",
     7,
+    "cause: 'bad_image' instead of 'unknown_key'",  # it is found before it boots, and not at its head
 )
 SELF_TEST_ALWAYS_TRUE = Mutant(
     "boot.py",
@@ -43,12 +44,13 @@ SELF_TEST_ALWAYS_TRUE = Mutant(
 )
 NO_ROLLBACK = Mutant(
     "boot.py",
-    "            test(Journal())\n",
-    "            Partition.mark_app_valid_cancel_rollback()\n            test(Journal())\n",
+    "            return test(journal, record, mended)\n",
+    "            Partition.mark_app_valid_cancel_rollback()\n"
+    "            return test(journal, record, mended)\n",
     3,
 )
 # The trailer's directory is not looked at: the flat files run on, whatever came.
-BOTH_WITHOUT_DIRECTORY = Mutant("boot.py", "    if directory:\n", "    if False:\n", 5)
+BOTH_WITHOUT_DIRECTORY = Mutant("boot.py", "    if not directory:\n", "    if True:\n", 5)
 FILES_WITHOUT_DIRECTORY = replace(
     BOTH_WITHOUT_DIRECTORY,
     scene=6,
