@@ -34,7 +34,7 @@ NO_SIGNATURE_CHECK = Mutant(
     "    engine.target = payload, record\n",
     "    engine.target = payload, record\n    engine.become(states.ADMITTING)\n    return 0\n",
     7,
-    "cause: 'bad_image' instead of 'unknown_key'",  # it is found before it boots, and not at its head
+    "cause: 'bad_image' instead of 'unknown_key'",  # found before it boots, not at its head
 )
 SELF_TEST_ALWAYS_TRUE = Mutant(
     "boot.py",
