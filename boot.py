@@ -358,17 +358,17 @@ def application_test():
         sys.modules.pop("selftest", None)
 
 
-def tried(now):
+def tried(state):
     """Note whether a trial is under way. Returns whether one was: no proven image came between."""
     nvs = NVS("ota")
     try:
-        before = nvs.get_i32("tried") == 1
+        found = nvs.get_i32("tried") == 1
     except OSError:
-        before = False  # there never was one
-    if before != now:
-        nvs.set_i32("tried", int(now))
+        found = False  # there never was one
+    if found != state:
+        nvs.set_i32("tried", int(state))
         nvs.commit()
-    return before
+    return found
 
 
 def note_test(journal):
