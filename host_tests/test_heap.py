@@ -12,7 +12,6 @@ from official import HTTP, MQTT, PACKAGE, RAW, Site
 from demo.stack import Stack
 from tools import heap, size
 
-
 # In a trial the simulation's names pass a limit at which their table doubles: see budgets.toml.
 IN_A_TRIAL = heap.MOST + 12
 
