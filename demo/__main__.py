@@ -11,7 +11,7 @@ from typing import Any
 
 from demo import children, contents
 from demo.stack import THING, Stack
-from sim.board import WDT, Board, BoardError
+from sim.board import HARD, Board, BoardError
 from tools.natives import NativeMissing
 from tools.paths import CACHE
 from twinslot.trust import keys
@@ -37,7 +37,7 @@ class Demo:
         scenes = [
             (self.accepted, "1.1.0 is published, travels, is tested and accepted"),
             (self.failing_self_test, "1.2.0 fails its own self-test and is rolled back"),
-            (self.hang, "1.3.0 hangs; the watchdog bites; it is rolled back"),
+            (self.hang, "1.3.0 hangs; the deadline passes; it is rolled back"),
             (self.both_fail, "1.4.0 brings firmware and application; both are rolled back"),
             (self.files_alone, "1.5.0 brings an application alone, which prints another line"),
             (self.stranger, "a stranger signs 1.6.0; refused before anything is erased"),
@@ -72,8 +72,12 @@ class Demo:
     def hang(self) -> None:
         """An image that hangs in its application."""
         record = self.play(self.stack.pack("1.3.0", 4, "hang_after_boot"), "FAILED")
-        self.rolled_back(record, "watchdog", "it hung at stage main until the watchdog bit")
-        self.expect("the last reset was the watchdog's", self.board.boots[-1], (self.home, WDT))
+        self.rolled_back(
+            record,
+            "no_wifi",
+            "there was no Wi-Fi: the application never joined one, or left it",
+        )
+        self.expect("the last reset was boot.py's", self.board.boots[-1], (self.home, HARD))
 
     def both_fail(self) -> None:
         """Firmware and application as one, whose self-test raises."""
