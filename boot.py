@@ -298,8 +298,6 @@ def alone():
             part.append(line)
     names = {"__name__": "boot"}
     exec("".join(part), names)  # noqa: S102
-    for name in ("_kept", "crc32", "gc", "micropython", "Partition", "sha256"):
-        del names[name]  # which that part does not need
     return names
 
 

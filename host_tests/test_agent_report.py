@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import importlib
-import time
 from pathlib import Path
 from typing import Any
 
 import hardware
 import pytest
+import shims
 from agent_bench import Bench, Chip, Patient, packed
 from job_service import LinkDown
 
@@ -283,7 +283,7 @@ def test_a_report_without_an_answer_is_given_up_until_the_next_link(bench: Bench
     bench.service.shadow = ""
     boot(bench, retry_max_ms=1000)
     assert bench.agent.stats.report == "sent"
-    time.sleep(1.1)
+    shims.advance(1_100)
     bench.agent.step()
     assert bench.agent.stats.report == "given up: no answer"
     assert bench.agent._engine is None, "at rest all the same"

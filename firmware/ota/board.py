@@ -55,6 +55,5 @@ class Board:
 
     @property
     def floor(self):
-        """Return the highest sequence accepted here: kept in NVS, or of what runs, VALID."""
-        floor = self.journal.accepted()[0]
-        return max(floor, self.sequence) if self.slots.proved else floor
+        """Return the highest sequence accepted here."""
+        return self.journal.floor(self.slots, self.sequence)

@@ -133,6 +133,13 @@ class Journal:
                     found[i] = max(0, stored[key])
         return tuple(found)
 
+    def floor(self, pair, sequence):
+        """Return the highest sequence accepted here: kept in NVS, or of what runs, once VALID.
+
+        pair: slots.Slots; sequence: of the running image.
+        """
+        return max(self.accepted()[0], sequence if pair.proved else 0)
+
     def keep_accepted(self, sequence, created):
         """Remember an accepted package: one NVS commit, if it is higher. Raises FlashError."""
         before = self.accepted()

@@ -51,7 +51,7 @@ def lines(agent):
     buf = bytearray(slots.SECTOR)
     text, sequence = _slot(pair, pair.running, buf)
     out = ["Runs      %s" % text, "Other     %s" % _slot(pair, pair.other, buf)[0]]
-    floor = max(journal.accepted()[0], sequence if pair.proved else 0)
+    floor = journal.floor(pair, sequence)
     left = seconds_left(pair)
     if left is not None:
         out.append("Test      accepted within %d s, or rolled back" % left)

@@ -20,14 +20,6 @@ from .trust import load_keys
 _TICKS = const(10)
 
 
-def floor_of(pair, noted, sequence):
-    """Return the highest sequence this board has accepted: kept in NVS, or of what runs, VALID.
-
-    pair: slots.Slots; noted: journal.Journal; sequence: of the running image.
-    """
-    return max(noted.accepted()[0], sequence if pair.proved else 0)
-
-
 def find(pair, noted, sequence, keys, buf):
     """Return the installed.Installed of the other slot, if it may be booted.
 
@@ -61,7 +53,7 @@ def find(pair, noted, sequence, keys, buf):
             "version %s in %s did not prove itself here and was rolled back"
             % (found.version, label)
         )
-    if found.sequence > floor_of(pair, noted, sequence):
+    if found.sequence > noted.floor(pair, sequence):
         raise errors.StateError("version %s in %s was never accepted here" % (found.version, label))
     return found
 
@@ -73,7 +65,7 @@ def begin(pair, noted, found, running, buf, tick):
     ImageError, FlashError, ActivateError: then everything is as before.
     """
     rehash(pair.other, found, buf, tick)
-    noted.keep_accepted(floor_of(pair, noted, running[1]), 0)
+    noted.keep_accepted(noted.floor(pair, running[1]), 0)
     noted.finish(
         phase=journal.ACTIVATED,
         origin=journal.PERSON,

@@ -31,7 +31,7 @@ class ShadowError(FleetError):
 
 def concerns(topic: str) -> bool:
     """Whether a request's topic is this service's."""
-    return topic.split("/")[3:4] == ["shadow"]  # a thing or a job may be called so, too
+    return aws.of_thing(topic)[1][:1] == ["shadow"]  # a thing or a job may be called so, too
 
 
 class Shadows:
@@ -48,14 +48,14 @@ class Shadows:
         """Do what a request asks. When this returns, change and answer are committed."""
         now = int(self._clock())
         token: dict[str, str] = {}
-        thing, operation = topic.split("/")[2], topic.rpartition("/")[2]
+        thing, levels = aws.of_thing(topic)
         try:
             body = _parsed(payload)
             token = _token(body)
             with self._store.write() as transaction:
                 if transaction.thing(thing) is None:
                     raise ShadowError(NOT_FOUND, "Thing not found")
-                if operation == "update":
+                if levels[-1] == "update":
                     answer = _update(transaction, thing, body, now)
                 else:
                     answer = document(_found(transaction, thing))
