@@ -64,6 +64,12 @@ class Cells(nor.Memory):
             for sector in other._sectors:
                 self._sectors[sector] = bytearray(other._sectors[sector])
 
+    def read_block(self, address, buf):
+        """Fill `buf` with what lies within one sector: littlefs asks some 100,000 times."""
+        cells = self._sectors.get(address // nor.SECTOR)
+        at = address % nor.SECTOR
+        buf[:] = memoryview(cells)[at : at + len(buf)] if cells else b"\xff" * len(buf)
+
     def clear(self):
         """Let go of the memory."""
         self._sectors.clear()
@@ -103,6 +109,9 @@ class Flash(nor.Nor):
 
 class FailingDisk(disk.Disk):
     """littlefs does not survive an exception in its midst: it is told of an error instead."""
+
+    def readblocks(self, block, buf, offset=0):
+        self._flash.cells.read_block(self._start + block * nor.SECTOR + offset, buf)
 
     def writeblocks(self, block, buf, offset=0):
         return self._tell(super().writeblocks, block, buf, offset)
@@ -388,48 +397,61 @@ def _content(base, path):
         return file.read()
 
 
-def _remember_signatures():
+def _load_once():
+    """Read each module from the host's disk once: later it comes back as it was at first.
+
+    An update loads and unloads the agent's modules phase by phase, and inflates them each time.
+    """
+    changes = {"p256": _remember_signatures, "source": _count_what_is_read}
+    known = {}
+    load = loader._load
+
+    def loading(name):
+        if name not in known:
+            load(name)
+            module = loader.module(name)
+            if name in changes:
+                changes[name](module)
+            known[name] = module, {key: getattr(module, key) for key in dir(module)}
+            return
+        module, at_first = known[name]
+        for key in dir(module):
+            if key not in at_first:
+                delattr(module, key)
+        for key in at_first:
+            setattr(module, key, at_first[key])
+        sys.modules["ota." + name] = module
+        setattr(sys.modules["ota"], name, module)
+
+    loader._load = loading
+
+
+def _remember_signatures(p256):
     """Verify each signature once: its arithmetic takes longer than all the rest of an update."""
     known = []
-    load = loader._load
+    verifying = p256.verifying
 
-    def loading(name):
-        load(name)
-        if name == "p256":
-            p256 = loader.module(name)
-            verifying = p256.verifying
+    def remembered(key, digest, signature):
+        mark = digest + key + signature
+        if mark in known:
+            return True
+        good = yield from verifying(key, digest, signature)
+        if good:
+            known.append(mark)
+        return good
 
-            def remembered(key, digest, signature):
-                mark = digest + key + signature
-                if mark in known:
-                    return True
-                good = yield from verifying(key, digest, signature)
-                if good:
-                    known.append(mark)
-                return good
-
-            p256.verifying = remembered
-
-    loader._load = loading
+    p256.verifying = remembered
 
 
-def _count_what_is_read():
+def _count_what_is_read(source):
     """Let the bytes that are read of a package be counted."""
-    load = loader._load
+    read = source.File.read
 
-    def loading(name):
-        load(name)
-        if name == "source":
-            file = loader.module(name).File
-            read = file.read
+    def counted(self, offset, view):
+        _read[0] += len(view)
+        return read(self, offset, view)
 
-            def counted(self, offset, view):
-                _read[0] += len(view)
-                return read(self, offset, view)
-
-            file.read = counted
-
-    loader._load = loading
+    source.File.read = counted
 
 
 def _note_blobs():
@@ -475,9 +497,8 @@ def main(sources, folder):
     sys.modules["_thread"] = Threads()
     scenario["run"] = builtins.execfile
     builtins.execfile = _run_nothing
-    _remember_signatures()
+    _load_once()
     _note_blobs()
-    _count_what_is_read()
     board = Board(scenario, Cells())
     board.prepare()
     for package in scenario["earlier"]:
