@@ -38,65 +38,34 @@ import micropython
 from esp32 import NVS, Partition
 
 STAGE = "/.trial"
-LONGEST = 2048  # bytes of the journal
-
-
-class Journal:
-    """The agent's journal in NVS, the part that a trial needs. fields: a dict."""
-
-    def __init__(self):
-        self._nvs = NVS("ota")
-        self.fields = {}
-        buf = bytearray(LONGEST)
-        try:
-            length = self._nvs.get_blob("journal", buf)
-            fields = json.loads(bytes(buf[:length]))
-            if isinstance(fields, dict) and fields.get("v") == 1:
-                self.fields = fields
-        except (OSError, ValueError):
-            pass  # none yet, or lost: otadata decides alone
-
-    def save(self, **changes):
-        """Change the named keys and write the journal: one NVS commit. Raises OSError.
-
-        Of one that would be too long for the agent the sentences go.
-        """
-        fields = self.fields
-        fields.update(changes)
-        fields["v"] = 1
-        data = json.dumps(fields, separators=(",", ":")).encode()
-        for key in ("detail", "source", "result"):
-            if len(data) > LONGEST and key in fields:
-                del fields[key]
-                data = json.dumps(fields, separators=(",", ":")).encode()
-        self._nvs.set_blob("journal", data)
-        self._nvs.commit()
 
 
 def end(cause, detail):
-    """Reset, so that the old image returns. The journal says why, unless it does already."""
+    """Reset, so that the old image returns. The note of the trial says why."""
     try:
-        journal = Journal()
-        if not journal.fields.get("cause"):
-            journal.save(cause=cause, detail=detail[:200])
+        stage, deadline, link = noted()
+        note(stage, deadline, "%s\n%s %s" % (link, cause, detail[:200]))
     finally:
         machine.reset()
 
 
 def noted():
     """Return [stage, deadline (ms since the chip started), text of the agent] of the trial."""
-    buf = bytearray(256)
+    buf = bytearray(512)
     try:
         return bytes(buf[: NVS("ota").get_blob("trial", buf)]).decode().split(" ", 2)
     except (OSError, ValueError):
         return ["", "0", ""]
 
 
-def note(stage, deadline):
-    """Note how far the trial has come, for the agent of the old image. deadline: as `noted`."""
+def note(stage, deadline, rest=""):
+    """Note how far the trial has come, for the agent of the old image (`ota.chip`).
+
+    deadline: as `noted`; rest: text of the agent; behind a line's end why the trial has ended.
+    """
     try:
         nvs = NVS("ota")
-        nvs.set_blob("trial", ("%s %s " % (stage, deadline)).encode())
+        nvs.set_blob("trial", ("%s %s %s" % (stage, deadline, rest)).encode())
         nvs.commit()
     except OSError as error:
         print("boot: NVS takes no note of the trial:", error)  # its result will say less
@@ -201,6 +170,39 @@ MAX_TRIES = 2
 IN_FLIGHT = ("VERIFIED", "ACTIVATED", "TESTING")
 
 NEW, PENDING, VALID, INVALID, ABORTED = range(5)
+LONGEST = 2048  # bytes of the journal
+
+
+class Journal:
+    """The agent's journal in NVS, the part that a trial needs. fields: a dict."""
+
+    def __init__(self):
+        self._nvs = NVS("ota")
+        self.fields = {}
+        buf = bytearray(LONGEST)
+        try:
+            length = self._nvs.get_blob("journal", buf)
+            fields = json.loads(bytes(buf[:length]))
+            if isinstance(fields, dict) and fields.get("v") == 1:
+                self.fields = fields
+        except (OSError, ValueError):
+            pass  # none yet, or lost: otadata decides alone
+
+    def save(self, **changes):
+        """Change the named keys and write the journal: one NVS commit. Raises OSError.
+
+        Of one that would be too long for the agent the sentences go.
+        """
+        fields = self.fields
+        fields.update(changes)
+        fields["v"] = 1
+        data = json.dumps(fields, separators=(",", ":")).encode()
+        for key in ("detail", "source", "result"):
+            if len(data) > LONGEST and key in fields:
+                del fields[key]
+                data = json.dumps(fields, separators=(",", ":")).encode()
+        self._nvs.set_blob("journal", data)
+        self._nvs.commit()
 
 
 class Record:

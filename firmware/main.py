@@ -12,11 +12,10 @@ import time
 
 import machine
 import network
-import reserve
 
-# Collect often while modules load, where heap is scarce: what stays then lies close together, and
-# buffers find room.
-if reserve.is_scarce():
+# Collect often while modules load, where heap is scarce (no PSRAM): what stays then lies close
+# together, and buffers find room.
+if gc.mem_free() < 512 * 1024:
     gc.threshold(4096)
 
 # The radio takes its 40 KB first: Python's heap would not give them back once it has grown into
@@ -30,12 +29,12 @@ from ota.settings import require
 WIFI_TRIES_S = 30
 
 
-def set_aside(size):
+def set_aside(settings):
     """Keep memory for the link while modules load. Returns what gives it back."""
     try:
-        return reserve.keep(size)
+        return ota.set_aside(settings["broker"].get("tls"))
     except OSError as error:
-        print("main: %d bytes for the network are not there: %s" % (size, error))
+        print("main: there is no memory to keep for the network:", error)
         return lambda: None
 
 
@@ -98,9 +97,7 @@ def main():
         settings = ota.load_settings()
         wifi = wifi_of(settings)
         link = make_link(settings)
-        give_back = set_aside(
-            reserve.FOR_TLS if settings["broker"].get("tls") else reserve.FOR_LINK
-        )
+        give_back = set_aside(settings)
         # Late: the link's memory goes first.
         from ota.agent import Agent
 
@@ -111,6 +108,7 @@ def main():
     link.set_callback(agent.on_message)
     start_application()
     give_back()
+    del give_back  # its code goes with it
     print("main: running version %s from %s" % (agent.running[0], agent.slot))
     while True:
         try:

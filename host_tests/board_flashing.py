@@ -63,5 +63,5 @@ def move_agent_to_lib(board: Board) -> None:
     """Let the agent of a board that is off lie in /lib, as AGENT=lib flashes it."""
     with filesystem.mounted(board.flash_path, write=True) as fs:
         fs.mkdir("/lib")
-        for name in (agent.PACKAGE, *(source.replace(".py", ".mpy") for source in agent.LINK)):
+        for name in (agent.PACKAGE, "link.mpy"):
             fs.rename(f"/{name}", f"/lib/{name}")

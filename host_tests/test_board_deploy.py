@@ -293,7 +293,7 @@ def test_a_board_gets_what_changed_restarts_and_then_lacks_nothing(
     tmp_path: Path, app: Path, settings: Path
 ) -> None:
     older = {
-        "/reserve.py": (ROOT / "firmware/reserve.py").read_bytes(),  # would hide reserve.mpy
+        "/link.py": (ROOT / "firmware/link.py").read_bytes(),  # would hide link.mpy
         "/main.py": MAIN + b"# older\n",
     }
     with running_board(tmp_path / "board", older) as board:
@@ -301,7 +301,7 @@ def test_a_board_gets_what_changed_restarts_and_then_lacks_nothing(
         assert done.exit_code == 0
         assert done.stdout.splitlines() == [
             f"  changed  /main.py  {len(MAIN)} bytes",
-            "  removed  /reserve.py",
+            "  removed  /link.py",
             f"1 files written ({len(MAIN)} bytes), {len(APPLICATION) + 1} unchanged, 1 removed; "
             "checked by SHA-256 on the board.",
             "The board restarts.",
@@ -315,7 +315,7 @@ def test_a_board_gets_what_changed_restarts_and_then_lacks_nothing(
         assert board.boots == [(0, PWRON), (0, HARD), (0, SOFT)]
         board.stop()
         assert board.read_file("/main.py") == MAIN
-        assert "reserve.py" not in board.list_files("/")
+        assert "link.py" not in board.list_files("/")
 
 
 def test_an_older_agent_of_many_files_is_replaced_by_one_and_leaves_nothing(

@@ -30,11 +30,7 @@ from twinslot.trust import keys, signing
 MB = 1 << 20
 PORT = "/dev/no-such-port"
 PLAN = plan.plan(CHIPS["esp32"], 4 * MB, 1_672_976)
-PLAIN = (
-    table.Partition("nvs", 1, 2, 0x9000, 0x6000),
-    table.Partition("phy_init", 1, 1, 0xF000, 0x1000),
-    table.Partition("factory", 0, 0, 0x10000, 0x1F0000),
-)
+PLAIN = image.PLAIN_TABLE[:3]  # without vfs
 OURS = device.Device("esp32", 4 * MB, False, False, PLAN.table)
 
 

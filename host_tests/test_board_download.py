@@ -9,13 +9,7 @@ from twinslot.board import download, whole
 from twinslot.formats import image as fleet_image
 from twinslot.formats.chips import CHIPS, FLASHED
 from twinslot.formats.head import PACKAGE_MAGIC
-from twinslot.formats.table import Partition
 
-PLAIN = (
-    Partition("nvs", 1, 2, 0x9000, 0x6000),
-    Partition("phy_init", 1, 1, 0xF000, 0x1000),
-    Partition("factory", 0, 0, 0x10000, 0x1F0000),
-)
 EACH_CHIP = pytest.mark.parametrize("chip", FLASHED.values(), ids=lambda chip: chip.name)
 
 
@@ -28,7 +22,7 @@ def app(chip=CHIPS["esp32"], text="MicroPython v1.26.1 on 2025-09-11"):
 
 
 @EACH_CHIP
-@pytest.mark.parametrize(("rows", "variant"), [(PLAIN, "plain"), (image.TABLE, "OTA")])
+@pytest.mark.parametrize(("rows", "variant"), [(image.PLAIN_TABLE, "plain"), (image.TABLE, "OTA")])
 def test_a_download_is_taken_apart(chip, rows, variant):
     data = image.merged(app(chip), chip, rows)
     found = download.read(data, chip.name)
@@ -54,7 +48,7 @@ def test_an_image_of_the_whole_flash_is_read_alike(chip):
 
 
 def test_data_for_the_radio_is_found():
-    data = bytearray(image.merged(app(), rows=PLAIN))
+    data = bytearray(image.merged(app(), rows=image.PLAIN_TABLE))
     data[0xF000 - 0x1000 : 0xF000 - 0x1000 + 4] = b"PHY!"
     assert download.read(bytes(data)).phy_init == b"PHY!".ljust(0x1000, b"\xff")
 

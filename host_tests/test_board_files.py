@@ -8,7 +8,7 @@ import pytest
 
 from tools.paths import ROOT
 from twinslot.board import files, filesystem
-from twinslot.firmware import agent, extensions
+from twinslot.firmware import extensions
 from twinslot.formats import bundle
 from twinslot.trust import keys
 
@@ -30,8 +30,7 @@ def test_the_application_is_boot_and_main_as_source_and_the_rest_compiled():
     assert len(found["/boot.py"]) < (ROOT / "boot.py").stat().st_size * 2 / 3
     assert found["/main.py"] == (ROOT / "firmware/main.py").read_bytes()
     modules = set(found) - {"/boot.py", "/main.py", "/ota/bundle.mpy"}
-    link = {"/" + name.replace(".py", ".mpy") for name in agent.LINK}
-    assert modules == {*link, "/ota/__init__.mpy"}
+    assert modules == {"/link.mpy", "/ota/__init__.mpy"}
     assert all(found[path][:2] == b"M\x06" for path in modules)  # .mpy, version 6: since 1.19
     held = bundle.read(found["/ota/bundle.mpy"])
     sources = {path.stem for path in (ROOT / "firmware/ota").glob("*.py")}

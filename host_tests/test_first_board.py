@@ -29,17 +29,10 @@ from twinslot import config
 from twinslot.client import clients as client
 from twinslot.formats import package
 from twinslot.formats.chips import CHIPS
-from twinslot.formats.table import Partition
 
 PAGE = (ROOT / "docs/first-board.md").read_text(encoding="utf-8")
 DOWNLOAD = "ESP32_GENERIC-20250911-v1.26.1.bin"
 SIZE = 1_672_976  # bytes of that download's application, so that the plan is the page's
-PLAIN = [  # MicroPython's table for 4 MB
-    Partition("nvs", 1, 0x02, 0x9000, 0x6000),
-    Partition("phy_init", 1, 0x01, 0xF000, 0x1000),
-    Partition("factory", 0, 0x00, 0x10000, 0x1F0000),
-    Partition("vfs", 1, 0x81, 0x200000, 0x200000),
-]
 KEYS = {"^C": b"\x03", "^D": b"\x04", "^]": b"\x1d"}
 VALID = 2
 
@@ -237,7 +230,7 @@ def test_the_page_prints_what_it_shows_and_ends_in_the_corrected_version(tmp_pat
         assert there in page, there
         page = page.replace(there, here)
     application = firmware(version="1.26.1", size=SIZE)
-    (tmp_path / DOWNLOAD).write_bytes(image.merged(application, CHIPS["esp32"], PLAIN))
+    (tmp_path / DOWNLOAD).write_bytes(image.merged(application, CHIPS["esp32"], image.PLAIN_TABLE))
     shell = Shell(tmp_path)
     with ExitStack() as up:
         board = Board(

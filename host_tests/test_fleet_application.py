@@ -205,7 +205,7 @@ def test_the_projects_agent_is_added_where_there_is_none_compiled(folder: Path) 
     (folder / "ota/__init__.py").unlink()
     (folder / "link.py").unlink()
     found = made(folder)
-    for name in ("link", "reserve", "ota/__init__"):
+    for name in ("link", "ota/__init__"):
         path = ROOT / f"firmware/{name}.py"
         assert found.files[f"{name}.mpy"] == compiler.compile_module(path, smallest=True)
     held = bundle.read(found.files[agent.BUNDLE])

@@ -26,7 +26,6 @@ from twinslot.formats import bundle
 MANIFEST = ROOT / "manifest.py"
 AGENT = {
     "link.py",
-    "reserve.py",
     *(f"ota/{path.name}" for path in (ROOT / "firmware/ota").glob("*.py")),
 }
 
@@ -78,13 +77,12 @@ def test_the_package_resolves_from_a_repository_on_github(monkeypatch: pytest.Mo
 
 def test_the_compiled_package_is_whole(tmp_path: Path) -> None:
     paths = mip.build(tmp_path / "mip", extensions.everything())
-    link = [name.replace(".py", ".mpy") for name in agent.LINK]
-    assert paths == [*link, "ota/__init__.mpy", agent.BUNDLE]
+    assert paths == ["link.mpy", "ota/__init__.mpy", agent.BUNDLE]
     assert [target for target, _ in read(tmp_path / "mip/package.json")["urls"]] == paths
     *modules, bundled = [(tmp_path / "mip" / path).read_bytes() for path in paths]
     assert all(module.startswith(b"M\x06") for module in modules)
     names = {f"ota/{name}.py" for name in bundle.read(bundled).modules}
-    assert names == AGENT - {"link.py", "reserve.py", "ota/__init__.py"}
+    assert names == AGENT - {"link.py", "ota/__init__.py"}
 
 
 def frozen() -> dict[str, Path]:

@@ -41,6 +41,7 @@ PURE = {
 }
 # A function that imports, and why that is no matter of memory.
 IMPORTS_IN_FUNCTIONS = {
+    ("link_open", "set_aside", "_thread"): "a port may have no threads",
     ("agent", "run", "asyncio"): "an application without asyncio never needs it",
     ("agent", "start_thread", "_thread"): "a port may have no threads",
     ("chip", "feed_for_ever", "_thread"): "a port may have no threads",

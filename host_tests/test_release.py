@@ -25,12 +25,14 @@ def test_the_version_stands_in_one_place() -> None:
 
 
 def test_a_release_has_a_dated_section_and_nothing_uncommitted() -> None:
-    release.check(LOG, __version__, "")
+    release.check(LOG, __version__, "", [__version__])
     with pytest.raises(release.ReleaseError, match=r"not committed:\n M boot\.py"):
-        release.check(LOG, __version__, " M boot.py\n")
+        release.check(LOG, __version__, " M boot.py\n", [__version__])
     for log in (LOG.replace(" - 2026-12-01", ""), LOG.replace(__version__, "9.9.9")):
         with pytest.raises(release.ReleaseError, match=r"CHANGELOG\.md has no section"):
-            release.check(log, __version__, "")
+            release.check(log, __version__, "", [__version__])
+    with pytest.raises(release.ReleaseError, match=r"no board of .* is kept"):
+        release.check(LOG, __version__, "", ["0.1.0"])
 
 
 @pytest.mark.slow

@@ -106,6 +106,14 @@ def test_an_exception_that_leaves_main_py_ends_the_trial_at_once_and_is_told(
     assert state_of(bench, 1) == ABORTED
 
 
+def test_an_ended_trial_is_not_tried_again_when_the_power_is_cut_before_it_was_told(
+    bench: Bench,
+) -> None:
+    assert isinstance(run_main(bench, begin(bench, "1 / 0\n")), hardware.Reset)
+    bench.board.cause = hardware.PWRON
+    assert end_of_job(bench)["cause"] == "crash"
+
+
 def test_main_py_finds_what_it_finds_after_acceptance(bench: Bench) -> None:
     main = (
         "from pathlib import Path\n"
@@ -453,13 +461,33 @@ def test_what_changed_while_a_verified_update_waited_is_not_started(
     assert [r for r in bench.board.records() if r and r[1] == NEW] == []
 
 
-def boots_journal(monkeypatch: pytest.MonkeyPatch) -> Any:
-    """Return boot.py's own Journal class."""
+def names_of_boot(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
+    """Return what boot.py defines before the first of its classes that asks otadata."""
     monkeypatch.setitem(sys.modules, "micropython", Interpreter())
     source = (Path(__file__).parent.parent / "boot.py").read_text(encoding="utf-8")
     names: dict[str, Any] = {"__name__": "boot"}
-    exec(source.split("# == ")[0], names)
-    return names["Journal"]
+    exec(source.split("class Record")[0], names)
+    return names
+
+
+@pytest.mark.parametrize("text", ["x", "\u00e9", '"', "\u65e5", " ", "\n"])
+def test_the_agent_reads_the_end_that_boot_py_notes_at_every_length(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch, text: str
+) -> None:
+    assert bench.boot() is None
+    chip: Any = importlib.import_module("ota.chip")
+    boot = names_of_boot(monkeypatch)
+    for length in (0, 1, 119, 120, 121, 199, 200, 201, 2000):
+        boot["note"]("selftest", 20_000)
+        chip._note = None
+        chip.note("agent", text * length)
+        with pytest.raises(hardware.Reset):
+            boot["end"]("crash", text * length)
+        chip._note = None
+        stage, deadline, link, end = chip.noted()
+        assert (stage, deadline) == ("agent", "20000")
+        assert link == text.replace("\n", " ") * min(length, 120)
+        assert end == "crash " + text * min(length, 200)
 
 
 @pytest.mark.parametrize("text", ["x", "\u00e9", '"', "\u65e5"])
@@ -469,7 +497,7 @@ def test_boot_py_and_the_agent_read_each_others_journal_at_every_length(
     assert bench.boot() is None
     agents: Any = importlib.import_module("ota.journal")
     errors: Any = importlib.import_module("ota.errors")
-    boots = boots_journal(monkeypatch)
+    boots = names_of_boot(monkeypatch)["Journal"]
     long = 0
     for length in [*range(0, 2100, 7), *range(1880, 2060)]:
         noted = agents.Journal()

@@ -24,6 +24,13 @@ _MMU_PAGE = 0x10000
 _DESCRIPTOR_MAGIC = 0xABCD5432
 
 TABLE = tuple(starmap(table.Partition, layout.TABLE))
+# Of MicroPython's plain download for 4 MB of flash.
+PLAIN_TABLE = (
+    table.Partition("nvs", 1, 2, 0x9000, 0x6000),
+    table.Partition("phy_init", 1, 1, 0xF000, 0x1000),
+    table.Partition("factory", 0, 0, 0x10000, 0x1F0000),
+    table.Partition("vfs", 1, 0x81, 0x200000, 0x200000),
+)
 
 _PANIC = "import machine\nprint('Guru Meditation Error')\nmachine.reset()\n"
 _CRASH = "raise RuntimeError('this image crashes on purpose')\n"

@@ -15,7 +15,7 @@ SOURCES = ROOT / mip.NAME
 
 def listing() -> dict[str, Any]:
     """Return the top level's package.json, as it has to be."""
-    return mip.listing([*agent.LINK, *agent.sources(extensions.everything())], "firmware/")
+    return mip.listing([agent.LINK, *agent.sources(extensions.everything())], "firmware/")
 
 
 def main() -> int:

@@ -15,8 +15,10 @@ import subprocess
 import sys
 import tarfile
 import tempfile
+from collections.abc import Collection
 from pathlib import Path
 
+from tools import kept_board
 from tools.paths import ROOT
 from twinslot import __version__
 from twinslot.firmware import extensions, mip
@@ -30,11 +32,11 @@ class ReleaseError(Exception):
     """This commit cannot be released; the text says why."""
 
 
-def check(changelog: str, version: str, changed: str) -> None:
+def check(changelog: str, version: str, changed: str, kept: Collection[str]) -> None:
     """Judge whether a version may be released. Pure.
 
-    changelog: the text of CHANGELOG.md; changed: what git says is not committed. Raises
-    ReleaseError.
+    changelog: the text of CHANGELOG.md; changed: what git says is not committed; kept: the releases
+    whose boards are kept. Raises ReleaseError.
     """
     if changed:
         raise ReleaseError("these changes are not committed:\n" + changed.rstrip())
@@ -44,6 +46,11 @@ def check(changelog: str, version: str, changed: str) -> None:
         raise ReleaseError(
             f"CHANGELOG.md has no section `## [{version}] - YYYY-MM-DD`; the version is in "
             "src/twinslot/__init__.py"
+        )
+    if version not in kept:
+        raise ReleaseError(
+            f"no board of {version} is kept for the tests of later agents; "
+            "`python -m tools.kept_board` keeps it"
         )
 
 
@@ -84,7 +91,12 @@ def main() -> int:
     argv = ["git", "status", "--porcelain"]
     changed = subprocess.run(argv, cwd=ROOT, capture_output=True, text=True, check=True).stdout
     try:
-        check((ROOT / "CHANGELOG.md").read_text(encoding="utf-8"), __version__, changed)
+        check(
+            (ROOT / "CHANGELOG.md").read_text(encoding="utf-8"),
+            __version__,
+            changed,
+            kept_board.versions(),
+        )
     except ReleaseError as error:
         sys.stderr.write(f"release: {error}\n")
         return 1

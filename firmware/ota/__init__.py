@@ -88,7 +88,7 @@ from .chip import note_link
 from .errors import OtaError, SettingsError, StateError
 from .settings import load_settings
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 # States and events, as they are printed.
 NOT_READY = "NotReady"
@@ -105,6 +105,14 @@ EVENT_PROCESSED = "Processed"
 EVENT_UPDATE_COMPLETE = "UpdateComplete"
 EVENT_SELF_TEST_FAILED = "SelfTestFailed"
 EVENT_PARSE_CUSTOM_JOB = "ParseCustomJob"
+
+
+def set_aside(tls=False):
+    """Keep the memory that a link needs, with TLS or without, while modules load.
+
+    Returns a function that gives it back. Raises OSError when so much is not there.
+    """
+    return loader.lend("link_open").set_aside(tls)
 
 
 def status():

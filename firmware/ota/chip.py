@@ -3,6 +3,7 @@
 The note says how far the trial of a new image has come. It is the blob `trial` in NVS: boot.py
 begins it, the agent brings it up to date, once per stage, and the old image reads it. Text: `STAGE
 DEADLINE LINK`: one of the stages below, ms since the start of the chip, the last fault of the link.
+Where boot.py has ended the trial, a second line says why: `CAUSE DETAIL`.
 RTC memory is the application's.
 """
 
@@ -24,8 +25,8 @@ IMAGE_MAGIC = const(0xE9)
 _STAGES = const("selftest repl main returned agent stepped started named")
 STOPPED = "repl"
 
-# Of the note (bytes), and of its last part.
-_NOTE_SIZE = const(256)
+# Of the note (bytes), and of the fault of the link (characters).
+_NOTE_SIZE = const(1400)
 _MAX_LINK = const(120)
 # The watchdog cannot be stopped; this is the longest time it takes (12 days).
 _WATCHDOG_REST_MS = const((1 << 30) - 1)
@@ -72,12 +73,12 @@ def note(stage, link=None):
         return
     if stage != STOPPED and _STAGES.find(stage) <= _STAGES.find(old[0]):
         stage = old[0]
-    new = [stage, old[1], old[2] if link is None else link[:_MAX_LINK]]
+    new = [stage, old[1], old[2] if link is None else link[:_MAX_LINK].replace("\n", " "), ""]
     if new != old:
         old[:] = new
         try:
             nvs = NVS("ota")
-            nvs.set_blob("trial", " ".join(new).encode())
+            nvs.set_blob("trial", " ".join(new[:3]).encode())
             nvs.commit()
         except OSError:
             pass  # the result of the trial will say less
@@ -89,15 +90,20 @@ def note_link(fault):
 
 
 def noted():
-    """Return the note of a trial, or of the last one: [stage, deadline, link], None without."""
+    """Return the note of a trial, or of the last one: [stage, deadline, link, end], or None.
+
+    end: `CAUSE DETAIL`, "" where boot.py has not ended it.
+    """
     global _note
     if _note is None:
         _note = []
         buf = bytearray(_NOTE_SIZE)
         try:
-            found = str(memoryview(buf)[: NVS("ota").get_blob("trial", buf)], "utf-8").split(" ", 2)
+            text = str(memoryview(buf)[: NVS("ota").get_blob("trial", buf)], "utf-8")
+            text, _, end = text.partition("\n")
+            found = text.split(" ", 2)
             if len(found) == 3 and found[1].isdigit():
-                _note = found
+                _note = found + [end]
         except (OSError, ValueError):
             pass  # none, or none of ours
     return _note or None

@@ -14,7 +14,7 @@ of an unknown version counts as lost. otadata decides which slot runs; the journ
     agreed    True once the application agreed to the reboot
     next      bytes of the package that are safe from a power cut (checkpoint)
     source    where a local update is found again, "" when the job says it
-    cause     why the test failed, with `detail`, one sentence; written by boot.py or the agent
+    cause     why the test failed, with `detail`, one sentence; boot.py notes it in `chip`'s note
     result    {"job", "status", "details"}: not yet acknowledged by the service
     no_rollback  True once the bootloader turned out to have no rollback
     armed     True while the watchdog of an accepted trial goes on, until the chip starts hard

@@ -1,10 +1,12 @@
-"""How a `link.Link` is made from the settings, and opened: socket and TLS, CONNECT and CONNACK.
+"""How a `link.Link` is made from the settings and opened: memory, socket, TLS, CONNECT, CONNACK.
 
-Lent to `link` for that time, because it takes 3 KB of heap. No phase of an update needs it.
+Lent for that time, because it takes 3 KB of heap. No phase of an update needs it.
 """
 
+import gc
 import socket
 import struct
+import time
 
 try:
     import tls
@@ -16,6 +18,15 @@ from .defaults import agent_settings
 from .inbox import CONTROL_SIZE, OVERHEAD
 from .settings import etc, read_etc, require
 
+# Bytes that Wi-Fi's association, a connection and its messages take beside Python's heap, and with
+# TLS (docs/board-tests.md).
+_FOR_LINK = 22 * 1024
+_FOR_TLS = 48 * 1024
+# With so much free heap there is PSRAM, and nothing is scarce.
+_PLENTY = 512 * 1024
+# The operating system frees a stack when it has nothing else to do.
+_FREEING_MS = 50
+
 # What a broker answers to CONNECT (MQTT 3.1.1, 3.2.2.3).
 _REFUSED = {
     1: "the broker does not speak MQTT 3.1.1",
@@ -24,6 +35,36 @@ _REFUSED = {
     4: "the broker refuses user name or password",
     5: "the broker does not let this client in",
 }
+
+
+def set_aside(tls):
+    """Keep memory for a link until the function that is returned is called.
+
+    Without PSRAM, Wi-Fi, sockets and TLS allocate from what Python's heap has not taken, and that
+    heap takes all it finds whenever it grows. MicroPython has no call to set memory aside, but a
+    parked thread has memory of its own: its stack. Raises OSError when so much is not there.
+    """
+    import _thread
+
+    if gc.mem_free() > _PLENTY:
+        return _nothing
+    lock = _thread.allocate_lock()
+    lock.acquire()
+    _thread.stack_size(_FOR_TLS if tls else _FOR_LINK)
+    try:
+        _thread.start_new_thread(lock.acquire, ())
+    finally:
+        _thread.stack_size(0)
+
+    def give_back():
+        lock.release()
+        time.sleep_ms(_FREEING_MS)
+
+    return give_back
+
+
+def _nothing():
+    pass
 
 
 def make_link(link, settings):

@@ -104,7 +104,7 @@ def explain(journal, cause, note):
 
 def _missed(note, wifi):
     """Say what a trial that missed its deadline lacked. wifi: `wlan.status()`, "" if unknown."""
-    stage, _, link = note or ("main", "", "")
+    stage, _, link, _ = note or ("main", "", "", "")
     if stage in ("agent", "stepped"):  # there the application looks for its broker
         if wifi not in ("", _GOT_IP):
             return "no_wifi", "there was no Wi-Fi: %s" % _WIFI.get(wifi, "reason " + wifi)

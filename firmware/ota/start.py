@@ -10,6 +10,9 @@ def recover(engine):
     running, other = slots.running, slots.other
     if engine.board.settings["report"] and not engine.inbox.alone:
         engine.inbox.stats.report = DUE
+    note = chip.noted()
+    if note and note[3] and not noted.cause:  # boot.py has ended a trial
+        noted.cause, _, noted.detail = note[3].partition(" ")
     cause = chip.reset_cause()
     action = recovery.decide(
         noted,
@@ -37,7 +40,7 @@ def recover(engine):
     elif action == recovery.ACTIVATE:
         noted.save(phase=journal.VERIFIED, agreed=True)
     elif action == recovery.FAILED:
-        _failed(engine, *recovery.explain(noted, cause, chip.noted()))
+        _failed(engine, *recovery.explain(noted, cause, note))
 
 
 def _roll_back_again(engine):

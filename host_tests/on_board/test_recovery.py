@@ -182,7 +182,7 @@ def test_a_watchdog_is_an_interpreter_that_stood_still():
 def missed(stage, wifi="1010", link=""):
     """Return what is said of a trial that missed its deadline."""
     entry = journal(phases.TESTING, THERE, 1, cause="deadline", detail=wifi)
-    return recovery.explain(entry, "reset", [stage, "20000", link])
+    return recovery.explain(entry, "reset", [stage, "20000", link, ""])
 
 
 def test_a_missed_deadline_is_told_by_the_furthest_stage():

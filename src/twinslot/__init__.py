@@ -4,4 +4,4 @@ cli -> client, service, board -> config, firmware -> trust -> formats, disk -> e
 in pyproject.toml holds these arrows, and docs/architecture.md has the reasons.
 """
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"

@@ -14,7 +14,7 @@ from twinslot.formats.littlefs_blocks import BLOCK, SPARE, tree_blocks
 _PRIVATE_KEY = b"PRIVATE KEY-----"
 _OWN_KEY = "client.key"  # the one private key that belongs on a board: its own
 _TLS_FILES = ("ca.pem", "client.pem", _OWN_KEY)
-AGENT = (f"/{agent.PACKAGE}/", *(f"/{name.removesuffix('py')}" for name in agent.LINK))
+AGENT = (f"/{agent.PACKAGE}/", f"/{agent.LINK.removesuffix('py')}")
 """How the paths of the agent begin."""
 STAYS = ("/boot.py", "/etc/", "/lib/")
 """How the paths begin of what no application's directory holds."""

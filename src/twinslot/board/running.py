@@ -13,8 +13,8 @@ from twinslot.formats.trailer import DIRECTORY_LENGTH, RECORDS_LENGTH
 
 FILE_SYSTEMS = ("vfs", "ffat")  # the labels MicroPython looks for (ports/esp32, _boot.py)
 
-# The note that boot.py and the agent leave of a trial, in NVS: STAGE DEADLINE LINK, the deadline in
-# ms since the chip started, where ticks_ms begins.
+# The note that boot.py and the agent leave of a trial, in NVS, begins with STAGE DEADLINE, the
+# latter in ms since the chip started, where ticks_ms begins.
 _LOOK = string.Template("""
 import hashlib, sys, time, os
 from esp32 import NVS, Partition
@@ -36,7 +36,7 @@ def _look():
     except (OSError, UnicodeError):
         unpacked = False
     left = None
-    note = bytearray(256)
+    note = bytearray(1400)
     try:
         note = bytes(note[:NVS("ota").get_blob("trial", note)]).split(b" ")
         left = int(note[1]) - time.ticks_ms()

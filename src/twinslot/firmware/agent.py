@@ -1,4 +1,4 @@
-"""The agent as the files that a board gets: the package `ota`, and beside it the modules of LINK.
+"""The agent as the files that a board gets: the package `ota`, and beside it the module `link`.
 
 Compiled, `ota` is two files: `__init__.mpy` and the bundle of all its other modules. As source it
 is a file per module.
@@ -14,7 +14,7 @@ from twinslot.formats import bundle
 
 PACKAGE = "ota"
 BUNDLE = f"{PACKAGE}/{bundle.NAME}"
-LINK = ("link.py", "reserve.py")
+LINK = "link.py"
 
 
 def modules(chosen: Iterable[str]) -> list[Path]:
@@ -43,10 +43,11 @@ def compiled(chosen: Iterable[str]) -> dict[str, bytes]:
 
 
 def link(*, compiled: bool) -> dict[str, bytes]:
-    """Return `link` and `reserve`: path to bytes. Raises MpyError if compiled."""
-    if not compiled:
-        return {name: (FIRMWARE / name).read_bytes() for name in LINK}
-    return {f"{name[:-3]}.mpy": _compiled(FIRMWARE / name) for name in LINK}
+    """Return `link`: path to bytes. Raises MpyError if compiled."""
+    source = FIRMWARE / LINK
+    if compiled:
+        return {LINK.replace(".py", ".mpy"): _compiled(source)}
+    return {LINK: source.read_bytes()}
 
 
 def _compiled(source: Path) -> bytes:

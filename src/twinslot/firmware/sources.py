@@ -14,7 +14,7 @@ _INSTALLED = Path(__file__).parent / "on_board"
 _CHECKOUT = Path(__file__).parents[3]
 
 FIRMWARE = _INSTALLED if _INSTALLED.is_dir() else _CHECKOUT / "firmware"
-"""The folder of main.py, link.py, reserve.py and ota/."""
+"""The folder of main.py, link.py and ota/."""
 BOOT = FIRMWARE / "boot.py" if _INSTALLED.is_dir() else _CHECKOUT / "boot.py"
 """The file boot.py."""
 
