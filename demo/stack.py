@@ -227,10 +227,11 @@ class Stack:
         self._exit.callback(found.close)
         head = package.inspect(self.pack("1.0.0", 1).read_bytes())
         found.flash_firmware(0, self.firmware("1.0.0"), write_trailer([head.record]))
-        chosen = extensions.asked_for(settings or {})
+        etc = self.settings_folder(thing, settings=settings)
+        chosen = extensions.asked_for(json.loads((etc / "settings.json").read_text()))
         files = boards.application_files(compiled=self._compiled, chosen=chosen)
         files.update(application or {})
-        for path in self.settings_folder(thing, settings=settings).iterdir():
+        for path in etc.iterdir():
             files[f"/etc/{path.name}"] = path.read_bytes()
         found.install(files)
         return found

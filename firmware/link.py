@@ -16,11 +16,10 @@ Any OSError means: the link is closed, connect again. `MQTTError` is an OSError 
 
 import errno
 import select
-import socket
 import struct
 
 from ota import loader
-from ota.compat import const, ticks_add, ticks_diff, ticks_ms
+from ota.compat import const, spread, ticks_add, ticks_diff, ticks_ms
 from umqtt.simple import MQTTClient
 
 _CONNECT = const(0x10)
@@ -34,12 +33,15 @@ _PINGRESP = const(0xD0)
 
 _SILENT = const("the broker does not answer")
 _CLOSED = const("the broker closed the link")
+_LENGTH = const("a packet's length is not MQTT")
 
 # No packet has this id; it stands for the ping, whose answer bears none.
 _PING = const(0)
 
 # A payload of so many bytes is copied behind its head.
 _SMALL = const(512)
+# So many pieces wait until TCP takes them, where no call waits.
+_KEPT = const(8)
 
 
 class MQTTError(OSError):
@@ -58,8 +60,11 @@ class _Stream:
     Offers the methods that umqtt.simple uses: read, write, setblocking, close.
     """
 
+    waits = True
+
     def __init__(self, sock, deadline):
         self._sock = sock
+        self._kept = []
         self._poll = select.poll()
         self._poll.register(sock, select.POLLIN)
         self._byte = bytearray(1)
@@ -105,29 +110,47 @@ class _Stream:
                 raise MQTTError(_CLOSED)
             else:
                 done += count
+                self.left()
 
     def write(self, data, size=None):
-        """Write all of `data`, or its first `size` bytes."""
+        """Write all of `data`, or its first `size` bytes. What TCP does not take may wait."""
         view = memoryview(_octets(data))[:size]
-        done = 0
-        while done < len(view):
-            count = self._sock.write(view[done:])
-            if count:
-                done += count
-            else:
+        left = self._kept
+        left.append(view)
+        while not self.flush():
+            if self.waits or len(left) > _KEPT:
                 self.wait(select.POLLOUT)
-        return done
+            else:
+                left[-1] = bytes(left[-1])
+                break
+
+    def flush(self):
+        """Write what waits, as far as TCP takes it. Returns whether all is written."""
+        left = self._kept
+        while left:
+            # After a `None` TLS wants the very same bytes once more.
+            count = self._sock.write(left[0])
+            if count is None:
+                return False
+            left[0] = left[0][count:]
+            if not len(left[0]):
+                left.pop(0)
+        return True
 
     def close(self):
         self._sock.close()
 
     def wait(self, event):
         """Wait for a poll event until the deadline. Raises MQTTError after it."""
+        self._poll.modify(self._sock, event)
+        self._poll.poll(self.left())
+
+    def left(self):
+        """Return the milliseconds until the deadline. Raises MQTTError after it."""
         left = ticks_diff(self.deadline, ticks_ms())
         if left <= 0:
             raise MQTTError("the broker did not go on within the deadline", errno.ETIMEDOUT)
-        self._poll.modify(self._sock, event)
-        self._poll.poll(left)
+        return left
 
 
 class Link(MQTTClient):
@@ -137,7 +160,8 @@ class Link(MQTTClient):
     SSLContext, None for plain TCP; timeout_ms: the deadline of every call, DNS aside;
     max_payload: bytes of the largest message taken, longer ones are read and forgotten; waits:
     False lets publish, subscribe and unsubscribe return at once, as a loop with other work needs
-    it. What the broker then refuses, or does not answer in time, `check_msg` raises.
+    it. `check_msg` sends what TCP did not take, and raises what the broker refuses or does not
+    answer in time.
     """
 
     sock = None
@@ -159,14 +183,11 @@ class Link(MQTTClient):
     ):
         keepalive = min(max(10, keepalive), 65535)
         super().__init__(client_id, host, port, user, password, keepalive)
-        self._host = host
-        self._port = port
+        self._address = host, port
         self._tls_context = tls_context
         self._timeout_ms = timeout_ms
         self._buffer = bytearray(max_payload)
         self._waits = waits
-        self._due = {}  # packet id, or _PING -> (when its answer is due, the packet's head)
-        self._ping_at = ticks_ms()
         self._failures = 0
 
     def connect(self, clean_session=True):
@@ -175,12 +196,10 @@ class Link(MQTTClient):
         if self.sock is not None:
             self.sock.close()
             self.sock = None
-        address = socket.getaddrinfo(self._host, self._port)[0][-1]
         try:
             opening = loader.lend("link_open")
-            deadline = self._deadline()
-            sock = opening.connected(address, self._timeout_ms, self._host, self._tls_context)
-            self.sock = _Stream(sock, deadline)
+            sock = opening.connected(*self._address, self._timeout_ms, self._tls_context)
+            self.sock = _Stream(sock, self._deadline())
             self._send(_CONNECT, opening.introduction(self, clean_session))
             answer = self.sock.read(4)
             refusal = opening.refusal(answer)
@@ -193,7 +212,8 @@ class Link(MQTTClient):
                 raise MQTTError("the link cannot be opened: %s" % str(error).strip())
             raise
         self._failures = 0
-        self._due = {}
+        self.sock.waits = self._waits
+        self._due = {}  # packet id, or _PING -> (when its answer is due, the packet's head)
         self._ping_at = ticks_add(ticks_ms(), self.keepalive * 500)
         return answer[2] & 1
 
@@ -202,8 +222,11 @@ class Link(MQTTClient):
         self._call(super().disconnect)
 
     def pause_ms(self):
-        """Return the pause before connecting again: 1 s after a good link, doubled up to 60 s."""
-        return min(1000 << min(max(0, self._failures - 1), 6), 60000)
+        """Return the pause before connecting again: 1 s after a good link, doubled up to 60 s.
+
+        A random part, up to a half, is taken off: boards that lost one broker come back one by one.
+        """
+        return spread(min(1000 << min(max(0, self._failures - 1), 6), 60000))
 
     def publish(self, topic, msg, retain=False, qos=0):
         """Publish; with qos 1 the broker's PUBACK is due. topic, msg: bytes or str.
@@ -297,16 +320,17 @@ class Link(MQTTClient):
         if len(payload) <= _SMALL:
             # In one piece: a second one may have to wait until the broker's TCP has acknowledged
             # the first, which takes it up to 40 ms where TCP_NODELAY cannot be set.
-            packet += payload
-            payload = b""
-        self.sock.write(packet)
-        self.sock.write(payload)
+            self.sock.write(packet + payload)
+        else:
+            self.sock.write(packet)
+            self.sock.write(payload)
 
     def _check(self, wait_ms):
         now = ticks_ms()
         if ticks_diff(now, self._ping_at) >= 0:
             self._ping_at = ticks_add(now, self.keepalive * 500)
             self.ping()
+        self.sock.flush()
         if self.sock.peek(wait_ms) is None:
             self._check_due(0)
             return None
@@ -336,11 +360,10 @@ class Link(MQTTClient):
             self._deliver(first, size)
             return first
         if kind in (_PUBACK, _SUBACK, _UNSUBACK) and size >= 2:
-            pid = struct.unpack("!H", self.sock.read(2))[0]
-            code = self.sock.read(1)[0] if size > 2 else 0
-            size -= 3
-            _, head = self._due.pop(pid, (0, b""))
-            if head and kind == _SUBACK and code & 0x80:
+            answer = self.sock.read(min(size, 3))
+            size -= len(answer)
+            _, head = self._due.pop(_number(answer), (0, b""))
+            if head and kind == _SUBACK and answer[-1] & 0x80:
                 raise MQTTError(
                     "the broker refuses the subscription to " + str(head[4:-1], "utf-8")
                 )
@@ -357,16 +380,16 @@ class Link(MQTTClient):
             size |= (byte & 0x7F) << shift
             if byte < 0x80:
                 return size
-        raise MQTTError("a length of more than four bytes is not MQTT")
+        raise MQTTError(_LENGTH)
 
     def _deliver(self, first, size):
         """Hand a PUBLISH to the callback, then acknowledge it (MQTT 3.1.1, 3.3)."""
         stream = self.sock
-        length = struct.unpack("!H", stream.read(2))[0]
+        length = _number(stream.read(2))
         qos = first >> 1 & 3
         size -= 2 + length + (2 if qos else 0)
         if size < 0:
-            raise MQTTError("a PUBLISH shorter than its topic is not MQTT")
+            raise MQTTError(_LENGTH)
         topic = stream.read(length)
         pid = stream.read(2) if qos else None
         if size <= len(self._buffer):
@@ -394,6 +417,11 @@ def _octets(text):
 def _field(data):
     """Return data with its length before it (MQTT 3.1.1, 1.5.3)."""
     return struct.pack("!H", len(data)) + data
+
+
+def _number(data):
+    """Return the number of 16 bits at the beginning of data."""
+    return data[0] << 8 | data[1]
 
 
 def _check_qos(qos):

@@ -12,8 +12,6 @@ import shims
 from agent_bench import Bench, Chip, Patient, packed
 from job_service import LinkDown
 
-from twinslot.firmware import extensions
-
 UPDATE = "$aws/things/board-1/shadow/name/ota/update"
 
 
@@ -363,7 +361,3 @@ def test_a_board_without_a_broker_has_nobody_to_tell(tmp_path: Path) -> None:
     agent: Any = importlib.import_module("ota.agent")
     alone = agent.Agent(None, "board-1", settings={"product": "demo-board", "report": 1})
     assert alone.stats.report == "off"
-
-
-def test_every_board_gets_the_extension_as_its_settings_are_not_known_when_it_is_packed() -> None:
-    assert "report" in extensions.asked_for({})

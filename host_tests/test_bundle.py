@@ -148,14 +148,19 @@ def test_none_all_and_names_are_understood_and_others_refused_with_the_list() ->
             extensions.parse(text)
 
 
-def test_a_board_gets_the_console_http_the_report_and_what_its_settings_ask_for() -> None:
-    assert extensions.asked_for({"wide_writes": 0}) == ("console", "http", "report")
-    assert extensions.asked_for({}) == ("console", "http", "report", "wide")
-    every = {"wide_writes": 1, "raw_images": 1, "stream_json": 1}
+def test_a_board_gets_the_console_http_and_what_its_settings_ask_for(tmp_path: Path) -> None:
+    assert extensions.asked_for({"wide_writes": 0}) == ("console", "http")
+    assert extensions.asked_for({}) == ("console", "http", "wide")
+    every = {"wide_writes": 1, "raw_images": 1, "stream_json": 1, "report": 1}
     assert extensions.asked_for(every) == extensions.everything()
     etc = {"/etc/settings.json": b'{"raw_images": 1, "wide_writes": 0}'}
-    assert files.extensions_for(etc) == ("console", "http", "raw", "report")
+    assert files.extensions_for(etc) == ("console", "http", "raw")
     assert files.extensions_for({}) == extensions.asked_for({})
+    assert files.extensions_of_fleet(tmp_path) == extensions.asked_for({})
+    for thing, setting in (("board-1", "report"), ("board-2", "raw_images")):
+        (tmp_path / thing).mkdir()
+        (tmp_path / thing / "settings.json").write_text(f'{{"{setting}": 1}}')
+    assert files.extensions_of_fleet(tmp_path) == ("console", "http", "raw", "report", "wide")
 
 
 def test_what_asks_for_an_extension_is_a_setting_with_that_default() -> None:

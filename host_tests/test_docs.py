@@ -94,8 +94,8 @@ def names_in_main() -> dict[str, Any]:
 
 def test_the_agents_settings_are_documented_with_default_range_and_meaning() -> None:
     table = {
-        plain(name): (int(default), *map(int, limits.split(" to ")), meaning)
-        for name, _, default, limits, meaning in (r for r in rows(SETTINGS, "name") if len(r) == 5)
+        plain(name): (int(default), *map(int, limits.split(" to ")))
+        for name, _, default, limits, _ in (r for r in rows(SETTINGS, "name") if len(r) == 5)
     }
     assert table == defaults.AGENT
 

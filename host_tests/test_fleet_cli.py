@@ -235,7 +235,7 @@ def test_the_agent_is_added_or_left_out_and_that_is_said(fleet: Fleet, applicati
 @pytest.mark.parametrize(
     ("named", "wanted"),
     [
-        ([], ("console", "http", "report", "wide")),
+        ([], ("console", "http", "wide")),
         (["--extensions", "none"], ()),
         (["--extensions", "http,raw"], ("http", "raw")),
         (["--extensions", "all"], ("console", "http", "json", "raw", "report", "wide")),

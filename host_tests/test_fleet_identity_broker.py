@@ -339,13 +339,14 @@ def test_a_board_whose_clock_stands_at_2000_joins_takes_an_update_and_knows_the_
     """
     need("micropython")
     app = (
-        "import time, ota.chip as chip\n"
-        "_set = chip.set_clock\n"
-        "def set_clock(seconds):\n"
-        "    before = time.gmtime()[0]\n"
-        "    _set(seconds)\n"
-        "    print('CLOCK', before, time.gmtime()[0])\n"
-        "chip.set_clock = set_clock\n"
+        "import machine, time\n"
+        "_RTC = machine.RTC\n"
+        "class RTC:\n"
+        "    def datetime(self, *when):\n"
+        "        before = time.gmtime()[0]\n"
+        "        _RTC().datetime(*when)\n"
+        "        print('CLOCK', before, time.gmtime()[0])\n"
+        "machine.RTC = RTC\n"
     )
     with Stack(tmp_path / "stack", interpreter="micropython", tls=True) as stack:
         board = stack.board(application={"/app.py": app.encode()})

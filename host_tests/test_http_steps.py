@@ -12,6 +12,7 @@ import select
 import socket
 import ssl
 import sys
+import time
 import types
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -381,3 +382,36 @@ def test_a_step_that_waits_for_a_server_says_when_to_come_again(play: Play) -> N
     play.send_all(head(DATA) + DATA[:9000])
     play.step(2 * STALL)  # the head's signature, and what flash has to do, take some
     assert set(play.waits[-10:]) == {5}, "nothing is polled without a pause"
+
+
+@pytest.mark.parametrize("line", [b"x" * 4096, b"X-Long: " + b"y" * 4088, b"\xff\x00" * 2048])
+def test_a_line_of_the_head_that_never_ends_keeps_no_step_long_and_is_given_up(
+    play: Play, line: bytes
+) -> None:
+    """The server always sends something, so no step ever finds the line silent."""
+    play.request()
+    play.server.send(b"HTTP/1.1 200 OK\r\n")
+    longest = 0.0
+    for _ in range(400):
+        with contextlib.suppress(OSError):  # the board has hung up
+            play.server.send(line)
+        started = time.monotonic()
+        play.step()
+        longest = max(longest, time.monotonic() - started)
+        path = play.bench.in_hand.path
+        if path and path._left < path._tries:
+            break
+    else:
+        raise AssertionError("it is read for ever")
+    assert longest < 0.5
+
+
+def test_a_head_of_one_byte_a_second_is_given_up_by_the_clock(play: Play) -> None:
+    play.request()
+    play.server.send(b"HTTP/1.1 200 OK\r\nX: ")
+    for _ in range(12):
+        play.server.send(b"y")
+        play.step(3)
+        play.late += 1000
+    path = play.bench.in_hand.path
+    assert path._left < path._tries

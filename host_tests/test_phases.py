@@ -177,7 +177,7 @@ def test_the_modules_of_a_phase_are_its_row_and_what_is_added() -> None:
         base = [] if phase in {"rest", "look"} else WORKING
         assert phases.names_of(phase, "", "") == base + row.split()
     assert phases.names_of("serve", "window  cbor", "hearing") == [
-        *WORKING, "jobs", "hear", "serve", "window", "cbor", "jobs", "hear",
+        *WORKING, "jobs", "clock", "hear", "serve", "window", "cbor", "jobs", "clock", "hear",
     ]  # fmt: skip
     assert phases.names_of("rest", "", "calling") == ["calls"]
 

@@ -43,7 +43,8 @@ ETC = {"mqtt": _ETC, "tls": _ETC_TLS}
 
 def contents(broker: str) -> dict[str, bytes]:
     """Return the files of a board as it is flashed by default. broker: "mqtt" or "tls"."""
-    found = files.application(chosen=extensions.asked_for({}))
+    settings = {"report": 1} if broker == "tls" else {}  # as `fleet provision` writes them
+    found = files.application(chosen=extensions.asked_for(settings))
     return {**found, **{f"/etc/{name}": bytes(size) for name, size in ETC[broker].items()}}
 
 

@@ -122,6 +122,10 @@ UPDATE = {
         "The sequence is below one that this board has accepted.",
         "Pack with a higher `--sequence`; `fleet push` counts up by itself.",
     ),
+    "failed_before": (
+        "This very package has failed its test on the board twice, by its own fault.",
+        "Mend it and publish a new one; by hand, `ota.install()` takes it once more.",
+    ),
     "same_sequence": (
         "The sequence is the one that runs.",
         "Nothing, if the version runs; else pack with a higher `--sequence`.",
@@ -153,6 +157,10 @@ UPDATE = {
     "activate": (
         "The chip refused to boot the new slot.",
         "`detail` has ESP-IDF's word. The image may be for another revision of the chip.",
+    ),
+    "too_slow": (
+        "The transfer was slower than the setting `min_rate`, over five minutes.",
+        "Look at the network and the server; lower `min_rate` where the link is known to be slow.",
     ),
     "no_data": (
         "The service answers, but the stream stays silent.",

@@ -20,6 +20,9 @@ from .compat import const
 from .settings import trusted_keys
 
 _APPLICATION = const(1)
+# A job brings a package that has failed its test here so often no more; a person may.
+_FAILURES = const(2)
+_UNSURE = const("its expiry was judged by a clock that is not sure")
 
 
 def opening(engine):
@@ -69,6 +72,10 @@ def admitting(engine):
         _read_manifest(engine, manifests)
     manifest = engine.manifest
     identity = manifest.identity.hex()
+    if engine.origin == journal.JOB and noted.failures(identity) >= _FAILURES:
+        raise errors.FailedBeforeError(
+            "this very package has failed its test on this board %d times" % _FAILURES
+        )
     if not manifest.proof:
         slots = board.slots
         manifests.admit(
@@ -105,6 +112,7 @@ def _measuring(engine):
 def _admit(engine):
     """From here on the journal knows of the update."""
     manifest = engine.manifest
+    unsure = manifest.expires is not None and not chip.sure
     engine.board.keep_accepted()  # a raw image may take the place of the package that ran first
     engine.become(
         states.PREPARING,
@@ -115,7 +123,7 @@ def _admit(engine):
         identity=manifest.identity.hex(),
         sequence=manifest.sequence,
         source=engine.source if isinstance(engine.source, str) else "",
-        detail=manifest.note,
+        detail=manifest.note or (_UNSURE if unsure else ""),
     )
 
 

@@ -28,9 +28,6 @@ from .inbox import Inbox, Stats
 _IDLE_MS = const(1000)
 # Longest sleep of run() and the thread, so that a message is not kept waiting (ms).
 _LOOP_MS = const(20)
-# Pauses after which a service that refused to name a job is asked again (ms).
-_REFUSED_MS = const(60000)
-_REFUSED_MAX_MS = const(3840000)
 
 
 class Agent:
@@ -43,8 +40,8 @@ class Agent:
     timeout of the application's own `machine.WDT`, if it has one.
     callback: may be replaced; lock: compat.Lock, which lets in one call or step; running: (version,
     sequence) of what runs, from its trailer; without one its own, and 0; slot: the running one, as
-    "ota_0"; stats: inbox.Stats; stepped: ticks_ms of the last step(). Raises SettingsError.
-    FreeRTOS: OTA_AgentInit.
+    "ota_0"; stats: inbox.Stats; thing: its name; stepped: ticks_ms of the last step(). Raises
+    SettingsError. FreeRTOS: OTA_AgentInit.
     """
 
     current = None
@@ -58,10 +55,9 @@ class Agent:
         self.lock = Lock()
         self._mode = READY
         self._client = client
-        self._thing = thing_name
+        self.thing = thing_name
         self._inbox = Inbox(self.stats, client is None)
         self._engine = self._image_state = None
-        self._refused_at = self._refusals = 0
         loader.enter_now("look")
         self._watchdog_ms = watchdog_ms
         facts = self._facts = loader.module("facts").read(settings or {}, version)
@@ -164,7 +160,7 @@ class Agent:
                 self._stop()
             if self._mode != READY:
                 return _IDLE_MS
-            self._ask_a_service_that_refused()
+            self._ask_again()
             engine = self._engine
             if engine is None and not (self._inbox.waiting and self._inbox.reached):
                 return _IDLE_MS
@@ -364,18 +360,16 @@ class Agent:
             self._engine = None
             loader.enter_now("rest")
 
-    def _ask_a_service_that_refused(self):
-        """Ask a service that does not know this thing again, after pauses that grow."""
+    def _ask_again(self):
+        """Ask a service that was silent for long, or refused to name a job."""
         inbox, engine = self._inbox, self._engine
-        if not inbox.refused or not inbox.online or (engine and not engine.resting):
+        if not inbox.online or (engine and (engine.path or engine.proof)):
             return
-        now = ticks_ms()
-        if inbox.refused != self._refusals:
-            self._refusals, self._refused_at = inbox.refused, now
-        pause = min(_REFUSED_MS << min(inbox.refused - 1, 6), _REFUSED_MAX_MS)
-        if ticks_diff(now, self._refused_at) >= pause:
-            self._refused_at = now
-            self._awake().check()
+        if inbox.refused:
+            if (engine is None or engine.resting) and inbox.is_refusal_over():
+                self._awake().check()
+        elif inbox.is_silent(self._facts.settings["silence_s"] * 1000):
+            self._awake().connect()  # the client may have connected again by itself
 
     def _awake(self):
         """Return the engine, loaded at once if it is not."""
@@ -396,5 +390,5 @@ class Agent:
         """Make the engine, whose modules are loaded."""
         board = loader.module("board").Board(self._facts, self._watchdog_ms)
         make = loader.module("engine").Engine
-        self._engine = make(board, self._inbox, self._client, self._thing, self._tell)
+        self._engine = make(board, self._inbox, self._client, self.thing, self._tell)
         return self._engine

@@ -51,7 +51,17 @@ class Board:
     def keep_accepted(self):
         """Remember what runs as accepted, once it is VALID. Raises FlashError."""
         if self.slots.proved:
-            self.journal.keep_accepted(self.sequence, self.created)
+            latest = self.clock_bounds(loader.lend("clock").built())[1]
+            self.journal.keep_accepted(self.sequence, self.created, latest)
+
+    def clock_bounds(self, built):
+        """Return the first and the last second (Unix) at which a time is believed here.
+
+        built: when MicroPython was. Not before that nor the newest package accepted; not later than
+        these by more than the setting `clock_days`.
+        """
+        first = max(self.journal.accepted()[1], built)
+        return first, first + self.settings["clock_days"] * 86400
 
     @property
     def floor(self):

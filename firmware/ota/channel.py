@@ -7,7 +7,7 @@ front. The callback queues each message in the inbox; `hear` reads it.
 
 import json
 
-from .compat import const, ticks_add, ticks_diff, ticks_ms
+from .compat import const, spread, ticks_add, ticks_diff, ticks_ms
 
 IN_PROGRESS = "IN_PROGRESS"
 SUCCEEDED = "SUCCEEDED"
@@ -58,6 +58,7 @@ class Channel:
         else:
             self.inbox.streamed = ("", "")
         self.inbox.online = True
+        self.inbox.heard = ticks_ms()
 
     def close(self):
         """Leave every topic, where the client can. Raises OSError when it does."""
@@ -84,6 +85,7 @@ class Channel:
         """Request the next job, with a token as the 2019 agent makes it."""
         token = "%d:%s" % (self.inbox.asked, self._thing)
         self.inbox.asked += 1
+        self.inbox.stats.unanswered += 1
         self._client.publish(self.get, get_request(token), qos=1)
 
     def report(self, job_id, status, details, qos=1, token=None):
@@ -172,9 +174,9 @@ class Timer:
         self._due = ticks_add(ticks_ms(), milliseconds)
 
     def later(self):
-        """Be due after a pause twice as long as the last one."""
+        """Be due after a pause twice as long as the last one, less a random part."""
         self._pause = min(max(2 * self._pause, self._first), self._longest)
-        self.after(self._pause)
+        self.after(spread(self._pause))
 
 
 def get_request(token):

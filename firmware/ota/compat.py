@@ -1,6 +1,7 @@
 """Substitutes for MicroPython's own names, so that one source runs on the chip and on a laptop.
 
-Also two helpers for every module: a lock, and a function that runs a generator to its end.
+Also helpers for every module: a lock, a pause with a random part, and a function that runs a
+generator to its end.
 """
 
 try:
@@ -56,6 +57,21 @@ except ImportError:  # a port without threads: the one thread holds every lock a
 
         def release(self):
             """Give the lock back."""
+
+
+try:
+    from os import urandom
+except ImportError:  # WebAssembly
+    from random import getrandbits
+
+    def urandom(size):
+        """Return random bytes."""
+        return bytes([getrandbits(8) for _ in range(size)])
+
+
+def spread(pause_ms):
+    """Return 50 to 100 % of a pause, at random: no two boards come back in step."""
+    return pause_ms - (pause_ms * (urandom(1)[0] << 8 | urandom(1)[0]) >> 17)
 
 
 class Lock:

@@ -1,6 +1,6 @@
 """Messages of the job service, and each state's answer to them. Loaded while one is read."""
 
-from . import chip, errors, journal, loader
+from . import clock, errors, journal, loader
 from . import engine as states
 from .channel import GIVEN_UP, READY, RESULT, SENT, TOLD
 from .jobs import answered_update, is_final, parse, token_of
@@ -23,7 +23,8 @@ def hear(engine):
             _on_bad_job(engine, error)
             return
         inbox.refused = 0
-        chip.set_clock(timestamp)
+        board = engine.board
+        clock.set_clock(timestamp, board.clock_bounds(clock.built()), board.settings["tls"])
         _on_job(engine, job)
     elif topic == channel.get + "/rejected":
         _on_refusal(engine, payload)
@@ -66,7 +67,7 @@ def _on_job(engine, job):
 def _on_bad_job(engine, error):
     """Fail the job of a document that cannot be read, unless something else is in hand."""
     if error.job_id and not engine.active:
-        engine.journal.save(job=error.job_id)
+        engine.journal.try_save(job=error.job_id)
         engine.fail(error)
     elif engine.path:
         engine.path.answered()  # the update in hand goes on, as long as its blocks come
@@ -86,7 +87,7 @@ def _on_answer(engine, job_id, accepted, payload):
     if engine.state == states.REPORTING:
         if token == RESULT and job_id == engine.journal.result["job"]:
             if accepted or is_final(payload):
-                engine.journal.save(phase=journal.NONE, result=None)
+                engine.journal.try_save(phase=journal.NONE, result=None)
                 engine.ask_anew()
     elif engine.state == states.AGREED:
         if token == READY and job_id == engine.journal.job:

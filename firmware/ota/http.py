@@ -25,9 +25,12 @@ from .source import pulled
 _PATIENCE_MS = const(10000)
 _REDIRECTS = const(4)
 _INTERIM = const(4)  # answers that are not the final one
-# Of a head: lines, bytes of one that are read. Addresses with a signature may be long.
+# Of a head: lines, bytes of one, and those of it that are kept. Addresses with a signature may be
+# long. Then the bytes that one step reads.
 _LINES = const(100)
+_LONGEST = const(16384)
 _LINE = const(2048)
+_PIECE = const(256)
 _CHUNKS = const(-1)
 
 
@@ -213,8 +216,9 @@ class Http:
         """Read a line of the head, as far as there is room for it (bytes). A generator."""
         line = bytearray()
         byte = bytearray(1)
+        read = 0
         yield
-        while True:
+        while read < _LONGEST:
             count = self._stream.readinto(byte)
             if count is None:
                 yield
@@ -226,6 +230,10 @@ class Http:
                 return bytes(line).strip()
             if len(line) < _LINE:
                 line += byte
+            read += 1
+            if read % _PIECE == 0:
+                yield
+        raise ValueError("a line without end")
 
 
 def _text(value):

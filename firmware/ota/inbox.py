@@ -8,14 +8,19 @@ run in another thread than `step()` without a lock: one counts in, the other cou
 global interpreter lock keeps each operation whole.
 """
 
-from .compat import const, mem_free
+from .compat import const, mem_free, spread, ticks_add, ticks_diff, ticks_ms
 
 # With less free heap (bytes) there is one buffer, enough if a step follows each message.
 _SCARCE = const(131072)
 _CONTROLS = const(4)
+# So many questions without an answer are told: some 20 s.
+_MANY = const(4)
 CONTROL_SIZE = const(4096)
 # Bytes that CBOR or JSON add to a block at most.
 OVERHEAD = const(64)
+# Pauses after which a service that refused to name a job is asked again (ms).
+_REFUSED_MS = const(60000)
+_REFUSED_MAX_MS = const(3840000)
 # What the topic of an answer to a report has, and no other.
 _UPDATE = b"/update/"
 
@@ -23,8 +28,9 @@ _UPDATE = b"/update/"
 class Stats:
     """received, queued, processed, dropped: counts of messages since start.
 
-    Printed as the 2019 FreeRTOS demo prints them. report: how the report of what runs here stands
-    (setting `report`): "off", "due", "sent", "told", or "given up: " and why.
+    Printed as the 2019 FreeRTOS demo prints them. unanswered: questions for a job since the job
+    service was heard last, told behind the counts when they are many. report: how the report of
+    what runs here stands (setting `report`): "off", "due", "sent", "told", or "given up: " and why.
     """
 
     def __init__(self):
@@ -32,15 +38,19 @@ class Stats:
         self.queued = 0
         self.processed = 0
         self.dropped = 0
+        self.unanswered = 0
         self.report = "off"
 
     def __str__(self):
-        return "Received: %d Queued: %d Processed: %d Dropped: %d" % (
+        text = "Received: %d Queued: %d Processed: %d Dropped: %d" % (
             self.received,
             self.queued,
             self.processed,
             self.dropped,
         )
+        if self.unanswered >= _MANY:
+            text += ", the job service has not answered %d questions" % self.unanswered
+        return text
 
 
 class Inbox:
@@ -53,7 +63,8 @@ class Inbox:
     report is awaited: else it is not worth the loading of the modules that read it.
     streamed: the subscribed topics of the last stream; asked: number of questions for a job;
     offered: the last job that was offered to the application, and its `queued`; refused: number of
-    times in succession that the job service refused to name a job.
+    times in succession that the job service refused to name a job; heard: ticks_ms of its last
+    message.
     buffers, lengths: of the blocks that wait, by the slot that `oldest` returns. stats: Stats.
     shadow: the beginning of the topics on which a report's answer is awaited (bytes), or b"".
     """
@@ -63,6 +74,8 @@ class Inbox:
         self.jobs = self.streams = self.stream = self.shadow = b""
         self.online = self.missed = self.answers = False
         self.lost = self.asked = self.refused = 0
+        self.heard = self._ask_at = ticks_ms()
+        self._paused_for = 0
         self.streamed = ("", "")
         self.offered = ()
         self.buffers: "list[bytearray]" = []
@@ -104,6 +117,8 @@ class Inbox:
         if topic == self.stream:
             self._put_block(payload)
         elif topic.startswith(self.jobs):
+            self.stats.unanswered = 0
+            self.heard = ticks_ms()
             if self.answers or _UPDATE not in topic:
                 self.missed |= not self._put_control(topic, payload)
         elif topic.startswith(self.streams):
@@ -113,6 +128,26 @@ class Inbox:
             self._put_control(topic, payload)
         else:
             return False
+        return True
+
+    def is_silent(self, silence_ms):
+        """Say whether the job service said nothing for so long; then wait as long once more."""
+        now = ticks_ms()
+        if ticks_diff(now, self.heard) < silence_ms:
+            return False
+        self.heard = ticks_add(now, spread(silence_ms) - silence_ms)
+        return True
+
+    def is_refusal_over(self):
+        """Say whether the pause after a refusal is over, which doubles with each one."""
+        now = ticks_ms()
+        if self.refused != self._paused_for:
+            self._paused_for = self.refused
+            pause = min(_REFUSED_MS << min(self.refused - 1, 6), _REFUSED_MAX_MS)
+            self._ask_at = ticks_add(now, spread(pause))
+        if ticks_diff(now, self._ask_at) < 0:
+            return False
+        self._paused_for = 0  # without an answer the pause begins again
         return True
 
     @property
@@ -197,6 +232,11 @@ class Inbox:
         if len(self._controls) == _CONTROLS or len(payload) > CONTROL_SIZE:
             self.stats.dropped += 1
             return len(self._controls) < _CONTROLS
-        self._controls.append((str(topic, "utf-8"), bytes(payload)))
+        try:
+            topic = str(topic, "utf-8")
+        except UnicodeError:  # of nobody whom the agent talks to
+            self.stats.dropped += 1
+            return True
+        self._controls.append((topic, bytes(payload)))
         self.stats.queued += 1
         return True

@@ -20,7 +20,11 @@ of an unknown version counts as lost. otadata decides which slot runs; the journ
     armed     True while the watchdog of an accepted trial goes on, until the chip starts hard
 The blob `history` keeps the last eight results, newest first. Each has status, origin, job,
 sequence of the package, the version that ran afterwards, cause and detail. The blob `trust` keeps
-what was accepted ever, so that no fault of the journal opens the way back: see `accepted`.
+what was accepted ever, so that no fault of the journal opens the way back: see `accepted`. The blob
+`failed` keeps which packages failed their test here: see `count_failure`.
+
+NVS may be full, of other things: what must go on all the same is written by `try_save`, and told
+from memory.
 """
 
 import json
@@ -46,7 +50,9 @@ PERSON = "person"
 _VERSION = const(1)
 _NAMESPACE = const("ota")
 _MAX_BLOB = const(2048)
-_NOT_FOUND = const(-4354)
+_FULL = const(-4357)  # ESP_ERR_NVS_NOT_ENOUGH_SPACE
+_FAILURES = const(8)  # packages
+_KEYS = const(7)  # of an entry of the history
 
 # Fields that end with an update; the others outlive it.
 _OF_ONE_UPDATE = (
@@ -93,6 +99,8 @@ class Journal:
             for key in _FIELDS:
                 if _fits(stored.get(key), getattr(Journal, key)):
                     setattr(self, key, stored[key])
+            if self.result and not all(key in self.result for key in ("job", "status", "details")):
+                self.result = None
 
     def save(self, **changes):
         """Change the named keys and write the journal: one NVS commit. Raises FlashError."""
@@ -104,6 +112,14 @@ class Journal:
         _write(self._nvs, "journal", _encode(fields))
         self.lost = False
 
+    def try_save(self, **changes):
+        """Do as `save`, but go on from memory where NVS does not take it. Returns if it did."""
+        try:
+            self.save(**changes)
+        except errors.FlashError:
+            return False
+        return True
+
     def finish(self, **changes):
         """Forget the update in flight, then write the journal as `save` does."""
         for key in _OF_ONE_UPDATE:
@@ -113,7 +129,8 @@ class Journal:
     def history(self):
         """Return the last results, newest first: a list of dicts."""
         stored = _read(self._nvs, "history")
-        return stored if isinstance(stored, list) else []
+        stored = stored if isinstance(stored, list) else []
+        return [entry for entry in stored if isinstance(entry, dict) and len(entry) == _KEYS]
 
     def keep_history(self, entries):
         """Write the last results (list of dicts). Returns whether they fit. Raises FlashError."""
@@ -140,16 +157,43 @@ class Journal:
         """
         return max(self.accepted()[0], sequence if pair.proved else 0)
 
-    def keep_accepted(self, sequence, created):
-        """Remember an accepted package: one NVS commit, if it is higher. Raises FlashError."""
+    def keep_accepted(self, sequence, created, latest):
+        """Remember an accepted package: one NVS commit, if it is higher. Raises FlashError.
+
+        created: not believed when it is after `latest` (both in Unix seconds).
+        """
         before = self.accepted()
-        after = max(before[0], sequence), max(before[1], created)
+        after = max(before[0], sequence), max(before[1], created if created <= latest else 0)
         if after != before:
             blob = {"v": _VERSION, "floor": after[0], "created": after[1]}
             _write(self._nvs, "trust", _encode(blob))
 
+    def failures(self, identity):
+        """Return how often the package of this identity (hex) failed its test on this board."""
+        return self._failed().get(identity, 0)
+
+    def count_failure(self):
+        """Count that the package in flight failed its test, by its own fault: one NVS commit.
+
+        The newest eight packages are remembered. Raises FlashError.
+        """
+        failed = self._failed()
+        count = failed.pop(self.identity, 0) + 1
+        while len(failed) >= _FAILURES:
+            failed.pop(min(failed, key=failed.get))
+        failed[self.identity] = count
+        _write(self._nvs, "failed", _encode(failed))
+
+    def _failed(self):
+        """Return {identity: count}."""
+        stored = _read(self._nvs, "failed")
+        stored = stored if isinstance(stored, dict) else {}
+        return {key: stored[key] for key in stored if isinstance(stored[key], int)}
+
 
 def _fits(value, default):
+    if isinstance(default, int) and not isinstance(default, bool):
+        return isinstance(value, int) and value >= 0
     return isinstance(value, dict if default is None else type(default))
 
 
@@ -175,4 +219,8 @@ def _write(nvs, key, data):
         nvs.set_blob(key, data)
         nvs.commit()
     except OSError as error:
+        if error.args[0] == _FULL:
+            raise errors.FlashError(
+                "NVS is full: there is no room for the %s; the application has to erase keys" % key
+            )
         raise errors.FlashError("NVS would not take the %s: %s" % (key, error))

@@ -96,13 +96,14 @@ def make_link(link, settings):
     )
 
 
-def connected(address, timeout_ms, host, context):
-    """Return a socket that is connected to `address` and does not block.
+def connected(host, port, timeout_ms, context):
+    """Return a socket that is connected to the port of a host, and does not block.
 
-    timeout_ms: for TCP's connection; host: name in the server's certificate; context: an
-    SSLContext, None for plain TCP. The handshake is done by the first write. Raises OSError, and
-    ValueError of mbedTLS.
+    timeout_ms: for TCP's connection, after the name was looked up; context: an SSLContext, which
+    looks for `host` in the server's certificate, None for plain TCP. The handshake is done by the
+    first write. Raises OSError, and ValueError of mbedTLS.
     """
+    address = socket.getaddrinfo(host, port)[0][-1]
     sock = socket.socket()
     try:
         sock.settimeout(timeout_ms / 1000)

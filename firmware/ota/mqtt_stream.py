@@ -6,6 +6,7 @@ question. So a dead link or service never passes for a dead stream.
 
 from . import errors, loader
 from .channel import Timer
+from .window import Pace
 
 
 def make(engine):
@@ -28,6 +29,7 @@ class MqttStream:
         self._most = settings["momentum"]
         self._longest = settings["message_size"]
         self._timer = Timer(self._period, self._period)
+        self._pace = Pace(settings["min_rate"])
         self._momentum = 0
         self._silent = self._again = False
         self._refusal = "no answer"
@@ -48,6 +50,7 @@ class MqttStream:
             data.read(inbox.buffers[slot], inbox.lengths[slot])
             index = data.index
             if data.file_id == self._file_id and window.takes(index, data.end - data.start):
+                self._pace.add(data.end - data.start)
                 self.block = inbox.lend(slot, data.start, data.end)
                 self._momentum = 0
                 self._silent = False

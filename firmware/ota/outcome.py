@@ -25,18 +25,20 @@ def keep(engine):
 
 
 def succeed(engine):
-    """Note that the new image is VALID in otadata; reporting follows. Raises FlashError."""
+    """Note that the new image is VALID in otadata; reporting follows."""
     board, noted = engine.board, engine.journal
-    details = status_details(
-        "accepted v" + board.version, detail=noted.detail, version=board.version
-    )
-    board.keep_accepted()
+    detail = noted.detail
+    try:
+        board.keep_accepted()
+    except errors.FlashError as error:
+        detail = str(error)  # the trailer of what runs keeps the floor meanwhile
+    details = status_details("accepted v" + board.version, detail=detail, version=board.version)
     _end(engine, SUCCEEDED, details)
     engine.news = EVENT_UPDATE_COMPLETE, board.version
 
 
 def fail(engine, error):
-    """End the update in hand with `error`, and tell the application. Raises FlashError."""
+    """End the update in hand with `error`, and tell the application."""
     finish(engine, error)
     engine.tell(EVENT_FAIL, error)
 
@@ -78,7 +80,8 @@ def conclude(noted, status, details, **changes):
 
     noted: journal.Journal; status: SUCCEEDED or FAILED of the job service; details: its
     statusDetails; changes: of the journal's keys. An update without a job has no result to tell,
-    and an older result stays unacknowledged. Raises FlashError.
+    and an older result stays unacknowledged. Where NVS takes nothing the result is told from
+    memory: after a restart the service names the job again.
     """
     result = noted.result
     if noted.job:
@@ -93,11 +96,11 @@ def conclude(noted, status, details, **changes):
         "detail": details.get("detail", "")[:_MAX_REMEMBERED],
     }
     phase = journal.ACCEPTED if status == SUCCEEDED else journal.NONE
-    noted.finish(phase=phase, result=result, **changes)
     try:
+        noted.finish(phase=phase, result=result, **changes)
         _remember(noted, entry)
     except errors.FlashError:
-        pass  # the result is safe, and the next step matters more
+        pass
 
 
 def _end(engine, status, details, **changes):

@@ -17,7 +17,7 @@ PHASES = {
     "rest": "",
     "look": "slots window defaults cbor package trust p256 manifest installed facts",
     "start": "slots recovery outcome start",
-    "serve": "jobs hear serve",
+    "serve": "jobs clock hear serve",
     "open": "cbor package trust admission",
     "raw": "slots cbor package trust manifest x509 raw admission",
     "verify": "admission",
@@ -33,7 +33,7 @@ PHASES = {
 }
 
 # Added to any phase while a control message is read; while the application asks for something.
-MORE = {"": "", "hearing": "jobs hear", "calling": "calls"}
+MORE = {"": "", "hearing": "jobs clock hear", "calling": "calls"}
 
 # Name of a data path -> its modules. The last one has `make(engine)`, see `transfer`.
 PATHS = {
@@ -63,7 +63,7 @@ QUESTIONS = {
     "repl_status",
     "command": "journal slots cbor package trust p256 manifest installed ustar rebuild readback "
     "roll_back console repl_commands",
-    "install": "journal slots inbox agent channel source console repl_install",
+    "install": "journal slots inbox agent channel window source console repl_install",
     "crash": "journal slots channel trial",
     "report": "journal channel report",
     "rollback": "journal slots cbor package trust p256 manifest installed ustar rebuild readback "

@@ -2,6 +2,7 @@
 
 from . import chip, errors, frozen_conflicts, installed, slots
 from . import journal as journals
+from .compat import const
 from .console import (
     INDENT,
     START_AGAIN,
@@ -16,6 +17,12 @@ from .console import (
 )
 from .settings import trusted_keys
 from .trust import load_keys
+
+# So many questions without an answer are told.
+_MANY = const(4)
+_UNANSWERED = const(
+    "Does a service run behind this broker? Do certificate and access rules let thing %s in?"
+)
 
 _STATES = {
     slots.NEW: "new",
@@ -57,6 +64,8 @@ def lines(agent):
         out.append("Test      accepted within %d s, or rolled back" % left)
     if agent:
         out.append("Agent     %s  %s" % (agent.state, agent.stats))
+        if agent.stats.unanswered >= _MANY:
+            out.append(INDENT + _UNANSWERED % agent.thing)
         if is_stopped(agent):
             out.append(INDENT + START_AGAIN)
         if agent.stats.report != "off":
@@ -74,6 +83,8 @@ def lines(agent):
         out.append("Warning   the bootloader has no rollback: firmware updates are refused")
     if chip.unix_time() is None:
         out.append("Clock     not set: expiry dates cannot be judged")
+    elif not chip.sure:
+        out.append("Clock     not sure: no job service over TLS has confirmed it")
     results = journal.history()
     if results:
         out.extend(result_lines(results[0], "Last      "))

@@ -9,6 +9,7 @@ that brings no whole block any more is given up.
 from . import errors, journal
 from .channel import Timer
 from .compat import const
+from .window import Pace
 
 _FIRST_PAUSE_MS = const(1000)
 _CUT_SHORT = const(5)  # EIO
@@ -66,6 +67,7 @@ class Pulled:
         self._filled = 0  # bytes of the next block in `view`
         self._left = self._tries = settings["source_tries"]
         self._timer = Timer(_FIRST_PAUSE_MS, settings["retry_max_ms"])
+        self._pace = Pace(settings["min_rate"])
         self._waits = 0
 
     def poll(self, window):
@@ -91,6 +93,7 @@ class Pulled:
         if not count:
             self._waits = _LOOK_MS
             return -1
+        self._pace.add(count)
         self._filled = (filled + count) % length
         if self._filled:
             return -1

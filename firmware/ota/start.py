@@ -2,6 +2,10 @@
 
 from . import EVENT_SELF_TEST_FAILED, chip, errors, journal, loader, outcome, recovery
 from .channel import DUE
+from .compat import const
+
+# Causes for which network and power are not to blame.
+_ITS_OWN_FAULT = const("crash self_test rejected watchdog returned no_agent not_stepped no_answer")
 
 
 def recover(engine):
@@ -25,12 +29,12 @@ def recover(engine):
     if noted.armed and cause == "soft":
         chip.loosen_watchdog(engine.board.watchdog_ms)
     elif noted.armed:
-        noted.save(armed=False)
+        noted.try_save(armed=False)
     if action == recovery.RESET:
         chip.reset()
     elif action == recovery.NO_ROLLBACK:
         if not noted.no_rollback:
-            noted.save(no_rollback=True)
+            noted.try_save(no_rollback=True)
     elif action == recovery.TEST:
         engine.prove()
     elif action == recovery.ACCEPTED:
@@ -38,7 +42,7 @@ def recover(engine):
     elif action == recovery.ACTIVATE and noted.origin == journal.PERSON:
         _roll_back_again(engine)
     elif action == recovery.ACTIVATE:
-        noted.save(phase=journal.VERIFIED, agreed=True)
+        noted.try_save(phase=journal.VERIFIED, agreed=True)
     elif action == recovery.FAILED:
         _failed(engine, *recovery.explain(noted, cause, note))
 
@@ -54,6 +58,11 @@ def _roll_back_again(engine):
 def _failed(engine, cause, sentence):
     """End the update whose image did not prove itself: the old one is back."""
     chip.forget_note()
+    if cause in _ITS_OWN_FAULT.split() and engine.journal.identity:
+        try:
+            engine.journal.count_failure()
+        except errors.FlashError:
+            pass  # it may be tried once more; the job must end
     error = errors.RolledBackError(sentence)
     for known in (errors.RejectedError(sentence), errors.DowngradeError(sentence)):
         if cause == known.cause:

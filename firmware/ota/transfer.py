@@ -109,10 +109,10 @@ def count(engine):
 
 
 def save(engine):
-    """Keep a checkpoint of the blocks that are safe. Raises FlashError."""
+    """Keep a checkpoint of the blocks that are safe, where NVS has room for one."""
     safe = engine.transfer.checkpoint
     if safe > max(HEAD, engine.journal.next):
-        engine.journal.save(next=safe)
+        engine.journal.try_save(next=safe)
 
 
 class Transfer:

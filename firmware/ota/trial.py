@@ -57,7 +57,7 @@ class Trial:
 
     def reject(self, reason):
         """Reset for the application's no: the old image returns and reports `reason`."""
-        self._board.journal.save(cause=errors.RejectedError(reason).cause, detail=reason)
+        self._board.journal.try_save(cause=errors.RejectedError(reason).cause, detail=reason)
         chip.reset()
 
     def connected(self):
@@ -92,7 +92,7 @@ class Trial:
         if not known:
             if not job.in_self_test:
                 return
-            noted.save(phase=journal.TESTING, job=job.job_id, slot=board.slots.running.label)
+            noted.try_save(phase=journal.TESTING, job=job.job_id, slot=board.slots.running.label)
         mine = board.sequence
         if not mine and not noted.sequence:  # a raw image
             mine = board.word or 0
@@ -112,7 +112,7 @@ class Trial:
         if before >= mine:
             kind = errors.SameVersionError if before == mine else errors.DowngradeError
             said = "the new image says version word 0x%x, the old one 0x%x" % (mine, before)
-            self._board.journal.save(cause=kind(said).cause, detail=said)
+            self._board.journal.try_save(cause=kind(said).cause, detail=said)
             chip.reset()
 
 
@@ -120,5 +120,5 @@ def crashed(error):
     """Roll an image under test back at once, because the application died of `error`."""
     if Slots().pending:
         detail = "%s: %s" % (type(error).__name__, error)
-        journal.Journal().save(cause="crash", detail=detail[:200])
+        journal.Journal().try_save(cause="crash", detail=detail[:200])
         chip.reset()

@@ -1,10 +1,13 @@
-"""The window: which blocks of a file are here, and which ones to ask for next. Pure."""
+"""The window, which blocks of a file are here and which ones to ask for next; and their pace."""
 
 from . import errors
-from .compat import const
+from .compat import const, ticks_diff, ticks_ms
 
 # AWS sends at most this much data for one request (bytes).
 MAX_REQUEST = 131072
+# Over so long the speed of a transfer is judged; after so long without a byte, from there on.
+_SPAN_S = const(300)
+_DEAD_MS = const(60000)
 _BLOCK_SIZES = const((256, 512, 1024, 2048, 4096, 8192, 16384))
 
 
@@ -104,3 +107,28 @@ class Window:
         while self._here & 1:
             self._here >>= 1
             self.first += 1
+
+
+class Pace:
+    """Judges the speed of a transfer while something comes. least: bytes a second, 0 for any."""
+
+    def __init__(self, least):
+        self._least = least
+        self._bytes = 0
+        self._since = self._last = ticks_ms()
+
+    def add(self, count):
+        """Count bytes that have come. Raises SlowError when too few did in five minutes.
+
+        After a minute without any it begins again: that was no slow peer, but a dead one.
+        """
+        now = ticks_ms()
+        if ticks_diff(now, self._last) > _DEAD_MS:
+            self._since, self._bytes = now, 0
+        self._last = now
+        self._bytes += count
+        seconds = ticks_diff(now, self._since) // 1000
+        if seconds >= _SPAN_S:
+            if self._bytes < self._least * seconds:
+                raise errors.SlowError("%d bytes in %d s, below min_rate" % (self._bytes, seconds))
+            self._since, self._bytes = now, 0

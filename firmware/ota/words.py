@@ -20,6 +20,7 @@ DataPathError data_path aborted 2d000000 0
 ExpiredError expired rejected 22000000 0
 DowngradeError old_sequence rejected 22000000 0
 SameVersionError same_sequence rejected 23000000 0
+FailedBeforeError failed_before rejected 23000000 0
 BlockError bad_block - 27000000 -8
 FlashError flash - 27000000 -9
 FilesystemError filesystem - 27000000 -9
@@ -28,6 +29,7 @@ SourceError source aborted 0d000000 0
 ImageError bad_image - 11000000 -3
 ActivateError activate aborted 04000000 0
 MomentumError no_data aborted 21000020 0
+SlowError too_slow aborted 21000020 0
 AbortedError user aborted 28000000 0
 RejectedError rejected rejected 00000000 0
 RolledBackError rolled_back rejected 23000000 0

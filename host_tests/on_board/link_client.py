@@ -94,7 +94,9 @@ class Session:
 
     def call(self, request):
         arguments = [decode(value) for value in request["arguments"]]
-        method = getattr(self.client, request["call"])
+        method = self.client
+        for name in request["call"].split("."):
+            method = getattr(method, name)
         value = method(*arguments, **request["options"])
         return value if isinstance(value, int) else None
 

@@ -68,6 +68,18 @@ def extensions_for(settings: Mapping[str, bytes]) -> tuple[str, ...]:
     return extensions.asked_for(read)
 
 
+def extensions_of_fleet(boards: Path) -> tuple[str, ...]:
+    """Return the extensions that an application for a whole fleet gets when nobody names any.
+
+    boards: the folder with a settings folder per board. What one of them asks for comes to all.
+    Raises FilesError.
+    """
+    chosen = set(extensions.asked_for({}))
+    for path in sorted(boards.glob("*/settings.json")):
+        chosen.update(extensions.asked_for(_settings_of(path.parent, path.read_bytes())))
+    return tuple(sorted(chosen))
+
+
 def agent_in_lib(found: Mapping[str, bytes]) -> dict[str, bytes]:
     """Return the same files with the agent in /lib, where updates leave it.
 

@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 from twinslot import disk
+from twinslot.board import files
 from twinslot.cli.parts import DEFAULT_EXTENSIONS, extensions_option, read_config
 from twinslot.client import diff as differing
 from twinslot.client import packing
@@ -63,13 +64,17 @@ def packing_options(command: Callable[..., None]) -> Callable[..., None]:
             raise click.UsageError("these options are about an application; give --app DIR")
         if no_agent and chosen is not None:
             raise click.UsageError("--extensions are the agent's, and --no-agent leaves it out")
+        if folder and chosen is None:
+            chosen = files.extensions_of_fleet(read_config().boards)
         options = Options(
             include, exclude, compiled=compiled, agent=not no_agent, extensions=chosen
         )
         command(sources=packing.Sources(firmware, folder, runs, options), **rest)
 
     for option in (
-        extensions_option("of the agent that is added", DEFAULT_EXTENSIONS),
+        extensions_option(
+            "of the agent that is added", f"{DEFAULT_EXTENSIONS}, and those of boards/"
+        ),
         click.option(
             "--no-agent", is_flag=True, help="Add no agent where the application has no ota/."
         ),

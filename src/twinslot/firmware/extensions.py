@@ -11,9 +11,14 @@ from twinslot.errors import FleetError
 from twinslot.firmware.sources import FIRMWARE
 
 TABLE = FIRMWARE / "ota/phases.py"
-_ALWAYS = ("console", "http", "report")
+_ALWAYS = ("console", "http")
 # Extension -> the setting of a board that asks for it, and what that is by default.
-ASKED_BY = {"json": ("stream_json", 0), "raw": ("raw_images", 0), "wide": ("wide_writes", 1)}
+ASKED_BY = {
+    "json": ("stream_json", 0),
+    "raw": ("raw_images", 0),
+    "report": ("report", 0),
+    "wide": ("wide_writes", 1),
+}
 
 
 class ExtensionError(FleetError):
