@@ -72,7 +72,7 @@ class Site:
         objects = s3.S3(self.world.store, self.world.objects, self.world.clock)
         self.data = Listener(self._api({"s3": objects.public_operations}, {}, max_body=0))
         self.world.presign(self.data.url, self.credentials)
-        names = Names("local")
+        names = Names("local", "secret")
         control = Control(self.world.store, names, self.world.executions, self.world.clock)
         updates = Updates(self.world.store, names, control, self.world.clock)
         self.operations = {

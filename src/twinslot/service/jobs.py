@@ -129,15 +129,16 @@ class Jobs:
             if not waiting:
                 return {}
             execution = waiting[0]
+            named = {}  # AWS leaves the thing out here
         else:
             execution = _find(transaction, request, number)
             if execution.terminal:
                 raise JobError(
                     states.TERMINAL_REACHED, f"job {request.job_id} has ended: {execution.status}"
                 )
-        return {
-            "execution": self._executions.described(transaction, execution, now, document=document)
-        }
+            named = {"thingName": execution.thing}
+        described = self._executions.described(transaction, execution, now, document=document)
+        return {"execution": {**named, **described}}
 
     def _update(
         self, transaction: Transaction, request: Request, body: "_Body", now: int

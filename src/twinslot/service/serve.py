@@ -80,7 +80,7 @@ def run(
             Streams(store, objects),
             shadows,
         )
-        names = Names(config.region)
+        names = Names(config.region, credentials.secret_key)
         control = Control(store, names, executions, time.time)
         updates = Updates(store, names, control, time.time)
         s3 = S3(store, objects, time.time)
