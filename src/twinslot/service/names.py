@@ -48,7 +48,6 @@ class Names:
         message = f"{kind} {name} exists already"
         return ApiError("ResourceAlreadyExistsException", message, 409, members)
 
-
     def page(
         self, found: Sequence[Entry], limit: int, name: Callable[[Entry], str], listing: Listing
     ) -> tuple[Sequence[Entry], str | None]:
