@@ -16,11 +16,10 @@ from fleet_world import World
 
 from twinslot import config
 from twinslot.client import clients as client
-from twinslot.service import s3
+from twinslot.service import listener, s3
 from twinslot.service.api import Api
 from twinslot.service.control import Control
 from twinslot.service.names import Names
-from twinslot.service.serve import _listen, _server
 from twinslot.service.shadows import Shadows
 from twinslot.service.updates import Updates
 
@@ -33,12 +32,11 @@ class Listener:
     """One API in a thread of this process, with a clock that tests move."""
 
     def __init__(self, api: Api) -> None:
-        self._socket = _listen(config.Address("127.0.0.1", 0))
-        self.url = f"http://127.0.0.1:{self._socket.getsockname()[1]}"
-        self._server = _server(api)
-        self._thread = threading.Thread(
-            target=lambda: asyncio.run(self._server.serve(sockets=[self._socket]))
-        )
+        limits = listener.Limits(512, 128)
+        self.port = listener.Listener(config.Address("127.0.0.1", 0), limits)
+        self.url = self.port.url
+        self._server = self.port.server(api.application())
+        self._thread = threading.Thread(target=lambda: asyncio.run(self._server.serve()))
 
     def start(self) -> None:
         self._thread.start()
@@ -50,7 +48,7 @@ class Listener:
     def stop(self) -> None:
         self.ask_to_stop()
         self._thread.join()
-        self._socket.close()
+        self.port.close()
 
 
 class Site:
