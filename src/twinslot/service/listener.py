@@ -13,8 +13,9 @@ import socket
 import ssl
 from collections.abc import Awaitable, Callable, Iterator, MutableMapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
+from math import ceil
 from pathlib import Path
 from typing import Any
 
@@ -25,12 +26,6 @@ from uvicorn.server import ServerState
 from twinslot.config import Address
 from twinslot.errors import FleetError
 from twinslot.service.seats import Seat, Seats, Standing
-
-HEAD = 10  # seconds from the connection, or TLS's end, to the whole head of a request
-KEEP_ALIVE = 60  # seconds; a board that erases flash between two ranges keeps its connection
-BODY = 20  # seconds for a body, beside a second for each so many bytes that have come
-BODY_RATE = 16_384  # bytes
-TAKING = 60  # seconds in which a peer must take 48 KB of an answer, as much as is sent ahead
 
 _BACKLOG = 1024  # connections that the kernel holds until they are accepted
 _NO_ROOM = 0.2  # seconds until accepting is tried again where the process has no descriptor left
@@ -55,10 +50,21 @@ class LateError(FleetError):
 
 @dataclass(frozen=True)
 class Limits:
-    """Connections of one port: in all, and of one address."""
+    """The limits of one port: connections in all and of one address; the rest in seconds.
 
-    every: int
-    of_address: int
+    head: for TLS, and then for the whole head of a request; keep_alive: from an answer to the next
+    request, so that a board that erases flash between two ranges keeps its connection; body: for a
+    body, beside a second for each `body_rate` bytes of it; taking: for a peer to take 48 KB of an
+    answer, as much as is sent ahead.
+    """
+
+    every: int = 512
+    of_address: int = 128
+    head: float = 10
+    keep_alive: float = 60
+    body: float = 20
+    body_rate: int = 16_384
+    taking: float = 60
 
 
 def affordable(wanted: Limits, ports: int) -> Limits:
@@ -77,7 +83,7 @@ def affordable(wanted: Limits, ports: int) -> Limits:
     _log.warning(
         "%d file descriptors: %d connections at each port, not %d", soft, every, wanted.every
     )
-    return Limits(every, min(every, wanted.of_address))
+    return replace(wanted, every=every, of_address=min(every, wanted.of_address))
 
 
 class Listener:
@@ -95,6 +101,7 @@ class Listener:
         Raises ListenerError for a port that is taken, and for files that cannot be used.
         """
         self._tls = _tls_context(certificate, key)
+        self._limits = limits
         self.seats = Seats(every=limits.every, of_address=limits.of_address)
         try:
             self._socket = socket.create_server((address.host, address.port), backlog=_BACKLOG)
@@ -112,16 +119,16 @@ class Listener:
     def server(self, application: Application) -> uvicorn.Server:
         """Return the server that answers here, not running yet."""
         settings = uvicorn.Config(
-            _guarded(application),
+            _guarded(application, self._limits),
             log_config=None,
             access_log=False,
             lifespan="off",
             ws="none",
             server_header=False,
-            timeout_keep_alive=KEEP_ALIVE,
+            timeout_keep_alive=ceil(self._limits.keep_alive),
             timeout_graceful_shutdown=3,
         )
-        return _Server(settings, self._socket, self._tls, self.seats)
+        return _Server(settings, self._socket, self._tls, self.seats, self._limits)
 
 
 class _Server(uvicorn.Server):
@@ -136,8 +143,10 @@ class _Server(uvicorn.Server):
         listener: socket.socket,
         tls: ssl.SSLContext | None,
         seats: Seats,
+        limits: Limits,
     ) -> None:
         super().__init__(config)
+        self._limits = limits
         self._listener = listener
         self._tls = tls
         self._seats = seats
@@ -185,7 +194,7 @@ class _Server(uvicorn.Server):
             await asyncio.sleep(0)  # a crowd at the door must not keep those inside waiting
 
     async def _open(self, link: socket.socket, seat: Seat) -> None:
-        connection = _Connection(self.config, self.server_state, self._seats, seat)
+        connection = _Connection(self.config, self.server_state, self._seats, seat, self._limits)
         try:
             link.setblocking(False)
             link.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -193,7 +202,7 @@ class _Server(uvicorn.Server):
                 lambda: connection,
                 link,
                 ssl=self._tls,
-                ssl_handshake_timeout=HEAD if self._tls else None,
+                ssl_handshake_timeout=self._limits.head if self._tls else None,
             )
         except OSError as error:  # also ssl.SSLError, and a handshake that takes too long
             _log.info("a connection failed before it began: %s", error)
@@ -207,9 +216,15 @@ class _Connection(H11Protocol):
     """One connection, with a clock that runs whenever the peer is to send a head."""
 
     def __init__(
-        self, config: uvicorn.Config, server_state: ServerState, seats: Seats, seat: Seat
+        self,
+        config: uvicorn.Config,
+        server_state: ServerState,
+        seats: Seats,
+        seat: Seat,
+        limits: Limits,
     ) -> None:
         super().__init__(config, server_state, {"connection": self})
+        self._limits = limits
         self._seats = seats
         self._seat = seat
         self._clock: asyncio.TimerHandle | None = None
@@ -220,7 +235,7 @@ class _Connection(H11Protocol):
         self.begun = True
         self._seat.close = transport.abort
         super().connection_made(transport)
-        self._await_head(HEAD)
+        self._await_head(self._limits.head)
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._over = True
@@ -240,7 +255,8 @@ class _Connection(H11Protocol):
         """The answer has been sent, or given up."""
         if self._seat.standing is Standing.ANSWERED:
             self._seats.stand(self._seat, Standing.RESTING)
-        self._await_head(KEEP_ALIVE + HEAD)  # also where it closes, which waits for the peer
+        # Also where it closes, which waits for the peer.
+        self._await_head(self._limits.keep_alive + self._limits.head)
 
     def abort(self) -> None:
         """End the connection at once."""
@@ -266,7 +282,7 @@ def _hang_up(link: socket.socket) -> None:
         link.shutdown(socket.SHUT_RDWR)
 
 
-def _guarded(application: Application) -> Application:
+def _guarded(application: Application, limits: Limits) -> Application:
     """The application, with a deadline for the body that it reads and the answer that it sends.
 
     Reading raises LateError. The scope's state has the `connection`.
@@ -275,7 +291,7 @@ def _guarded(application: Application) -> Application:
     async def answer(scope: MutableMapping[str, Any], receive: Receive, send: Send) -> None:
         connection: _Connection = scope["state"]["connection"]
         loop = asyncio.get_running_loop()
-        deadline = loop.time() + BODY
+        deadline = loop.time() + limits.body
         more = True
 
         async def receive_in_time() -> Message:
@@ -285,17 +301,17 @@ def _guarded(application: Application) -> Application:
             try:
                 async with asyncio.timeout_at(deadline):
                     message = await receive()
-            except TimeoutError:
+            except TimeoutError as error:
                 raise LateError(
-                    f"the body came with less than {BODY_RATE} bytes a second"
-                ) from None
-            deadline += len(message.get("body", b"")) / BODY_RATE
+                    f"the body came too slowly: less than {limits.body_rate} bytes a second"
+                ) from error
+            deadline += len(message.get("body", b"")) / limits.body_rate
             more = message.get("more_body", False)
             return message
 
         async def send_in_time(message: Message) -> None:
             try:
-                async with asyncio.timeout(TAKING):
+                async with asyncio.timeout(limits.taking):
                     await send(message)
             except TimeoutError:
                 _log.warning("closed a connection whose peer does not take its answer")
