@@ -28,6 +28,7 @@ from fleet_service import DEADLINE, ROOT, Broker, Service, running, until
 from local_ca import LocalCA
 from paho.mqtt.enums import CallbackAPIVersion
 
+from twinslot.client.broker import LIMITS
 from twinslot.client.publish import publish
 from twinslot.formats.component import firmware_content
 from twinslot.service import bus
@@ -288,6 +289,35 @@ def test_what_one_thing_asks_too_much_is_refused_by_name_and_no_request_of_anybo
                                       service.log.read_text())))  # fmt: skip
     assert 0 < counted <= len(refused)
     assert service.log.read_text().count("\n") < 10
+
+
+def test_with_the_limits_of_broker_config_a_service_that_was_away_misses_no_request(
+    tmp_path: Path,
+) -> None:
+    """Mosquitto keeps 1000 of a client's messages by default, and drops those of anybody else."""
+    broker = Broker(tmp_path / "broker", LIMITS)
+    broker.start()
+    service = Service(tmp_path / "fleet", broker)
+    service.start()
+    things = [f"board-{number}" for number in range(30)]
+    for thing in things:
+        service.clients().iot.create_thing(thingName=thing)
+    service.kill()
+    ends = [f"$aws/things/+/jobs/get/{end}" for end in ("accepted", "rejected")]
+    with listening(broker, *ends) as (client, heard):
+        for number in range(50):
+            for thing in things:
+                token = f"{thing}/{number}"
+                client.publish(
+                    f"$aws/things/{thing}/jobs/get", json.dumps({"clientToken": token}), 1
+                )
+        until(lambda: broker.log.read_text().count("Received PUBLISH") >= 1500, "the requests")
+        service.start()
+        until(lambda: len(heard) >= 1500, "an answer to each request", 60)
+    service.stop()
+    broker.kill()
+    assert len({message["clientToken"] for _, message in heard}) == 1500
+    assert [topic for topic, _ in heard if topic.endswith("rejected")] == []
 
 
 def test_blocks_that_one_thing_asks_too_fast_are_refused_by_name(
