@@ -140,9 +140,9 @@ data = "127.0.0.1:0"  # where `fleet serve` hands out images; may face the board
 data_url = ""  # where boards reach `data`, such as "https://192.168.1.10:8443"; empty: as above
 certificate = ""  # PEM file: `data` talks TLS as this server; empty: plain HTTP
 key = ""  # PEM file of its private key
-connections = 512  # at each of the two ports
-connections_of_address = 128  # of one address, at each port
 state = "state"  # folder of the service's database and images
+connections = 512  # at each of the two ports, at most
+connections_of_address = 128  # of one address, at each port
 
 [broker]
 host = {host}  # the MQTT broker that boards and service meet at

@@ -188,9 +188,9 @@ class _Server(uvicorn.Server):
                 _log.warning("refused a connection: too many are being answered")
                 link.close()
                 continue
+            self._start(self._open(link, seat))
             if len(self._seats) == before:
                 _log.warning("too many connections: closed one that was not being answered")
-            self._start(self._open(link, seat))
             await asyncio.sleep(0)  # a crowd at the door must not keep those inside waiting
 
     async def _open(self, link: socket.socket, seat: Seat) -> None:

@@ -5,7 +5,7 @@ is no room it takes the place of one that has not signed a request, or of one th
 requests, the oldest first. Only those that are being answered keep their place in any case.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from enum import IntEnum
 
 
@@ -26,6 +26,26 @@ class Seat:
         self.standing = Standing.STRANGER
 
 
+class _Standings:
+    """Seats by their standing, those that are longest in it first."""
+
+    def __init__(self) -> None:
+        self._seats: dict[Standing, dict[Seat, None]] = {standing: {} for standing in Standing}
+
+    def __len__(self) -> int:
+        return sum(len(seats) for seats in self._seats.values())
+
+    def add(self, seat: Seat) -> None:
+        self._seats[seat.standing][seat] = None
+
+    def remove(self, seat: Seat) -> None:
+        del self._seats[seat.standing][seat]
+
+    def first(self) -> Seat:
+        """The seat that has earned its place least; there is one."""
+        return next(seat for seats in self._seats.values() for seat in seats)
+
+
 class Seats:
     """The places of one listener."""
 
@@ -33,7 +53,9 @@ class Seats:
         """every: connections in all; of_address: of one address."""
         self._every = every
         self._of_address = of_address
-        self._taken: dict[Seat, None] = {}  # the longest in their standing first
+        self._taken: set[Seat] = set()
+        self._all = _Standings()
+        self._addresses: dict[str, _Standings] = {}
 
     def __len__(self) -> int:
         return len(self._taken)
@@ -43,28 +65,42 @@ class Seats:
 
         Another connection may be closed for it.
         """
-        of_address = [seat for seat in self._taken if seat.address == address]
+        of_address = self._addresses.get(address, _Standings())
         if len(of_address) >= self._of_address and not self._make_room(of_address):
             return None
-        if len(self._taken) >= self._every and not self._make_room(self._taken):
+        if len(self._taken) >= self._every and not self._make_room(self._all):
             return None
         seat = Seat(address, close)
-        self._taken[seat] = None
+        self._taken.add(seat)
+        self._place(seat)
         return seat
 
     def stand(self, seat: Seat, standing: Standing) -> None:
         """Note that a connection has signed a request, or rests after one."""
         if seat in self._taken:
-            del self._taken[seat]
+            self._displace(seat)
             seat.standing = standing
-            self._taken[seat] = None
+            self._place(seat)
 
     def give_up(self, seat: Seat) -> None:
         """Free the place of a connection that has ended; again is no harm."""
-        self._taken.pop(seat, None)
+        if seat in self._taken:
+            self._taken.remove(seat)
+            self._displace(seat)
 
-    def _make_room(self, among: Iterable[Seat]) -> bool:
-        found = min(among, key=lambda seat: seat.standing)  # of equals the first: the oldest
+    def _place(self, seat: Seat) -> None:
+        self._all.add(seat)
+        self._addresses.setdefault(seat.address, _Standings()).add(seat)
+
+    def _displace(self, seat: Seat) -> None:
+        of_address = self._addresses[seat.address]
+        self._all.remove(seat)
+        of_address.remove(seat)
+        if not of_address:
+            del self._addresses[seat.address]
+
+    def _make_room(self, among: _Standings) -> bool:
+        found = among.first()
         if found.standing is Standing.ANSWERED:
             return False
         self.give_up(found)
