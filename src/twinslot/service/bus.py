@@ -292,7 +292,7 @@ class Bus:
         elif size > aws.MAX_PAYLOAD:
             _log.warning("ignored a request of more than %d bytes: %s", aws.MAX_PAYLOAD, topic)
         elif jobs.is_answer(topic):
-            _log.debug("ignored an answer: %s", topic)
+            pass  # brokers that know no `noLocal` bring the service its own words
         elif self._turns.add(thing, size, request):
             return
         elif thing not in self._revoked:

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import fcntl
+import gc
 import json
 import os
 import signal
@@ -116,6 +117,7 @@ def run(
         ]
         _write_endpoint(configuration.endpoint_file(config), endpoint)
         cleanup.callback(configuration.endpoint_file(config).unlink, missing_ok=True)
+        gc.freeze()  # what is here now stays: AWS's models, which else are walked through again
         bus.start()
         cleanup.callback(bus.stop)
         line = f"ready control={endpoint.control} data={endpoint.data} broker={endpoint.broker}"
