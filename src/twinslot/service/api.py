@@ -37,7 +37,7 @@ _log = logging.getLogger(__name__)
 
 
 class Connection(Protocol):
-    """What a listener lets the application do with a connection: `scope["state"]["connection"]`."""
+    """A connection, as its listener shows it to the application: `scope["state"]["connection"]`."""
 
     def recognize(self) -> None:
         """Note that the request is signed by somebody who is known."""

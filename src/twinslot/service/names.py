@@ -14,7 +14,7 @@ ACCOUNT = "000000000000"
 Entry = TypeVar("Entry")
 
 Listing = tuple[str | None, ...]
-"""What a list is of: an operation, and the parameters that choose its entries."""
+"""A list: an operation, and the parameters that choose its entries."""
 
 _MARK = 12  # bytes of a nextToken that say that it is one of this service's
 

@@ -1,4 +1,4 @@
-"""Who keeps a connection: so many in all, so many of one address, and strangers make room first.
+"""The places of connections: so many in all, so many of one address; strangers make room first.
 
 Pure: no clock, no socket. A new connection is never refused because others say nothing: where there
 is no room it takes the place of one that has not signed a request, or of one that rests between two
