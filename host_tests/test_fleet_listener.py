@@ -13,6 +13,9 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
+from boto3.session import Session
+from botocore.auth import S3SigV4Auth
+from botocore.awsrequest import AWSRequest
 from fleet_service import until
 from fleet_site import Listener, Site
 from local_ca import LocalCA
@@ -177,6 +180,30 @@ def test_a_crowd_does_not_push_out_one_that_is_being_answered(site: Site) -> Non
         received += ends(link)
     assert received.endswith(data[-1000:])
     assert len(received) > len(data)
+
+
+def test_a_crowd_does_not_push_out_an_upload_whose_head_is_signed(site: Site) -> None:
+    data = bytes(range(256)) * 4000
+    request = AWSRequest("PUT", f"{site.control.url}/packages/large", data=data)
+    credentials = Session(
+        site.credentials.access_key, site.credentials.secret_key
+    ).get_credentials()
+    S3SigV4Auth(credentials, "s3", "local").add_auth(request)
+    head = "".join(f"{name}: {value}\r\n" for name, value in request.headers.items())
+    address = urlsplit(site.control.url).netloc
+    with connected(site.control) as link, contextlib.ExitStack() as crowd:
+        link.sendall(
+            f"PUT /packages/large HTTP/1.1\r\nhost: {address}\r\n{head}"
+            f"content-length: {len(data)}\r\nconnection: close\r\n\r\n".encode()
+        )
+        link.sendall(data[:100_000])
+        until(lambda: len(site.control.port.seats) == 1, "the connection")
+        for _ in range(30):
+            crowd.enter_context(connected(site.control))
+        until(lambda: len(site.control.port.seats) == SHORT.of_address, "the crowd")
+        link.sendall(data[100_000:])
+        assert ends(link).startswith(b"HTTP/1.1 200 ")
+    assert site.clients.s3.head_object(Bucket="packages", Key="large")["ContentLength"] == len(data)
 
 
 def test_a_peer_that_hangs_up_in_mid_body_is_one_line(
