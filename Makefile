@@ -51,7 +51,7 @@ define need_port
 	@$(PYTHON) -m tools.setup venv natives
 endef
 
-.PHONY: help setup demo play flash broker csr deploy status logs repl reset erase board-test mip bench size wear troubleshooting picture test test-all mutation compatibility lint format doctor release lock clean
+.PHONY: help setup demo play flash broker csr deploy status logs repl reset erase board-test mip bench bench-service size wear troubleshooting picture test test-all mutation compatibility lint format doctor release lock clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 12
@@ -122,6 +122,10 @@ board-test: ## PORT= [WIFI_SSID= WIFI_PASSWORD= HOST=]: every kind of update on 
 bench: ## the agent's download beside plain ones; [PORT= HOST=this machine's address]
 	@$(PYTHON) -m tools.setup venv umqtt natives
 	@$(VENV)/python -m bench $(call option,PORT,port) $(call option,HOST,host)
+
+bench-service: ## an update and the service's answers beside strangers; fails when a bound is missed
+	@$(PYTHON) -m tools.setup venv umqtt natives
+	@$(VENV)/python -m bench.crowd
 
 mip: ## [EXTENSIONS=] build/mip/: the agent alone, compiled, for `mpremote mip install`
 	@$(PYTHON) -m tools.setup venv natives

@@ -96,7 +96,7 @@ class Bench:
     """One board, one broker, one service. host: where the board reaches this machine."""
 
     def __init__(self, stack: Stack, cable: Cable, size: int, host: str, flash: FlashTimes) -> None:
-        self._stack = stack
+        self.stack = stack
         self._cable = cable
         self._host = host
         self._listen = _LOOPBACK if host == _LOOPBACK else "0.0.0.0"  # noqa: S104
@@ -144,8 +144,8 @@ class Bench:
 
     def _agent(self, settings: dict[str, int], delay_ms: int) -> dict[str, Any]:
         name = self._publish()
-        given = {"product": self._stack.config.product, "request_ms": 10_000, **settings}
-        with self._delayed(self._stack.broker_port, delay_ms) as port:
+        given = {"product": self.stack.config.product, "request_ms": 10_000, **settings}
+        with self._delayed(self.stack.broker_port, delay_ms) as port:
             found = self._call("agent", self._host, port, THING, given, PATIENCE_S * 1000)
         if found["dropped"]:
             raise BenchError(f"{found['dropped']} messages were dropped ({name})")
@@ -165,12 +165,12 @@ class Bench:
     def _publish(self) -> str:
         data = self._image()
         name = f"bench-{self._packages}"
-        (self._stack.folder / f"{name}.bin").write_bytes(data)
-        self._stack.fleet(
+        (self.stack.folder / f"{name}.bin").write_bytes(data)
+        self.stack.fleet(
             "pack", f"{name}.bin", "--version", f"0.0.{self._packages}",
             "--sequence", str(_FIRST_SEQUENCE + self._packages), "-o", f"{name}.ota",
         )  # fmt: skip
-        self._stack.fleet("publish", "--force", "--create-things", f"{name}.ota", THING)
+        self.stack.fleet("publish", "--force", "--create-things", f"{name}.ota", THING)
         return name
 
 

@@ -42,15 +42,15 @@ def free_port() -> int:
 
 
 class Broker:
-    """mosquitto on a free port; `log` says what it sent to whom."""
+    """mosquitto on a free port; `log` says what it sent to whom. settings: more lines for it."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, settings: str = "") -> None:
         self.port = free_port()
         self._folder = folder
         folder.mkdir()
         (folder / "mosquitto.conf").write_text(
             f"listener {self.port} 127.0.0.1\nallow_anonymous true\nretain_available false\n"
-            "log_type all\n"
+            f"log_type all\n{settings}"
         )
         self.log = folder / "log"
         self._process: subprocess.Popen[bytes] | None = None

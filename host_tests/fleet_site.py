@@ -16,14 +16,14 @@ from fleet_world import World
 
 from twinslot import config
 from twinslot.client import clients as client
-from twinslot.service import s3
+from twinslot.service import listener, s3
 from twinslot.service.api import Api
 from twinslot.service.control import Control
 from twinslot.service.names import Names
-from twinslot.service.serve import _listen, _server
 from twinslot.service.shadows import Shadows
 from twinslot.service.updates import Updates
 
+USUAL = listener.Limits()
 IMAGE = bytes(range(256)) * 40
 ROLE = "arn:aws:iam::000000000000:role/fleet-updates"
 THING = "arn:aws:iot:local:000000000000:thing/"
@@ -32,13 +32,11 @@ THING = "arn:aws:iot:local:000000000000:thing/"
 class Listener:
     """One API in a thread of this process, with a clock that tests move."""
 
-    def __init__(self, api: Api) -> None:
-        self._socket = _listen(config.Address("127.0.0.1", 0))
-        self.url = f"http://127.0.0.1:{self._socket.getsockname()[1]}"
-        self._server = _server(api)
-        self._thread = threading.Thread(
-            target=lambda: asyncio.run(self._server.serve(sockets=[self._socket]))
-        )
+    def __init__(self, api: Api, limits: listener.Limits, *tls: Path) -> None:
+        self.port = listener.Listener(config.Address("127.0.0.1", 0), limits, *tls)
+        self.url = self.port.url
+        self._server = self.port.server(api.application())
+        self._thread = threading.Thread(target=lambda: asyncio.run(self._server.serve()))
 
     def start(self) -> None:
         self._thread.start()
@@ -50,13 +48,14 @@ class Listener:
     def stop(self) -> None:
         self.ask_to_stop()
         self._thread.join()
-        self._socket.close()
+        self.port.close()
 
 
 class Site:
     """The control and the data listener over one world."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, limits: listener.Limits = USUAL, *tls: Path) -> None:
+        """limits: of both ports; tls: certificate and key of the data listener."""
         config.create(
             folder,
             product="demo-board",
@@ -70,9 +69,11 @@ class Site:
         loaded = config.load(folder / "fleet.toml")
         self.credentials = config.read_credentials(loaded.credentials)
         objects = s3.S3(self.world.store, self.world.objects, self.world.clock)
-        self.data = Listener(self._api({"s3": objects.public_operations}, {}, max_body=0))
+        self.data = Listener(
+            self._api({"s3": objects.public_operations}, {}, max_body=0), limits, *tls
+        )
         self.world.presign(self.data.url, self.credentials)
-        names = Names("local")
+        names = Names("local", "secret")
         control = Control(self.world.store, names, self.world.executions, self.world.clock)
         updates = Updates(self.world.store, names, control, self.world.clock)
         self.operations = {
@@ -81,7 +82,7 @@ class Site:
             "iot-jobs-data": {},
             "s3": objects.operations,
         }
-        self.control = Listener(self._api(self.operations, {"GET served": control.served}))
+        self.control = Listener(self._api(self.operations, {"GET served": control.served}), limits)
         text = (folder / "fleet.toml").read_text()
         self.config = config.parse(
             text.replace('endpoint = ""', f'endpoint = "{self.control.url}"'), folder

@@ -107,9 +107,11 @@ def test_the_topics_are_those_of_the_guide() -> None:
     assert aws.topic("board-1", f"jobs/{aws.NEXT_JOB}/get") == "$aws/things/board-1/jobs/$next/get"
 
 
-def test_the_service_subscribes_to_requests_and_never_to_its_own_answers() -> None:
-    services = {name: aws.subscriptions(name) for name in ("jobs", "streams", "shadow")}
+def test_the_service_subscribes_to_requests_and_to_every_topic_of_jobs() -> None:
+    services = {name: aws.subscriptions(name) for name in ("streams", "shadow")}
     found = [topic for topics in services.values() for topic in topics]
-    assert set(found) == {f"$aws/things/+/{rest}" for rest in aws.THING_PUBLISHES}
+    requests = [rest for rest in aws.THING_PUBLISHES if not rest.startswith("jobs/")]
+    assert set(found) == {f"$aws/things/+/{rest}" for rest in requests}
     for name, topics in services.items():
         assert topics and all(f"/{name}/" in topic for topic in topics)
+    assert aws.subscriptions("jobs") == ("$aws/things/+/jobs/#",)

@@ -187,9 +187,37 @@ def test_jobs(site: Site, iot: Any) -> None:
         ["job-1"],
     ]
     assert iot.list_jobs(status="COMPLETED")["jobs"] == []
-    with pytest.raises(ClientError) as error:
-        iot.list_jobs(nextToken="job-1")
-    assert refused(error) == ("InvalidRequestException", 400)
+    make_tokens = [
+        lambda token: iot.list_jobs(nextToken=token),
+        lambda token: iot.list_jobs(nextToken=token, status="IN_PROGRESS"),
+        lambda token: iot.list_things(nextToken=token),
+        lambda token: iot.list_job_executions_for_job(jobId="job-1", nextToken=token),
+        lambda token: iot.list_job_executions_for_job(jobId="job-2", nextToken=token),
+    ]
+    given = [
+        iot.list_jobs(maxResults=1)["nextToken"],
+        iot.list_jobs(maxResults=1, status="IN_PROGRESS")["nextToken"],
+        iot.list_things(maxResults=1)["nextToken"],
+        iot.list_job_executions_for_job(jobId="job-1", maxResults=1)["nextToken"],
+        iot.list_job_executions_for_job(jobId="job-2", maxResults=1)["nextToken"],
+    ]
+    for here, ask in enumerate(make_tokens):
+        assert ask(given[here])
+        others = [token for there, token in enumerate(given) if there != here]
+        for token in ("job-1", "1", "", "board-1", "é", f"{given[here]}A", *others):
+            with pytest.raises(ClientError) as error:
+                ask(token)
+            assert refused(error) == ("InvalidRequestException", 400), token
+
+
+def test_a_job_keeps_the_role_and_the_time_limit_of_its_urls(site: Site, iot: Any) -> None:
+    board = iot.create_thing(thingName="board-1")["thingArn"]
+    for number, urls in enumerate([{"roleArn": ROLE}, {"roleArn": ROLE, "expiresInSec": 600}]):
+        name = f"job-{number}"
+        iot.create_job(jobId=name, targets=[board], document="{}", presignedUrlConfig=urls)
+        assert iot.describe_job(jobId=name)["job"]["presignedUrlConfig"] == urls
+    iot.create_job(jobId="job-9", targets=[board], document="{}")
+    assert "presignedUrlConfig" not in iot.describe_job(jobId="job-9")["job"]
 
 
 def test_a_new_job_reaches_its_things(site: Site) -> None:

@@ -68,9 +68,10 @@ def test_a_job_stays_queued_however_often_it_is_fetched(world: World) -> None:
             "jobDocument": {"afr_ota": {"streamname": "s-1"}},
         }
     }
+    named = {"execution": {"thingName": "board-1", **expected["execution"]}}
     for topic in ("$next/get", "job-1/get", "$next/get"):
         world.now += 10
-        assert accepted(world, topic) == expected
+        assert accepted(world, topic) == (named if topic == "job-1/get" else expected)
 
 
 def test_an_empty_payload_is_an_empty_request(world: World) -> None:

@@ -1,5 +1,6 @@
 """`fleet serve` beside a real broker: devices are answered, and no crash loses anything."""
 
+import contextlib
 import http.client
 import json
 import os
@@ -10,6 +11,7 @@ import sqlite3
 import ssl
 import subprocess
 import sys
+import threading
 import time
 import tomllib
 from collections.abc import Callable, Iterator
@@ -26,8 +28,10 @@ from fleet_service import DEADLINE, ROOT, Broker, Service, running, until
 from local_ca import LocalCA
 from paho.mqtt.enums import CallbackAPIVersion
 
+from twinslot.client.broker import LIMITS
 from twinslot.client.publish import publish
 from twinslot.formats.component import firmware_content
+from twinslot.service import bus
 from twinslot.service.database import EXTRA
 from twinslot.trust import keys, signing
 
@@ -207,6 +211,128 @@ def test_rubbish_from_a_device_is_answered_and_ends_nothing(
     device.send(f"{stream}/get/xml", b"")
     device.send(f"$aws/things/{'x' * 300}/jobs/get", b"{}")
     assert "execution" in device.ask(f"{JOBS}/$next/get", {})
+
+
+def test_every_other_topic_of_jobs_is_answered_with_invalid_topic_and_no_answer_is(
+    service: Service, broker: Broker
+) -> None:
+    service.clients().iot.create_thing(thingName=THING)
+    odd = ["stop", "job-1/delete", "job-1/get/now", "a/b/c/d", "$next/update", "$next", "update"]
+    odd += ["job.1/get", "get/more", "notify/more", "accepted/x"]
+    ours = ["get/accepted", "job-1/get/rejected", "stop/accepted", "notify", "notify-next"]
+    ours += ["stop/rejected/rejected"]
+    with listening(broker, f"{JOBS}/#") as (client, heard):
+        for topic in [*ours, *odd]:
+            message = {"clientToken": topic} if topic != "stop" else {}
+            client.publish(f"{JOBS}/{topic}", json.dumps(message), 1)
+        client.publish(f"{JOBS}/get", json.dumps({"clientToken": "last"}), 1)
+        until(lambda: any(topic == f"{JOBS}/get/accepted" and "queuedJobs" in message
+                          for topic, message in heard), "the last answer")  # fmt: skip
+    refused = {
+        topic.removeprefix(f"{JOBS}/").removesuffix("/rejected"): message
+        for topic, message in heard
+        if "code" in message
+    }
+    assert refused.keys() == {*odd}
+    assert {message["code"] for message in refused.values()} == {"InvalidTopic"}
+    assert "clientToken" not in refused["stop"]
+    assert refused["job-1/delete"]["clientToken"] == "job-1/delete"
+
+
+@contextlib.contextmanager
+def listening(
+    broker: Broker, *topics: str
+) -> Iterator[tuple[mqtt.Client, list[tuple[str, dict[str, Any]]]]]:
+    """A client without a session, and all that it hears."""
+    heard: list[tuple[str, dict[str, Any]]] = []
+    subscribed = threading.Event()
+    client = mqtt.Client(CallbackAPIVersion.VERSION2)
+    client.max_inflight_messages_set(1000)
+    client.on_message = lambda _client, _data, message: heard.append(
+        (message.topic, json.loads(message.payload))
+    )
+    client.on_subscribe = lambda *_: subscribed.set()
+    client.connect("127.0.0.1", broker.port)
+    client.loop_start()
+    client.subscribe([(topic, 1) for topic in topics])
+    assert subscribed.wait(DEADLINE)
+    yield client, heard
+    client.disconnect()
+    client.loop_stop()
+
+
+@pytest.mark.parametrize("qos", [0, 1])
+@pytest.mark.parametrize(
+    ("rest", "code"),
+    [("jobs/$next/get", "RequestThrottled"), ("shadow/name/ota/get", 429)],
+)
+def test_what_one_thing_asks_too_much_is_refused_by_name_and_no_request_of_anybody_is_lost(
+    service: Service, broker: Broker, device: Device, rest: str, code: str | int, qos: int
+) -> None:
+    iot = service.clients().iot
+    for thing in (THING, "loud"):
+        iot.create_thing(thingName=thing)
+    loud = f"$aws/things/loud/{rest}"
+    with listening(broker, f"{loud}/accepted", f"{loud}/rejected") as (client, heard):
+        for number in range(1000):
+            client.publish(loud, json.dumps({"clientToken": str(number)}), qos)
+        for number in range(5):
+            answer = device.ask(f"{JOBS}/$next/get", {"clientToken": str(number)})
+            assert answer["clientToken"] == str(number)
+        until(lambda: len(heard) >= 1000, "an answer to each request")
+    assert sorted(int(message["clientToken"]) for _, message in heard) == [*range(1000)]
+    refused = [message for _, message in heard if message.get("code") == code]
+    assert 0 < len(refused) <= 1000 - bus.WAITING
+    assert "ask again" in refused[0]["message"]
+    until(lambda: "throttled" in service.log.read_text(), "the line that counts them")
+    counted = sum(map(int, re.findall(r"throttled (\d+) requests of 'loud'",
+                                      service.log.read_text())))  # fmt: skip
+    assert 0 < counted <= len(refused)
+    assert service.log.read_text().count("\n") < 10
+
+
+def test_with_the_limits_of_broker_config_a_service_that_was_away_misses_no_request(
+    tmp_path: Path,
+) -> None:
+    """Mosquitto keeps 1000 of a client's messages by default, and drops those of anybody else."""
+    broker = Broker(tmp_path / "broker", LIMITS)
+    broker.start()
+    service = Service(tmp_path / "fleet", broker)
+    service.start()
+    things = [f"board-{number}" for number in range(30)]
+    for thing in things:
+        service.clients().iot.create_thing(thingName=thing)
+    service.kill()
+    ends = [f"$aws/things/+/jobs/get/{end}" for end in ("accepted", "rejected")]
+    with listening(broker, *ends) as (client, heard):
+        for number in range(50):
+            for thing in things:
+                token = f"{thing}/{number}"
+                client.publish(
+                    f"$aws/things/{thing}/jobs/get", json.dumps({"clientToken": token}), 1
+                )
+        until(lambda: broker.log.read_text().count("Received PUBLISH") >= 1500, "the requests")
+        service.start()
+        until(lambda: len(heard) >= 1500, "an answer to each request", 60)
+    service.stop()
+    broker.kill()
+    assert len({message["clientToken"] for _, message in heard}) == 1500
+    assert [topic for topic, _ in heard if topic.endswith("rejected")] == []
+
+
+def test_blocks_that_one_thing_asks_too_fast_are_refused_by_name(
+    service: Service, broker: Broker
+) -> None:
+    published(service, packed(service))
+    stream = f"$aws/things/{THING}/streams/job-1"
+    ask = json.dumps({"f": 0, "l": 4096, "n": 1, "c": "token"})
+    with listening(broker, f"{stream}/data/json", f"{stream}/rejected/json") as (client, heard):
+        for _ in range(1000):
+            client.publish(f"{stream}/get/json", ask, 0)
+        until(lambda: len(heard) >= 1000, "an answer to each request")
+    refused = [message for _, message in heard if "o" in message]
+    assert {(message["o"], message["c"]) for message in refused} == {("RequestThrottled", "token")}
+    assert len(refused) <= 1000 - bus.WAITING
 
 
 def test_a_service_killed_before_it_could_write_is_asked_again_by_the_broker(

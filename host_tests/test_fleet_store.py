@@ -30,6 +30,7 @@ def test_a_database_of_the_first_version_keeps_its_jobs(tmp_path: Path, database
     execute(
         database,
         "ALTER TABLE jobs DROP COLUMN url_seconds",
+        "ALTER TABLE jobs DROP COLUMN url_role",
         "DROP TABLE updates",
         "DROP TABLE shadows",
         "UPDATE schema SET version = 1",
@@ -39,7 +40,7 @@ def test_a_database_of_the_first_version_keeps_its_jobs(tmp_path: Path, database
         with again.read() as transaction:
             job = transaction.job("job-1")
             assert job is not None
-            assert (job.progress_minutes, job.url_seconds) == (5, None)
+            assert (job.progress_minutes, job.url_seconds, job.url_role) == (5, None, None)
             assert transaction.updates(before=None, limit=1) == []
             assert transaction.shadow("board-1") is None
             assert len(transaction.open_executions("board-1")) == 1

@@ -146,7 +146,7 @@ def test_an_update_by_http_has_a_url_and_no_stream(site: Site, iot: Any) -> None
         "sig-sha256-rsa": base64.b64encode(SIGNATURE).decode(),
     }
     job = iot.describe_job(jobId="AFR_OTA-u-1")["job"]
-    assert job["presignedUrlConfig"] == {"expiresInSec": 60}
+    assert job["presignedUrlConfig"] == {"roleArn": ROLE, "expiresInSec": 60}
     assert job["timeoutConfig"] == {"inProgressTimeoutInMinutes": 9}
 
 
@@ -243,9 +243,12 @@ def test_updates_are_listed_newest_first_in_pages(site: Site, iot: Any) -> None:
     assert newest["creationDate"] == moment(site)
     assert len(iot.list_ota_updates(otaUpdateStatus="CREATE_COMPLETE")["otaUpdates"]) == 3
     assert iot.list_ota_updates(otaUpdateStatus="CREATE_FAILED")["otaUpdates"] == []
-    with pytest.raises(ClientError) as error:
-        iot.list_ota_updates(nextToken="u-1")
-    assert refused(error) == ("InvalidRequestException", 400)
+    given = iot.list_ota_updates(maxResults=2)["nextToken"]
+    bogus = ["u-1", "1", given[:-1], f"{given}!", "é", iot.list_jobs(maxResults=1)["nextToken"]]
+    for token in bogus:
+        with pytest.raises(ClientError) as error:
+            iot.list_ota_updates(nextToken=token)
+        assert refused(error) == ("InvalidRequestException", 400)
 
 
 def signing(**changes: Any) -> dict[str, Any]:

@@ -311,7 +311,10 @@ def test_what_a_device_says_is_never_signed(site: Site) -> None:
 def test_a_jobs_own_expiry_is_told_and_has_a_default(site: Site) -> None:
     offer(site, "job-1", 3600)
     iot = site.clients.iot
-    assert iot.describe_job(jobId="job-1")["job"]["presignedUrlConfig"] == {"expiresInSec": 3600}
+    assert iot.describe_job(jobId="job-1")["job"]["presignedUrlConfig"] == {
+        "roleArn": ROLE,
+        "expiresInSec": 3600,
+    }
     iot.create_job(
         jobId="job-2",
         targets=[THING + "board-1"],

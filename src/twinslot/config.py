@@ -58,7 +58,8 @@ class Config:
     """Everything in fleet.toml, which lies in `folder`, checked. `slot_size` in bytes.
 
     data_url: of the data listener as boards reach it, "" where it is as it listens; certificate,
-    key: files with which it talks TLS, None for plain HTTP.
+    key: files with which it talks TLS, None for plain HTTP; connections: at each listener, in all
+    and of one address.
     """
 
     folder: Path
@@ -77,6 +78,8 @@ class Config:
     data_url: str = ""
     certificate: Path | None = None
     key: Path | None = None
+    connections: int = 512
+    connections_of_address: int = 128
 
     @property
     def database(self) -> str:
@@ -138,6 +141,8 @@ data_url = ""  # where boards reach `data`, such as "https://192.168.1.10:8443";
 certificate = ""  # PEM file: `data` talks TLS as this server; empty: plain HTTP
 key = ""  # PEM file of its private key
 state = "state"  # folder of the service's database and images
+connections = 512  # at each of the two ports, at most
+connections_of_address = 128  # of one address, at each port
 
 [broker]
 host = {host}  # the MQTT broker that boards and service meet at
@@ -217,6 +222,10 @@ def parse(text: str, folder: Path) -> Config:
         data_url=service.text("data_url", default=""),
         certificate=service.optional_path("certificate", folder, ""),
         key=service.optional_path("key", folder, ""),
+        connections=service.number("connections", 8, 65536, Config.connections),
+        connections_of_address=service.number(
+            "connections_of_address", 1, 65536, Config.connections_of_address
+        ),
         broker=Broker(
             address=Address(broker.text("host", 1), broker.number("port", 1, 65535)),
             tls=broker.flag("tls"),
@@ -343,8 +352,8 @@ class _Section:
             raise ConfigError(f"{self._prefix}{key}: text of {least} to {most} bytes")
         return value
 
-    def number(self, key: str, least: int, most: int) -> int:
-        value: int = self._get(key, int, "a whole number")
+    def number(self, key: str, least: int, most: int, default: int | None = None) -> int:
+        value: int = self._get(key, int, "a whole number", default)
         if not least <= value <= most:
             raise ConfigError(f"{self._prefix}{key}: {value} is not within {least} to {most}")
         return value

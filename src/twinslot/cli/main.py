@@ -201,8 +201,10 @@ def serve(database: str | None, die_with_parent: bool, verbose: bool) -> None:
     """
     # The service's libraries, which no other command needs.
     from twinslot.service import serve as service
+    from twinslot.service.repeats import CountingHandler
 
     logging.basicConfig(
+        handlers=[CountingHandler()],
         level=logging.INFO if verbose else logging.WARNING,
         format="%(asctime)s %(levelname)s %(name)s: %(message)s",
     )

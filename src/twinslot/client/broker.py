@@ -31,6 +31,18 @@ from twinslot.trust import certificates, keys
 from twinslot.trust.authority import Authority, read_certificate
 
 _PATIENCE = 10  # seconds
+_MOST_THINGS = 10_000  # connections at the listener of things
+
+LIMITS = (
+    # No message of AWS's is longer, the largest block of a stream in JSON aside.
+    "message_size_limit 200000\n"
+    "max_packet_size 201000\n"
+    # For each client. What is beyond is dropped, whoever sent it, and the service gets the requests
+    # of all things: it must be able to be away for a while, or to be asked by many at once.
+    "max_queued_messages 20000\n"
+    "max_queued_bytes 67108864\n"
+)
+"""Lines of mosquitto.conf: how long messages and queues may be."""
 
 
 class BrokerError(FleetError):
@@ -199,6 +211,7 @@ def settings(paths: Paths, wanted: Wanted) -> str:
         "use_identity_as_username true\n"
         "use_username_as_clientid true\n"
     )
+    things = f"listener {wanted.port} {wanted.bind}".rstrip()
     return (
         "# Written by `fleet broker-config`, which writes it again.\n"
         f"user {wanted.user}\n"
@@ -206,15 +219,13 @@ def settings(paths: Paths, wanted: Wanted) -> str:
         "allow_anonymous false\n"
         f"acl_file {paths.acl}\n"
         "retain_available false\n"
-        # No message of AWS's is longer, the largest block of a stream in JSON aside.
-        "message_size_limit 200000\n"
+        f"{LIMITS}"
         # Else a small packet waits until the one before is acknowledged: 40 ms per request.
         "set_tcp_nodelay true\n"
-        "\n# Things.\n"
-        f"listener {wanted.port} {wanted.bind}".rstrip()
-        + f"\n{tls}"
+        "\n# Things. Strangers must leave descriptors for the service.\n"
+        f"{things}\nmax_connections {_MOST_THINGS}\n{tls}"
         "\n# The service.\n"
-        f"listener {wanted.service_port} 127.0.0.1\n{tls}"
+        f"listener {wanted.service_port} 127.0.0.1\nmax_connections 64\n{tls}"
     )
 
 

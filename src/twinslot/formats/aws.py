@@ -26,6 +26,8 @@ _SHADOW_REQUESTS = (f"shadow/name/{SHADOW}/update", f"shadow/name/{SHADOW}/get")
 _ANSWERED = (*_JOB_REQUESTS, *_SHADOW_REQUESTS)
 THING_PUBLISHES = (*_JOB_REQUESTS, *_STREAM_REQUESTS, *_SHADOW_REQUESTS)
 """The requests of a thing."""
+JOBS = "jobs/#"
+"""Every topic of the Jobs service: what is no request there is answered with InvalidTopic."""
 THING_RECEIVES = (
     *(f"{request}/{answer}" for request in _ANSWERED for answer in ("accepted", "rejected")),
     "jobs/notify",
@@ -96,7 +98,9 @@ def of_thing(topic: str) -> tuple[str, list[str]]:
 def subscriptions(service: str) -> tuple[str, ...]:
     """Return what a service subscribes to: the requests of "jobs", "streams" or "shadow".
 
-    Requests alone, so that the service never hears its own answers.
+    Of "jobs" everything, its own answers too: it must ask the broker to keep those back.
     """
+    if service == "jobs":
+        return (topic("+", JOBS),)
     requests = (request for request in THING_PUBLISHES if request.startswith(f"{service}/"))
     return tuple(topic("+", request) for request in requests)

@@ -1,41 +1,66 @@
 """The service's one MQTT connection: requests in, acknowledged after commit; the outbox out.
 
-Two threads. paho's network thread handles requests one after another, so the order per thing is
-kept. The sender thread alone publishes the outbox, in the order of its ids, and deletes what the
-broker has acknowledged. A crash at any point leaves the request unacknowledged at the broker (the
-session is persistent) or the answer in the outbox; either is done again, so at least once.
+One thread does all of it, a piece at a time: it reads what has come into the queues of the things,
+answers one request, the next thing's, and publishes the outbox in the order of its ids. So one
+thing's requests follow one another, and no thing waits behind another's pile. A crash at any point
+leaves the request unacknowledged at the broker (the session is persistent) or the answer in the
+outbox; either is done again, so at least once.
 """
 
 import contextlib
 import json
 import logging
-import queue
+import select
 import socket
 import ssl
-import sys
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, NamedTuple
 
 import paho.mqtt.client as mqtt
 from paho.mqtt.enums import CallbackAPIVersion, MQTTErrorCode
+from paho.mqtt.packettypes import PacketTypes
+from paho.mqtt.properties import Properties
+from paho.mqtt.subscribeoptions import SubscribeOptions
 
 from twinslot import config as configuration
 from twinslot.errors import FleetError
 from twinslot.formats import aws
 from twinslot.service import jobs, shadows, states, streams
 from twinslot.service.store import Store
+from twinslot.service.turns import Turns
 
 KEEPALIVE = 30  # seconds
 MAX_UNACKNOWLEDGED = 100  # messages of the outbox on their way at once
 TICK = 0.5  # seconds between two looks at timers and counters
+WAITING = 100  # requests of one thing; AWS takes so many a second of one connection
+WAITING_BYTES = 2 * aws.MAX_PAYLOAD  # of one thing's requests
+ALL_WAITING_BYTES = 64 * 2**20
+READING = 0.03  # seconds of reading, at most, between two answers
+
+_IN_FLIGHT = 1000  # requests that the broker may have out without an acknowledgement
+_FOR_EVER = 2**32 - 1  # seconds that the broker keeps the session (MQTT 5, 3.1.2.11.2)
+_FIRST_PAUSE, _LAST_PAUSE = 1, 30  # seconds between two attempts to connect
+_SUMMARY = 10  # seconds between two lines about what was throttled
 
 _log = logging.getLogger(__name__)
 
 
 class BusError(FleetError):
     """The connection to the broker cannot be set up."""
+
+
+class _Request(NamedTuple):
+    """A request as it came; `connection` counts connections: only this one knows its `mid`."""
+
+    topic: str
+    payload: bytes
+    mid: int
+    qos: int
+    connection: int
 
 
 class Bus:
@@ -59,36 +84,60 @@ class Bus:
         self._shadows = shadows_service
         self._clock = clock
         self._ready = threading.Event()
-        self._events: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
+        self._stopping = threading.Event()
+        self._woken, self._waker = socket.socketpair()
+        self._woken.setblocking(False)
+        self._waker.setblocking(False)
+        self._thread = threading.Thread(target=self._run, name="bus", daemon=True)
+
+        self._turns: Turns[_Request] = Turns(
+            each=WAITING, each_bytes=WAITING_BYTES, all_bytes=ALL_WAITING_BYTES
+        )
+        self._throttled: Counter[str] = Counter()  # requests, by thing
+        self._revoked: frozenset[str] = frozenset()  # as of the last tick
+        self._next_summary = 0.0
+        self._next_tick = 0.0
+
+        self._connection = 0
+        self._next_attempt = 0.0
+        self._pause = _FIRST_PAUSE
+        self._arrived = False
+
+        self._outbox_changed = True
         self._on_the_way: dict[int, int] = {}  # MQTT message id -> outbox id
         self._last_published = 0  # outbox id
-        self._acknowledged_mids: queue.SimpleQueue[int] = queue.SimpleQueue()
         self._delivered: list[int] = []  # outbox ids to be deleted
         self._client = mqtt.Client(
-            CallbackAPIVersion.VERSION2, client_id=client_id, clean_session=False, manual_ack=True
+            CallbackAPIVersion.VERSION2,
+            client_id=client_id,
+            protocol=mqtt.MQTTv5,
+            manual_ack=True,
         )
         self._client.on_connect = self._connected
-        self._client.on_connect_fail = self._not_reached
         self._client.on_disconnect = self._disconnected
         self._client.on_socket_open = _send_at_once
         self._client.on_subscribe = self._subscribed
         self._client.on_message = self._received
         self._client.on_publish = self._acknowledged
-        self._client.reconnect_delay_set(1, 30)
         if settings.user:
             self._client.username_pw_set(settings.user, configuration.read_password(settings))
         if settings.tls:
             self._client.tls_set_context(_tls_context(settings))
-        self._sender = threading.Thread(target=self._send, name="outbox", daemon=True)
+        kept = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call]
+        kept.SessionExpiryInterval = _FOR_EVER
+        kept.ReceiveMaximum = _IN_FLIGHT
+        self._client.connect_async(
+            settings.address.host,
+            settings.address.port,
+            KEEPALIVE,
+            clean_start=False,
+            properties=kept,
+        )
 
     def start(self) -> None:
         """Connect in the background, again and again until it works."""
-        self._store.on_messages(lambda: self._events.put(self._publish_outbox))
-        self._sender.start()
-        self._events.put(self._publish_outbox)
-        address = self._settings.address
-        self._client.connect_async(address.host, address.port, KEEPALIVE)
-        self._client.loop_start()
+        self._store.on_messages(self._note_outbox)
+        self._thread.start()
 
     def wait_until_ready(self, timeout: float) -> bool:
         """True as soon as the broker has confirmed the subscriptions; waits `timeout` seconds."""
@@ -96,13 +145,107 @@ class Bus:
 
     def stop(self) -> None:
         """Disconnect, and write down what was served. What is unsent stays in the outbox."""
+        self._stopping.set()
+        self._wake()
+        self._thread.join()
+        self._woken.close()
+        self._waker.close()
+
+    def _note_outbox(self) -> None:
+        """Any thread calls it, after a commit."""
+        self._outbox_changed = True
+        if threading.current_thread() is not self._thread:
+            self._wake()
+
+    def _wake(self) -> None:
+        with contextlib.suppress(BlockingIOError):  # it is full: the thread wakes up anyway
+            self._waker.send(b"!")
+
+    # The thread
+
+    def _run(self) -> None:
+        while not self._stopping.is_set():
+            try:
+                self._connect()
+                self._wait()
+                self._read()
+                self._serve()
+                self._tick()
+                self._publish_outbox()
+            except Exception:  # noqa: BLE001 - a full disk must not end the only thread
+                _log.exception("the bus is stuck; trying again")
+                self._stopping.wait(TICK)
         self._client.disconnect()
-        self._client.loop_stop()
-        self._events.put(None)
-        self._sender.join()
         self._streams.flush()
 
-    # paho's network thread
+    def _connect(self) -> None:
+        if self._client.socket() is not None or time.monotonic() < self._next_attempt:
+            return
+        self._next_attempt = time.monotonic() + self._pause
+        self._pause = min(2 * self._pause, _LAST_PAUSE)
+        try:
+            self._client.reconnect()
+        except (OSError, ValueError) as error:  # ValueError: a name that is no host name
+            _log.warning(
+                "no broker at %s: %s; trying again", self._settings.address, _reason(error)
+            )
+
+    def _wait(self) -> None:
+        """Wait until something has come, can be sent or is due."""
+        found = select.poll()
+        found.register(self._woken, select.POLLIN)
+        link: Any = self._client.socket()
+        busy = bool(self._turns)
+        if link is not None:
+            writing = select.POLLOUT if self._client.want_write() else 0
+            found.register(link, select.POLLIN | writing)
+            busy = busy or bool(isinstance(link, ssl.SSLSocket) and link.pending())
+        pause = 0.0 if busy else max(0.0, self._next_tick - time.monotonic())
+        for number, _ in found.poll(pause * 1000):
+            if number == self._woken.fileno():
+                with contextlib.suppress(BlockingIOError):
+                    while self._woken.recv(4096):
+                        pass
+
+    def _read(self) -> None:
+        """Take in what has come, and send what could not be sent at once."""
+        end = time.monotonic() + READING
+        while True:
+            self._arrived = False
+            self._client.loop_read()
+            if self._client.want_write():
+                self._client.loop_write()
+            if not self._arrived or time.monotonic() > end:
+                break
+        self._client.loop_misc()
+
+    def _serve(self) -> None:
+        """Answer one request, of the thing whose turn it is."""
+        if self._turns:
+            request = self._turns.take()
+            self._answer(request.topic, request.payload)
+            self._acknowledge(request)
+
+    def _tick(self) -> None:
+        now = time.monotonic()
+        if now < self._next_tick:
+            return
+        self._next_tick = now + TICK
+        self._streams.flush()
+        self._jobs.time_out_overdue()
+        with self._store.read() as transaction:
+            self._revoked = frozenset(transaction.revoked())
+        self._forget_delivered()
+        self._outbox_changed = True  # another process may have filled it
+        if self._throttled and now >= self._next_summary:
+            self._next_summary = now + _SUMMARY
+            for thing, count in self._throttled.most_common(10):
+                _log.warning("throttled %d requests of %s", count, ascii(thing))
+            if len(self._throttled) > 10:
+                _log.warning("throttled %d other things, too", len(self._throttled) - 10)
+            self._throttled.clear()
+
+    # What paho calls, in the thread
 
     def _connected(
         self, client: mqtt.Client, _data: Any, _flags: Any, reason: Any, _properties: Any
@@ -110,9 +253,11 @@ class Bus:
         if reason.is_failure:
             _log.error("the broker %s refuses the service: %s", self._settings.address, reason)
             return
-        topics = [(topic, 1) for topic in (*jobs.SUBSCRIPTIONS, *shadows.SUBSCRIPTIONS)]
-        topics += [(topic, 0) for topic in streams.SUBSCRIPTIONS]
-        client.subscribe(topics)
+        self._connection += 1
+        # The service hears of jobs' topics all that things publish, and nothing of its own there.
+        wanted = [(topic, 1) for topic in (*jobs.SUBSCRIPTIONS, *shadows.SUBSCRIPTIONS)]
+        wanted += [(topic, 0) for topic in streams.SUBSCRIPTIONS]
+        client.subscribe([(topic, SubscribeOptions(qos, noLocal=True)) for topic, qos in wanted])
 
     def _subscribed(
         self, _client: mqtt.Client, _data: Any, _mid: int, reasons: Any, _properties: Any
@@ -121,40 +266,57 @@ class Bus:
             _log.error("the broker refuses the service's subscriptions: check its access list")
             return
         _log.info("connected to the broker %s", self._settings.address)
+        self._pause = _FIRST_PAUSE
         self._ready.set()
-
-    def _not_reached(self, _client: mqtt.Client, _data: Any) -> None:
-        why = sys.exc_info()[1]  # paho calls this while it handles what went wrong
-        _log.warning("no broker at %s: %s; trying again", self._settings.address, why)
 
     def _disconnected(
         self, _client: mqtt.Client, _data: Any, _flags: Any, reason: Any, _properties: Any
     ) -> None:
+        self._next_attempt = time.monotonic() + self._pause
         if reason.is_failure:
             _log.warning("lost the broker %s: %s", self._settings.address, reason)
 
-    def _received(self, client: mqtt.Client, _data: Any, message: mqtt.MQTTMessage) -> None:
+    def _received(self, _client: mqtt.Client, _data: Any, message: mqtt.MQTTMessage) -> None:
+        self._arrived = True
         try:
             topic = message.topic
         except UnicodeDecodeError:
             topic = ""
+        request = _Request(
+            topic, bytes(message.payload), message.mid, message.qos, self._connection
+        )
+        size = len(request.payload)
+        thing = aws.of_thing(topic)[0]
         if message.retain or not topic or len(topic.encode()) > aws.MAX_TOPIC:
             _log.warning("ignored a retained request, or one with an impossible topic")
-        elif len(message.payload) > aws.MAX_PAYLOAD:
+        elif size > aws.MAX_PAYLOAD:
             _log.warning("ignored a request of more than %d bytes: %s", aws.MAX_PAYLOAD, topic)
-        else:
-            self._answer(client, topic, bytes(message.payload))
-        if message.qos:
-            client.ack(message.mid, message.qos)
+        elif jobs.is_answer(topic):
+            pass  # brokers that know no `noLocal` bring the service its own words
+        elif self._turns.add(thing, size, request):
+            return
+        elif thing not in self._revoked:
+            self._throttled[thing] += 1
+            self._refuse(topic, request.payload, _THROTTLED)
+        self._acknowledge(request)
 
-    def _answer(self, client: mqtt.Client, topic: str, payload: bytes) -> None:
+    def _acknowledged(
+        self, _client: mqtt.Client, _data: Any, mid: int, _reason: Any, _properties: Any
+    ) -> None:
+        outbox_id = self._on_the_way.pop(mid, None)
+        if outbox_id is not None:  # else it was a block of a stream
+            self._delivered.append(outbox_id)
+
+    # Answers
+
+    def _answer(self, topic: str, payload: bytes) -> None:
         try:
             if self._is_revoked(topic):
                 _log.warning("ignored a request of a revoked thing: %s", topic)
                 return
             if streams.concerns(topic):
                 for answer in self._streams.handle(topic, payload):
-                    client.publish(answer.topic, answer.payload)
+                    self._client.publish(answer.topic, answer.payload)
             elif shadows.concerns(topic):
                 self._shadows.handle(topic, payload)
             else:
@@ -163,8 +325,7 @@ class Bus:
             _log.warning("ignored a request: %s", error)
         except Exception:  # noqa: BLE001 - whatever a device sends or a disk does: stay up, answer
             _log.exception("failed to answer %s", topic)
-            with contextlib.suppress(streams.StreamError):  # no answer belongs to such a topic
-                self._refuse(client, topic)
+            self._refuse(topic, payload, _FAILED)
 
     def _is_revoked(self, topic: str) -> bool:
         """Say whether the thing that a topic names is revoked: it gets no answer, leaves no trace.
@@ -174,59 +335,44 @@ class Bus:
         with self._store.read() as transaction:
             return transaction.is_revoked(aws.of_thing(topic)[0])
 
-    def _refuse(self, client: mqtt.Client, topic: str) -> None:
+    def _refuse(self, topic: str, payload: bytes, trouble: "_Trouble") -> None:
         """Tell the device that the fault is here; not by the outbox, which may be the fault."""
-        message = "the service failed; its log says why"
         if streams.concerns(topic):
-            refusal = streams.refuse(topic, states.INTERNAL_ERROR, message)
-            client.publish(refusal.topic, refusal.payload)
+            token = streams.token_of(topic, payload)
+            with contextlib.suppress(streams.StreamError):  # no answer belongs to such a topic
+                refusal = streams.refuse(topic, trouble.word, trouble.message, token)
+                self._client.publish(refusal.topic, refusal.payload)
             return
-        now = int(self._clock())
         of_shadow = shadows.concerns(topic)
-        code = shadows.INTERNAL_ERROR if of_shadow else states.INTERNAL_ERROR
-        rejection = {"timestamp": now, "code": code, "message": message}
-        client.publish(f"{topic}/rejected", json.dumps(rejection), qos=1)
+        rejection = {
+            **(shadows if of_shadow else jobs).token_of(payload),
+            "timestamp": int(self._clock()),
+            "code": trouble.number if of_shadow else trouble.word,
+            "message": trouble.message,
+        }
+        self._client.publish(f"{topic}/rejected", json.dumps(rejection), trouble.qos)
 
-    def _acknowledged(
-        self, _client: mqtt.Client, _data: Any, mid: int, _reason: Any, _properties: Any
-    ) -> None:
-        self._acknowledged_mids.put(mid)
-        self._events.put(self._forget_acknowledged)
+    def _acknowledge(self, request: _Request) -> None:
+        """Tell the broker that a request is done with; another connection brings it once more.
 
-    # The sender thread
+        Brokers take acknowledgements in any order, and the order here is that of the turns.
+        """
+        if request.qos and request.connection == self._connection:
+            self._client.ack(request.mid, request.qos)
 
-    def _send(self) -> None:
-        next_tick = time.monotonic()
-        while True:
-            wait = next_tick - time.monotonic()
-            event: Callable[[], None] | None = self._tick
-            if wait > 0:
-                try:
-                    event = self._events.get(timeout=wait)
-                except queue.Empty:
-                    continue
-            else:
-                next_tick = time.monotonic() + TICK
-            if event is None:
-                return
-            try:
-                event()
-            except Exception:  # noqa: BLE001 - a full disk must not end the only sender
-                _log.exception("the outbox is stuck; trying again")
-                time.sleep(TICK)
-
-    def _tick(self) -> None:
-        self._streams.flush()
-        self._jobs.time_out_overdue()
-        self._forget_acknowledged()
-        self._publish_outbox()
+    # The outbox
 
     def _publish_outbox(self) -> None:
         room = MAX_UNACKNOWLEDGED - len(self._on_the_way)
-        if room <= 0:
+        if len(self._delivered) >= MAX_UNACKNOWLEDGED:
+            self._forget_delivered()
+        if room <= 0 or not self._outbox_changed:
             return
+        self._outbox_changed = False
         with self._store.read() as transaction:
             messages = transaction.messages(after=self._last_published, limit=room)
+        if len(messages) == room:
+            self._outbox_changed = True  # there may be more
         for message in messages:
             # Without a connection paho keeps the message and sends it with the next one.
             sent = self._client.publish(message.topic, message.payload, qos=1)
@@ -235,16 +381,37 @@ class Bus:
             self._on_the_way[sent.mid] = message.id
             self._last_published = message.id
 
-    def _forget_acknowledged(self) -> None:
-        while not self._acknowledged_mids.empty():
-            outbox_id = self._on_the_way.pop(self._acknowledged_mids.get(), None)
-            if outbox_id is not None:  # else it was a block of a stream
-                self._delivered.append(outbox_id)
+    def _forget_delivered(self) -> None:
         if self._delivered:
             with self._store.write() as transaction:
                 transaction.forget(self._delivered)
             self._delivered.clear()
-            self._publish_outbox()
+
+
+@dataclass(frozen=True)
+class _Trouble:
+    """Why a request is not answered as asked: AWS's word, its number for shadows, a sentence."""
+
+    word: str
+    number: int
+    message: str
+    qos: int
+
+
+_FAILED = _Trouble(
+    states.INTERNAL_ERROR, shadows.INTERNAL_ERROR, "the service failed; its log says why", 1
+)
+# QoS 0: these come by thousands, and paho would keep all of them until they are acknowledged.
+_THROTTLED = _Trouble(
+    states.REQUEST_THROTTLED,
+    shadows.TOO_MANY_REQUESTS,
+    f"more than {WAITING} requests wait: ask again, more slowly",
+    0,
+)
+
+
+def _reason(error: Exception) -> str:
+    return (error.strerror if isinstance(error, OSError) else "") or str(error)
 
 
 def _tls_context(settings: configuration.Broker) -> ssl.SSLContext:

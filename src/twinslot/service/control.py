@@ -14,7 +14,7 @@ from twinslot.service import executions, states, streams
 from twinslot.service.api import Operation, Result
 from twinslot.service.codec import ApiError
 from twinslot.service.executions import Executions
-from twinslot.service.names import Names, invalid, not_found, page, place
+from twinslot.service.names import Names, invalid, not_found
 from twinslot.service.states import JobError
 from twinslot.service.store import Job, Store, Stream, StreamFile, Thing, Transaction
 
@@ -152,9 +152,11 @@ class Control:
 
     def _list_things(self, parameters: Mapping[str, Any]) -> Result:
         limit = parameters.get("maxResults", DEFAULT_PAGE)
+        listing = ("things",)
+        after = self._names.place(parameters.get("nextToken"), listing) or ""
         with self._store.read() as transaction:
-            found = transaction.things(after=parameters.get("nextToken", ""), limit=limit + 1)
-        shown, token = page(found, limit, lambda thing: thing.name)
+            found = transaction.things(after=after, limit=limit + 1)
+        shown, token = self._names.page(found, limit, lambda thing: thing.name, listing)
         things = [
             {
                 "thingName": thing.name,
@@ -256,6 +258,7 @@ class Control:
             created_at=now,
             updated_at=now,
             url_seconds=urls.get("expiresInSec"),
+            url_role=urls.get("roleArn"),
         )
         with self._store.write() as transaction:
             self.add_job(transaction, job)
@@ -303,18 +306,21 @@ class Control:
         }
         if job.progress_minutes is not None:
             described["timeoutConfig"] = {"inProgressTimeoutInMinutes": job.progress_minutes}
-        if job.url_seconds is not None:
-            described["presignedUrlConfig"] = {"expiresInSec": job.url_seconds}
+        urls = {"roleArn": job.url_role, "expiresInSec": job.url_seconds}
+        if any(value is not None for value in urls.values()):
+            described["presignedUrlConfig"] = urls
         return Result({"job": described})
 
     def _list_jobs(self, parameters: Mapping[str, Any]) -> Result:
         limit = parameters.get("maxResults", DEFAULT_PAGE)
-        before = place(parameters.get("nextToken"))
+        status = parameters.get("status")
+        listing = ("jobs", status)
+        before = self._names.place(parameters.get("nextToken"), listing)
         with self._store.read() as transaction:
             found = transaction.jobs(
-                status=parameters.get("status"), before=before, limit=limit + 1
+                status=status, before=None if before is None else int(before), limit=limit + 1
             )
-        shown, token = page(found, limit, lambda placed: str(placed[0]))
+        shown, token = self._names.page(found, limit, lambda placed: str(placed[0]), listing)
         return Result({"jobs": [self._job_summary(job) for _, job in shown], "nextToken": token})
 
     def _cancel_job(self, parameters: Mapping[str, Any]) -> Result:
@@ -357,15 +363,15 @@ class Control:
 
     def _list_executions(self, parameters: Mapping[str, Any]) -> Result:
         limit = parameters.get("maxResults", DEFAULT_PAGE)
+        status = parameters.get("status")
+        listing = ("executions", parameters["jobId"], status)
+        after = self._names.place(parameters.get("nextToken"), listing) or ""
         with self._store.read() as transaction:
             job = _job(transaction, parameters["jobId"])
             found = transaction.executions_of(
-                job.job_id,
-                status=parameters.get("status"),
-                after=parameters.get("nextToken", ""),
-                limit=limit + 1,
+                job.job_id, status=status, after=after, limit=limit + 1
             )
-        shown, token = page(found, limit, lambda execution: execution.thing)
+        shown, token = self._names.page(found, limit, lambda one: one.thing, listing)
         summaries = [
             {
                 "thingArn": self._names.arn("thing", execution.thing),

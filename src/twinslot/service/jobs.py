@@ -32,6 +32,17 @@ class Request:
     job_id: str = ""
 
 
+def is_answer(topic: str) -> bool:
+    """Whether a topic is one of the service's own, on which nobody is answered.
+
+    A broker may deliver to the service what it, or another of its kind, has published.
+    """
+    match aws.of_thing(topic)[1]:
+        case ["jobs", "notify" | "notify-next"] | ["jobs", *_, "accepted" | "rejected"]:
+            return True
+    return False
+
+
 def parse_topic(topic: str) -> Request:
     """Read a request topic. Raises JobError InvalidTopic."""
     thing, levels = aws.of_thing(topic)
@@ -52,6 +63,14 @@ def parse_topic(topic: str) -> Request:
     ):
         raise JobError(states.INVALID_TOPIC, "the topic names no job")
     return request
+
+
+def token_of(payload: bytes) -> dict[str, str]:
+    """The client token of a request as answers echo it; nothing where none can be read."""
+    try:
+        return _Body(payload).token()
+    except JobError:
+        return {}
 
 
 class Jobs:
@@ -129,15 +148,16 @@ class Jobs:
             if not waiting:
                 return {}
             execution = waiting[0]
+            named = {}  # AWS leaves the thing out here
         else:
             execution = _find(transaction, request, number)
             if execution.terminal:
                 raise JobError(
                     states.TERMINAL_REACHED, f"job {request.job_id} has ended: {execution.status}"
                 )
-        return {
-            "execution": self._executions.described(transaction, execution, now, document=document)
-        }
+            named = {"thingName": execution.thing}
+        described = self._executions.described(transaction, execution, now, document=document)
+        return {"execution": {**named, **described}}
 
     def _update(
         self, transaction: Transaction, request: Request, body: "_Body", now: int
@@ -187,7 +207,7 @@ class _Body:
 
     def __init__(self, payload: bytes) -> None:
         try:
-            value = json.loads(payload.decode() or "{}", parse_constant=_refuse_constant)
+            value = _JSON.decode(payload.decode() or "{}")
         except (ValueError, RecursionError) as error:
             raise JobError(states.INVALID_JSON, "the payload is not JSON") from error
         if not isinstance(value, dict):
@@ -238,3 +258,6 @@ class _Body:
 
 def _refuse_constant(name: str) -> None:
     raise ValueError(f"{name} is not JSON")
+
+
+_JSON = json.JSONDecoder(parse_constant=_refuse_constant)  # to make one costs more than to use it

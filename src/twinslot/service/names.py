@@ -1,5 +1,8 @@
 """The names of control-plane resources, and the errors that are about a name."""
 
+import base64
+import hmac
+import json
 import uuid
 from collections.abc import Callable, Sequence
 from typing import TypeVar
@@ -10,12 +13,19 @@ ACCOUNT = "000000000000"
 
 Entry = TypeVar("Entry")
 
+Listing = tuple[str | None, ...]
+"""A list: an operation, and the parameters that choose its entries."""
+
+_MARK = 12  # bytes of a nextToken that say that it is one of this service's
+
 
 class Names:
-    """The names of one region's resources."""
+    """The names of one region's resources, and of places in lists of them."""
 
-    def __init__(self, region: str) -> None:
+    def __init__(self, region: str, secret: str) -> None:
+        """`secret` marks the nextTokens that this service gave."""
         self.region = region
+        self._secret = secret.encode()
 
     def arn(self, kind: str, name: str) -> str:
         """The resource name of a thing, stream, job or otaupdate."""
@@ -38,6 +48,40 @@ class Names:
         message = f"{kind} {name} exists already"
         return ApiError("ResourceAlreadyExistsException", message, 409, members)
 
+    def page(
+        self, found: Sequence[Entry], limit: int, name: Callable[[Entry], str], listing: Listing
+    ) -> tuple[Sequence[Entry], str | None]:
+        """Return the entries of a page and its nextToken, None for the last one.
+
+        found: one entry more than `limit`, where there are so many; name: says the place of an
+        entry; listing: what is listed, to which the token belongs.
+        """
+        shown = found[:limit]
+        if len(found) <= limit:
+            return shown, None
+        last = name(shown[-1]).encode()
+        return shown, base64.urlsafe_b64encode(self._mark(last, listing) + last).decode()
+
+    def place(self, token: str | None, listing: Listing) -> str | None:
+        """Return the place that a nextToken of this listing names, None for the beginning.
+
+        Raises ApiError for a token that was not given out with a page of the same listing.
+        """
+        if token is None:
+            return None
+        try:
+            given = base64.b64decode(token, altchars="-_", validate=True)
+        except ValueError:
+            given = b""
+        mark, last = given[:_MARK], given[_MARK:]
+        if not hmac.compare_digest(mark, self._mark(last, listing)):
+            raise invalid("nextToken is none that this list gave: ask without it")
+        return last.decode()
+
+    def _mark(self, last: bytes, listing: Listing) -> bytes:
+        text = json.dumps(["nextToken", *listing]).encode() + last
+        return hmac.digest(self._secret, text, "sha256")[:_MARK]
+
 
 def not_found(message: str) -> ApiError:
     """The error for a name that nothing has."""
@@ -47,23 +91,3 @@ def not_found(message: str) -> ApiError:
 def invalid(message: str) -> ApiError:
     """The error for a request that is well-formed and wrong."""
     return ApiError("InvalidRequestException", message, 400)
-
-
-def page(
-    found: Sequence[Entry], limit: int, name: Callable[[Entry], str]
-) -> tuple[Sequence[Entry], str | None]:
-    """The entries of a page and its nextToken, None for the last; one more was looked for.
-
-    `name` is what a nextToken says of the last entry shown.
-    """
-    shown = found[:limit]
-    return shown, name(shown[-1]) if len(found) > limit else None
-
-
-def place(token: str | None) -> int | None:
-    """The place in a list that a nextToken names. Raises ApiError."""
-    if token is None:
-        return None
-    if not (token.isascii() and token.isdecimal() and len(token) < 19):
-        raise invalid("nextToken is not one of ours")
-    return int(token)

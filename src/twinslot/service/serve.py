@@ -3,10 +3,10 @@
 import asyncio
 import contextlib
 import fcntl
+import gc
 import json
 import os
 import signal
-import socket
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -16,13 +16,14 @@ from pathlib import Path
 import uvicorn
 
 from twinslot import config as configuration
-from twinslot.config import Address, Config, Endpoint
+from twinslot.config import Config, Endpoint
 from twinslot.errors import FleetError
 from twinslot.service.api import Api
 from twinslot.service.bus import Bus
 from twinslot.service.control import Control
 from twinslot.service.executions import Executions
 from twinslot.service.jobs import Jobs
+from twinslot.service.listener import Limits, Listener, affordable
 from twinslot.service.names import Names
 from twinslot.service.objects import ObjectFolder
 from twinslot.service.presign import Presigner
@@ -32,7 +33,6 @@ from twinslot.service.store import Store
 from twinslot.service.streams import Streams
 from twinslot.service.updates import Updates
 
-_KEEP_ALIVE = 60  # seconds; a board that erases flash between two ranges keeps its connection
 _POLL = 0.2  # seconds between two looks at what cannot be waited for
 
 
@@ -51,8 +51,8 @@ def run(
 
     `database`: SQLAlchemy URL of the service's database, None for the fleet's own.
     `announce` gets the ready line once the listeners are open and the broker has confirmed the
-    subscriptions. Raises ServiceError when a port is taken or the folder is served already,
-    DatabaseError or StoreError for a database that cannot be used.
+    subscriptions. Raises ListenerError when a port is taken, ServiceError when the folder is
+    served already, DatabaseError or StoreError for a database that cannot be used.
     """
     config.state.mkdir(parents=True, exist_ok=True)
     with _alone(config.state / "lock"), contextlib.ExitStack() as cleanup:
@@ -60,12 +60,14 @@ def run(
         store = Store(database or config.database)
         cleanup.callback(store.close)
         objects = ObjectFolder(config.state / "objects")
-        sockets = [
-            cleanup.enter_context(_listen(address)) for address in (config.control, config.data)
-        ]
+        limits = affordable(Limits(config.connections, config.connections_of_address), ports=2)
+        control_port = Listener(config.control, limits)
+        cleanup.callback(control_port.close)
+        data_port = Listener(config.data, limits, config.certificate, config.key)
+        cleanup.callback(data_port.close)
         endpoint = Endpoint(
-            control=_url("http", config.control, sockets[0]),
-            data=_url("https" if config.certificate else "http", config.data, sockets[1]),
+            control=control_port.url,
+            data=data_port.url,
             broker=str(config.broker.address),
             pid=os.getpid(),
         )
@@ -80,50 +82,51 @@ def run(
             Streams(store, objects),
             shadows,
         )
-        names = Names(config.region)
+        names = Names(config.region, credentials.secret_key)
         control = Control(store, names, executions, time.time)
         updates = Updates(store, names, control, time.time)
         s3 = S3(store, objects, time.time)
-        apis = [
-            Api(
-                {
-                    "iot": control.operations | updates.operations,
-                    "iot-data": shadows.operations,
-                    "iot-jobs-data": {},
-                    "s3": s3.operations,
-                },
-                {
-                    "GET served": control.served,
-                    "GET revoked": control.revoked,
-                    "POST revoke": control.revoke,
-                    "POST admit": control.admit,
-                },
-                credentials=credentials,
-                region=config.region,
-                clock=time.time,
-            ),
-            Api(
-                {"s3": s3.public_operations},
-                {},
-                credentials=credentials,
-                region=config.region,
-                clock=time.time,
-                max_body=0,  # it is read before anybody is asked who he is
-            ),
+        control_api = Api(
+            {
+                "iot": control.operations | updates.operations,
+                "iot-data": shadows.operations,
+                "iot-jobs-data": {},
+                "s3": s3.operations,
+            },
+            {
+                "GET served": control.served,
+                "GET revoked": control.revoked,
+                "POST revoke": control.revoke,
+                "POST admit": control.admit,
+            },
+            credentials=credentials,
+            region=config.region,
+            clock=time.time,
+        )
+        data_api = Api(
+            {"s3": s3.public_operations},
+            {},
+            credentials=credentials,
+            region=config.region,
+            clock=time.time,
+            max_body=0,
+        )
+        servers = [
+            control_port.server(control_api.application()),
+            data_port.server(data_api.application()),
         ]
-        servers = [_server(apis[0]), _server(apis[1], config.certificate, config.key)]
         _write_endpoint(configuration.endpoint_file(config), endpoint)
         cleanup.callback(configuration.endpoint_file(config).unlink, missing_ok=True)
+        gc.freeze()  # what is here now stays: AWS's models, which else are walked through again
         bus.start()
         cleanup.callback(bus.stop)
         line = f"ready control={endpoint.control} data={endpoint.data} broker={endpoint.broker}"
         parent = os.getppid() if die_with_parent else None
-        asyncio.run(_serve(servers, sockets, bus, parent, lambda: announce(line)))
+        asyncio.run(_serve(servers, bus, parent, lambda: announce(line)))
 
 
 async def _serve(
     servers: list[uvicorn.Server],
-    sockets: list[socket.socket],
     bus: Bus,
     parent: int | None,
     announce: Callable[[], None],
@@ -131,10 +134,7 @@ async def _serve(
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    serving = [
-        asyncio.create_task(server.serve(sockets=[listener]))
-        for server, listener in zip(servers, sockets, strict=True)
-    ]
+    serving = [asyncio.create_task(server.serve()) for server in servers]
     announced = False
     while not stop.is_set() and not any(task.done() for task in serving):
         if parent is not None and os.getppid() != parent:
@@ -148,46 +148,6 @@ async def _serve(
     for server in servers:
         server.should_exit = True
     await asyncio.gather(*serving)
-
-
-class _Server(uvicorn.Server):
-    """Leaves the signals to _serve, which has more to end than one listener."""
-
-    @contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        yield
-
-
-def _server(api: Api, certificate: Path | None = None, key: Path | None = None) -> uvicorn.Server:
-    """A listener's server; with certificate and key it talks TLS. Raises ServiceError."""
-    settings = uvicorn.Config(
-        api.application(),
-        log_config=None,
-        access_log=False,
-        lifespan="off",
-        server_header=False,
-        timeout_keep_alive=_KEEP_ALIVE,
-        timeout_graceful_shutdown=3,
-        ssl_certfile=certificate,
-        ssl_keyfile=key,
-    )
-    try:
-        settings.load()
-    except OSError as error:  # also ssl.SSLError
-        raise ServiceError(f"cannot use {certificate} with {key}: {error}") from error
-    return _Server(settings)
-
-
-def _listen(address: Address) -> socket.socket:
-    try:
-        return socket.create_server((address.host, address.port))
-    except OSError as error:
-        raise ServiceError(f"cannot listen on {address}: {error.strerror}") from error
-
-
-def _url(scheme: str, address: Address, listener: socket.socket) -> str:
-    host = "127.0.0.1" if address.host == "0.0.0.0" else address.host  # noqa: S104 - compared
-    return f"{scheme}://{host}:{listener.getsockname()[1]}"
 
 
 @contextmanager

@@ -77,8 +77,27 @@ def read(request: HttpRequest) -> Signed:
     )
 
 
+def names_body(request: HttpRequest, signed: Signed) -> bool:
+    """Whether a request's head alone shows who signed it: a header has the body's digest, or none
+    is signed. Where the header is missing the signature covers the body itself.
+    """
+    return signed.presigned or "x-amz-content-sha256" in request.headers
+
+
 def verify(request: HttpRequest, signed: Signed, secret_key: str, region: str, now: float) -> None:
     """Check a signature and its time. `now` in Unix seconds. Raises ApiError."""
+    verify_head(request, signed, secret_key, region, now)
+    if not signed.presigned:
+        _check_payload(request)
+
+
+def verify_head(
+    request: HttpRequest, signed: Signed, secret_key: str, region: str, now: float
+) -> None:
+    """Check a signature and its time, before the body is here. Raises ApiError.
+
+    The body need not be the one that was signed: `verify` checks that.
+    """
     if signed.scope.region != region:
         raise ApiError(
             "SignatureDoesNotMatch",
@@ -98,8 +117,6 @@ def verify(request: HttpRequest, signed: Signed, secret_key: str, region: str, n
             403,
         )
     _check_time(signed, signed_at, now)
-    if not signed.presigned:
-        _check_payload(request)
 
 
 def presign(

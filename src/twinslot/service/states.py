@@ -21,6 +21,7 @@ NOT_FOUND = "ResourceNotFound"
 VERSION_MISMATCH = "VersionMismatch"
 TERMINAL_REACHED = "TerminalStateReached"
 INTERNAL_ERROR = "InternalError"
+REQUEST_THROTTLED = "RequestThrottled"
 
 _DETAIL_KEY = re.compile(aws.NAME)
 

@@ -17,10 +17,13 @@ from twinslot.formats import aws
 from twinslot.service.database import NEVER_AGAIN, NUMBER, Database
 from twinslot.service.states import Execution
 
-SCHEMA = 2
+SCHEMA = 3
 """Version of the tables; an older database is brought up to it, a newer one is refused."""
 
-_MIGRATIONS = {1: "ALTER TABLE jobs ADD COLUMN url_seconds INTEGER"}
+_MIGRATIONS = {
+    1: "ALTER TABLE jobs ADD COLUMN url_seconds INTEGER",
+    2: "ALTER TABLE jobs ADD COLUMN url_role TEXT",
+}
 """The statement that makes the next version of one, beside tables that are missing."""
 
 _metadata = sa.MetaData()
@@ -94,6 +97,7 @@ _jobs = sa.Table(
     sa.Column("comment", sa.Text),
     sa.Column("forced", sa.Boolean, nullable=False),
     sa.Column("url_seconds", sa.Integer),
+    sa.Column("url_role", sa.Text),
 )
 
 _updates = sa.Table(
@@ -204,7 +208,8 @@ class Stream:
 class Job:
     """A job. `document` is JSON text; `stream_id` is the stream that it names, if any.
 
-    url_seconds: how long the URLs in its document are good for, None where nothing was said.
+    url_seconds: how long the URLs in its document are good for; url_role: the role that was named
+    for signing them. None where nothing was said.
     """
 
     job_id: str
@@ -221,6 +226,7 @@ class Job:
     comment: str | None = None
     forced: bool = False
     url_seconds: int | None = None
+    url_role: str | None = None
 
 
 @dataclass(frozen=True)

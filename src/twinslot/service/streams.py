@@ -81,6 +81,14 @@ def refuse(topic: str, code: str, message: str, token: Mapping[str, str] | None 
     return Answer(request.topic("rejected"), _FORMS[request.form].dumps(refusal))
 
 
+def token_of(topic: str, payload: bytes) -> dict[str, str]:
+    """The client token of a request as answers echo it; nothing where none can be read."""
+    try:
+        return _Body(_FORMS[parse_topic(topic).form].loads(payload)).token()
+    except StreamError:
+        return {}
+
+
 class Streams:
     """Answers the requests of devices."""
 

@@ -17,7 +17,7 @@ from twinslot.formats.document import MQTT, File, Location
 from twinslot.service import codec, executions
 from twinslot.service.api import Operation, Result
 from twinslot.service.control import DEFAULT_PAGE, Control, progress_minutes, stream_file
-from twinslot.service.names import Names, invalid, not_found, page, place
+from twinslot.service.names import Names, invalid, not_found
 from twinslot.service.store import Job, Store, Stream, StreamFile, Transaction, Update
 
 PREFIX = "AFR_OTA-"
@@ -93,6 +93,7 @@ class Updates:
                 created_at=now,
                 updated_at=now,
                 url_seconds=url_seconds,
+                url_role=parameters["roleArn"],
             )
             self._control.add_job(transaction, job)
             made = source.stream_id if source.made else None
@@ -114,12 +115,16 @@ class Updates:
 
     def _list(self, parameters: Mapping[str, Any]) -> Result:
         limit = parameters.get("maxResults", DEFAULT_PAGE)
-        before = place(parameters.get("nextToken"))
-        if parameters.get("otaUpdateStatus", _COMPLETE) != _COMPLETE:
+        status = parameters.get("otaUpdateStatus", _COMPLETE)
+        listing = ("otaUpdates", status)
+        before = self._names.place(parameters.get("nextToken"), listing)
+        if status != _COMPLETE:
             return Result({"otaUpdates": []})
         with self._store.read() as transaction:
-            found = transaction.updates(before=before, limit=limit + 1)
-        shown, token = page(found, limit, lambda placed: str(placed[0]))
+            found = transaction.updates(
+                before=None if before is None else int(before), limit=limit + 1
+            )
+        shown, token = self._names.page(found, limit, lambda placed: str(placed[0]), listing)
         summaries = [
             {
                 "otaUpdateId": update.update_id,
