@@ -25,7 +25,10 @@ def hear(engine):
         inbox.refused = 0
         board = engine.board
         clock.set_clock(timestamp, board.clock_bounds(clock.built()), board.settings["tls"])
-        _on_job(engine, job)
+        if job and job.fault and engine.active:
+            _on_bad_job(engine, job.fault)
+        else:
+            _on_job(engine, job)
     elif topic == channel.get + "/rejected":
         _on_refusal(engine, payload)
     elif inbox.stream and topic == inbox.streamed[1]:

@@ -33,7 +33,9 @@ _TRANSIENT = const(("RequestThrottled", "InternalError"))
 # file_size (bytes), protocols (list of str), url (str or None) of the file, file (dict): all that
 # the document says of it, unchecked, for a raw image.
 # document: of a job that is no update (dict), else None; queued: queuedAt and executionNumber,
-# which tell this execution from the next one of the same job.
+# which tell this execution from the next one of the same job; fault: the JobError of an update that
+# cannot be read, which is offered to the application like a job of its own, as FreeRTOS does (v3,
+# OtaJobParseErrNonConformingJobDoc), else None.
 Job = namedtuple(
     "Job",
     (
@@ -49,6 +51,7 @@ Job = namedtuple(
         "file",
         "document",
         "queued",
+        "fault",
     ),
 )
 
@@ -57,8 +60,8 @@ def parse(payload):
     """Read a `$next/get/accepted` or `notify-next` message.
 
     Returns (job or None, timestamp in Unix seconds, 0 if it has none). None: the queue is empty.
-    A job that is no update (no `afr_ota`) has a `document`, and neither file nor details.
-    Raises JobError; its attribute `job_id` names the job to fail, or is None if there is none.
+    A job that is no update has a `document`, and neither file nor details. Raises JobError; its
+    attribute `job_id` names the job to fail, or is None if there is none.
     """
     message = _object(_json(payload), "the message")
     timestamp = message.get("timestamp", 0)
@@ -80,9 +83,18 @@ def parse(payload):
 def _job(job_id, execution):
     details = _object(execution.get("statusDetails", {}), "statusDetails")
     document = _object(execution.get("jobDocument"), "jobDocument")
-    if "afr_ota" not in document:
-        queued = execution.get("queuedAt"), execution.get("executionNumber")
-        return Job(job_id, {}, False, 0, None, 0, 0, (), None, None, document, queued)
+    fault = None
+    if "afr_ota" in document:
+        try:
+            return _update(job_id, details, document)
+        except errors.JobError as error:
+            fault = error
+            fault.job_id = job_id
+    queued = execution.get("queuedAt"), execution.get("executionNumber")
+    return Job(job_id, {}, False, 0, None, 0, 0, (), None, None, document, queued, fault)
+
+
+def _update(job_id, details, document):
     update = _object(document.get("afr_ota"), "afr_ota")
     files = update.get("files")
     if not isinstance(files, list) or len(files) != 1:
@@ -109,6 +121,7 @@ def _job(job_id, execution):
         protocols,
         _url(file),
         file,
+        None,
         None,
         None,
     )

@@ -76,7 +76,9 @@ def _offer(engine, job):
     if offer != inbox.offered:
         if not engine.tell(EVENT_PARSE_CUSTOM_JOB, job):
             engine.journal.finish(job=job.job_id)
-            raise errors.JobError("afr_ota is missing, and the application has no use for it")
+            raise job.fault or errors.JobError(
+                "afr_ota is missing, and the application has no use for it"
+            )
         inbox.offered = offer
     if engine.state == states.ASKING:
         engine.become(states.RESTING)

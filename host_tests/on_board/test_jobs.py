@@ -79,8 +79,17 @@ def job_of(content):
 
 
 def refused(content, says=""):
-    """Check that the job is refused by its id, and what is said; return the error."""
-    error = raises(JobError, jobs.parse, message(content))
+    """Check that no update is read, by the job's id, and what is said; return the error.
+
+    A document that is one is handed on as it is, for an application that knows what it means.
+    """
+    try:
+        job, _ = jobs.parse(message(content))
+    except JobError as found:
+        error = found
+    else:
+        error = job.fault
+        assert error and job.document == content["jobDocument"] and not job.file
     assert error.job_id == "AFR_OTA-fw091"
     assert says in str(error), (says, str(error))
     return error
