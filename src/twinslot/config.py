@@ -314,13 +314,19 @@ def find_endpoint(config: Config) -> Endpoint:
     """Where the `fleet serve` of this folder listens. Raises UnreachableError if none runs."""
     path = endpoint_file(config)
     try:
-        return Endpoint(**json.loads(path.read_text()))
+        endpoint = Endpoint(**json.loads(path.read_text()))
     except FileNotFoundError as error:
         raise UnreachableError(
             "no service runs for this folder: start `fleet serve`, or set endpoint in fleet.toml"
         ) from error
-    except (OSError, ValueError, TypeError) as error:
-        raise UnreachableError(f"cannot read {path}: {error}") from error
+    except (OSError, ValueError, TypeError, RecursionError) as error:
+        raise UnreachableError(f"cannot read {path}: {error}; start `fleet serve` again") from error
+    for name, kind in (("control", str), ("data", str), ("broker", str), ("pid", int)):
+        if type(getattr(endpoint, name)) is not kind:
+            raise UnreachableError(
+                f"{path}: {name} is no {kind.__name__}; start `fleet serve` again"
+            )
+    return endpoint
 
 
 def _new_credentials() -> str:

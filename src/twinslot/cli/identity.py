@@ -9,6 +9,7 @@ from twinslot import config as configuration
 from twinslot import disk
 from twinslot.cli.parts import read_config, short, toml_path
 from twinslot.cli.say import say
+from twinslot.client.answers import ForeignAnswerError
 from twinslot.client.clients import Clients, translated
 from twinslot.config import Address, Config
 from twinslot.errors import FleetError, UnreachableError
@@ -203,7 +204,7 @@ def revoke(thing: str, disconnect: bool) -> None:
             if not certified:
                 _expect_known(clients, thing)
             clients.revoke(thing)
-    except UnreachableError as error:
+    except (UnreachableError, ForeignAnswerError) as error:
         raise UnreachableError(f"{error}; then revoke {thing} again, so that it hears") from error
     say(f"the service answers {thing} no more")
     if authority is None or not certified:

@@ -90,7 +90,7 @@ def of_job(clients: Clients, job_id: str) -> list[Progress]:
                 thing=thing,
                 job=job_id,
                 status=execution["status"],
-                details=execution["statusDetails"].get("detailsMap", {}),
+                details=execution.get("statusDetails", {}).get("detailsMap", {}),
                 queued_at=int(execution["queuedAt"].timestamp()),
                 started_at=None if started is None else int(started.timestamp()),
                 updated_at=int(execution["lastUpdatedAt"].timestamp()),
