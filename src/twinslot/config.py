@@ -9,7 +9,7 @@ import json
 import re
 import secrets
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -58,8 +58,9 @@ class Config:
     """Everything in fleet.toml, which lies in `folder`, checked. `slot_size` in bytes.
 
     data_url: of the data listener as boards reach it, "" where it is as it listens; certificate,
-    key: files with which it talks TLS, None for plain HTTP; connections: at each listener, in all
-    and of one address.
+    key: files with which it talks TLS, None for plain HTTP; control_certificate, control_key: the
+    same of the control listener; endpoint_ca: file of the authority by which clients know it, None
+    for the public ones; connections: at each listener, in all and of one address.
     """
 
     folder: Path
@@ -80,6 +81,25 @@ class Config:
     key: Path | None = None
     connections: int = 512
     connections_of_address: int = 128
+    control_certificate: Path | None = None
+    control_key: Path | None = None
+    endpoint_ca: Path | None = None
+
+    @property
+    def secrets(self) -> Iterator[Path]:
+        """The files and folders that are for their owner alone, as far as they are there."""
+        own = (self.signing_key, self.credentials, self.authority / "ca.key")
+        given = (self.broker.key, self.broker.password, self.key, self.control_key)
+        boards = sorted(self.boards.glob("*/"))
+        files = [*own, *(path for path in given if path is not None)]
+        files += [board / name for board in boards for name in ("client.key", "settings.json")]
+        inside = self.folder.resolve()
+        folders = [
+            path.parent for path in own if inside in path.parent.resolve().parents
+        ]  # a key elsewhere lies in a folder that is not the fleet's
+        for path in dict.fromkeys((*files, self.state, *folders, *boards)):
+            if path.exists():
+                yield path
 
     @property
     def database(self) -> str:
@@ -134,8 +154,11 @@ credentials = "keys/credentials"  # access key for the service's API (as an AWS 
 
 [service]
 endpoint = ""  # URL of the service's control API; empty: the `fleet serve` of this folder
+endpoint_ca = ""  # PEM file of the authority that signed its certificate; empty: public ones
 region = "local"  # region that requests are signed for
 control = "127.0.0.1:0"  # where `fleet serve` listens for commands; port 0: any free one
+control_certificate = ""  # PEM file: `control` talks TLS as this server; empty: plain HTTP
+control_key = ""  # PEM file of its private key
 data = "127.0.0.1:0"  # where `fleet serve` hands out images; may face the boards' network
 data_url = ""  # where boards reach `data`, such as "https://192.168.1.10:8443"; empty: as above
 certificate = ""  # PEM file: `data` talks TLS as this server; empty: plain HTTP
@@ -226,6 +249,9 @@ def parse(text: str, folder: Path) -> Config:
         connections_of_address=service.number(
             "connections_of_address", 1, 65536, Config.connections_of_address
         ),
+        control_certificate=service.optional_path("control_certificate", folder, ""),
+        control_key=service.optional_path("control_key", folder, ""),
+        endpoint_ca=service.optional_path("endpoint_ca", folder, ""),
         broker=Broker(
             address=Address(broker.text("host", 1), broker.number("port", 1, 65535)),
             tls=broker.flag("tls"),
@@ -245,6 +271,8 @@ def parse(text: str, folder: Path) -> Config:
         raise ConfigError("broker.certificate and broker.key: both or neither")
     if (config.certificate is None) != (config.key is None):
         raise ConfigError("service.certificate and service.key: both or neither")
+    if (config.control_certificate is None) != (config.control_key is None):
+        raise ConfigError("service.control_certificate and service.control_key: both or neither")
     if config.data_url and not _BASE_URL.fullmatch(config.data_url):
         raise ConfigError(
             f"service.data_url: {config.data_url!r} is not http://HOST[:PORT] or "

@@ -6,6 +6,7 @@ variables and proxies of the machine play no part.
 
 import functools
 import os
+import ssl
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -35,6 +36,8 @@ _NOT_FROM_THE_MACHINE = {
     "credentials_file": (None, None, os.devnull, None),
 }
 _OF_AWS = (".amazonaws.com", ".amazonaws.com.cn")
+# Over TLS botocore leaves the body of an upload unsigned, unless it is told otherwise twice.
+_S3_OPTIONS = {"addressing_style": "path", "payload_signing_enabled": True}
 _BUSY = "twinslotBusy"  # where a BusyAnswerError travels through botocore
 _TIMEOUTS = {"connect_timeout": 5, "read_timeout": 30}  # seconds
 
@@ -54,6 +57,7 @@ class Clients:
         """Raises UnreachableError when no endpoint is set and no service of this folder runs."""
         self.endpoint = config.endpoint or configuration.find_endpoint(config).control
         _check_url(self.endpoint)
+        self._verify = _authorities(config)
         self.region = config.region
         credentials = configuration.read_credentials(config.credentials)
         core = botocore.session.Session(session_vars=_NOT_FROM_THE_MACHINE)
@@ -65,7 +69,7 @@ class Clients:
             botocore_session=core,
         )
         self.iot = self.client("iot")
-        self.s3 = self.client("s3", signature_version="s3v4", s3={"addressing_style": "path"})
+        self.s3 = self.client("s3", signature_version="s3v4", s3=_S3_OPTIONS)
 
     def data(self) -> Any:
         """A client of `iot-data`: on AWS the account has an endpoint of its own for it."""
@@ -108,7 +112,7 @@ class Clients:
         credentials = self._session.get_credentials()
         SigV4Auth(credentials, "iot", self._session.region_name).add_auth(request)
         timeout = (_TIMEOUTS["connect_timeout"], _TIMEOUTS["read_timeout"])
-        response = URLLib3Session(proxies={}, timeout=timeout).send(request.prepare())
+        response = URLLib3Session(self._verify, proxies={}, timeout=timeout).send(request.prepare())
         status, headers, body = response.status_code, response.headers, response.content
         found = answers.parsed(self.endpoint, status, headers, body)
         if status != 200:
@@ -124,10 +128,14 @@ class Clients:
         `endpoint`: its URL, None for the one of all.
         """
         settings = ClientConfig(
-            proxies={}, retries={"mode": "standard", "max_attempts": 3}, **_TIMEOUTS, **options
+            proxies={},
+            retries={"mode": "standard", "max_attempts": 3},
+            request_checksum_calculation="when_required",
+            **_TIMEOUTS,
+            **options,
         )
         url = endpoint or self.endpoint
-        made = self._session.client(service, endpoint_url=url, config=settings)
+        made = self._session.client(service, endpoint_url=url, config=settings, verify=self._verify)
         made.meta.events.register("before-parse", functools.partial(_check_answer, url))
         return made
 
@@ -187,6 +195,19 @@ def _check_url(text: str) -> None:
         fits = False
     if not fits or not text.isprintable() or " " in text:
         raise ConfigError(f"service.endpoint: {text!r} is no URL, such as http://HOST:PORT")
+
+
+def _authorities(config: Config) -> bool | str:
+    """Whom to believe a certificate of the service, in botocore's terms. Raises ConfigError."""
+    if config.endpoint_ca is None:
+        return True
+    try:
+        ssl.create_default_context(cafile=config.endpoint_ca)
+    except OSError as error:  # also ssl.SSLError
+        raise ConfigError(
+            f"service.endpoint_ca: cannot use {config.endpoint_ca}: {error}"
+        ) from error
+    return str(config.endpoint_ca)
 
 
 def _is_served(found: dict[str, Any]) -> bool:
