@@ -180,15 +180,9 @@ boards = ""  # HOST:PORT where boards reach the broker; empty: host and port abo
 """
 
 
-def create(
-    folder: Path, *, product: str, chip: str, slot_size: int, broker: Address, tls: bool
-) -> list[Path]:
-    """Write fleet.toml, a signing key and an access key into `folder`; returns the new files.
-
-    Raises ConfigError, before anything is written, when a value is wrong or one of the files is
-    there already.
-    """
-    text = _TEMPLATE.format(
+def template(*, product: str, chip: str, slot_size: int, broker: Address, tls: bool) -> str:
+    """The text of a new fleet.toml."""
+    return _TEMPLATE.format(
         product=_quoted(product),
         chip=_quoted(chip),
         chips=", ".join(CHIPS),
@@ -197,6 +191,17 @@ def create(
         port=broker.port,
         tls=str(tls).lower(),
     )
+
+
+def create(
+    folder: Path, *, product: str, chip: str, slot_size: int, broker: Address, tls: bool
+) -> list[Path]:
+    """Write fleet.toml, a signing key and an access key into `folder`; returns the new files.
+
+    Raises ConfigError, before anything is written, when a value is wrong or one of the files is
+    there already.
+    """
+    text = template(product=product, chip=chip, slot_size=slot_size, broker=broker, tls=tls)
     config = parse(text, folder)
     path = folder / FILE_NAME
     files = [path, config.signing_key, config.public_key, config.credentials]
@@ -214,19 +219,19 @@ def create(
 def load(path: Path) -> Config:
     """Read fleet.toml. Raises ConfigError, naming the key, what it is and what it should be."""
     try:
-        text = path.read_text()
+        data = path.read_bytes()
     except OSError as error:
         raise ConfigError(
             f"cannot read {path}: {error.strerror}; `fleet init` writes one, --config names one"
         ) from error
-    return parse(text, path.resolve().parent)
+    return parse(data, path.resolve().parent)
 
 
-def parse(text: str, folder: Path) -> Config:
+def parse(data: bytes | str, folder: Path) -> Config:
     """Check the text of a fleet.toml that lies in `folder`. Raises ConfigError."""
     try:
-        top = _Section(tomllib.loads(text), "")
-    except tomllib.TOMLDecodeError as error:
+        top = _Section(tomllib.loads(data if isinstance(data, str) else data.decode()), "")
+    except (ValueError, RecursionError) as error:  # numbers without end, too, and other encodings
         raise ConfigError(f"{FILE_NAME} is not TOML: {error}") from error
     key_files, service, broker = (top.section(name) for name in ("keys", "service", "broker"))
     config = Config(
@@ -309,14 +314,20 @@ def set_broker(path: Path, values: Mapping[str, str | int | bool]) -> None:
 
 def read_credentials(path: Path) -> Credentials:
     """Read the access key from a file in the form of ~/.aws/credentials. Raises ConfigError."""
-    parser = configparser.ConfigParser(interpolation=None)
     try:
-        with path.open() as file:
-            parser.read_file(file)
-        section = parser["default"]
-        return Credentials(section["aws_access_key_id"], section["aws_secret_access_key"])
+        data = path.read_bytes()
     except OSError as error:
         raise ConfigError(f"cannot read the access key {path}: {error.strerror}") from error
+    return credentials_of(data, path)
+
+
+def credentials_of(data: bytes, path: Path) -> Credentials:
+    """The access key in such a file. Raises ConfigError."""
+    parser = configparser.ConfigParser(interpolation=None)
+    try:
+        parser.read_string(data.decode())
+        section = parser["default"]
+        return Credentials(section["aws_access_key_id"], section["aws_secret_access_key"])
     except (configparser.Error, KeyError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path} holds no access key under [default]: {error}") from error
 
@@ -326,11 +337,13 @@ def read_password(broker: Broker) -> str | None:
     if broker.password is None:
         return None
     try:
-        return broker.password.read_text().rstrip("\r\n")
+        return broker.password.read_bytes().decode().rstrip("\r\n")
     except OSError as error:
         raise ConfigError(
             f"cannot read the broker's password {broker.password}: {error.strerror}"
         ) from error
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"the broker's password {broker.password} is not UTF-8") from error
 
 
 def endpoint_file(config: Config) -> Path:
@@ -342,12 +355,20 @@ def find_endpoint(config: Config) -> Endpoint:
     """Where the `fleet serve` of this folder listens. Raises UnreachableError if none runs."""
     path = endpoint_file(config)
     try:
-        endpoint = Endpoint(**json.loads(path.read_text()))
+        return endpoint_of(path.read_bytes(), path)
     except FileNotFoundError as error:
         raise UnreachableError(
             "no service runs for this folder: start `fleet serve`, or set endpoint in fleet.toml"
         ) from error
-    except (OSError, ValueError, TypeError, RecursionError) as error:
+    except OSError as error:
+        raise UnreachableError(f"cannot read {path}: {error.strerror}") from error
+
+
+def endpoint_of(data: bytes, path: Path) -> Endpoint:
+    """The Endpoint that a running service wrote into `path`. Raises UnreachableError."""
+    try:
+        endpoint = Endpoint(**json.loads(data))
+    except (ValueError, TypeError, RecursionError) as error:
         raise UnreachableError(f"cannot read {path}: {error}; start `fleet serve` again") from error
     for name, kind in (("control", str), ("data", str), ("broker", str), ("pid", int)):
         if type(getattr(endpoint, name)) is not kind:
@@ -384,6 +405,8 @@ class _Section:
         value: str = self._get(key, str, "text", default)
         if not least <= len(value.encode()) <= most:
             raise ConfigError(f"{self._prefix}{key}: text of {least} to {most} bytes")
+        if "\0" in value:
+            raise ConfigError(f"{self._prefix}{key}: {value!r} has a byte 0")
         return value
 
     def number(self, key: str, least: int, most: int, default: int | None = None) -> int:

@@ -17,7 +17,7 @@ from twinslot.text import printable
 _BUSY = (429, *range(500, 600))
 _TOO_LARGE = 413
 _MOST_WORDS = 60  # characters of an answer that are quoted
-_NEEDED: dict[str, tuple[str, ...]] = {
+NEEDED: dict[str, tuple[str, ...]] = {
     "CancelJob": ("jobId",),
     "CreateJob": ("jobId",),
     "CreateStream": ("streamId",),
@@ -112,7 +112,7 @@ def _no_result(operation: OperationModel, body: bytes) -> str:
     wrong = None if shape is None else next(_wrong(shape, found, ""), None)
     if wrong:
         return wrong
-    for path in _NEEDED.get(operation.name, ()):
+    for path in NEEDED.get(operation.name, ()):
         if not _has(found, path.split(".")):
             return f"no {path}"
     return ""

@@ -213,7 +213,10 @@ class Codec:
         if member.type_name == "blob":
             return body
         if member.type_name == "string":
-            return body.decode()
+            try:
+                return body.decode()
+            except UnicodeDecodeError as error:
+                raise _DecodeError("the body is not UTF-8") from error
         return from_json(member, self._json(body), "the body")
 
     def _json(self, body: bytes) -> dict[str, Any]:

@@ -90,8 +90,13 @@ def write_secret(path: Path, data: bytes) -> None:
 
 def read_private(path: Path) -> PrivateKey:
     """Read a P-256 private key in PEM. Raises KeyFileError."""
+    return private_of(_read(path), path)
+
+
+def private_of(data: bytes, path: Path) -> PrivateKey:
+    """The P-256 private key in PEM that `path` holds. Raises KeyFileError."""
     try:
-        key = serialization.load_pem_private_key(_read(path), password=None)
+        key = serialization.load_pem_private_key(data, password=None)
     except (ValueError, TypeError, UnsupportedAlgorithm) as error:
         raise KeyFileError(f"{path} holds no unencrypted private key in PEM: {error}") from error
     if not isinstance(key, ec.EllipticCurvePrivateKey) or not _is_p256(key.curve):
@@ -101,9 +106,14 @@ def read_private(path: Path) -> PrivateKey:
 
 def read_public(path: Path) -> PublicKey:
     """Read a P-256 public key in PEM. Raises KeyFileError."""
+    return public_of(_read(path), path)
+
+
+def public_of(data: bytes, path: Path) -> PublicKey:
+    """The P-256 public key in PEM that `path` holds. Raises KeyFileError."""
     try:
-        key = serialization.load_pem_public_key(_read(path))
-    except (ValueError, UnsupportedAlgorithm) as error:
+        key = serialization.load_pem_public_key(data)
+    except (ValueError, TypeError, UnsupportedAlgorithm) as error:
         raise KeyFileError(f"{path} holds no public key in PEM: {error}") from error
     if not isinstance(key, ec.EllipticCurvePublicKey) or not _is_p256(key.curve):
         raise KeyFileError(f"{path} is not a P-256 public key")
