@@ -204,7 +204,7 @@ def verify(request: HttpRequest, now: float | None = None) -> None:
 
 
 def changed(request: HttpRequest, **changes: object) -> HttpRequest:
-    return HttpRequest(**{**vars(request), **changes})  # type: ignore[arg-type]
+    return HttpRequest(**{**vars(request), **changes})
 
 
 def code(request: HttpRequest, now: float | None = None) -> str:

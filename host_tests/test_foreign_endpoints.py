@@ -245,7 +245,8 @@ def _without(value: Any) -> Iterator[Any]:
         copy = value.copy()
         del copy[key]
         yield copy
-        for other in (None, 7, 1e400, "x", [], {}, [None], True):
+        others: tuple[Any, ...] = (None, 7, 1e400, "x", [], {}, [None], True)
+        for other in others:
             copy = value.copy()
             copy[key] = other
             yield copy

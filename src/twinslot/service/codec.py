@@ -308,7 +308,8 @@ def _from_text(shape: Shape, text: str, name: str) -> Any:
             return float(text)
         if kind == "timestamp":
             return parse_timestamp(text)
-    except (KeyError, ValueError, OverflowError, OSError) as error:
+    except (KeyError, ValueError, OverflowError, OSError, RuntimeError) as error:
+        # The last one is botocore's for a time that is out of all bounds.
         raise _DecodeError(f"{name}: {text!r} is no {kind}") from error
     return text
 
