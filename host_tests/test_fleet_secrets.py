@@ -84,8 +84,8 @@ EXPOSED = {
     "ca/ca.key": 0o604,
     "ca": 0o750,
     "boards/board-1/client.key": 0o444,
-    "boards/board-1": 0o755,
 }
+OF_BOARDS = {"boards/board-1/settings.json": 0o640, "boards/board-1": 0o755}
 
 
 @pytest.mark.parametrize(("name", "wrong"), EXPOSED.items())
@@ -106,6 +106,16 @@ def test_what_others_can_read_is_named_at_the_start_with_the_command_that_mends_
     command = shlex.split(said.rpartition(": ")[2])
     assert command[0] == "chmod"
     subprocess.run(command, check=True)
+    service.start()
+
+
+@pytest.mark.parametrize(("name", "wrong"), OF_BOARDS.items())
+def test_settings_of_boards_that_others_can_read_are_the_doctors_and_stop_no_service(
+    service: Service, name: str, wrong: int
+) -> None:
+    assert service.fleet("provision", "board-1", "--host", "h").returncode == 0
+    (service.folder / name).chmod(wrong)
+    assert f"WRONG  {name} can be " in service.fleet("doctor").stdout
     service.start()
 
 

@@ -87,19 +87,23 @@ class Config:
 
     @property
     def secrets(self) -> Iterator[Path]:
-        """The files and folders that are for their owner alone, as far as they are there."""
+        """The keys and folders that are for their owner alone, as far as they are there."""
         own = (self.signing_key, self.credentials, self.authority / "ca.key")
         given = (self.broker.key, self.broker.password, self.key, self.control_key)
-        boards = sorted(self.boards.glob("*/"))
         files = [*own, *(path for path in given if path is not None)]
-        files += [board / name for board in boards for name in ("client.key", "settings.json")]
+        files += sorted(self.boards.glob("*/client.key"))
         inside = self.folder.resolve()
-        folders = [
-            path.parent for path in own if inside in path.parent.resolve().parents
-        ]  # a key elsewhere lies in a folder that is not the fleet's
-        for path in dict.fromkeys((*files, self.state, *folders, *boards)):
+        # A key elsewhere lies in a folder that is not the fleet's.
+        folders = [path.parent for path in own if inside in path.parent.resolve().parents]
+        for path in dict.fromkeys((*files, self.state, *folders)):
             if path.exists():
                 yield path
+
+    @property
+    def board_settings(self) -> list[Path]:
+        """The boards' settings folders and settings.json, which may hold a password of Wi-Fi."""
+        found = sorted(self.boards.glob("*/settings.json"))
+        return [path for file in found for path in (file.parent, file)]
 
     @property
     def database(self) -> str:

@@ -1,4 +1,4 @@
-"""Whether an answer is one of the service, looked at before anything is read out of it. Pure.
+"""A look at each answer, before anything is read out of it: is it one of the service? Pure.
 
 An endpoint may be something else: a router's page, a proxy, another program. botocore reads such an
 answer as one without members, or fails in the midst of it; so this comes first.
@@ -151,7 +151,7 @@ def _has(value: Any, names: list[str]) -> bool:
 
 
 def _wrong(shape: Shape, value: Any, where: str) -> Iterator[str]:
-    """What in a JSON value is not as the model says, so that botocore could not read it."""
+    """Say how a JSON value differs from the model, so that botocore could not read it."""
     kind = shape.type_name
     if value is None:
         return

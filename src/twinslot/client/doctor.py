@@ -57,6 +57,7 @@ def _guarded(look, *arguments) -> Iterator[Finding]:  # type: ignore[no-untyped-
 
 def _secrets(config: Config) -> Iterator[Path]:
     yield from config.secrets
+    yield from config.board_settings
     if (key := broker.Paths(config.broker_folder).key).exists():
         yield key
 
