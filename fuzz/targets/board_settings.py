@@ -21,6 +21,7 @@ SEEDS = (
     b"-----BEGIN PUBLIC KEY-----\nAAAA\n-----END PUBLIC KEY-----\n",
     b'{"v":1,"phase":"RECEIVING","job":"j","next":5,"floor":7,"created":9,"result":{}}',
     b'{"v":2,"phase":5,"floor":"x"}',
+    b'{"v":1,"result":{"job":"j"}}',
     b"\xff",
     b"",
 )

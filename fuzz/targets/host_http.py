@@ -7,7 +7,8 @@ from twinslot.service.codec import ApiError, Codec, HttpRequest
 ALLOWED = (ApiError,)
 COVERS = (
     "src/twinslot/service/sigv4.py: read verify _read_query _read_scope _time _check_time"
-    " _check_bound _signature _payload_digest _canonical_path _canonical_query _canonical_header"
+    " verify_head _check_bound _check_payload _leaves_body"
+    " _signature _payload_digest _canonical_path _canonical_query _canonical_header"
     " _pairs",
     "src/twinslot/service/codec.py: Codec.match Codec.parse Codec._parameters Codec._payload"
     " Codec._json _Route.matches _Route.rank _Route.path_parameters _from_query _from_text"

@@ -76,7 +76,7 @@ def extensions_of_fleet(boards: Path) -> tuple[str, ...]:
     """
     chosen = set(extensions.asked_for({}))
     for path in sorted(boards.glob("*/settings.json")):
-        chosen.update(extensions.asked_for(_settings_of(path.parent, path.read_bytes())))
+        chosen.update(extensions.asked_for(settings_of(path.read_bytes(), path.parent)))
     return tuple(sorted(chosen))
 
 
