@@ -3,6 +3,8 @@
 import os
 import sys
 
+from expect import raises
+
 _ROOT = __file__[: -len("host_tests/on_board/test_fuzz_corpus.py")]
 TARGETS = _ROOT + "fuzz/targets"
 CORPUS = _ROOT + "fuzz/corpus/"
@@ -62,3 +64,13 @@ def test_stream_messages_in_the_corpus_end_as_their_reader_says():
 
 def test_certificates_in_the_corpus_end_as_their_reader_says():
     _replay("board_x509")
+
+
+def test_a_header_line_of_more_than_16_kb_ends_the_request():
+    """It is longer than any kept input."""
+    if sys.platform == "webassembly":
+        return
+    if TARGETS not in sys.path:
+        sys.path.append(TARGETS)
+    line = b"HTTP/1.1 200 OK\r\na: " + b"b" * 17000
+    assert "a line without end" in str(raises(OSError, __import__("board_http").run, line))
