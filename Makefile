@@ -32,6 +32,9 @@ EXTENSIONS =
 # KEEP="files nvs" keeps either or both; DRY_RUN=1 prints what would be done.
 KEEP =
 DRY_RUN =
+# Seconds of each parser in `make fuzz`, and which ones.
+SECONDS = 600
+TARGETS =
 # YES=1 answers what `make reset` and `make erase` would ask.
 YES =
 
@@ -51,7 +54,7 @@ define need_port
 	@$(PYTHON) -m tools.setup venv natives
 endef
 
-.PHONY: help setup demo play flash broker csr deploy status logs repl reset erase board-test mip bench bench-service size wear troubleshooting picture test test-all mutation compatibility lint format doctor release lock clean
+.PHONY: help setup demo play flash broker csr deploy status logs repl reset erase board-test mip bench bench-service size wear troubleshooting picture test test-all mutation fuzz fuzz-branches compatibility lint format doctor release lock clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 12
@@ -156,6 +159,12 @@ test-all: setup ## every test
 
 mutation: setup ## [MODULES=]: docs/testing.md, whether tests notice a wrong line; an hour at most
 	@$(VENV)/python -m tools.mutation -n $(JOBS) $(MODULES)
+
+fuzz: setup ## [TARGETS= SECONDS=600]: every parser of what strangers send, ten minutes each; fuzz/README.md
+	@$(VENV)/python -m fuzz run -n $(JOBS) --seconds $(SECONDS) $(TARGETS)
+
+fuzz-branches: setup ## [TARGETS=]: the share of each parser's branches that the kept corpus reaches
+	@$(VENV)/python -m fuzz branches $(TARGETS)
 
 compatibility: setup ## docs/aws-compatibility.md, from what the tests that prove it come to
 	@$(VENV)/python -m tools.compatibility -n $(JOBS)

@@ -36,4 +36,5 @@ class LocalCA:
         paths = self.folder / f"{name}.pem", self.folder / f"{name}.key"
         paths[0].write_bytes(certificates.pem(certificate))
         paths[1].write_bytes(certificates.private_pem(key))
+        paths[1].chmod(0o600)
         return paths

@@ -629,7 +629,7 @@ def test_a_body_that_is_not_the_signed_one_is_refused(site: Site) -> None:
 
 def test_a_body_beyond_all_sizes_is_refused(site: Site) -> None:
     with pytest.raises(ClientError) as error:
-        site.clients.s3.put_object(Bucket="b", Key="k", Body=bytes(25 * 2**20 + 1))
+        site.s3(site.control.url).put_object(Bucket="b", Key="k", Body=bytes(25 * 2**20 + 1))
     assert refused(error)[1] == 413
 
 

@@ -14,6 +14,7 @@ from botocore.exceptions import ClientError
 from fleet_site import Site
 from rich.console import Console
 
+from twinslot.cli.views import progress_view
 from twinslot.client import publish, watch
 from twinslot.errors import FleetError
 
@@ -51,14 +52,17 @@ def test_a_job_that_is_refused_leaves_no_stream_that_takes_its_name(site: Site) 
 
 
 @pytest.mark.parametrize("terminal", [True, False])
-def test_what_a_board_says_is_shown_as_it_is(site: Site, terminal: bool) -> None:
+def test_what_a_board_says_is_shown_as_it_is(
+    site: Site, capsys: pytest.CaptureFixture[str], terminal: bool
+) -> None:
     published(site, create_things=True)
     said = {"status": "FAILED", "statusDetails": {"reason": "cannot write [/app_1] [bold]"}}
     topic = f"$aws/things/board-1/jobs/{JOB}/update"
     site.world.jobs.handle(topic, json.dumps(said).encode())
     console = screen(terminal=terminal)
-    assert not watch.watch(site.config, JOB, 10, console)
-    assert "cannot write [/app_1] [bold]" in console.file.getvalue()  # type: ignore[attr-defined]
+    assert not watch.watch(site.config, JOB, 10, progress_view(console))
+    shown = console.file.getvalue() if terminal else capsys.readouterr().out  # type: ignore[attr-defined]
+    assert "cannot write [/app_1] [bold]" in shown
 
 
 def test_a_job_whose_executions_are_gone_has_not_succeeded(site: Site) -> None:
@@ -67,4 +71,4 @@ def test_a_job_whose_executions_are_gone_has_not_succeeded(site: Site) -> None:
         jobId=JOB, thingName="board-1", executionNumber=1, force=True
     )
     with pytest.raises(FleetError, match="its executions were deleted"):
-        watch.watch(site.config, JOB, 10, screen(terminal=False))
+        watch.watch(site.config, JOB, 10, progress_view(screen(terminal=False)))

@@ -710,7 +710,7 @@ def test_the_database_is_where_the_operator_says_and_nowhere_else(tmp_path: Path
     [
         ("fleet.db", "DRIVER://PLACE"),
         ("nosuchdriver://user:secret@host/fleet", "no driver for nosuchdriver"),
-        ("sqlite:////no/such/folder/fleet.db", "unable to open database file"),
+        ("sqlite:////no/such/folder/fleet.db", "cannot open the database /no/such"),
         ("sqlite:///fleet.toml", "file is not a database"),
         ("postgresql://fleet:secret@/fleet?host=/no/such/folder", "Is the server running"),
     ],

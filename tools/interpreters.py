@@ -17,7 +17,14 @@ from tools.paths import CACHE, ROOT
 ON_BOARD = ROOT / "host_tests/on_board"
 WASM = CACHE / "wasm/node_modules"
 # What the tests and the firmware under test may open, copied into WebAssembly's own file system.
-FOLDERS = ("firmware", "sim/chip", "host_tests/on_board", "host_tests/vectors")
+FOLDERS = (
+    "firmware",
+    "sim/chip",
+    "host_tests/on_board",
+    "host_tests/vectors",
+    "fuzz/targets",
+    "fuzz/corpus",
+)
 # Heap of the unix port. The tests hold vectors and results that a chip never would; RAM is measured
 # elsewhere.
 UNIX_HEAP = "16m"

@@ -9,7 +9,7 @@ import json
 import re
 import secrets
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -58,8 +58,9 @@ class Config:
     """Everything in fleet.toml, which lies in `folder`, checked. `slot_size` in bytes.
 
     data_url: of the data listener as boards reach it, "" where it is as it listens; certificate,
-    key: files with which it talks TLS, None for plain HTTP; connections: at each listener, in all
-    and of one address.
+    key: files with which it talks TLS, None for plain HTTP; control_certificate, control_key: the
+    same of the control listener; endpoint_ca: file of the authority by which clients know it, None
+    for the public ones; connections: at each listener, in all and of one address.
     """
 
     folder: Path
@@ -80,6 +81,29 @@ class Config:
     key: Path | None = None
     connections: int = 512
     connections_of_address: int = 128
+    control_certificate: Path | None = None
+    control_key: Path | None = None
+    endpoint_ca: Path | None = None
+
+    @property
+    def secrets(self) -> Iterator[Path]:
+        """The keys and folders that are for their owner alone, as far as they are there."""
+        own = (self.signing_key, self.credentials, self.authority / "ca.key")
+        given = (self.broker.key, self.broker.password, self.key, self.control_key)
+        files = [*own, *(path for path in given if path is not None)]
+        files += sorted(self.boards.glob("*/client.key"))
+        inside = self.folder.resolve()
+        # A key elsewhere lies in a folder that is not the fleet's.
+        folders = [path.parent for path in own if inside in path.parent.resolve().parents]
+        for path in dict.fromkeys((*files, self.state, *folders)):
+            if path.exists():
+                yield path
+
+    @property
+    def board_settings(self) -> list[Path]:
+        """The boards' settings folders and settings.json, which may hold a password of Wi-Fi."""
+        found = sorted(self.boards.glob("*/settings.json"))
+        return [path for file in found for path in (file.parent, file)]
 
     @property
     def database(self) -> str:
@@ -134,8 +158,11 @@ credentials = "keys/credentials"  # access key for the service's API (as an AWS 
 
 [service]
 endpoint = ""  # URL of the service's control API; empty: the `fleet serve` of this folder
+endpoint_ca = ""  # PEM file of the authority that signed its certificate; empty: public ones
 region = "local"  # region that requests are signed for
 control = "127.0.0.1:0"  # where `fleet serve` listens for commands; port 0: any free one
+control_certificate = ""  # PEM file: `control` talks TLS as this server; empty: plain HTTP
+control_key = ""  # PEM file of its private key
 data = "127.0.0.1:0"  # where `fleet serve` hands out images; may face the boards' network
 data_url = ""  # where boards reach `data`, such as "https://192.168.1.10:8443"; empty: as above
 certificate = ""  # PEM file: `data` talks TLS as this server; empty: plain HTTP
@@ -157,15 +184,9 @@ boards = ""  # HOST:PORT where boards reach the broker; empty: host and port abo
 """
 
 
-def create(
-    folder: Path, *, product: str, chip: str, slot_size: int, broker: Address, tls: bool
-) -> list[Path]:
-    """Write fleet.toml, a signing key and an access key into `folder`; returns the new files.
-
-    Raises ConfigError, before anything is written, when a value is wrong or one of the files is
-    there already.
-    """
-    text = _TEMPLATE.format(
+def template(*, product: str, chip: str, slot_size: int, broker: Address, tls: bool) -> str:
+    """The text of a new fleet.toml."""
+    return _TEMPLATE.format(
         product=_quoted(product),
         chip=_quoted(chip),
         chips=", ".join(CHIPS),
@@ -174,6 +195,17 @@ def create(
         port=broker.port,
         tls=str(tls).lower(),
     )
+
+
+def create(
+    folder: Path, *, product: str, chip: str, slot_size: int, broker: Address, tls: bool
+) -> list[Path]:
+    """Write fleet.toml, a signing key and an access key into `folder`; returns the new files.
+
+    Raises ConfigError, before anything is written, when a value is wrong or one of the files is
+    there already.
+    """
+    text = template(product=product, chip=chip, slot_size=slot_size, broker=broker, tls=tls)
     config = parse(text, folder)
     path = folder / FILE_NAME
     files = [path, config.signing_key, config.public_key, config.credentials]
@@ -191,19 +223,19 @@ def create(
 def load(path: Path) -> Config:
     """Read fleet.toml. Raises ConfigError, naming the key, what it is and what it should be."""
     try:
-        text = path.read_text()
+        data = path.read_bytes()
     except OSError as error:
         raise ConfigError(
             f"cannot read {path}: {error.strerror}; `fleet init` writes one, --config names one"
         ) from error
-    return parse(text, path.resolve().parent)
+    return parse(data, path.resolve().parent)
 
 
-def parse(text: str, folder: Path) -> Config:
+def parse(data: bytes | str, folder: Path) -> Config:
     """Check the text of a fleet.toml that lies in `folder`. Raises ConfigError."""
     try:
-        top = _Section(tomllib.loads(text), "")
-    except tomllib.TOMLDecodeError as error:
+        top = _Section(tomllib.loads(data if isinstance(data, str) else data.decode()), "")
+    except (ValueError, RecursionError) as error:  # numbers without end, too, and other encodings
         raise ConfigError(f"{FILE_NAME} is not TOML: {error}") from error
     key_files, service, broker = (top.section(name) for name in ("keys", "service", "broker"))
     config = Config(
@@ -226,6 +258,9 @@ def parse(text: str, folder: Path) -> Config:
         connections_of_address=service.number(
             "connections_of_address", 1, 65536, Config.connections_of_address
         ),
+        control_certificate=service.optional_path("control_certificate", folder, ""),
+        control_key=service.optional_path("control_key", folder, ""),
+        endpoint_ca=service.optional_path("endpoint_ca", folder, ""),
         broker=Broker(
             address=Address(broker.text("host", 1), broker.number("port", 1, 65535)),
             tls=broker.flag("tls"),
@@ -245,6 +280,8 @@ def parse(text: str, folder: Path) -> Config:
         raise ConfigError("broker.certificate and broker.key: both or neither")
     if (config.certificate is None) != (config.key is None):
         raise ConfigError("service.certificate and service.key: both or neither")
+    if (config.control_certificate is None) != (config.control_key is None):
+        raise ConfigError("service.control_certificate and service.control_key: both or neither")
     if config.data_url and not _BASE_URL.fullmatch(config.data_url):
         raise ConfigError(
             f"service.data_url: {config.data_url!r} is not http://HOST[:PORT] or "
@@ -281,14 +318,20 @@ def set_broker(path: Path, values: Mapping[str, str | int | bool]) -> None:
 
 def read_credentials(path: Path) -> Credentials:
     """Read the access key from a file in the form of ~/.aws/credentials. Raises ConfigError."""
-    parser = configparser.ConfigParser(interpolation=None)
     try:
-        with path.open() as file:
-            parser.read_file(file)
-        section = parser["default"]
-        return Credentials(section["aws_access_key_id"], section["aws_secret_access_key"])
+        data = path.read_bytes()
     except OSError as error:
         raise ConfigError(f"cannot read the access key {path}: {error.strerror}") from error
+    return credentials_of(data, path)
+
+
+def credentials_of(data: bytes, path: Path) -> Credentials:
+    """The access key in such a file. Raises ConfigError."""
+    parser = configparser.ConfigParser(interpolation=None)
+    try:
+        parser.read_string(data.decode())
+        section = parser["default"]
+        return Credentials(section["aws_access_key_id"], section["aws_secret_access_key"])
     except (configparser.Error, KeyError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path} holds no access key under [default]: {error}") from error
 
@@ -298,11 +341,13 @@ def read_password(broker: Broker) -> str | None:
     if broker.password is None:
         return None
     try:
-        return broker.password.read_text().rstrip("\r\n")
+        return broker.password.read_bytes().decode().rstrip("\r\n")
     except OSError as error:
         raise ConfigError(
             f"cannot read the broker's password {broker.password}: {error.strerror}"
         ) from error
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"the broker's password {broker.password} is not UTF-8") from error
 
 
 def endpoint_file(config: Config) -> Path:
@@ -314,13 +359,27 @@ def find_endpoint(config: Config) -> Endpoint:
     """Where the `fleet serve` of this folder listens. Raises UnreachableError if none runs."""
     path = endpoint_file(config)
     try:
-        return Endpoint(**json.loads(path.read_text()))
+        return endpoint_of(path.read_bytes(), path)
     except FileNotFoundError as error:
         raise UnreachableError(
             "no service runs for this folder: start `fleet serve`, or set endpoint in fleet.toml"
         ) from error
-    except (OSError, ValueError, TypeError) as error:
-        raise UnreachableError(f"cannot read {path}: {error}") from error
+    except OSError as error:
+        raise UnreachableError(f"cannot read {path}: {error.strerror}") from error
+
+
+def endpoint_of(data: bytes, path: Path) -> Endpoint:
+    """The Endpoint that a running service wrote into `path`. Raises UnreachableError."""
+    try:
+        endpoint = Endpoint(**json.loads(data))
+    except (ValueError, TypeError, RecursionError) as error:
+        raise UnreachableError(f"cannot read {path}: {error}; start `fleet serve` again") from error
+    for name, kind in (("control", str), ("data", str), ("broker", str), ("pid", int)):
+        if type(getattr(endpoint, name)) is not kind:
+            raise UnreachableError(
+                f"{path}: {name} is no {kind.__name__}; start `fleet serve` again"
+            )
+    return endpoint
 
 
 def _new_credentials() -> str:
@@ -350,6 +409,8 @@ class _Section:
         value: str = self._get(key, str, "text", default)
         if not least <= len(value.encode()) <= most:
             raise ConfigError(f"{self._prefix}{key}: text of {least} to {most} bytes")
+        if "\0" in value:
+            raise ConfigError(f"{self._prefix}{key}: {value!r} has a byte 0")
         return value
 
     def number(self, key: str, least: int, most: int, default: int | None = None) -> int:

@@ -3,6 +3,7 @@
 import contextlib
 import fcntl
 import os
+import shlex
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,6 +11,7 @@ from twinslot.errors import FleetError
 
 PUBLIC = 0o644
 SECRET = 0o600
+PRIVATE_FOLDER = 0o700
 
 
 class FileError(FleetError):
@@ -31,7 +33,7 @@ def replace(path: Path, data: bytes, mode: int = PUBLIC) -> None:
     """
     new = path.with_name(path.name + ".new")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        _make(path.parent, PRIVATE_FOLDER if mode == SECRET else 0o777)
         new.unlink(missing_ok=True)
         descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
         with os.fdopen(descriptor, "wb") as file:
@@ -47,7 +49,7 @@ def replace(path: Path, data: bytes, mode: int = PUBLIC) -> None:
 def locked(path: Path) -> Iterator[None]:
     """Hold the lock file `path`, waiting for whoever holds it. Raises FileError."""
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        _make(path.parent, PRIVATE_FOLDER)
         file = path.open("a")
     except OSError as error:
         raise FileError(f"cannot write {path}: {error.strerror}") from error
@@ -59,10 +61,26 @@ def locked(path: Path) -> Iterator[None]:
 def folder(path: Path) -> None:
     """Make a folder that only its owner can enter, with its parents. Raises FileError."""
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.mkdir(mode=0o700, exist_ok=True)
+        _make(path, PRIVATE_FOLDER)
     except OSError as error:
         raise FileError(f"cannot make the folder {path}: {error.strerror}") from error
+
+
+def exposed(path: Path) -> str:
+    """A sentence about a secret file or folder that others than its owner can use, else "".
+
+    It says the mode, and the command that mends it. Raises FileError.
+    """
+    try:
+        mode = path.stat().st_mode & 0o777
+    except OSError as error:
+        raise FileError(f"cannot look at {path}: {error.strerror}") from error
+    if not mode & 0o077:
+        return ""
+    verb, right = ("entered", PRIVATE_FOLDER) if path.is_dir() else ("read", SECRET)
+    return (
+        f"{path} can be {verb} by others (mode {mode:o}): chmod {right:o} {shlex.quote(str(path))}"
+    )
 
 
 def move_all(source: Path, target: Path) -> None:
@@ -74,3 +92,9 @@ def move_all(source: Path, target: Path) -> None:
         source.rmdir()
     except OSError as error:
         raise FileError(f"cannot write into {target}: {error.strerror}") from error
+
+
+def _make(path: Path, mode: int) -> None:
+    """Make a folder where none is; its parents are for everybody."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.mkdir(mode=mode, exist_ok=True)

@@ -64,7 +64,7 @@ def extensions_for(settings: Mapping[str, bytes]) -> tuple[str, ...]:
 
     settings: its files below /etc, as `settings` returns them; empty where they are not known.
     """
-    read = _settings_of(Path("/etc"), settings.get("/etc/settings.json", b"{}"))
+    read = settings_of(settings.get("/etc/settings.json", b"{}"), Path("/etc"))
     return extensions.asked_for(read)
 
 
@@ -76,7 +76,7 @@ def extensions_of_fleet(boards: Path) -> tuple[str, ...]:
     """
     chosen = set(extensions.asked_for({}))
     for path in sorted(boards.glob("*/settings.json")):
-        chosen.update(extensions.asked_for(_settings_of(path.parent, path.read_bytes())))
+        chosen.update(extensions.asked_for(settings_of(path.read_bytes(), path.parent)))
     return tuple(sorted(chosen))
 
 
@@ -183,10 +183,11 @@ def _stays(below: Path) -> bool:
     return any(part[0] == "." or part[-1] == "~" for part in below.parts)
 
 
-def _settings_of(folder: Path, data: bytes) -> dict[str, Any]:
+def settings_of(data: bytes, folder: Path) -> dict[str, Any]:
+    """The object in a settings.json that lies in `folder`. Raises FilesError."""
     try:
         read: Any = json.loads(data)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise FilesError(f"{folder}: settings.json is no JSON: {error}") from error
     if not isinstance(read, dict):
         raise FilesError(f"{folder}: settings.json is no JSON object")
@@ -196,5 +197,5 @@ def _settings_of(folder: Path, data: bytes) -> dict[str, Any]:
 def _uses_tls(folder: Path, data: bytes | None) -> bool:
     if data is None:
         return False
-    broker = _settings_of(folder, data).get("broker")
+    broker = settings_of(data, folder).get("broker")
     return isinstance(broker, dict) and broker.get("tls") is True

@@ -4,15 +4,16 @@ Without one the board runs version 0.0.0, sequence 0, and takes any package that
 """
 
 import hashlib
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from twinslot.board.download import Download
+from twinslot.board.files import settings_of
 from twinslot.errors import FleetError
 from twinslot.formats import frozen, package
 from twinslot.formats.component import FIRMWARE, firmware_content
@@ -92,7 +93,7 @@ def check_settings(signed: Signed, settings: Mapping[str, bytes]) -> None:
 
     Raises TrailerError when its product is another one or none of its trusted keys signed it.
     """
-    product = json.loads(settings["/etc/settings.json"]).get("product")
+    product = settings_of(settings["/etc/settings.json"], Path("/etc")).get("product")
     if product != signed.head.manifest.product:
         raise TrailerError(
             f"settings.json says product {product!r}, the signed record "

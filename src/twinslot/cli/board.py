@@ -10,6 +10,7 @@ from twinslot.board import look, own_key, terminal, writer
 from twinslot.board.cable import Cable
 from twinslot.board.look import LookError
 from twinslot.board.port import PortError, resolve
+from twinslot.cli.say import say, say_all
 from twinslot.trust import certificates
 
 _AGAIN = (
@@ -36,9 +37,9 @@ def status(port: str) -> None:
     """
     with Cable(port) as cable:
         said, again = look.status(cable)
-    click.echo(said, nl=False)
+    say_all(said)
     if again:
-        click.echo(_AGAIN)
+        say(_AGAIN)
 
 
 @board.command()
@@ -59,11 +60,11 @@ def logs(port: str, seconds: float | None) -> None:
         look.listen(
             port,
             seconds,
-            lambda text: click.echo(text, nl=False),
-            lambda line: click.echo(line, err=True),
+            say_all,
+            lambda line: say(line, err=True),
         )
     except KeyboardInterrupt:
-        click.echo()
+        say()
 
 
 @board.command()
@@ -81,12 +82,12 @@ def repl(port: str) -> None:
         cable.stream.timeout = terminal.LISTEN_S
         shown = terminal.Terminal(cable.stream)
         shown.start()  # from here on Ctrl-C is a key for the board
-        click.echo("Ctrl-C stops main.py, Ctrl-D starts it again, Ctrl-] leaves.")
+        say("Ctrl-C stops main.py, Ctrl-D starts it again, Ctrl-] leaves.")
         try:
             shown.join()
         finally:
             shown.console.cleanup()
-    click.echo()
+    say()
     if shown.lost:
         raise PortError(f"{port}: connection lost: {shown.lost}")
 
@@ -104,7 +105,7 @@ def reset(port: str, yes: bool) -> None:
         if not yes:
             look.refuse_if_pending(cable)
         cable.reset()
-    click.echo("The board restarts.")
+    say("The board restarts.")
 
 
 @board.command()
@@ -148,11 +149,11 @@ def csr(port: str, thing: str, out: Path | None) -> None:
     with Cable(port) as cable:
         pem, made = own_key.request(cable, thing)
     disk.replace(path, pem)
-    click.echo(
+    say(
         f"The board made its key, which stays there, in {own_key.KEY}."
         if made
         else f"The key that is on the board, in {own_key.KEY}, stays."
     )
-    click.echo(f"Wrote {path}. Then, in the folder of fleet.toml:")
-    click.echo(f"  fleet provision {thing} --csr {path}")
-    click.echo("and `fleet deploy` with --settings, the folder that it writes.")
+    say(f"Wrote {path}. Then, in the folder of fleet.toml:")
+    say(f"  fleet provision {thing} --csr {path}")
+    say("and `fleet deploy` with --settings, the folder that it writes.")

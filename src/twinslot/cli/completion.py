@@ -3,6 +3,8 @@
 import click
 from click.shell_completion import BashComplete, FishComplete, ShellComplete, ZshComplete
 
+from twinslot.cli.say import say_all
+
 _SHELLS: dict[str, type[ShellComplete]] = {
     "bash": BashComplete,
     "zsh": ZshComplete,
@@ -23,4 +25,4 @@ def completion(ctx: click.Context, shell: str) -> None:
     For fish:      fleet completion fish > ~/.config/fish/completions/fleet.fish
     """
     command = ctx.find_root().command
-    click.echo(_SHELLS[shell](command, {}, "fleet", _VARIABLE).source())
+    say_all(_SHELLS[shell](command, {}, "fleet", _VARIABLE).source() + "\n")

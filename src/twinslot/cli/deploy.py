@@ -7,6 +7,7 @@ import click
 from twinslot.board import deploy as deploying
 from twinslot.board.cable import Cable
 from twinslot.cli.parts import FOLDER, settings_extensions
+from twinslot.cli.say import say
 
 
 @click.command()
@@ -34,19 +35,19 @@ def deploy(
     """
     found = deploying.wanted(settings, app, chosen)
     with Cable(port) as cable:
-        changes = deploying.deploy(cable, found, click.echo, application=app is not None)
+        changes = deploying.deploy(cable, found, say, application=app is not None)
         written = sum(map(len, changes.write.values()))
-        click.echo(
+        say(
             f"{len(changes.write)} files written ({written} bytes), {changes.same} unchanged, "
             f"{len(changes.remove)} removed; checked by SHA-256 on the board."
         )
         if not changes:
-            click.echo("Nothing to do. What ran there runs again; the chip was not reset.")
+            say("Nothing to do. What ran there runs again; the chip was not reset.")
         elif no_start:
-            click.echo(
+            say(
                 "main.py is stopped: `fleet board reset` starts it, or Ctrl-D in `fleet board "
                 "repl`."
             )
         else:
             cable.reset()
-            click.echo("The board restarts.")
+            say("The board restarts.")

@@ -9,6 +9,7 @@ from twinslot.board import flash as flashing
 from twinslot.board import writer
 from twinslot.board.port import resolve
 from twinslot.cli.parts import FILE, FOLDER, settings_extensions
+from twinslot.cli.say import say, say_all
 from twinslot.formats.chips import FLASH_SIZES, FLASHED
 
 
@@ -127,30 +128,30 @@ def flash(
         chosen,
     )
     content = flashing.prepare(job)
-    click.echo(content.remarks[0])
-    click.echo(f"Plan for {content.plan.chip.name}, {content.plan.flash_size >> 20} MB of flash:")
-    click.echo(str(content.plan))
+    say(content.remarks[0])
+    say(f"Plan for {content.plan.chip.name}, {content.plan.flash_size >> 20} MB of flash:")
+    say_all(f"{content.plan}\n")
     for remark in content.remarks[1:]:
-        click.echo(remark)
+        say(remark)
     if image_only:
         _write_image(content, image_only, dry_run=dry_run)
         return
     port = writer.Port(resolve(places[0]), baud)
     if dry_run:
-        click.echo("Would read chip, flash size, security and partition table, then run:")
+        say("Would read chip, flash size, security and partition table, then run:")
         for line in flashing.commands(content, port):
-            click.echo(writer.shown(line))
+            say(writer.shown(line))
         return
-    flashing.write(job, content, port, click.echo)
+    flashing.write(job, content, port, say)
     next_ = "the board starts" if port.has_reset else "now reset the board"
-    click.echo(f"Flashed and verified; {next_}.")
+    say(f"Flashed and verified; {next_}.")
 
 
 def _write_image(content: flashing.Content, path: Path, *, dry_run: bool) -> None:
     if dry_run:
         size = content.plan.flash_size
-        click.echo(f"Would write {path}: {size} bytes, to be flashed at address 0.")
+        say(f"Would write {path}: {size} bytes, to be flashed at address 0.")
         return
     data = flashing.image(content)
     disk.replace(path, data, disk.SECRET)  # it may hold the board's own key
-    click.echo(f"Wrote {path}: {len(data)} bytes, to be flashed at address 0.")
+    say(f"Wrote {path}: {len(data)} bytes, to be flashed at address 0.")

@@ -8,6 +8,8 @@ import click
 from twinslot import config as configuration
 from twinslot import disk
 from twinslot.cli.parts import read_config, short, toml_path
+from twinslot.cli.say import say
+from twinslot.client.answers import ForeignAnswerError
 from twinslot.client.clients import Clients, translated
 from twinslot.config import Address, Config
 from twinslot.errors import FleetError, UnreachableError
@@ -83,21 +85,21 @@ def provision(
     authority = provisioning.provision(
         config, thing, folder, broker, wifi=wifi, csr=csr, renew=renew
     )
-    click.echo(f"wrote {short(folder)}, for /etc on the board")
-    click.echo(f"and {short(config.folder / policy.FILE_NAME)}, for boards that AWS serves")
+    say(f"wrote {short(folder)}, for /etc on the board")
+    say(f"and {short(config.folder / policy.FILE_NAME)}, for boards that AWS serves")
     if csr is not None:
-        click.echo("  without client.key: the key stays where the request was made")
+        say("  without client.key: the key stays where the request was made")
     if wifi is None and not renew:
-        click.echo("  settings.json names no Wi-Fi yet: put ssid and password there")
+        say("  settings.json names no Wi-Fi yet: put ssid and password there")
     if renew:
         _copy_crl(config, authority)
     if clients is None:
-        click.echo(f"no service runs: `fleet publish --create-things` makes {thing} known to it")
+        say(f"no service runs: `fleet publish --create-things` makes {thing} known to it")
     else:
         with translated():
             publish.thing_arn(clients, thing, create=True)
             clients.admit(thing)
-        click.echo(f"the service knows {thing}")
+        say(f"the service knows {thing}")
 
 
 @click.command("broker-config")
@@ -166,13 +168,13 @@ def broker_config(
             "boards": f"{chosen[0]}:{port}",
         },
     )
-    click.echo(f"wrote {short(paths.folder)}; mosquitto runs as {wanted.user} when root starts it")
-    click.echo(f"fleet.toml: the service at 127.0.0.1:{wanted.service_port}, boards at")
-    click.echo(f"  {chosen[0]}:{port} by a certificate for {', '.join(chosen)}")
+    say(f"wrote {short(paths.folder)}; mosquitto runs as {wanted.user} when root starts it")
+    say(f"fleet.toml: the service at 127.0.0.1:{wanted.service_port}, boards at")
+    say(f"  {chosen[0]}:{port} by a certificate for {', '.join(chosen)}")
     if broker.is_local(chosen[0]):
-        click.echo("  which no real board reaches: --host NAME_OR_ADDRESS of this machine")
-    click.echo(f"Start it:    mosquitto -c {short(paths.settings)}")
-    click.echo(f"If it runs:  {_read_again(config)}; new ports and users need a restart")
+        say("  which no real board reaches: --host NAME_OR_ADDRESS of this machine")
+    say(f"Start it:    mosquitto -c {short(paths.settings)}")
+    say(f"If it runs:  {_read_again(config)}; new ports and users need a restart")
 
 
 @click.command()
@@ -194,7 +196,7 @@ def revoke(thing: str, disconnect: bool) -> None:
     certified = authority is not None and authority.issued(thing) is not None
     if authority is not None and certified:
         authority.revoke(thing)
-        click.echo(f"the certificate of {thing} is on the list {short(authority.crl_path)}")
+        say(f"the certificate of {thing} is on the list {short(authority.crl_path)}")
         _copy_crl(config, authority)
     try:
         with translated():
@@ -202,17 +204,17 @@ def revoke(thing: str, disconnect: bool) -> None:
             if not certified:
                 _expect_known(clients, thing)
             clients.revoke(thing)
-    except UnreachableError as error:
+    except (UnreachableError, ForeignAnswerError) as error:
         raise UnreachableError(f"{error}; then revoke {thing} again, so that it hears") from error
-    click.echo(f"the service answers {thing} no more")
+    say(f"the service answers {thing} no more")
     if authority is None or not certified:
         return
     if disconnect:
         broker.disconnect(authority, config.broker.address, thing)
-        click.echo("its connection is cut; it comes back if mosquitto has not read the list")
+        say("its connection is cut; it comes back if mosquitto has not read the list")
     else:
-        click.echo("A connection that is open stays open. To cut it, let mosquitto read first:")
-        click.echo(f"  fleet revoke {thing} --disconnect")
+        say("A connection that is open stays open. To cut it, let mosquitto read first:")
+        say(f"  fleet revoke {thing} --disconnect")
 
 
 @click.command()
@@ -237,7 +239,7 @@ def doctor(ctx: click.Context, days: int) -> None:
     for finding in examination.examine(read_config(), dt.datetime.now(dt.UTC), days):
         wrong += not finding.well
         text = finding.text.replace(f"{Path.cwd()}/", "")
-        click.echo(f"{'ok   ' if finding.well else 'WRONG'}  {text}")
+        say(f"{'ok   ' if finding.well else 'WRONG'}  {text}")
     if wrong:
         ctx.exit(1)
 
@@ -285,8 +287,8 @@ def _copy_crl(config: Config, authority: Authority) -> None:
 
     if config.broker_folder.exists():
         broker.copy_crl(authority, config.broker_folder)
-        click.echo(f"and in {short(config.broker_folder)}. Let mosquitto read it:")
-        click.echo(f"  {_read_again(config)}")
+        say(f"and in {short(config.broker_folder)}. Let mosquitto read it:")
+        say(f"  {_read_again(config)}")
 
 
 def _read_again(config: Config) -> str:

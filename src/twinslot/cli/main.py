@@ -1,13 +1,11 @@
 """The `fleet` command. Thin: it reads arguments, calls one function, shows what came of it."""
 
-import json
 import logging
 import time
 from collections.abc import Iterable
 from pathlib import Path
 
 import click
-from rich.console import Console
 
 from twinslot import config as configuration
 from twinslot import disk
@@ -20,7 +18,9 @@ from twinslot.cli.mip import mip
 from twinslot.cli.pack import diff, inspect, pack
 from twinslot.cli.parts import PROTOCOLS, address, protocol_option, read_config, short, toml_path
 from twinslot.cli.push import push
+from twinslot.cli.say import LogFormatter, refused, say, say_error, say_json
 from twinslot.cli.send import send
+from twinslot.cli.views import progress_view
 from twinslot.client import publish as publishing
 from twinslot.client import report
 from twinslot.client import watch as watching
@@ -67,8 +67,10 @@ class _Group(click.Group):
             with translated():
                 return super().invoke(ctx)
         except FleetError as error:
-            click.echo(f"fleet: {error}", err=True)
+            say_error(str(error))
             ctx.exit(error.exit_code)
+        except click.ClickException as error:
+            raise refused(error)  # noqa: B904 - the same error
 
 
 @click.group(cls=_Group, epilog=_EPILOG, context_settings={"help_option_names": ["-h", "--help"]})
@@ -158,7 +160,7 @@ def init(product: str, chip: str, slot_size: int, broker: configuration.Address,
         tls=tls,
     )
     for file in written:
-        click.echo(f"wrote {short(file)}")
+        say(f"wrote {short(file)}")
 
 
 @main.command()
@@ -179,8 +181,8 @@ def keygen(path: Path | None) -> None:
     key = keys.generate()
     keys.write_private(key, private_path)
     keys.write_public(key.public_key(), public_path)
-    click.echo(f"wrote {short(private_path)} (key {keys.kid(key.public_key()).hex()})")
-    click.echo(f"wrote {short(public_path)}, for the boards' /etc/trusted_keys.pem")
+    say(f"wrote {short(private_path)} (key {keys.kid(key.public_key()).hex()})")
+    say(f"wrote {short(public_path)}, for the boards' /etc/trusted_keys.pem")
 
 
 @main.command()
@@ -203,16 +205,14 @@ def serve(database: str | None, die_with_parent: bool, verbose: bool) -> None:
     from twinslot.service import serve as service
     from twinslot.service.repeats import CountingHandler
 
-    logging.basicConfig(
-        handlers=[CountingHandler()],
-        level=logging.INFO if verbose else logging.WARNING,
-        format="%(asctime)s %(levelname)s %(name)s: %(message)s",
-    )
+    handler = CountingHandler()
+    handler.setFormatter(LogFormatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+    logging.basicConfig(level=logging.INFO if verbose else logging.WARNING, handlers=[handler])
     service.run(
         read_config(),
         database=database,
         die_with_parent=die_with_parent,
-        announce=click.echo,
+        announce=say,
     )
 
 
@@ -259,14 +259,14 @@ def publish(
         timeout_minutes=timeout_minutes,
     )
     if as_json:
-        click.echo(json.dumps(vars(published)))
+        say_json(vars(published))
         return
     boards = ", ".join(published.things)
-    click.echo(
+    say(
         f"job {published.job}: {published.product} {published.version}, "
         f"sequence {published.sequence}, for {boards}"
     )
-    click.echo(f"  fleet watch {published.job}")
+    say(f"  fleet watch {published.job}")
 
 
 @main.command()
@@ -296,7 +296,7 @@ def status(things: tuple[str, ...], jobs: int, every: bool, as_json: bool) -> No
     if things:
         found = {thing: found[thing] for thing in things}
     if as_json:
-        click.echo(json.dumps(report.as_json(found)))
+        say_json(report.as_json(found))
         return
     now = time.time()
     if not found:
@@ -310,7 +310,7 @@ def status(things: tuple[str, ...], jobs: int, every: bool, as_json: bool) -> No
     else:
         lines = report.as_counts(found)
     for line in lines:
-        click.echo(line)
+        say(line)
 
 
 @main.command()
@@ -321,7 +321,7 @@ def watch(job: str, timeout: float | None) -> None:
 
     It exits with 0 only when every board SUCCEEDED.
     """
-    if not watching.watch(read_config(), job, timeout, Console()):
+    if not watching.watch(read_config(), job, timeout, progress_view()):
         click.get_current_context().exit(1)
 
 
@@ -334,10 +334,10 @@ def cancel(job: str, thing: str | None, force: bool) -> None:
     iot = Clients(read_config()).iot
     if thing is None:
         iot.cancel_job(jobId=job, force=force)
-        click.echo(f"canceled {job}")
+        say(f"canceled {job}")
     else:
         iot.cancel_job_execution(jobId=job, thingName=thing, force=force)
-        click.echo(f"canceled {job} on {thing}")
+        say(f"canceled {job} on {thing}")
 
 
 for command in (

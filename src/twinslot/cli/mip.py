@@ -5,6 +5,7 @@ from pathlib import Path
 import click
 
 from twinslot.cli.parts import DEFAULT_EXTENSIONS, extensions_option
+from twinslot.cli.say import say
 from twinslot.firmware import extensions
 from twinslot.firmware import mip as packages
 
@@ -20,8 +21,8 @@ def mip(folder: Path, chosen: tuple[str, ...] | None) -> None:
     if chosen is None:
         chosen = extensions.asked_for({})
     paths = packages.build(folder, chosen)
-    click.echo(
+    say(
         f"{folder}: {len(paths)} files, {packages.NAME}; extensions: "
         f"{', '.join(chosen) or 'none'}. Install it on a board:"
     )
-    click.echo(f"  mpremote connect PORT resume mip install {folder / packages.NAME}")
+    say(f"  mpremote connect PORT resume mip install {folder / packages.NAME}")

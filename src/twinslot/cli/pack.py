@@ -11,6 +11,7 @@ import click
 from twinslot import disk
 from twinslot.board import files
 from twinslot.cli.parts import DEFAULT_EXTENSIONS, extensions_option, read_config
+from twinslot.cli.say import say
 from twinslot.client import diff as differing
 from twinslot.client import packing
 from twinslot.client.application import AT_HOME, Options
@@ -165,10 +166,10 @@ def pack(
     )
     _write(output, data)
     for line in packing.listing(contents, sources, config):
-        click.echo(line)
+        say(line)
     for warning in contents.warnings:
-        click.echo(f"warning: {warning}")
-    click.echo(f"wrote {output}: {len(data)} bytes, version {version}, sequence {sequence}")
+        say(f"warning: {warning}")
+    say(f"wrote {output}: {len(data)} bytes, version {version}, sequence {sequence}")
 
 
 @click.command()
@@ -181,12 +182,12 @@ def inspect(file: Path) -> None:
     data = disk.read(file, "the package")
     if data[:4] != PACKAGE_MAGIC:
         found = image.application(data)
-        click.echo(f"{file}: {found.summary}")
-        click.echo(f"  {found.origin}")
+        say(f"{file}: {found.summary}")
+        say(f"  {found.origin}")
         return
     head = package.inspect(data)
     manifest = head.manifest
-    click.echo(f"{file}: package of {len(data)} bytes")
+    say(f"{file}: package of {len(data)} bytes")
     rows = [
         ("product", manifest.product),
         ("version", manifest.version),
@@ -199,9 +200,9 @@ def inspect(file: Path) -> None:
     for component in manifest.components:
         rows += _component(component, component.result(data))
     for name, value in rows:
-        click.echo(f"  {name:<12}{value}")
+        say(f"  {name:<12}{value}")
     signing.verify(head, keys.read_public(read_config().public_key))
-    click.echo("  signature holds")
+    say("  signature holds")
 
 
 @click.command()
@@ -218,7 +219,7 @@ def diff(old: Path, new: Path) -> None:
     except FleetError as error:
         raise DiffError(str(error)) from error
     for line in _difference(found):
-        click.echo(line)
+        say(line)
     if not found.same_contents:
         click.get_current_context().exit(1)
 

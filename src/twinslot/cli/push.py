@@ -3,10 +3,11 @@
 from pathlib import Path
 
 import click
-from rich.console import Console
 
 from twinslot.cli.pack import packing_options
 from twinslot.cli.parts import PROTOCOLS, protocol_option, read_config
+from twinslot.cli.say import say
+from twinslot.cli.views import progress_view
 from twinslot.client import packing
 from twinslot.client import push as pushing
 from twinslot.formats.manifest import MAX_SEQUENCE
@@ -47,19 +48,19 @@ def push(
         read_config(),
         sources,
         thing,
-        click.echo,
+        say,
         version=version,
         sequence=sequence,
         protocols=PROTOCOLS[protocol],
         create_things=create_things,
         timeout=timeout,
-        console=Console(),
+        view=progress_view(),
     )
     if done.accepted:
-        click.echo(
+        say(
             f"accepted: {thing} runs {done.version}, sequence {done.sequence}, "
             f"{done.seconds:.1f} s after the start"
         )
         return
-    click.echo(f"not accepted: {thing} says {done.words}; {done.seconds:.1f} s after the start")
+    say(f"not accepted: {thing} says {done.words}; {done.seconds:.1f} s after the start")
     click.get_current_context().exit(1)

@@ -8,6 +8,7 @@ from rich.progress import Progress
 from twinslot.board.cable import Cable
 from twinslot.board.send import send as sending
 from twinslot.cli.parts import read_config
+from twinslot.cli.say import say
 from twinslot.client import publish as publishing
 from twinslot.disk import read
 
@@ -29,5 +30,5 @@ def send(port: str, file: Path, force: bool) -> None:
     with Cable(port) as cable, Progress(transient=True) as bars:
         bar = bars.add_task("sending", total=len(data))
         version = sending(cable, data, lambda sent, _: bars.update(bar, completed=sent))
-    click.echo(f"verified: version {version}; the board restarts and tests it")
-    click.echo("Opening the port may reset a board, and so end the test: wait until it is over.")
+    say(f"verified: version {version}; the board restarts and tests it")
+    say("Opening the port may reset a board, and so end the test: wait until it is over.")

@@ -5,9 +5,9 @@ variables and proxies of the machine play no part.
 """
 
 import functools
-import json
 import os
-from collections.abc import Iterator
+import ssl
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 from urllib.parse import quote, urlsplit
@@ -17,12 +17,16 @@ import botocore.session
 from botocore.auth import SigV4Auth
 from botocore.awsrequest import AWSRequest
 from botocore.config import Config as ClientConfig
-from botocore.exceptions import ClientError, HTTPClientError
+from botocore.exceptions import BotoCoreError, ClientError, HTTPClientError
 from botocore.exceptions import ConnectionError as BotocoreConnectionError
 from botocore.httpsession import URLLib3Session
 from botocore.loaders import Loader, create_loader
+from botocore.model import OperationModel
+from botocore.parsers import ResponseParserError
+from urllib3.exceptions import HTTPError
 
 from twinslot import config as configuration
+from twinslot.client import answers
 from twinslot.config import Config
 from twinslot.errors import ConfigError, FleetError, UnreachableError
 
@@ -32,6 +36,9 @@ _NOT_FROM_THE_MACHINE = {
     "credentials_file": (None, None, os.devnull, None),
 }
 _OF_AWS = (".amazonaws.com", ".amazonaws.com.cn")
+# Over TLS botocore leaves the body of an upload unsigned, unless it is told otherwise twice.
+_S3_OPTIONS = {"addressing_style": "path", "payload_signing_enabled": True}
+_BUSY = "twinslotBusy"  # where a BusyAnswerError travels through botocore
 _TIMEOUTS = {"connect_timeout": 5, "read_timeout": 30}  # seconds
 
 
@@ -49,8 +56,8 @@ class Clients:
     def __init__(self, config: Config) -> None:
         """Raises UnreachableError when no endpoint is set and no service of this folder runs."""
         self.endpoint = config.endpoint or configuration.find_endpoint(config).control
-        if not self.endpoint.startswith(("http://", "https://")):
-            raise ConfigError(f"service.endpoint: {self.endpoint!r} is no URL")
+        _check_url(self.endpoint)
+        self._verify = _authorities(config)
         self.region = config.region
         credentials = configuration.read_credentials(config.credentials)
         core = botocore.session.Session(session_vars=_NOT_FROM_THE_MACHINE)
@@ -62,7 +69,7 @@ class Clients:
             botocore_session=core,
         )
         self.iot = self.client("iot")
-        self.s3 = self.client("s3", signature_version="s3v4", s3={"addressing_style": "path"})
+        self.s3 = self.client("s3", signature_version="s3v4", s3=_S3_OPTIONS)
 
     def data(self) -> Any:
         """A client of `iot-data`: on AWS the account has an endpoint of its own for it."""
@@ -77,7 +84,7 @@ class Clients:
 
         `size` of the file in bytes, and by thing `blocks` and `bytes` up to the furthest block.
         """
-        return self._extension("GET", "served", job_id)
+        return self._extension("GET", "served", job_id, _is_served)
 
     def revoke(self, thing: str) -> None:
         """Let the service refuse everything that comes from this thing (an extension)."""
@@ -89,20 +96,30 @@ class Clients:
 
     def revoked(self) -> dict[str, int]:
         """The things that the service refuses, and since when (Unix seconds)."""
-        found: dict[str, int] = self._extension("GET", "revoked", "")["things"]
-        return found
+        found = self._extension("GET", "revoked", "", _is_revoked)
+        things: dict[str, int] = found["things"]
+        return things
 
-    def _extension(self, method: str, name: str, rest: str) -> dict[str, Any]:
+    def _extension(
+        self,
+        method: str,
+        name: str,
+        rest: str,
+        fits: Callable[[dict[str, Any]], bool] = lambda _: True,
+    ) -> dict[str, Any]:
         url = f"{self.endpoint}/fleet/{name}/{quote(rest, safe='')}"
         request = AWSRequest(method, url)
         credentials = self._session.get_credentials()
         SigV4Auth(credentials, "iot", self._session.region_name).add_auth(request)
         timeout = (_TIMEOUTS["connect_timeout"], _TIMEOUTS["read_timeout"])
-        response = URLLib3Session(proxies={}, timeout=timeout).send(request.prepare())
-        found: dict[str, Any] = json.loads(response.content)
-        if response.status_code != 200:
-            code = response.headers.get("x-amzn-errortype", str(response.status_code))
+        response = URLLib3Session(self._verify, proxies={}, timeout=timeout).send(request.prepare())
+        status, headers, body = response.status_code, response.headers, response.content
+        found = answers.parsed(self.endpoint, status, headers, body)
+        if status != 200:
+            code = headers.get("x-amzn-errortype") or found.get("code", str(status))
             raise RefusedError(code, found.get("message", "refused"))
+        if not fits(found):
+            raise answers.foreign(self.endpoint, status, body, f"no answer to {name!r}")
         return found
 
     def client(self, service: str, endpoint: str | None = None, **options: Any) -> Any:
@@ -111,10 +128,16 @@ class Clients:
         `endpoint`: its URL, None for the one of all.
         """
         settings = ClientConfig(
-            proxies={}, retries={"mode": "standard", "max_attempts": 3}, **_TIMEOUTS, **options
+            proxies={},
+            retries={"mode": "standard", "max_attempts": 3},
+            request_checksum_calculation="when_required",
+            **_TIMEOUTS,
+            **options,
         )
         url = endpoint or self.endpoint
-        return self._session.client(service, endpoint_url=url, config=settings)
+        made = self._session.client(service, endpoint_url=url, config=settings, verify=self._verify)
+        made.meta.events.register("before-parse", functools.partial(_check_answer, url))
+        return made
 
 
 @functools.cache
@@ -125,11 +148,77 @@ def _descriptions() -> Loader:
 
 @contextmanager
 def translated() -> Iterator[None]:
-    """Turns botocore's errors into RefusedError and UnreachableError."""
+    """Turns botocore's errors into RefusedError, ForeignAnswerError and UnreachableError."""
     try:
         yield
     except ClientError as error:
+        busy = error.response.get(_BUSY)
+        if busy is not None:
+            raise busy from error
         found = error.response.get("Error", {})
         raise RefusedError(found.get("Code", ""), found.get("Message", "refused")) from error
-    except (HTTPClientError, BotocoreConnectionError) as error:
+    except (HTTPClientError, BotocoreConnectionError, HTTPError) as error:
         raise UnreachableError(f"the service does not answer: {error}") from error
+    except ResponseParserError as error:
+        raise answers.ForeignAnswerError(f"the service's answer makes no sense: {error}") from error
+    except BotoCoreError as error:
+        raise RefusedError(type(error).__name__, " ".join(str(error).split())) from error
+
+
+def _check_answer(
+    address: str,
+    operation_model: OperationModel,
+    response_dict: dict[str, Any],
+    customized_response_dict: dict[str, Any],
+    **_: object,
+) -> None:
+    """Look at an answer before botocore does; one that may be over soon is asked for again."""
+    body = response_dict["body"]
+    try:
+        answers.check(
+            operation_model,
+            address,
+            response_dict["status_code"],
+            response_dict["headers"],
+            body if isinstance(body, bytes) else b"",
+        )
+    except answers.BusyAnswerError as error:
+        response_dict["body"] = b""
+        customized_response_dict[_BUSY] = error
+
+
+def _check_url(text: str) -> None:
+    try:
+        url = urlsplit(text)
+        fits = url.scheme in ("http", "https") and bool(url.hostname) and url.port != 0
+    except ValueError:
+        fits = False
+    if not fits or not text.isprintable() or " " in text:
+        raise ConfigError(f"service.endpoint: {text!r} is no URL, such as http://HOST:PORT")
+
+
+def _authorities(config: Config) -> bool | str:
+    """Whom to believe a certificate of the service, in botocore's terms. Raises ConfigError."""
+    if config.endpoint_ca is None:
+        return True
+    try:
+        ssl.create_default_context(cafile=config.endpoint_ca)
+    except OSError as error:  # also ssl.SSLError
+        raise ConfigError(
+            f"service.endpoint_ca: cannot use {config.endpoint_ca}: {error}"
+        ) from error
+    return str(config.endpoint_ca)
+
+
+def _is_served(found: dict[str, Any]) -> bool:
+    things = found.get("things")
+    return (
+        type(found.get("size")) is int
+        and isinstance(things, dict)
+        and all(isinstance(one, dict) and type(one.get("bytes")) is int for one in things.values())
+    )
+
+
+def _is_revoked(found: dict[str, Any]) -> bool:
+    things = found.get("things")
+    return isinstance(things, dict) and all(type(since) is int for since in things.values())

@@ -34,7 +34,7 @@ def examine(config: Config, now: dt.datetime, days: int) -> Iterator[Finding]:
     """Look at everything; certificates must be good for `days` more."""
     soon = now + dt.timedelta(days=days)
     for path in _secrets(config):
-        yield _secret(path)
+        yield from _guarded(_secret, path)
     yield from _guarded(_credentials, config)
     yield from _guarded(_identities, config, now, soon)
     yield from _guarded(_broker_folder, config, now, soon)
@@ -56,29 +56,19 @@ def _guarded(look, *arguments) -> Iterator[Finding]:  # type: ignore[no-untyped-
 
 
 def _secrets(config: Config) -> Iterator[Path]:
-    candidates = [
-        config.signing_key,
-        config.credentials,
-        config.authority / "ca.key",
-        broker.Paths(config.broker_folder).key,
-        config.broker.key,
-        config.broker.password,
-        config.key,
-        *sorted((config.boards).glob("*/client.key")),
-        *sorted((config.boards).glob("*/settings.json")),
-    ]
-    for path in candidates:
-        if path is not None and path.exists():
-            yield path
+    yield from config.secrets
+    yield from config.board_settings
+    if (key := broker.Paths(config.broker_folder).key).exists():
+        yield key
 
 
-def _secret(path: Path) -> Finding:
-    mode = path.stat().st_mode & 0o777
-    if mode & 0o077:
-        return Finding(False, f"{path} can be read by others (mode {mode:o}): chmod 600 {path}")
-    if not os.access(path, os.R_OK):
-        return Finding(False, f"{path} cannot be read by this user")
-    return Finding(True, f"{path} is its owner's alone")
+def _secret(path: Path) -> Iterator[Finding]:
+    if said := disk.exposed(path):
+        yield Finding(False, said)
+    elif not os.access(path, os.R_OK):
+        yield Finding(False, f"{path} cannot be read by this user")
+    else:
+        yield Finding(True, f"{path} is its owner's alone")
 
 
 def _credentials(config: Config) -> Iterator[Finding]:

@@ -113,7 +113,7 @@ def _settings(
         path = before / "settings.json"
         try:
             found = json.loads(disk.read(path, "the settings"))
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise ProvisionError(f"{path} is not JSON: {error}") from error
         if not isinstance(found, dict) or not isinstance(found.get("broker", {}), dict):
             raise ProvisionError(f"{path} does not hold a board's settings")

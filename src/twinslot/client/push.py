@@ -5,8 +5,6 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from rich.console import Console
-
 from twinslot.client import packing, report
 from twinslot.client import publish as publishing
 from twinslot.client import watch as watching
@@ -59,7 +57,7 @@ def push(
     protocols: Sequence[str] = (MQTT,),
     create_things: bool = False,
     timeout: float | None = None,
-    console: Console,
+    view: watching.View,
 ) -> Pushed:
     """Bring a folder onto a board, and wait for what the board makes of it.
 
@@ -88,7 +86,7 @@ def push(
         create_things=create_things,
     )
     say(f"job {published.job}: {version}, sequence {sequence}, {len(data)} bytes for {thing}")
-    watching.watch(config, published.job, timeout, console)
+    watching.watch(config, published.job, timeout, view)
     (progress,) = report.of_job(clients, published.job)
     return Pushed(
         accepted=progress.status == aws.SUCCEEDED,

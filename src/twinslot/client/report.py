@@ -11,6 +11,7 @@ from twinslot.client import shadow
 from twinslot.client.clients import Clients
 from twinslot.client.shadow import Reported
 from twinslot.formats import aws
+from twinslot.text import printable
 
 WIDTH = 80  # characters
 MOST_LISTED = 20
@@ -89,7 +90,7 @@ def of_job(clients: Clients, job_id: str) -> list[Progress]:
                 thing=thing,
                 job=job_id,
                 status=execution["status"],
-                details=execution["statusDetails"].get("detailsMap", {}),
+                details=execution.get("statusDetails", {}).get("detailsMap", {}),
                 queued_at=int(execution["queuedAt"].timestamp()),
                 started_at=None if started is None else int(started.timestamp()),
                 updated_at=int(execution["lastUpdatedAt"].timestamp()),
@@ -127,6 +128,7 @@ def as_json(boards: Mapping[str, Board]) -> dict[str, Any]:
 def as_table(boards: Mapping[str, Board], now: float) -> Iterable[str]:
     """A line of at most WIDTH characters for each board; `now` in Unix seconds."""
     rows = [_HEADS, *(_row(thing, board, now) for thing, board in boards.items())]
+    rows = [tuple(map(printable, row)) for row in rows]
     columns = zip(zip(*rows, strict=True), _WIDEST, strict=True)
     widths = [min(max(map(len, column)), most) for column, most in columns]
     for row in rows:
@@ -205,8 +207,10 @@ def _listed(parts: Iterable[str]) -> str:
 
 
 def _wrapped(name: str, text: str, indent: int) -> Iterable[str]:
-    first = f"{' ' * indent}{name:<10} "
-    return textwrap.wrap(text, WIDTH, initial_indent=first, subsequent_indent=" " * len(first))
+    first = f"{' ' * indent}{_cut(name, WIDTH // 4):<10} "
+    return textwrap.wrap(
+        printable(text), WIDTH, initial_indent=first, subsequent_indent=" " * len(first)
+    )
 
 
 def _counted(name: str, values: Iterable[str]) -> Iterable[str]:
@@ -219,4 +223,5 @@ def _counted(name: str, values: Iterable[str]) -> Iterable[str]:
 
 
 def _cut(line: str, width: int = WIDTH) -> str:
+    line = printable(line)
     return line if len(line) <= width else line[: width - 3] + "..."

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from twinslot.formats import aws
+from twinslot.text import printable
 
 _LONGEST = 100  # characters of a text
 _MOST = 2**63
@@ -66,11 +67,6 @@ def read(payload: bytes) -> Reported | None:
     values: dict[str, Any] = {name: _number(found.get(name)) for name in _NUMBERS}
     values |= {name: _text(found.get(name)) for name in _TEXTS}
     return Reported(_newest(_inside(document, "metadata", "reported")), **values)
-
-
-def printable(text: str) -> str:
-    """The text with what a terminal might obey, or nobody sees, written as \\x1b and so on."""
-    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
 
 
 def _inside(value: Any, *names: str) -> Mapping[str, Any]:

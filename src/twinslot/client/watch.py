@@ -1,15 +1,13 @@
-"""`fleet watch`: a job until its end, as bars on a terminal and as lines elsewhere.
+"""A job until its end, look by look; whoever shows it brings a View.
 
-The bars are drawn from the blocks that the service has served, because boards report their
-progress seldom. A service that is away for a while, such as one being restarted, is waited for.
+A service that is away for a while, such as one being restarted, is waited for.
 """
 
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
-
-from rich.console import Console
-from rich.progress import BarColumn, Progress, TaskID, TextColumn
+from typing import Protocol
 
 from twinslot.client import report
 from twinslot.client.clients import Clients, translated
@@ -46,6 +44,16 @@ class Board:
         return phase(self.progress)
 
 
+class View(AbstractContextManager[object], Protocol):
+    """The place where a job is shown: entered before the first look, left after the last."""
+
+    def tell(self, text: str) -> None:
+        """Show a sentence about the service."""
+
+    def show(self, boards: Sequence[Board]) -> None:
+        """Show how far the boards are now."""
+
+
 def phase(progress: report.Progress) -> str:
     """A state in words, with what the board says about it."""
     details = progress.details
@@ -59,19 +67,15 @@ def phase(progress: report.Progress) -> str:
     return "receiving"
 
 
-def watch(config: Config, job_id: str, timeout: float | None, console: Console) -> bool:
+def watch(config: Config, job_id: str, timeout: float | None, view: View) -> bool:
     """Show a job until all its executions have ended; True when all of them aws.SUCCEEDED.
 
     `timeout` in seconds. Raises WatchTimeoutError, UnreachableError when the service stays away
     for PATIENCE, RefusedError for an unknown job, FleetError for one that is no board's.
     """
 
-    def tell(text: str) -> None:
-        console.print(text, soft_wrap=True, markup=False, highlight=False)
-
-    view = _Bars(console) if console.is_terminal else _Lines(tell)
     with view:
-        for boards in _looks(config, job_id, timeout, tell):
+        for boards in _looks(config, job_id, timeout, view.tell):
             if not boards:
                 raise FleetError(f"job {job_id} is no board's: its executions were deleted")
             view.show(boards)
@@ -111,53 +115,3 @@ def _look(clients: Clients, job_id: str) -> list[Board]:
         Board(progress, served["things"].get(progress.thing, {}).get("bytes", 0), served["size"])
         for progress in report.of_job(clients, job_id)
     ]
-
-
-class _Bars:
-    """One bar for each board."""
-
-    def __init__(self, console: Console) -> None:
-        self._bars = Progress(
-            TextColumn("{task.description}", markup=False),
-            BarColumn(bar_width=24),
-            TextColumn("{task.percentage:>3.0f}%"),
-            TextColumn("{task.fields[words]}", markup=False),  # a board's own
-            console=console,
-        )
-        self._tasks: dict[str, TaskID] = {}
-
-    def __enter__(self) -> None:
-        self._bars.start()
-
-    def __exit__(self, *_: object) -> None:
-        self._bars.stop()
-
-    def show(self, boards: Sequence[Board]) -> None:
-        for board in boards:
-            name = board.progress.thing
-            if name not in self._tasks:
-                self._tasks[name] = self._bars.add_task(name, total=100, words="")
-            self._bars.update(self._tasks[name], completed=board.percent, words=board.words)
-
-
-class _Lines:
-    """One line for each change, and for each tenth of the package."""
-
-    def __init__(self, tell: Callable[[str], None]) -> None:
-        self._tell = tell
-        self._shown: dict[str, str] = {}
-
-    def __enter__(self) -> None:
-        pass
-
-    def __exit__(self, *_: object) -> None:
-        pass
-
-    def show(self, boards: Sequence[Board]) -> None:
-        for board in boards:
-            name, words = board.progress.thing, board.words
-            if words == "receiving":
-                words = f"receiving {board.percent // 10 * 10} %"
-            if self._shown.get(name) != words:
-                self._shown[name] = words
-                self._tell(f"{name}  {words}")

@@ -19,9 +19,10 @@ NAME = "bundle.mpy"
 """Its name, beside `__init__.mpy`: what looks for modules by their names finds it, too."""
 
 _WINDOW_BITS = 10  # MicroPython's default; a larger window saves less than 1 %
-_HEAD = re.compile(rb"ota-bundle (\d+)((?: [a-z0-9_]+)*)\n")
-_ENTRY = re.compile(r"/(\w+) ([0-9a-f]{5})")
+_HEAD = re.compile(rb"ota-bundle (\d{1,7})((?: [a-z0-9_]+)*)\n")
+_ENTRY = re.compile(r"/([A-Za-z0-9_]+) ([0-9a-f]{5})")
 _DIGITS = 5
+_LARGEST = 2**18  # bytes of a module; what a chip could never load is no module
 
 
 class BundleError(FleetError):
@@ -68,10 +69,7 @@ def read(data: bytes) -> Bundle:
     if "".join(f"/{name} {at}" for name, at in entries) != index:
         raise BundleError("the bundle's index is damaged")
     try:
-        modules = {
-            name: zlib.decompressobj(-_WINDOW_BITS).decompress(data[int(at, 16) :])
-            for name, at in entries
-        }
+        modules = {name: _inflated(data[int(at, 16) :]) for name, at in entries}
     except zlib.error as error:
         raise BundleError(f"the bundle's modules are damaged: {error}") from error
     return Bundle(modules, tuple(head[2].decode().split()))
@@ -80,6 +78,16 @@ def read(data: bytes) -> Bundle:
 def _deflated(data: bytes) -> bytes:
     compressor = zlib.compressobj(9, zlib.DEFLATED, -_WINDOW_BITS, 9)
     return compressor.compress(data) + compressor.flush()
+
+
+def _inflated(data: bytes) -> bytes:
+    decompressor = zlib.decompressobj(-_WINDOW_BITS)
+    found = decompressor.decompress(data, _LARGEST)
+    if not decompressor.eof:
+        raise BundleError(
+            f"the bundle's modules are damaged: one is cut, or above {_LARGEST} bytes"
+        )
+    return found
 
 
 def _head(rest: int, extensions: Collection[str]) -> bytes:

@@ -101,6 +101,7 @@ def _location(match: re.Match[str]) -> Location:
     try:
         url = urlsplit(json.loads(f'"{match[1]}"'))
         host = url.hostname or ""
+        url.path.encode()  # half a character of JSON's has no place in a name
     except ValueError as error:
         raise DocumentError(f"{match[0]}: not a URL") from error
     path = unquote(url.path.removeprefix("/"))

@@ -7,7 +7,6 @@ application descriptor (sim/image.py).
 """
 
 import re
-import struct
 from collections.abc import Iterable
 
 from twinslot.formats import image
@@ -26,7 +25,7 @@ def names(data: bytes) -> list[str]:
 
     Empty when none are found: the image is not MicroPython's, or keeps them in another form.
     """
-    if data[_SIMULATED_AT:].startswith(_SIMULATED):
+    if data[_SIMULATED_AT : _SIMULATED_AT + len(_SIMULATED)] == _SIMULATED:
         return _simulated(data)
     tables = (_table(match) for match in _TABLE.finditer(data))
     return max((table for table in tables if _STARTER in table), key=len, default=[])
@@ -44,13 +43,14 @@ def _table(match: re.Match[bytes]) -> list[str]:
 
 def _simulated(data: bytes) -> list[str]:
     at = _SIMULATED_AT + len(_SIMULATED)
-    (count,) = struct.unpack_from("<H", data, at)
+    count = int.from_bytes(data[at : at + 2], "little")
     at += 2
     found = []
     for _ in range(count):
         start = at + 1
-        at = start + data[at]
-        found.append(data[start:at].decode())
-        (size,) = struct.unpack_from("<I", data, at)
-        at += 4 + size
-    return found
+        at = start + int.from_bytes(data[at:start], "little")
+        found.append(data[start:at])
+        at += 4 + int.from_bytes(data[at : at + 4], "little")
+        if at > len(data):
+            return []  # damaged
+    return [name.decode("utf-8", "replace") for name in found]

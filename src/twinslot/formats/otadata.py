@@ -31,11 +31,18 @@ class Record:
 
 
 def parse(data: bytes) -> Record | None:
-    """Read a record's 32 bytes; None for one that is blank or torn."""
-    sequence, _, state, crc = _RECORD.unpack(data)
-    if sequence in (0, UNDEFINED) or zlib.crc32(data[:4], UNDEFINED) != crc:
+    """Read a record's 32 bytes; None for one that is blank, torn or cut short."""
+    if len(data) != LENGTH:
+        return None
+    sequence, _, state, stored = _RECORD.unpack(data)
+    if sequence in (0, UNDEFINED) or crc(data[:4]) != stored:
         return None
     return Record(sequence, state)
+
+
+def crc(sequence: bytes) -> int:
+    """The CRC-32 of a sequence's four bytes, as a record has it."""
+    return zlib.crc32(sequence, UNDEFINED)
 
 
 def active(records: Sequence[Record | None]) -> Record | None:

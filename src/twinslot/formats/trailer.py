@@ -47,4 +47,7 @@ def read_trailer(data: bytes) -> tuple[tuple[Head, ...], str]:
         rest = rest[len(heads[1].record) :]
     if rest.strip(b"\xff"):
         raise PackageError("the slot trailer is not padded with 0xFF")
-    return tuple(heads), body[RECORDS_LENGTH:].rstrip(b"\0").decode("ascii")
+    name = body[RECORDS_LENGTH:].rstrip(b"\0")
+    if not name.isascii() or b"\0" in name:
+        raise PackageError("the slot trailer names no directory: it is not ASCII")
+    return tuple(heads), name.decode("ascii")

@@ -213,7 +213,10 @@ class Codec:
         if member.type_name == "blob":
             return body
         if member.type_name == "string":
-            return body.decode()
+            try:
+                return body.decode()
+            except UnicodeDecodeError as error:
+                raise _DecodeError("the body is not UTF-8") from error
         return from_json(member, self._json(body), "the body")
 
     def _json(self, body: bytes) -> dict[str, Any]:
@@ -305,7 +308,8 @@ def _from_text(shape: Shape, text: str, name: str) -> Any:
             return float(text)
         if kind == "timestamp":
             return parse_timestamp(text)
-    except (KeyError, ValueError, OverflowError, OSError) as error:
+    except (KeyError, ValueError, OverflowError, OSError, RuntimeError) as error:
+        # The last one is botocore's for a time that is out of all bounds.
         raise _DecodeError(f"{name}: {text!r} is no {kind}") from error
     return text
 

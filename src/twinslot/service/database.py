@@ -5,12 +5,15 @@ until it commits, and rows get their numbers in the order in which they become v
 transaction sees one moment. Nothing outside of this module names a kind of database.
 """
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import sqlalchemy as sa
 
+from twinslot import disk
 from twinslot.errors import FleetError
 
 EXTRA = "postgresql"
@@ -23,6 +26,7 @@ NEVER_AGAIN: dict[str, Any] = {"sqlite_autoincrement": True}
 
 _DRIVER = "postgresql+psycopg"
 _BUSY_TIMEOUT_MS = 10_000
+_SQLITE = b"SQLite format 3\0"
 _WRITERS = 0x7477696E  # the advisory lock of those who write; any number of this program's own
 
 
@@ -36,12 +40,14 @@ class Database:
     def __init__(self, url: str) -> None:
         """Prepare connections to a SQLAlchemy URL.
 
-        Nothing is opened before the first transaction. Raises DatabaseError for a URL of another
-        form, and where the driver that it needs is not installed.
+        Nothing is opened before the first transaction; SQLite's file is made, for its owner alone.
+        Raises DatabaseError for a URL of another form, where the driver that it needs is not
+        installed, and for a file that cannot be used, or that others can read.
         """
         self._engine = _engine(url)
         self._reading: dict[str, Any] = {"writing": False}
         if self._engine.dialect.name == "sqlite":
+            _own_file(self._engine.url)
             sa.event.listen(self._engine, "connect", _prepare_sqlite)
             sa.event.listen(self._engine, "begin", _begin_sqlite)
         elif self._engine.dialect.name == "postgresql":
@@ -84,6 +90,20 @@ def _engine(text: str) -> sa.Engine:
                 f"PostgreSQL's driver is missing: pip install 'twinslot[{EXTRA}]'"
             ) from error
         raise DatabaseError(f"there is no driver for {url.drivername} here: {error}") from error
+
+
+def _own_file(url: sa.URL) -> None:
+    """Make SQLite's file where it is not there; those that it makes beside it get its mode."""
+    if url.database in (None, "", ":memory:") or "uri" in url.query:
+        return
+    path = Path(str(url.database))
+    try:
+        with os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT, disk.SECRET), "rb") as file:
+            head = file.read(len(_SQLITE))
+    except OSError as error:
+        raise DatabaseError(f"cannot open the database {path}: {error.strerror}") from error
+    if head in (b"", _SQLITE) and (said := disk.exposed(path)):
+        raise DatabaseError(said)  # of another file SQLite says that it is no database
 
 
 def _prepare_sqlite(connection: Any, _record: Any) -> None:

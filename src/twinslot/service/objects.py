@@ -6,6 +6,7 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
+from twinslot import disk
 from twinslot.errors import FleetError
 
 PIECE = 65536  # bytes
@@ -20,7 +21,7 @@ class ObjectFolder:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
-        folder.mkdir(parents=True, exist_ok=True)
+        disk.folder(folder)
 
     def add(self, data: bytes) -> str:
         """Keep these bytes on disk; returns the SHA-256, by which they are found again."""

@@ -16,6 +16,7 @@ from pathlib import Path
 import uvicorn
 
 from twinslot import config as configuration
+from twinslot import disk
 from twinslot.config import Config, Endpoint
 from twinslot.errors import FleetError
 from twinslot.service.api import Api
@@ -54,14 +55,19 @@ def run(
     subscriptions. Raises ListenerError when a port is taken, ServiceError when the folder is
     served already, DatabaseError or StoreError for a database that cannot be used.
     """
-    config.state.mkdir(parents=True, exist_ok=True)
+    for path in config.secrets:
+        if said := disk.exposed(path):
+            raise ServiceError(said)
+    disk.folder(config.state)
     with _alone(config.state / "lock"), contextlib.ExitStack() as cleanup:
         credentials = configuration.read_credentials(config.credentials)
         store = Store(database or config.database)
         cleanup.callback(store.close)
         objects = ObjectFolder(config.state / "objects")
         limits = affordable(Limits(config.connections, config.connections_of_address), ports=2)
-        control_port = Listener(config.control, limits)
+        control_port = Listener(
+            config.control, limits, config.control_certificate, config.control_key
+        )
         cleanup.callback(control_port.close)
         data_port = Listener(config.data, limits, config.certificate, config.key)
         cleanup.callback(data_port.close)

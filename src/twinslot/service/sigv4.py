@@ -19,6 +19,8 @@ ALGORITHM = "AWS4-HMAC-SHA256"
 MAX_SKEW = 15 * 60  # seconds between the signer's clock and ours
 MAX_EXPIRES = 7 * 24 * 3600  # seconds that a URL may be signed for
 UNSIGNED_PAYLOAD = "UNSIGNED-PAYLOAD"
+_UNSIGNED = (UNSIGNED_PAYLOAD, "STREAMING-")  # the second signs pieces, or none
+_DIGEST = "x-amz-content-sha256"  # the header with which a client says the digest of its body
 
 _AUTHORIZATION = re.compile(
     ALGORITHM + r" Credential=([^,\s]+),\s*SignedHeaders=([^,\s]+),\s*Signature=([0-9a-f]{64})"
@@ -81,14 +83,13 @@ def names_body(request: HttpRequest, signed: Signed) -> bool:
     """Whether a request's head alone shows who signed it: a header has the body's digest, or none
     is signed. Where the header is missing the signature covers the body itself.
     """
-    return signed.presigned or "x-amz-content-sha256" in request.headers
+    return signed.presigned or _DIGEST in request.headers
 
 
 def verify(request: HttpRequest, signed: Signed, secret_key: str, region: str, now: float) -> None:
     """Check a signature and its time. `now` in Unix seconds. Raises ApiError."""
     verify_head(request, signed, secret_key, region, now)
-    if not signed.presigned:
-        _check_payload(request)
+    _check_payload(request, signed)
 
 
 def verify_head(
@@ -117,6 +118,7 @@ def verify_head(
             403,
         )
     _check_time(signed, signed_at, now)
+    _check_bound(request, signed)
 
 
 def presign(
@@ -187,12 +189,37 @@ def _check_time(signed: Signed, signed_at: float, now: float) -> None:
         raise ApiError("AccessDenied", "Request has expired", 403)
 
 
-def _check_payload(request: HttpRequest) -> None:
-    claimed = request.headers.get("x-amz-content-sha256")
-    if claimed in (None, UNSIGNED_PAYLOAD):
-        return  # signed without the header: the canonical request had the body's own digest
-    if claimed != hashlib.sha256(request.body).hexdigest():
+def _check_bound(request: HttpRequest, signed: Signed) -> None:
+    """Refuse a request with a part that matters and that its signature does not cover."""
+    loose = [
+        name
+        for name in request.headers
+        if name.startswith("x-amz-") and name not in (*signed.headers, _DIGEST)
+    ]
+    if loose:  # the digest of the body is signed in any case
+        raise ApiError("AccessDenied", f"headers that are not signed: {', '.join(loose)}", 403)
+    if _leaves_body(signed):
+        if request.method not in ("GET", "HEAD"):
+            raise ApiError("AccessDenied", "a pre-signed URL reads; it does not sign a body", 403)
+    elif request.headers.get(_DIGEST, "").startswith(_UNSIGNED):
+        raise ApiError(
+            "AccessDenied",
+            "the body is not signed: docs/service.md has the client's settings that sign it",
+            403,
+        )
+
+
+def _check_payload(request: HttpRequest, signed: Signed) -> None:
+    # Without the header the canonical request had the body's own digest.
+    claimed = request.headers.get(_DIGEST)
+    known = (None, hashlib.sha256(request.body).hexdigest())
+    if claimed not in known and not _leaves_body(signed):
         raise ApiError("XAmzContentSHA256Mismatch", "the body is not the one that was signed", 400)
+
+
+def _leaves_body(signed: Signed) -> bool:
+    """Whether a signature covers no body: that in a URL of S3."""
+    return signed.presigned and signed.scope.service == "s3"
 
 
 def _signature(request: HttpRequest, signed: Signed, secret_key: str) -> str:
@@ -222,9 +249,9 @@ def _signature(request: HttpRequest, signed: Signed, secret_key: str) -> str:
 
 
 def _payload_digest(request: HttpRequest, signed: Signed) -> str:
-    if signed.presigned and signed.scope.service == "s3":
+    if _leaves_body(signed):
         return UNSIGNED_PAYLOAD
-    claimed = request.headers.get("x-amz-content-sha256")
+    claimed = request.headers.get(_DIGEST)
     return claimed or hashlib.sha256(request.body).hexdigest()
 
 

@@ -69,10 +69,11 @@ class Authority:
     @property
     def crl(self) -> x509.CertificateRevocationList:
         """The list of what is revoked. Raises AuthorityError, FileError."""
+        data = disk.read(self.crl_path, "the revocation list")
         try:
-            crl = x509.load_pem_x509_crl(disk.read(self.crl_path, "the revocation list"))
-        except ValueError as error:
-            raise AuthorityError(f"{self.crl_path} holds no revocation list: {error}") from error
+            crl = certificates.read_revocations(data, str(self.crl_path))
+        except certificates.CertificateError as error:
+            raise AuthorityError(str(error)) from error
         public = self.certificate.public_key()
         if not isinstance(public, keys.PublicKey) or not crl.is_signature_valid(public):
             raise AuthorityError(f"{self.crl_path} is not signed by {self.path}")
@@ -140,9 +141,9 @@ class Authority:
 def read_certificate(path: Path) -> x509.Certificate:
     """Read a certificate in PEM. Raises AuthorityError, FileError."""
     try:
-        return x509.load_pem_x509_certificate(disk.read(path, "the certificate"))
-    except ValueError as error:
-        raise AuthorityError(f"{path} holds no certificate in PEM: {error}") from error
+        return certificates.read_certificate(disk.read(path, "the certificate"), str(path))
+    except certificates.CertificateError as error:
+        raise AuthorityError(str(error)) from error
 
 
 def _now() -> dt.datetime:

@@ -28,6 +28,17 @@ MAX_NAME = 64
 
 _THING = re.compile(rf"[A-Za-z0-9:_-]{{1,{MAX_NAME}}}")
 _DAY = dt.timedelta(days=1)
+_UNREADABLE = (
+    ValueError,
+    TypeError,
+    UnsupportedAlgorithm,
+    InvalidSignature,
+    x509.InvalidVersion,
+    x509.DuplicateExtension,
+    x509.ExtensionNotFound,
+    x509.UnsupportedGeneralNameType,
+)
+"""All that cryptography raises for bytes that it cannot read, or that it does not support."""
 
 
 class CertificateError(FleetError):
@@ -143,7 +154,7 @@ def requested_key(data: bytes, thing: str) -> PublicKey:
         names = [str(name.value) for name in request.subject]
         common = [str(name.value) for name in request.subject.get_attributes_for_oid(_CN)]
         signed = request.is_signature_valid
-    except (ValueError, TypeError, UnsupportedAlgorithm, InvalidSignature) as error:
+    except _UNREADABLE as error:
         raise CertificateError(f"this is no certificate signing request: {error}") from error
     if not isinstance(key, ec.EllipticCurvePublicKey) or key.curve.name != "secp256r1":
         raise CertificateError("the request's key is not P-256")
@@ -154,11 +165,40 @@ def requested_key(data: bytes, thing: str) -> PublicKey:
     return key
 
 
+def read_certificate(data: bytes, name: str) -> x509.Certificate:
+    """Read a certificate in PEM, with the parts of it that this fleet looks at.
+
+    name: of the file, for the sentence of a CertificateError.
+    """
+    try:
+        found = x509.load_pem_x509_certificate(data)
+        _ = found.subject, found.issuer, found.extensions, found.not_valid_after_utc
+        _ = found.public_key(), found.signature_hash_algorithm
+    except _UNREADABLE as error:
+        raise CertificateError(f"{name} holds no certificate in PEM: {error}") from error
+    return found
+
+
+def read_revocations(data: bytes, name: str) -> x509.CertificateRevocationList:
+    """Read a revocation list in PEM, as `revocations` writes them; `name` as above.
+
+    Raises CertificateError.
+    """
+    try:
+        found = x509.load_pem_x509_crl(data)
+        _ = found.extensions.get_extension_for_class(x509.CRLNumber)
+        _ = found.issuer, found.last_update_utc, found.next_update_utc
+        _ = [(entry.serial_number, entry.revocation_date_utc, entry.extensions) for entry in found]
+    except _UNREADABLE as error:
+        raise CertificateError(f"{name} holds no revocation list: {error}") from error
+    return found
+
+
 def issued_by(certificate: x509.Certificate, ca: x509.Certificate) -> bool:
     """Say whether the authority signed this certificate; dates and revocation aside."""
     try:
         certificate.verify_directly_issued_by(ca)
-    except (ValueError, TypeError, InvalidSignature):
+    except _UNREADABLE:
         return False
     return True
 

@@ -16,6 +16,7 @@ from cryptography.hazmat.primitives.asymmetric.utils import (
     encode_dss_signature,
 )
 
+from twinslot import disk
 from twinslot.errors import FleetError
 from twinslot.formats.head import KID_LENGTH, SIGNATURE_LENGTH
 
@@ -76,7 +77,7 @@ def write_private(key: PrivateKey, path: Path) -> None:
 
 def write_public(key: PublicKey, path: Path) -> None:
     """Write a public key to a new file. Raises KeyFileError as write_private does."""
-    _write_new(path, public_pem(key), 0o644)
+    _write_new(path, public_pem(key), disk.PUBLIC)
 
 
 def write_secret(path: Path, data: bytes) -> None:
@@ -84,13 +85,18 @@ def write_secret(path: Path, data: bytes) -> None:
 
     Raises KeyFileError when the file exists or cannot be written.
     """
-    _write_new(path, data, 0o600)
+    _write_new(path, data, disk.SECRET)
 
 
 def read_private(path: Path) -> PrivateKey:
     """Read a P-256 private key in PEM. Raises KeyFileError."""
+    return private_of(_read(path), path)
+
+
+def private_of(data: bytes, path: Path) -> PrivateKey:
+    """The P-256 private key in PEM that `path` holds. Raises KeyFileError."""
     try:
-        key = serialization.load_pem_private_key(_read(path), password=None)
+        key = serialization.load_pem_private_key(data, password=None)
     except (ValueError, TypeError, UnsupportedAlgorithm) as error:
         raise KeyFileError(f"{path} holds no unencrypted private key in PEM: {error}") from error
     if not isinstance(key, ec.EllipticCurvePrivateKey) or not _is_p256(key.curve):
@@ -100,9 +106,14 @@ def read_private(path: Path) -> PrivateKey:
 
 def read_public(path: Path) -> PublicKey:
     """Read a P-256 public key in PEM. Raises KeyFileError."""
+    return public_of(_read(path), path)
+
+
+def public_of(data: bytes, path: Path) -> PublicKey:
+    """The P-256 public key in PEM that `path` holds. Raises KeyFileError."""
     try:
-        key = serialization.load_pem_public_key(_read(path))
-    except (ValueError, UnsupportedAlgorithm) as error:
+        key = serialization.load_pem_public_key(data)
+    except (ValueError, TypeError, UnsupportedAlgorithm) as error:
         raise KeyFileError(f"{path} holds no public key in PEM: {error}") from error
     if not isinstance(key, ec.EllipticCurvePublicKey) or not _is_p256(key.curve):
         raise KeyFileError(f"{path} is not a P-256 public key")
@@ -141,7 +152,7 @@ def _read(path: Path) -> bytes:
 
 def _write_new(path: Path, data: bytes, mode: int) -> None:
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        path.parent.mkdir(mode=disk.PRIVATE_FOLDER, parents=True, exist_ok=True)
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
     except FileExistsError as error:
         raise KeyFileError(f"{path} exists already; keys are never overwritten") from error

@@ -1,0 +1,43 @@
+"""The host's readers of firmware: images, merged downloads, names of frozen modules."""
+
+import _samples
+
+from twinslot.formats import frozen, image, table
+
+ALLOWED = (image.ImageError,)
+COVERS = ("src/twinslot/formats/image.py", "src/twinslot/formats/frozen.py")
+_IMAGE = _samples.image()
+SEEDS = (
+    _IMAGE,
+    _samples.image(b"_boot.py\0asyncio/core.py\0\0"),
+    _samples.image(b"xy.py\0_boot.py\0\0"),
+    _IMAGE[:288] + b"MODS\x01\x00\x04a.py\x01\x00\x00\x00x" + _IMAGE[320:],
+    _samples.partitions() + _IMAGE,
+    b"\x7fELF",
+    _IMAGE[:24],
+    _samples.partitions(slots=False) + _IMAGE,
+    b"OTA\x01",
+)
+_SLOT = 0x10000
+# A merged download begins 28 KB before its table; the input has the table, then the image.
+_BEFORE = b"\xff" * 0x7000
+
+
+def run(data: bytes) -> None:
+    """Read an image, one with right digests, and a merged download of table and image."""
+    cut = data.find(b"\xe9", table.LENGTH)
+    rest = data[cut:] if cut >= 0 else data[table.LENGTH :]
+    whole = _BEFORE + data[: table.LENGTH].ljust(0x8000, b"\xff")
+    for variant in (_samples.sealed_image(data), whole + _samples.sealed_image(rest), data):
+        frozen.modules(frozen.names(variant))
+        try:
+            found = image.firmware(variant, chip="esp32", slot_size=_SLOT)
+        except image.ImageError:
+            continue
+        assert found.summary
+        try:
+            image.firmware(variant, chip="esp32", slot_size=0x1000)
+        except image.ImageError:
+            pass
+        frozen.names(found.data)
+    image.application(data)
