@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import importlib
+import re
+import ssl
 import sys
 from pathlib import Path
 from typing import Any
 
+import esp32
 import pytest
 from agent_bench import Bench, Patient, packed
+from chipboard import on_load
 from job_service import LinkDown
 from layout import SLOTS
+from local_ca import LocalCA
 from web_server import serving
 
 from sim.build import CHIP
@@ -246,3 +251,88 @@ def test_no_step_of_an_update_does_more_than_one_sectors_work(
     assert total["erase"] >= len(data) // SECTOR - 1
     assert bool(server.requests) == (path == "http")
     assert len(server.requests) <= 1
+
+
+PAGE = (Path(__file__).parent.parent / "docs/agent.md").read_text(encoding="utf-8")
+LONG_CALL = re.compile(
+    r"^\| (?:`([\w.]+)\(\)`|([\w ]+)) \| that [^|]+ \| (\d+) \| (\d+) \| ", re.MULTILINE
+)
+
+
+class LongCalls:
+    """Counts the calls that take long by a chip's nature, by their names in docs/agent.md."""
+
+    def __init__(self, bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.count = dict.fromkeys((a or b for a, b, _, _ in LONG_CALL.findall(PAGE)), 0)
+        sockets: Any = importlib.import_module("cpython_sockets")
+        self._watch(monkeypatch, esp32.Partition, "set_boot", "Partition.set_boot")
+        self._watch(monkeypatch, esp32.NVS, "commit", "NVS.commit")
+        self._watch(monkeypatch, sockets.socket, "getaddrinfo", "socket.getaddrinfo")
+        self._watch(monkeypatch, sockets.tls.SSLContext, "wrap_socket", "TLS handshake")
+        self._watch(monkeypatch, bench.board.flash, "erase_block", "erasing 64 KB")
+
+    def _watch(self, monkeypatch: pytest.MonkeyPatch, owner: Any, name: str, row: str) -> None:
+        real = getattr(owner, name)
+
+        def counted(*arguments: Any, **options: Any) -> Any:
+            self.count[row] += 1
+            return real(*arguments, **options)
+
+        assert row in self.count, f"{row} has no row in docs/agent.md"
+        monkeypatch.setattr(owner, name, counted)
+
+    def take(self) -> dict[str, int]:
+        """Return the counts since the last time."""
+        taken, self.count = self.count, dict.fromkeys(self.count, 0)
+        return taken
+
+
+def plenty(prepare: Any) -> None:
+    """Let `prepare` believe in PSRAM."""
+    prepare.mem_free = lambda: 4 << 20
+
+
+@pytest.mark.parametrize("way", ["mqtt", "wide", "http", "https"])
+def test_what_takes_longer_than_a_step_may_is_on_the_page_and_comes_no_more_often(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, way: str
+) -> None:
+    monkeypatch.syspath_prepend(str(CHIP / "cpython"))
+    sockets: Any = importlib.import_module("cpython_sockets")
+    monkeypatch.setitem(sys.modules, "socket", sockets.socket)
+    monkeypatch.setitem(sys.modules, "tls", sockets.tls)
+    most = {a or b: (int(n), int(ms)) for a, b, n, ms in LONG_CALL.findall(PAGE)}
+    bench = Bench(tmp_path / "board")
+    data = packed("1.1.0", 2, size=300_000)
+    ca = LocalCA(tmp_path / "ca")
+    bench.board.write_etc("http_ca.pem", Path(ca.path).read_bytes())
+    tls = None
+    if way == "https":
+        tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        tls.load_cert_chain(*ca.issue("server", "127.0.0.1"))
+    seen = dict.fromkeys(most, 0)
+    with serving(data, tls=tls) as server:
+        bench.service.add("job-1", data)
+        if way.startswith("http"):
+            bench.service.offer_http("job-1", server.url)
+        calls = LongCalls(bench, monkeypatch)
+        for _ in range(8):
+            if bench.boot() is not None:
+                continue
+            calls.take()
+            if way == "wide":
+                on_load("prepare", plenty)
+            for _ in range(20_000):
+                bench.client.deliver()
+                ended = bench.board.run(bench.agent.step)
+                for name, count in calls.take().items():
+                    assert count <= most[name][0], f"{name}: {count} times in a step"
+                    seen[name] += count
+                if not isinstance(ended, int) or bench.service.status("job-1") == "SUCCEEDED":
+                    break
+            if bench.service.status("job-1") == "SUCCEEDED":
+                break
+    assert bench.service.status("job-1") == "SUCCEEDED"
+    assert seen["Partition.set_boot"] == 1
+    assert bool(seen["erasing 64 KB"]) == (way == "wide")
+    assert bool(seen["TLS handshake"]) == (way == "https")
+    assert all(bound >= 500 for _, bound in most.values())

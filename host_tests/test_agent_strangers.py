@@ -17,6 +17,9 @@ import hardware
 import nvs
 import pytest
 from agent_bench import IMAGE, Bench, Patient, packed, receive
+from link_fixtures import need
+
+from demo.stack import Stack
 
 NOW = 1_800_000_000  # what the job service says by default
 DAY = 86_400
@@ -410,3 +413,35 @@ def test_a_slow_stream_ends_its_job_with_the_cause(bench: Bench) -> None:
     assert bench.service.status("job-1") == "FAILED"
     assert bench.service.details("job-1")["cause"] == "too_slow"
     assert json.dumps(bench.service.details("job-1"))
+
+
+def test_before_a_broker_of_elsewhere_main_py_asks_an_ntp_server_for_the_time(
+    tmp_path: Path,
+) -> None:
+    """Once: a clock that is set is left alone. The server that does not answer keeps nobody."""
+    need("micropython")
+    ntptime = (
+        "import machine\n"
+        "host = ''\n"
+        "def settime():\n"
+        "    print('NTP asks', host)\n"
+        "    if host == 'silent.example':\n"
+        "        raise OSError(110)\n"
+        "    machine.RTC().datetime((2027, 1, 15, 4, 8, 0, 0, 0))\n"
+    )
+    with Stack(tmp_path / "stack", interpreter="micropython") as stack:
+        board = stack.board(
+            application={"/ntptime.py": ntptime.encode()}, settings={"ntp": "time.example"}
+        )
+        board.start()
+        board.wait_console("State: Ready")
+        text = board.log_path.read_text()
+        assert text.count("NTP asks time.example") == 1
+        assert text.index("NTP asks") < text.index("State: Ready")
+        board.stop()
+        settings = json.loads(board.read_file("/etc/settings.json"))
+        settings["ntp"] = "silent.example"
+        board.install({"/etc/settings.json": json.dumps(settings).encode()})
+        board.start()
+        at = board.wait_console("main: no time from silent.example")
+        board.wait_console("State: Ready", since=at)
