@@ -13,6 +13,7 @@ import subprocess
 import sys
 import threading
 import time
+import types
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -292,6 +293,28 @@ def test_an_image_that_hangs_before_boot_py_waits_for_the_power(make: Callable[.
     board.wait_boots(2)
     board.power_cut()
     assert board.boots[2] == (0, PWRON)
+
+
+@pytest.mark.parametrize("ended", [False, True])
+def test_the_deadline_of_a_trial_is_judged_from_outside_the_interpreter(
+    make: Callable[..., Board], monkeypatch: pytest.MonkeyPatch, ended: bool
+) -> None:
+    """A boot.py that forgets it, as none at all does, is noticed when the power goes."""
+    for name in ("_SPARE_S", "_SLACK_S"):
+        monkeypatch.setattr(f"sim.board.{name}", 0)
+    board = make()
+    try_new_image(board, "good")
+    board.install({"/etc/settings.json": b'{"self_test_s": 1}'})
+    board.start()
+    board.wait_boots(2)
+    if ended:
+        board.reset()  # the bootloader takes it back
+        board.stop()
+        return
+    later = types.SimpleNamespace(monotonic=lambda: time.monotonic() + 2)
+    monkeypatch.setattr("sim.board.time", later)
+    with pytest.raises(BoardError, match="an image is under test for 2 s already; its deadline"):
+        board.stop()
 
 
 def test_an_image_that_crashes_after_boot_py_ends_at_the_prompt(make: Callable[..., Board]) -> None:

@@ -9,6 +9,7 @@ with Board(folder) as board:
 
 from __future__ import annotations
 
+import json
 import sys
 import threading
 import time
@@ -53,6 +54,13 @@ class BoardError(Exception):
     """The simulated board cannot do this."""
 
 
+# How much later boot.py's watchdog comes than the deadline; what a slow machine may add (s).
+_SPARE_S = 5
+_SLACK_S = 15
+_DEADLINE_S = 300  # boot.py's, where the settings have none
+_UNDER_TEST = 1  # state of an otadata record
+
+
 class Board:
     """One simulated board, kept in `folder`: flash.bin, console.log.
 
@@ -87,6 +95,7 @@ class Board:
         self.log_path = folder / "console.log"
         self._console_port = console_port
         self._supply: Supply | None = None
+        self._under_test: tuple[float, float] | None = None  # since when, and until (monotonic)
         self._changed = threading.Condition()
         folder.mkdir(parents=True, exist_ok=True)
         self.log_path.touch()
@@ -157,10 +166,11 @@ class Board:
         self._console_port = self._supply.console[1]
 
     def stop(self) -> None:
-        """Switch the power off and wait until the chip is dark."""
+        """Switch the power off and wait until the chip is dark. Raises BoardError, see `_judge`."""
         if self._supply:
             self._supply.close()
             self._supply = None
+            self._judge()
 
     close = stop
 
@@ -271,8 +281,37 @@ class Board:
 
     def _booted(self, slot: int, cause: int) -> None:
         self.boots.append((slot, cause))
+        if cause != SOFT:  # which gains no time
+            self._under_test = None
+            if self._is_under_test():
+                now = time.monotonic()
+                self._under_test = now, now + self._deadline() + _SPARE_S + _SLACK_S
         self.on_boot(slot, cause)
         self._notify()
+
+    def _is_under_test(self) -> bool:
+        newest = max((record for record in self.otadata() if record), default=None)
+        return newest is not None and newest[1] == _UNDER_TEST
+
+    def _deadline(self) -> float:
+        """Return the seconds that a new image has on this board, from its settings."""
+        try:
+            found = json.loads(self.read_file("/etc/settings.json")).get("self_test_s")
+        except (OSError, ValueError, AttributeError):
+            found = None
+        return found if isinstance(found, (int, float)) else _DEADLINE_S
+
+    def _judge(self) -> None:
+        """Raise BoardError where an image was under test beyond its deadline.
+
+        Judged out here: an interpreter that believes in more time changes nothing about it.
+        """
+        under_test, self._under_test = self._under_test, None
+        if under_test and time.monotonic() > under_test[1] and self._is_under_test():
+            raise BoardError(
+                f"an image is under test for {time.monotonic() - under_test[0]:.0f} s already; its "
+                f"deadline is {self._deadline():.0f} s"
+            )
 
     def _died(self) -> None:
         self.dead = True
