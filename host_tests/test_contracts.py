@@ -132,7 +132,7 @@ class Http(path_kits.Kit):  # type: ignore[misc]
         if self._module is not http_job:
             return None
         url = self._server.url
-        return Job("J", {}, False, 0, None, 0, len(self.data), ["HTTP"], url, {}, None, (1, 1))
+        return Job("J", {}, False, 0, None, 0, len(self.data), ["HTTP"], url, {}, None, (1, 1), None)
 
     def left_open(self) -> list[Any]:
         return list(self._sockets.left)
@@ -195,7 +195,7 @@ class Service(path_kits.Kit):  # type: ignore[misc]
 
     def job(self) -> Any:
         size = len(self.data)
-        return Job("J", {}, False, 0, "J", 0, size, ["MQTT"], None, {}, None, (1, 1))
+        return Job("J", {}, False, 0, "J", 0, size, ["MQTT"], None, {}, None, (1, 1), None)
 
 
 KITS: dict[str, Callable[[], Any]] = {

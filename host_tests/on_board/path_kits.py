@@ -103,7 +103,7 @@ class Stream(Kit):
     def job(self):
         url = None
         stream = stream_service.STREAM
-        return Job("J", {}, False, 0, stream, 0, SIZE, ["MQTT"], url, {}, None, (1, 1))
+        return Job("J", {}, False, 0, stream, 0, SIZE, ["MQTT"], url, {}, None, (1, 1), None)
 
 
 class File(Kit):

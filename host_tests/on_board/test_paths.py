@@ -9,7 +9,7 @@ HTTP = "http://192.0.2.1/x"
 
 
 def job(protocols, stream="S", url=HTTPS):
-    return Job("J", {}, False, 0, stream, 0, 5000, protocols, url, {}, None, None)
+    return Job("J", {}, False, 0, stream, 0, 5000, protocols, url, {}, None, None, None)
 
 
 def test_what_alone_is_offered_is_taken():
