@@ -278,6 +278,7 @@ def test_a_board_with_a_damaged_bundle_says_so_and_a_deploy_repairs_it(tmp_path:
         )
         found = {"/ota/bundle.mpy": whole, "/main.py": board.read_file("/main.py")}
         with Cable(port(board)) as cable:
-            assert set(deploy.deploy(cable, found, lambda _: None).write) == {"/ota/bundle.mpy"}
+            done = deploy.deploy(cable, lambda _: found, lambda _: None)
+            assert set(done.write) == {"/ota/bundle.mpy"}
             cable.reset()
         board.wait_console("main: runs 1.1.0", since=at)

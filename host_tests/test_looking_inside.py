@@ -15,7 +15,7 @@ from agent_bench import KEY, PRODUCT
 from link_fixtures import need
 
 from sim import image
-from sim.board import HARD, PWRON, SOFT, WDT, Board, application_files
+from sim.board import HARD, PWRON, SOFT, Board, application_files
 from tools.paths import VENV_BIN
 from twinslot.formats.component import firmware_content
 from twinslot.formats.head import read_head
@@ -202,7 +202,7 @@ def test_nothing_at_the_prompt_prolongs_a_test_or_ends_it(board: Board) -> None:
     board.wait_console("boot: the deadline has passed, rolling back", since=at)
     # The simulated watchdog is a sixteenth late; it would be later if a soft reset had fed it.
     assert time.monotonic() - began < DEADLINE_S * 17 / 16 + 0.5
-    assert board.wait_boots(5) == (0, WDT)
+    assert board.wait_boots(5) == (0, HARD)
     board.wait_console("main: runs 1.1.0", since=at)
     history = mpremote(board, "resume", "exec", "import ota; ota.history()")
     assert history.split() == (
@@ -219,7 +219,7 @@ def test_an_application_restarted_by_ctrl_d_is_still_asked_for_its_answer(board:
     person.wait("KeyboardInterrupt")
     person.type("\x04")
     person.wait("boot: image under test, ")
-    assert board.wait_boots(4) == (0, WDT)
+    assert board.wait_boots(4) == (0, HARD)
     person.stop_main()
     assert "no_answer" in person.run("ota.history()")
 

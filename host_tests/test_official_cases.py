@@ -448,7 +448,7 @@ def test_OtaTestRollbackIfUnableToConnectAfterUpdate(case: Case) -> None:
     case.start(self_test_s=10)
     fails(case, case.image("0.9.1", "no_wifi"), SAME)
     assert [slot for slot, _ in case.board.boots] == [0, 1, 0]
-    assert last_cause(case) == "no_network"
+    assert last_cause(case) == "no_wifi"
     succeeds(case, case.image("0.9.2"))
 
 
@@ -512,7 +512,7 @@ def test_OtaTestIncorrectWifiPassword(case: Case) -> None:
     case.start(self_test_s=10)
     fails(case, case.image("0.9.1", "wrong_password"), SAME)
     assert [slot for slot, _ in case.board.boots] == [0, 1, 0]
-    assert last_cause(case) == "no_network"
+    assert last_cause(case) == "no_wifi"
 
 
 def last_cause(case: Case) -> str:

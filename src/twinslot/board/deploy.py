@@ -9,10 +9,20 @@ from twinslot.board import files, own_key, running
 from twinslot.board.cable import TEMPORARY, Cable, NoAnswer
 from twinslot.board.port import PortError
 from twinslot.errors import FleetError
-from twinslot.firmware import agent
+from twinslot.firmware import agent, extensions
 from twinslot.formats.littlefs_blocks import BLOCK, file_blocks
 
 _PACKAGE = f"/{agent.PACKAGE}/"
+# Of the board's settings only these leave it: the rest holds passwords.
+_SETTINGS = """
+import json
+try:
+    with open("/etc/settings.json") as _file:
+        _all = json.load(_file)
+    print({_key: _all[_key] for _key in %r if _key in _all})
+except (OSError, ValueError, TypeError):
+    print({})
+"""
 
 
 class DeployError(FleetError):
@@ -135,16 +145,23 @@ def _agent_is_in_lib(cable: Cable, directory: str) -> bool:
     return found == {True}
 
 
+def _asked_for(cable: Cable) -> tuple[str, ...]:
+    """Return the extensions that the settings on the board ask for."""
+    names = [setting for setting, _ in extensions.ASKED_BY.values()]
+    return extensions.asked_for(cable.evaluate_output(_SETTINGS % names))
+
+
 def deploy(
     cable: Cable,
-    wanted: Mapping[str, bytes],
+    wanted: Callable[[tuple[str, ...]], Mapping[str, bytes]],
     say: Callable[[str], None],
     *,
     application: bool = False,
 ) -> Changes:
     """Bring a board up to date: everything is sent and verified before the first file is replaced.
 
-    say: is told what is done, line by line; application: whether one was asked for by name, which a
+    wanted: returns the files, for the extensions that the board's own settings ask for; say: is
+    told what is done, line by line; application: whether one was asked for by name, which a
     board cannot take whose application came over the air. Returns the changes; after any the
     program is stopped, and with nothing to do it runs again, if it ran. Raises UnfitError,
     PendingError, OwnKeyError, DeployError or CableError; then, too, it runs again, and no file is
@@ -154,7 +171,8 @@ def deploy(
         board = running.look(cable)
         running.check(board)
         in_lib = _agent_is_in_lib(cable, board.directory)
-        wanted = placed(board, files.agent_in_lib(wanted) if in_lib else wanted)
+        found = wanted(_asked_for(cable))
+        found = placed(board, files.agent_in_lib(found) if in_lib else found)
         if board.unpacked:
             signed = (
                 f"the application runs from /{board.directory}, which a signed package brought; "
@@ -164,14 +182,14 @@ def deploy(
                 raise DeployError(signed)
             also = "boot.py, the agent in /lib and settings" if in_lib else "boot.py and settings"
             say(f"Only {also}: {signed}.")
-        older = _older_modules(cable, wanted)
-        there = cable.hashes([*wanted, *others(wanted), *leftovers(wanted), *older])
-        left = [path for path in leftovers(wanted) if there[path] is not None]
+        older = _older_modules(cable, found)
+        there = cable.hashes([*found, *others(found), *leftovers(found), *older])
+        left = [path for path in leftovers(found) if there[path] is not None]
         if left:
             cable.replace([], left)
             board = running.look(cable)
-        own_key.check(cable, wanted)
-        changes = compare(wanted, there, older)
+        own_key.check(cable, found)
+        changes = compare(found, there, older)
         free = board.free or 0
         if changes.room > free:
             raise DeployError(

@@ -33,7 +33,12 @@ def deploy(
     differ; after a change it restarts the board by machine.reset(). It refuses a board with a new
     image under test, and one that cannot be updated over the air.
     """
-    found = deploying.wanted(settings, app, chosen)
+
+    def found(asked: tuple[str, ...]) -> dict[str, bytes]:
+        named = asked if chosen is None and settings is None else chosen
+        return deploying.wanted(settings, app, named)
+
+    found(())  # a fault of the folders is told before the port is opened
     with Cable(port) as cable:
         changes = deploying.deploy(cable, found, say, application=app is not None)
         written = sum(map(len, changes.write.values()))
