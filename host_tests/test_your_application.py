@@ -116,7 +116,7 @@ def test_a_board_that_sleeps_takes_an_update_over_several_wakes(stack: Stack) ->
     """Over a slow link: a block at a time. The example's times are shorter here."""
     text = application("sleeper")["main.py"]
     for there, here in {
-        "up < 20_000": "up < 5_000",
+        "up < 20_000": "up < 3_000",
         "deepsleep(600_000)": "deepsleep(200)",
     }.items():
         assert text.count(there) == 1, there
