@@ -132,7 +132,9 @@ class Http(path_kits.Kit):  # type: ignore[misc]
         if self._module is not http_job:
             return None
         url = self._server.url
-        return Job("J", {}, False, 0, None, 0, len(self.data), ["HTTP"], url, {}, None, (1, 1), None)
+        return Job(
+            "J", {}, False, 0, None, 0, len(self.data), ["HTTP"], url, {}, None, (1, 1), None
+        )
 
     def left_open(self) -> list[Any]:
         return list(self._sockets.left)
