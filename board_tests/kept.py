@@ -29,7 +29,7 @@ _TOUCHED = (
     "/etc/client.pem",
     "/etc/client.key",
 )
-BLOBS = ("journal", "history")  # of the agent, in NVS
+BLOBS = ("journal", "history", "trust", "failed")  # of the agent, in NVS
 _SECTOR = 4096
 
 _LOOK = f"""

@@ -33,6 +33,7 @@ BLOBS = {
     "journal": b'{"v":1,"phase":"NONE","origin":"job","job":"","floor":7}',
     "history": b'[{"status":"SUCCEEDED","origin":"job","job":"j","sequence":7,"version":"1.0.0",'
     b'"cause":"","detail":""}]',
+    "trust": b'{"v":1,"floor":7,"created":1790000000}',
 }
 
 

@@ -12,6 +12,7 @@ Lines that begin with `board-test ` are for the host: JSON. Everything here is s
 is: a chip without PSRAM has a few kilobytes left beside the agent.
 """
 
+import _thread
 import gc
 import json
 import sys
@@ -70,7 +71,13 @@ def _no_network(*_):
 def _feed_a_watchdog():
     """Take the chip's watchdog over, feed it, and never accept."""
     watchdog = machine.WDT(timeout=8000)
-    machine.Timer(3).init(period=1000, callback=lambda _: watchdog.feed())
+
+    def feed():
+        while True:
+            watchdog.feed()
+            time.sleep(1)
+
+    _thread.start_new_thread(feed, ())
     Agent.current.callback = lambda *_: None
 
 
