@@ -59,18 +59,6 @@ def join_wifi(wifi):
     raise OSError("no Wi-Fi")
 
 
-def set_clock(server):
-    """Ask an NTP server for the time, if the clock was never set. A certificate has dates."""
-    if server and time.gmtime()[0] < 2024:
-        import ntptime
-
-        ntptime.host = server
-        try:
-            ntptime.settime()
-        except OSError as error:
-            print("main: no time from %s: %s" % (server, error))
-
-
 def serve(link, agent):
     """Let the agent ride on the link until either ends; print statistics once a second."""
     printed = time.ticks_ms()
@@ -125,7 +113,8 @@ def main():
     while True:
         try:
             join_wifi(wifi)
-            set_clock(settings.get("ntp"))
+            if not ota.ask_time(settings.get("ntp")):
+                print("main: no time from", settings["ntp"])
             link.connect()
             agent.start()
             serve(link, agent)

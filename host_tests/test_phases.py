@@ -44,6 +44,7 @@ IMPORTS_IN_FUNCTIONS = {
     ("link_open", "set_aside", "_thread"): "a port may have no threads",
     ("agent", "run", "asyncio"): "an application without asyncio never needs it",
     ("agent", "start_thread", "_thread"): "a port may have no threads",
+    ("clock", "ask", "ntptime"): "an application without the setting never needs it",
     ("chip", "feed_for_ever", "_thread"): "a port may have no threads",
     ("chip", "fits_tls", "esp32"): "a port may not tell what its heap has free",
     ("errors", "_words", ".loader"): "the loader imports errors",

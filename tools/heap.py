@@ -32,7 +32,7 @@ IMAGE_SIZE = 1_600_000
 # An application: an archive of more than 200 KB.
 FILES = 40
 FILE_SIZE = 5000
-MOST = 100
+MOST = 104
 # Below this not even the simulation's own modules find room.
 LEAST = 16
 PATIENCE_S = 150.0

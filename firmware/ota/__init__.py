@@ -115,6 +115,14 @@ def set_aside(tls=False):
     return loader.lend("link_open").set_aside(tls)
 
 
+def ask_time(server):
+    """Ask an NTP server for the time, if the clock was never set. Returns False when it is not.
+
+    server: its name or address, None to ask nobody. A broker's certificate has dates.
+    """
+    return not server or loader.lend("clock").ask(server)
+
+
 def status():
     """Print what runs, what is in hand and what happened last, for a person at the REPL."""
     _answer("status", "show", _live())

@@ -30,6 +30,19 @@ def built():
         return chip.CLOCK_SET
 
 
+def ask(server):
+    """Set a clock that was never set by an NTP server. Returns whether it is set."""
+    if chip.unix_time() is None:
+        import ntptime
+
+        ntptime.host = server
+        try:
+            ntptime.settime()
+        except OSError:
+            return False
+    return True
+
+
 def set_clock(unix_seconds, bounds, sure):
     """Set the clock by an answer of the job service, if it is not set, or is wrong.
 
