@@ -84,12 +84,15 @@ class Site:
         }
         self.control = Listener(self._api(self.operations, {"GET served": control.served}), limits)
         text = (folder / "fleet.toml").read_text()
-        self.config = config.parse(
-            text.replace('endpoint = ""', f'endpoint = "{self.control.url}"'), folder
-        )
+        self._toml = text.replace('endpoint = ""', f'endpoint = "{self.control.url}"')
+        self.config = config.parse(self._toml, folder)
         self.control.start()
         self.data.start()
         self.clients = client.Clients(self.config)
+
+    def name_endpoint(self) -> None:
+        """Let fleet.toml name this site's control port, for commands that read the file."""
+        (self.config.folder / "fleet.toml").write_text(self._toml)
 
     def _api(self, operations: Any, extensions: Any, **options: Any) -> Api:
         return Api(

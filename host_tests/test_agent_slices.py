@@ -211,14 +211,22 @@ class FlashMeter:
         return counted
 
 
+@pytest.fixture
+def sockets(monkeypatch: pytest.MonkeyPatch) -> Any:
+    """The chip's `socket` and `tls` over CPython's, where the agent imports them."""
+    monkeypatch.syspath_prepend(str(CHIP / "cpython"))
+    found: Any = importlib.import_module("cpython_sockets")
+    monkeypatch.setitem(sys.modules, "socket", found.socket)
+    monkeypatch.setitem(sys.modules, "tls", found.tls)
+    return found
+
+
+@pytest.mark.usefixtures("sockets")
 @pytest.mark.parametrize("path", ["cbor", "json", "http"])
 def test_no_step_of_an_update_does_more_than_one_sectors_work(
     bench: Bench, monkeypatch: pytest.MonkeyPatch, path: str
 ) -> None:
     """From job to acceptance; only the one that activates the new image is let off."""
-    monkeypatch.syspath_prepend(str(CHIP / "cpython"))
-    sockets: Any = importlib.import_module("cpython_sockets")
-    monkeypatch.setitem(sys.modules, "socket", sockets.socket)
     data = packed("1.1.0", 2, size=400_000)
     settings = {"stream_json": 1} if path == "json" else {}
     with serving(data) as server:
@@ -257,14 +265,15 @@ PAGE = (Path(__file__).parent.parent / "docs/agent.md").read_text(encoding="utf-
 LONG_CALL = re.compile(
     r"^\| (?:`([\w.]+)\(\)`|([\w ]+)) \| that [^|]+ \| (\d+) \| (\d+) \| ", re.MULTILINE
 )
+# Call -> how often in a step, and the bound of one (ms).
+LONG = {a or b: (int(most), int(ms)) for a, b, most, ms in LONG_CALL.findall(PAGE)}
 
 
 class LongCalls:
     """Counts the calls that take long by a chip's nature, by their names in docs/agent.md."""
 
-    def __init__(self, bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
-        self.count = dict.fromkeys((a or b for a, b, _, _ in LONG_CALL.findall(PAGE)), 0)
-        sockets: Any = importlib.import_module("cpython_sockets")
+    def __init__(self, bench: Bench, sockets: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.count = dict.fromkeys(LONG, 0)
         self._watch(monkeypatch, esp32.Partition, "set_boot", "Partition.set_boot")
         self._watch(monkeypatch, esp32.NVS, "commit", "NVS.commit")
         self._watch(monkeypatch, sockets.socket, "getaddrinfo", "socket.getaddrinfo")
@@ -294,13 +303,8 @@ def plenty(prepare: Any) -> None:
 
 @pytest.mark.parametrize("way", ["mqtt", "wide", "http", "https"])
 def test_what_takes_longer_than_a_step_may_is_on_the_page_and_comes_no_more_often(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, way: str
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, sockets: Any, way: str
 ) -> None:
-    monkeypatch.syspath_prepend(str(CHIP / "cpython"))
-    sockets: Any = importlib.import_module("cpython_sockets")
-    monkeypatch.setitem(sys.modules, "socket", sockets.socket)
-    monkeypatch.setitem(sys.modules, "tls", sockets.tls)
-    most = {a or b: (int(n), int(ms)) for a, b, n, ms in LONG_CALL.findall(PAGE)}
     bench = Bench(tmp_path / "board")
     data = packed("1.1.0", 2, size=300_000)
     ca = LocalCA(tmp_path / "ca")
@@ -309,12 +313,12 @@ def test_what_takes_longer_than_a_step_may_is_on_the_page_and_comes_no_more_ofte
     if way == "https":
         tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         tls.load_cert_chain(*ca.issue("server", "127.0.0.1"))
-    seen = dict.fromkeys(most, 0)
+    seen = dict.fromkeys(LONG, 0)
     with serving(data, tls=tls) as server:
         bench.service.add("job-1", data)
         if way.startswith("http"):
             bench.service.offer_http("job-1", server.url)
-        calls = LongCalls(bench, monkeypatch)
+        calls = LongCalls(bench, sockets, monkeypatch)
         for _ in range(8):
             if bench.boot() is not None:
                 continue
@@ -325,7 +329,7 @@ def test_what_takes_longer_than_a_step_may_is_on_the_page_and_comes_no_more_ofte
                 bench.client.deliver()
                 ended = bench.board.run(bench.agent.step)
                 for name, count in calls.take().items():
-                    assert count <= most[name][0], f"{name}: {count} times in a step"
+                    assert count <= LONG[name][0], f"{name}: {count} times in a step"
                     seen[name] += count
                 if not isinstance(ended, int) or bench.service.status("job-1") == "SUCCEEDED":
                     break
@@ -335,4 +339,4 @@ def test_what_takes_longer_than_a_step_may_is_on_the_page_and_comes_no_more_ofte
     assert seen["Partition.set_boot"] == 1
     assert bool(seen["erasing 64 KB"]) == (way == "wide")
     assert bool(seen["TLS handshake"]) == (way == "https")
-    assert all(bound >= 500 for _, bound in most.values())
+    assert all(bound >= 500 for _, bound in LONG.values())

@@ -40,8 +40,7 @@ Fleet = Callable[..., str]
 @pytest.fixture
 def site(tmp_path: Path) -> Iterator[Site]:
     made = Site(tmp_path)
-    toml = tmp_path / "fleet.toml"
-    toml.write_text(toml.read_text().replace('endpoint = ""', f'endpoint = "{made.control.url}"'))
+    made.name_endpoint()
     yield made
     made.close()
 

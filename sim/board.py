@@ -26,6 +26,7 @@ from sim.wear import Wear
 from twinslot.board.files import application as application_files
 from twinslot.board.files import compile_module
 from twinslot.board.filesystem import write
+from twinslot.formats.otadata import PENDING
 
 # The chip's own modules are the one implementation of what lies in flash.
 if str(CHIP) not in sys.path:
@@ -57,8 +58,8 @@ class BoardError(Exception):
 # How much later boot.py's watchdog comes than the deadline; what a slow machine may add (s).
 _SPARE_S = 5
 _SLACK_S = 15
-_DEADLINE_S = 300  # boot.py's, where the settings have none
-_UNDER_TEST = 1  # state of an otadata record
+_DEADLINE_S = 300  # boot.py's, where the settings have none between these
+_SHORTEST_S, _LONGEST_S = 10, 3600
 
 
 class Board:
@@ -95,7 +96,7 @@ class Board:
         self.log_path = folder / "console.log"
         self._console_port = console_port
         self._supply: Supply | None = None
-        self._under_test: tuple[float, float] | None = None  # since when, and until (monotonic)
+        self._under_test: tuple[float, float] | None = None  # since (monotonic), for how long (s)
         self._changed = threading.Condition()
         folder.mkdir(parents=True, exist_ok=True)
         self.log_path.touch()
@@ -284,22 +285,22 @@ class Board:
         if cause != SOFT:  # which gains no time
             self._under_test = None
             if self._is_under_test():
-                now = time.monotonic()
-                self._under_test = now, now + self._deadline() + _SPARE_S + _SLACK_S
+                self._under_test = time.monotonic(), self._deadline()
         self.on_boot(slot, cause)
         self._notify()
 
     def _is_under_test(self) -> bool:
         newest = max((record for record in self.otadata() if record), default=None)
-        return newest is not None and newest[1] == _UNDER_TEST
+        return newest is not None and newest[1] == PENDING
 
     def _deadline(self) -> float:
-        """Return the seconds that a new image has on this board, from its settings."""
+        """Return the seconds that a new image has on this board, as boot.py reads its settings."""
         try:
             found = json.loads(self.read_file("/etc/settings.json")).get("self_test_s")
         except (OSError, ValueError, AttributeError):
             found = None
-        return found if isinstance(found, (int, float)) else _DEADLINE_S
+        fits = isinstance(found, (int, float)) and _SHORTEST_S <= found <= _LONGEST_S
+        return found if fits else _DEADLINE_S
 
     def _judge(self) -> None:
         """Raise BoardError where an image was under test beyond its deadline.
@@ -307,10 +308,14 @@ class Board:
         Judged out here: an interpreter that believes in more time changes nothing about it.
         """
         under_test, self._under_test = self._under_test, None
-        if under_test and time.monotonic() > under_test[1] and self._is_under_test():
+        if under_test is None:
+            return
+        since, deadline = under_test
+        seconds = time.monotonic() - since
+        if seconds > deadline + _SPARE_S + _SLACK_S and self._is_under_test():
             raise BoardError(
-                f"an image is under test for {time.monotonic() - under_test[0]:.0f} s already; its "
-                f"deadline is {self._deadline():.0f} s"
+                f"an image is under test for {seconds:.0f} s already; its deadline is "
+                f"{deadline:.0f} s"
             )
 
     def _died(self) -> None:

@@ -46,7 +46,7 @@ def send(engine):
 
 def reported(board):
     """Return the report as a dict. board: board.Board."""
-    history = [entry for entry in board.journal.history() if isinstance(entry, dict)]
+    history = board.journal.history()
     last = history[0] if history else {}
     return {
         "version": board.version,
