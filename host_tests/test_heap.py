@@ -12,9 +12,6 @@ from official import HTTP, MQTT, PACKAGE, RAW, Site
 from demo.stack import Stack
 from tools import heap, size
 
-# In a trial the simulation's names pass a limit at which their table doubles: see budgets.toml.
-IN_A_TRIAL = heap.MOST + 12
-
 
 @pytest.mark.slow
 def test_an_update_of_1_6_mb_passes_with_a_heap_of_100_kib(tmp_path: Path) -> None:
@@ -38,7 +35,7 @@ def test_no_budget_of_a_heap_is_above_what_a_small_chip_has() -> None:
 def test_a_job_by_either_road_passes_with_it_too(tmp_path: Path, form: str, protocol: str) -> None:
     with (
         Site(tmp_path / "site", interpreter="micropython") as site,
-        site.case("board-1", form, protocol, heapsize=f"{IN_A_TRIAL}wk") as case,
+        site.case("board-1", form, protocol, heapsize=f"{heap.IN_A_TRIAL}wk") as case,
     ):
         case.start()
         job = case.offer(case.image("0.9.1"))

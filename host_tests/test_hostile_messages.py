@@ -6,7 +6,6 @@ import json
 import socket
 import struct
 import sys
-import tomllib
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import suppress
@@ -25,12 +24,12 @@ from link_fixtures import need
 
 from sim import image
 from sim.board import Board, application_files, compile_module
+from tools import heap
 from tools.paths import ROOT
 from twinslot.formats.head import read_head
 from twinslot.formats.trailer import write_trailer
 
 SEED = 5
-HEAP = tomllib.loads((ROOT / "tools/budgets.toml").read_text())["heap"]["peak"]
 # Its first block is the head.
 GOOD = packed("1.1.0", 2)
 assert len(GOOD) == FILE_SIZE
@@ -76,7 +75,7 @@ class Conversation:
         self._server = socket.create_server(("127.0.0.1", 0))
         self._server.settimeout(30)
         self._wire: socket.socket | None = None
-        self.board = Board(folder, interpreter="micropython", heapsize=f"{HEAP}wk")
+        self.board = Board(folder, interpreter="micropython", heapsize=f"{heap.IN_A_TRIAL}wk")
         head = read_head(packed("1.0.0", 1))
         self.board.flash_firmware(
             0, image.firmware(version="1.0.0", size=IMAGE), write_trailer([head.record])

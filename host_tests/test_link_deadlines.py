@@ -435,11 +435,10 @@ def test_a_packet_of_200_mb_ends_the_link_at_the_deadline_while_its_bytes_come(
     link = make_link(broker.port, timeout_ms=TIMEOUT_MS)
     link.connect()
     broker.send(b"\x30" + length(200_000_000) + b"\x00\x05topic")
-    with endless(broker, bytes(65536 if not pause_s else 1), pause_s):
-        started = time.monotonic()
-        with pytest.raises(LinkFailed, match="within the deadline"):
-            link.check_msg(5000)
-        assert time.monotonic() - started < 4 * TIMEOUT_MS / 1000
+    # Larger pieces bring the whole packet before the deadline where loopback is quick.
+    with endless(broker, bytes(1024 if not pause_s else 1), pause_s):
+        failure = fails_in_time(link, "check_msg", 5000)
+        assert failure.text == "the broker did not go on within the deadline"
 
 
 def test_without_waiting_no_publish_waits_for_a_broker_that_reads_nothing(

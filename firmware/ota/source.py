@@ -60,11 +60,10 @@ class Pulled:
         self._source = source
         self._inbox = inbox
         self._longest = settings["message_size"]
-        self._view = self._lent = None
         self.resume()
         self._again = again
         self._index = 0
-        self._filled = 0  # bytes of the next block in `view`
+        self._filled = 0  # bytes of the next block in `view`, before `rest`
         self._left = self._tries = settings["source_tries"]
         self._timer = Timer(_FIRST_PAUSE_MS, settings["retry_max_ms"])
         self._pace = Pace(settings["min_rate"])
@@ -83,10 +82,9 @@ class Pulled:
             offset = self._index * window.block_size
             length = window.length_of(self._index)
         if len(self._lent) != length:
-            self._lent = self._view[:length]
-        filled = self._filled
+            self._lent = self._rest = self._view[:length]
         try:
-            count = self._read(offset + filled, self._lent[filled:] if filled else self._lent)
+            count = self._read(offset + self._filled, self._rest)
         except OSError as error:
             self._failed(error)
             return -1
@@ -94,7 +92,8 @@ class Pulled:
             self._waits = _LOOK_MS
             return -1
         self._pace.add(count)
-        self._filled = (filled + count) % length
+        self._filled = (self._filled + count) % length
+        self._rest = self._rest[count:] if self._filled else self._lent
         if self._filled:
             return -1
         self._left = self._tries  # less would be thrown away with the next failure
@@ -121,7 +120,7 @@ class Pulled:
 
     def _failed(self, error):
         """Prepare to ask the source again. Raises SourceError when it has failed too often."""
-        self._filled = 0
+        self._filled, self._rest = 0, self._lent
         self._left -= 1
         again = self.size or self._again
         if not self._left or not again:
@@ -145,12 +144,12 @@ class Pulled:
 
     def suspend(self):
         """Give the buffer back to the heap."""
-        self._view = self._lent = self.block = None
+        self._view = self._lent = self._rest = self.block = None
         self._inbox.give_back()
 
     def resume(self):
         """Make the buffer again."""
-        self._view = self._lent = self._inbox.open(self._longest)
+        self._view = self._lent = self._rest = self._inbox.open(self._longest)
 
     def close(self):
         """Close the source."""
