@@ -6,16 +6,22 @@ import contextlib
 import ctypes
 import fcntl
 import os
+import secrets
 import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 _PR_SET_PDEATHSIG = 1
-_RESERVED = (1883, 8883)  # where somebody's own broker may listen
+# Below what Linux and macOS give to a client, or to a socket that binds port 0.
+_PORTS = range(20000, 32768)
+_locks = -1  # the file whose bytes are locked, one per port
+_claimed: set[int] = set()  # a process does not stand in its own way with a lock
 
 
 class StartError(Exception):
@@ -54,21 +60,56 @@ def die_with_parent() -> None:
 
 
 def free_port() -> int:
-    """Return a TCP port that nobody listens on now, never MQTT's own."""
+    """Return a TCP port that nobody listens on. While this process lives, no other one gets it."""
     while True:
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            port: int = probe.getsockname()[1]
-        if port not in _RESERVED:
+        port = secrets.choice(_PORTS)
+        if port not in _claimed and _is_free(port) and _claim(port):
             return port
 
 
-def wait_for(condition: Callable[[], object], what: str, timeout: float = 30) -> None:
-    """Wait until `condition` is true. Raises StartError naming `what` after `timeout` seconds."""
+def _is_free(port: int) -> bool:
+    with socket.socket() as probe:
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError:
+            return False
+    return True
+
+
+def _claim(port: int) -> bool:
+    """Lock the port's byte of a file that all runs of this user share."""
+    global _locks
+    if _locks < 0:
+        path = Path(tempfile.gettempdir()) / f"twinslot-ports-{os.getuid()}"
+        _locks = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
+    try:
+        fcntl.lockf(_locks, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, port)
+    except OSError:
+        return False
+    _claimed.add(port)
+    return True
+
+
+def wait_for(
+    condition: Callable[[], object],
+    what: str,
+    timeout: float = 30,
+    *,
+    process: subprocess.Popen[Any] | None = None,
+    log: Path | None = None,
+) -> None:
+    """Wait until `condition` is true.
+
+    process: whose work that is; log: where it says why not. Raises StartError naming `what` after
+    `timeout` seconds, or when the process has ended.
+    """
     deadline = time.monotonic() + timeout
     while not condition():
-        if time.monotonic() > deadline:
-            raise StartError(f"{what} did not happen within {timeout:.0f} s")
+        ended = process and process.poll() is not None
+        if ended or time.monotonic() > deadline:
+            why = "the process ended" if ended else f"{timeout:.0f} s are over"
+            said = log.read_text(errors="replace")[-1000:].strip() if log else ""
+            raise StartError(f"{what} did not happen: {why}. {said}".rstrip())
         time.sleep(0.05)
 
 

@@ -84,9 +84,15 @@ class Stack:
     def start_broker(self) -> None:
         """Start mosquitto on this run's port; raises NativeMissing, StartError."""
         command = [*natives.command("mosquitto"), "-c", str(self._broker_settings)]
-        self._broker = children.start(command, self.folder / "mosquitto.log")
+        log = self.folder / "mosquitto.log"
+        self._broker = children.start(command, log)
         address = _LOOPBACK if self.host == _EVERYWHERE else self.host
-        children.wait_for(lambda: children.listens(self.broker_port, address), "the broker's start")
+        children.wait_for(
+            lambda: children.listens(self.broker_port, address),
+            "the broker's start",
+            process=self._broker,
+            log=log,
+        )
 
     # Root stays root, because a change of user would undo that it dies with this process.
 
@@ -113,7 +119,12 @@ class Stack:
         log = self.folder / "service.log"
         before = log.stat().st_size if log.exists() else 0
         self._service = children.start([str(VENV_BIN / "fleet"), "serve"], log, self.folder)
-        children.wait_for(lambda: b"ready " in log.read_bytes()[before:], "the service's start")
+        children.wait_for(
+            lambda: b"ready " in log.read_bytes()[before:],
+            "the service's start",
+            process=self._service,
+            log=log,
+        )
         self.clients = client.Clients(self.config)
 
     def kill_broker(self) -> None:

@@ -14,6 +14,7 @@ from typing import Any
 
 from click.testing import CliRunner
 
+from demo import children
 from tools import natives
 from twinslot import config
 from twinslot.cli.main import main
@@ -34,18 +35,11 @@ def until(condition: Callable[[], Any], what: str, deadline: float = DEADLINE) -
     raise AssertionError(f"waited {deadline} s in vain for {what}")
 
 
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
-
-
 class Broker:
     """mosquitto on a free port; `log` says what it sent to whom. settings: more lines for it."""
 
     def __init__(self, folder: Path, settings: str = "") -> None:
-        self.port = free_port()
+        self.port = children.free_port()
         self._folder = folder
         folder.mkdir()
         (folder / "mosquitto.conf").write_text(

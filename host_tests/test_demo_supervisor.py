@@ -141,16 +141,36 @@ def test_ports_are_free_ones_and_printed_and_lines_are_plain(play: Callable[...,
     assert "\x1b" not in up.output and "\r" not in up.output
 
 
-def test_mqtt_s_own_ports_are_never_chosen(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Also when the machine offers one: here every second free port counts as reserved."""
+def test_no_port_is_chosen_twice_nor_one_that_the_system_gives_away() -> None:
+    """Two processes choose, each while the other lives."""
+    choose = "from demo.children import free_port; print(*(free_port() for _ in range(3000)))"
+    with subprocess.Popen(
+        [sys.executable, "-c", f"{choose}; input()"],
+        cwd=ROOT,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as first:
+        assert first.stdout and first.stdin
+        taken = {int(port) for port in first.stdout.readline().split()}
+        second = subprocess.run(
+            [sys.executable, "-c", choose], cwd=ROOT, capture_output=True, text=True, check=True
+        )
+        first.stdin.write("\n")
+    chosen = {int(port) for port in second.stdout.split()}
+    assert len(taken) == len(chosen) == 3000, "each once"
+    assert not taken & chosen
+    assert all(1024 < port < 32768 for port in taken | chosen)
+    assert not {1883, 8883} & (taken | chosen), "somebody's own broker may listen there"
 
-    class Even:
-        def __contains__(self, port: int) -> bool:
-            return port % 2 == 0
 
-    assert children._RESERVED == (1883, 8883)
-    monkeypatch.setattr(children, "_RESERVED", Even())
-    assert all(children.free_port() % 2 for _ in range(20))
+def test_a_process_that_ends_is_not_waited_for(tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    process = children.start([sys.executable, "-c", "raise SystemExit('no room')"], log)
+    with pytest.raises(
+        children.StartError, match=r"start did not happen: the process ended\. no room"
+    ):
+        children.wait_for(lambda: False, "the start", process=process, log=log)
 
 
 @pytest.mark.slow
