@@ -60,6 +60,7 @@ class Pulled:
         self._source = source
         self._inbox = inbox
         self._longest = settings["message_size"]
+        self._view = self._lent = None
         self.resume()
         self._again = again
         self._index = 0
