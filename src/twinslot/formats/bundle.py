@@ -12,6 +12,7 @@ import re
 import zlib
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
+from itertools import product
 
 from twinslot.errors import FleetError
 
@@ -19,6 +20,8 @@ NAME = "bundle.mpy"
 """Its name, beside `__init__.mpy`: what looks for modules by their names finds it, too."""
 
 _WINDOW_BITS = 10  # MicroPython's default; a larger window saves less than 1 %
+# zlib's memory level decides where a stream's blocks end: each module has another that is the best.
+_WAYS = tuple(product(range(1, 10), (zlib.Z_DEFAULT_STRATEGY, zlib.Z_FILTERED)))
 _HEAD = re.compile(rb"ota-bundle (\d{1,7})((?: [a-z0-9_]+)*)\n")
 _ENTRY = re.compile(r"/([A-Za-z0-9_]+) ([0-9a-f]{5})")
 _DIGITS = 5
@@ -76,7 +79,12 @@ def read(data: bytes) -> Bundle:
 
 
 def _deflated(data: bytes) -> bytes:
-    compressor = zlib.compressobj(9, zlib.DEFLATED, -_WINDOW_BITS, 9)
+    """Return the shortest of what zlib makes of a module."""
+    return min((_attempt(data, *way) for way in _WAYS), key=len)
+
+
+def _attempt(data: bytes, memory: int, strategy: int) -> bytes:
+    compressor = zlib.compressobj(9, zlib.DEFLATED, -_WINDOW_BITS, memory, strategy)
     return compressor.compress(data) + compressor.flush()
 
 
