@@ -69,6 +69,7 @@ TABLE = table()
 # Its functions, beside the module that the loader loads and unloads.
 phases = SimpleNamespace(**runpy.run_path(str(OTA / "phases.py")))
 RESIDENT = TABLE["RESIDENT"].split()
+OWN = TABLE["OWN"].split()
 WORKING = TABLE["WORKING"].split()
 EXTENSIONS = {name: set(modules.split()) for name, modules in TABLE["EXTENSIONS"].items()}
 OF_EXTENSIONS = set().union(*EXTENSIONS.values())
@@ -112,6 +113,7 @@ def rows() -> dict[str, list[str]]:
         found[f"question {name}"] = RESIDENT + row.split()
     for more, row in TABLE["MORE"].items():
         found[more or "nothing more"] = found["transfer"] + row.split()
+    found["an application's own"] = RESIDENT + OWN
     found["a raw image"] = found["verify"] + ["p256", "rsa"]
     return found
 

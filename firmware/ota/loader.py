@@ -32,7 +32,7 @@ def enter(phase, also="", more=""):
         phases = table()
         _wanted = phases.names_of(phase, also, more)
         if unloads:
-            stays = phases.RESIDENT.split() + _wanted
+            stays = phases.RESIDENT.split() + phases.OWN.split() + _wanted
             for name in _loaded():
                 if name not in stays and name not in _guests:
                     _unload(name)

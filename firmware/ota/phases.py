@@ -1,12 +1,14 @@
 """The table of modules: which ones each phase of an update needs. `loader` reads it. Pure.
 
 Rules
-- RESIDENT stays loaded, and WORKING in every phase but those of ALONE.
+- RESIDENT stays loaded, OWN if an application has it, and WORKING in every phase but ALONE's.
 - A row stands in the order of loading: a module imports, at its top, only what stands before it.
 - An object keeps the code of its class. Who holds one over a change of phase adds its module.
 """
 
 RESIDENT = "errors loader compat chip settings inbox agent"
+# What an application loads for itself, and keeps.
+OWN = "wire link"
 WORKING = "journal channel board engine"
 
 # Phases without WORKING: nothing is in hand, or not yet.

@@ -19,6 +19,10 @@ from start import host
 
 _ROM = "/.rom"
 _FILE = (0x8000, 0, 0, 0, 0, 0, 0, 0, 0, 0)
+# Bytes of a heap that is to be small, and of no piece of the table of names but the last one that a
+# chip has, for 1,280 names.
+_SMALL = 1 << 20
+_PIECE = 10000
 _FOLDER = (0x4000, 0, 0, 0, 0, 0, 0, 0, 0, 0)
 
 
@@ -146,6 +150,8 @@ class System:
         if "main.py" in self.modules:
             builtins.__import__ = importing_frozen(self.modules)
         sys.modules.update(replaced)
+        if gc.mem_alloc() + gc.mem_free() < _SMALL:
+            _begin_table()
 
     def exists(self, name):
         """Say whether there is such a file in the current directory."""
@@ -183,6 +189,22 @@ class System:
         """Return the bytes of heap in use."""
         gc.collect()
         return gc.mem_alloc()
+
+
+def _begin_table():
+    """Let MicroPython's table of names grow, until the board's program begins with a fresh piece.
+
+    A chip has the names of its own modules in ROM. Here they lie in the table, which doubles, in
+    one piece of some 15 KB, when it is full: without this, that happens amid an update.
+    """
+    number, taken, before = 0, 0, 1 << 30
+    while taken - before < _PIECE:
+        before = taken or before
+        for _ in range(16):
+            hasattr(gc, "~%d" % number)
+            number += 1
+        gc.collect()
+        taken = gc.mem_alloc()
 
 
 def importing_frozen(modules):
