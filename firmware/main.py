@@ -2,8 +2,9 @@
 
     create the client -> connect -> start the agent -> print State: Ready Received: 12 ...
 
-A module `app`, a file or frozen, is started beside it. A raw image carries its version in a frozen
-module `release`: VERSION = "0.9.1".
+A module `app`, a file or frozen, is started beside it. Where it has `join(settings)`, that brings
+the board into its network, as Ethernet needs it, in place of Wi-Fi. A raw image carries its version
+in a frozen module `release`: VERSION = "0.9.1".
 """
 
 import gc
@@ -26,7 +27,8 @@ import ota
 from link import make_link
 from ota.settings import require
 
-WIFI_TRIES_S = 30
+# Names of settings that this application reads beside those of docs/settings.md.
+OWN_SETTINGS = ()
 
 
 def set_aside(settings):
@@ -36,27 +38,6 @@ def set_aside(settings):
     except OSError as error:
         print("main: there is no memory to keep for the network:", error)
         return lambda: None
-
-
-def wifi_of(settings):
-    """Return (SSID, password), the latter "" for an open network. Raises SettingsError."""
-    ssid = require(settings, "wifi", "ssid")
-    if not settings["wifi"].get("password"):
-        return ssid, ""
-    return ssid, require(settings, "wifi", "password")
-
-
-def join_wifi(wifi):
-    """Connect the station interface. Raises OSError when it takes longer than 30 s."""
-    wlan = network.WLAN(network.STA_IF)
-    wlan.active(True)
-    if not wlan.isconnected():
-        wlan.connect(*wifi)
-    for _ in range(WIFI_TRIES_S * 10):
-        if wlan.isconnected():
-            return
-        time.sleep_ms(100)
-    raise OSError("no Wi-Fi")
 
 
 def serve(link, agent):
@@ -80,44 +61,47 @@ def own_version():
 
 
 def start_application():
-    """Import the application's own module, if there is one, and call its start()."""
+    """Import the application's own module, if there is one, and call its start().
+
+    Returns how the network is joined: by the application's join(), or by Wi-Fi.
+    """
     try:
         import app
     except ImportError as error:
         if "'app'" in str(error):
-            return
+            return ota.join_wifi
         raise
     if hasattr(app, "start"):
         app.start()
+    return getattr(app, "join", ota.join_wifi)
 
 
 def main():
-    """Run for ever; end only with a sentence about wrong settings."""
-    try:
-        settings = ota.load_settings()
-        wifi = wifi_of(settings)
-        link = make_link(settings)
-        give_back = set_aside(settings)
-        # Late: the link's memory goes first.
-        from ota.agent import Agent
+    """Run for ever. Raises SettingsError."""
+    settings = ota.load_settings()
+    for doubt in ota.doubts(settings, OWN_SETTINGS):
+        print("main:", doubt)
+    link = make_link(settings)
+    give_back = set_aside(settings)
+    # Late: the link's memory goes first.
+    from ota.agent import Agent
 
-        agent = Agent(link, require(settings, "thing"), settings=settings, version=own_version())
-    except ota.SettingsError as error:
-        print("main: %s" % error)
-        return
+    agent = Agent(link, require(settings, "thing"), settings=settings, version=own_version())
     link.set_callback(agent.on_message)
-    start_application()
+    join = start_application()
     give_back()
     del give_back  # its code goes with it
     print("main: running version %s from %s" % (agent.running[0], agent.slot))
     while True:
         try:
-            join_wifi(wifi)
+            join(settings)
             if not ota.ask_time(settings.get("ntp")):
                 print("main: no time from", settings["ntp"])
             link.connect()
             agent.start()
             serve(link, agent)
+        except ota.SettingsError:
+            raise
         except (OSError, ota.OtaError) as error:
             print("main: link lost:", error)
             ota.note_link(str(error))
@@ -126,6 +110,8 @@ def main():
 
 try:
     main()
+except ota.SettingsError as error:
+    print("main:", error)
 except Exception as error:  # noqa: BLE001  whatever it is, the board must stay within reach
     sys.print_exception(error)
     ota.crashed(error)

@@ -77,8 +77,12 @@ def names_in_main() -> dict[str, Any]:
         "settings['broker']": "broker.",
         "settings['wifi']": "wifi.",
     }
-    opening = ast.parse((ROOT / "firmware/ota/link_open.py").read_text(encoding="utf-8"))
-    makes = [part for part in opening.body if getattr(part, "name", "") == "make_link"]
+    makes = [
+        part
+        for module, function in (("link_open", "make_link"), ("wifi", "_attempt"))
+        for part in ast.parse((ROOT / f"firmware/ota/{module}.py").read_text(encoding="utf-8")).body
+        if getattr(part, "name", "") == function
+    ]
     for node in [found for tree in (ast.parse(MAIN), *makes) for found in ast.walk(tree)]:
         if not isinstance(node, ast.Call):
             continue
@@ -110,6 +114,15 @@ def test_every_other_setting_is_documented_and_no_more() -> None:
         default = read[name]
         if default not in (None, ""):
             assert table[name] == str(default), name
+
+
+def test_a_documented_setting_is_none_that_nobody_reads() -> None:
+    names = [plain(row[0]) for row in rows(SETTINGS, "name")]
+    settings: dict[str, Any] = {"broker": {}, "wifi": {}}
+    for name in names:
+        group, _, inner = name.rpartition(".")
+        (settings[group] if group else settings)[inner] = 1
+    assert defaults.doubts(settings, ()) == []
 
 
 def test_the_self_tests_deadline_is_documented() -> None:

@@ -50,7 +50,7 @@ IMPORTS_IN_FUNCTIONS = {
     ("errors", "_words", ".loader"): "the loader imports errors",
 }
 # In no row: used now and then, and gone.
-LENT = {"link_open", "phases", "words"}
+LENT = {"link_open", "phases", "wifi", "words"}
 
 
 def table() -> Any:

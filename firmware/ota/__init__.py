@@ -115,6 +115,22 @@ def set_aside(tls=False):
     return loader.lend("link_open").set_aside(tls)
 
 
+def doubts(settings, own=()):
+    """Return a sentence for each setting that nobody reads, with the nearest one that is read.
+
+    own: names that the application itself reads.
+    """
+    return loader.lend("defaults").doubts(settings, own)
+
+
+def join_wifi(settings):
+    """Join the first Wi-Fi of the settings that lets the board in. It takes 30 s for each, at most.
+
+    Raises OSError with the reasons, SettingsError.
+    """
+    loader.lend("wifi").join(settings)
+
+
 def ask_time(server):
     """Ask an NTP server for the time, if the clock was never set. Returns False when it is not.
 

@@ -45,6 +45,9 @@ _TLS_RECORD = const(17408)
 hinted = sure = False
 doubt = 0
 
+# Why the broker was not reached the last time, see `note_link`.
+link_fault = ""
+
 _watchdog = None
 _rests = False  # whether it has its longest timeout, which nobody but the agent feeds
 _note: "list[str] | None" = None  # as it is in NVS; empty: there is none; None: not read yet
@@ -90,7 +93,9 @@ def note(stage, link=None):
 
 
 def note_link(fault):
-    """Note why the broker is not reached, a text, for the result of the trial under way, if any."""
+    """Note why the broker is not reached, a text: for the status, and the result of a trial."""
+    global link_fault
+    link_fault = fault
     note("", fault)
 
 

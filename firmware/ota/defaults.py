@@ -23,6 +23,42 @@ AGENT = {
     "unload": (1, 0, 1),
     "wide_writes": (1, 0, 1),
 }
+# What main.py, boot.py and the link read beside them, and what two of these consist of.
+_OTHERS = "thing product self_test_s ntp wifi broker"
+_PARTS = {
+    "wifi": "ssid password ifconfig",
+    "broker": "host port tls user password keepalive",
+}
+
+
+def doubts(settings, own):
+    """Return a sentence for each setting that nobody reads. own: names the application reads."""
+    found = _unknown(settings, list(AGENT) + _OTHERS.split() + list(own), "")
+    for group in _PARTS:
+        value = settings.get(group)
+        for one in value if isinstance(value, list) else [value]:
+            if isinstance(one, dict):
+                found += _unknown(one, _PARTS[group].split(), group + ".")
+    return found
+
+
+def _unknown(given, known, prefix):
+    found = []
+    for name in given:
+        if name in known:
+            continue
+        said = "setting %s%s is unknown" % (prefix, name)
+        nearest = max(known, key=lambda other: _likeness(name, other))
+        if 2 * _likeness(name, nearest) + 1 >= len(name):
+            said += ": is %s%s meant?" % (prefix, nearest)
+        found.append(said)
+    return found
+
+
+def _likeness(name, other):
+    """Count the pairs of letters that two names share, less what one is longer."""
+    pairs = [name[at : at + 2] for at in range(len(name) - 1)]
+    return sum([pair in other for pair in pairs]) - abs(len(name) - len(other))
 
 
 def version_word(version):

@@ -134,7 +134,8 @@ class Http:
             url = place
             self._hang_up()  # its page is not read
         if status not in (200, 206):
-            raise OSError("the server answers %d" % status)
+            hop = "the server" if url == self._url else url.split("?")[0]
+            raise OSError("%s answers %d" % (hop, status))
         if length == _CHUNKS:
             raise OSError("the server sends the file in chunks, without its length")
         if not length:

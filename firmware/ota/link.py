@@ -33,6 +33,7 @@ _UNSUBACK = const(0xB0)
 _PINGRESP = const(0xD0)
 
 _SILENT = const("the broker does not answer")
+_NO_MEMORY = const("memory is short")
 _LENGTH = const("a packet's length is not MQTT")
 
 # No packet has this id; it stands for the ping, whose answer bears none.
@@ -87,6 +88,9 @@ class Link(MQTTClient):
             self.sock = None
         try:
             opening = loader.lend("link_open")
+        except MemoryError:
+            raise MQTTError(_NO_MEMORY)
+        try:
             sock = opening.connected(*self._address, self._timeout_ms, self._tls_context)
             self.sock = Stream(sock, self._deadline())
             self._send(_CONNECT, opening.introduction(self, clean_session))
@@ -97,9 +101,7 @@ class Link(MQTTClient):
         except (ValueError, MemoryError, OSError) as error:
             if self.sock is not None:
                 self.sock.close()
-            if isinstance(error, (ValueError, MemoryError)):  # mbedTLS: the certificate is wrong
-                raise MQTTError("the link cannot be opened: %s" % str(error).strip())
-            raise
+            raise opening.explained(error, self._tls_context is not None)
         self._failures = 0
         self.sock.waits = self._waits
         self._due = {}  # packet id, or _PING -> (when its answer is due, the packet's head)
@@ -168,7 +170,7 @@ class Link(MQTTClient):
             return action(*arguments)
         except MemoryError:
             stream.close()
-            raise MQTTError("no memory for a packet")
+            raise MQTTError(_NO_MEMORY)
         except OSError:
             stream.close()
             raise

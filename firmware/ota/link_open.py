@@ -7,6 +7,7 @@ import gc
 import socket
 import struct
 import time
+from errno import ECONNRESET
 
 try:
     import tls
@@ -16,7 +17,8 @@ except ImportError:  # MicroPython 1.22
 from . import errors
 from .defaults import agent_settings
 from .inbox import CONTROL_SIZE, OVERHEAD
-from .settings import etc, read_etc, require
+from .settings import etc, is_there, read_etc, require
+from .wire import MQTTError
 
 # Bytes that Wi-Fi's association, a connection and its messages take beside Python's heap, and with
 # TLS (docs/board-tests.md).
@@ -35,6 +37,19 @@ _REFUSED = {
     4: "the broker refuses user name or password",
     5: "the broker does not let this client in",
 }
+
+
+# A part of what mbedTLS says -> what it means here (ssl.h, x509_crt.c).
+_HINTS = (
+    ("future", "the clock is wrong: setting ntp sets it"),
+    ("expired", "the broker's certificate has expired, or the clock is wrong"),
+    ("not correctly signed", "ca.pem is not the authority of this broker, or memory is short"),
+    ("mismatch", "the broker's certificate is not for broker.host"),
+    ("30592", "the broker refuses client.pem, or wants one"),
+    ("29184", "broker.port does not speak TLS"),
+    ("29312", "the broker hung up: broker.port may not speak TLS"),
+    ("32512", "memory is short"),
+)
 
 
 def set_aside(tls):
@@ -75,13 +90,21 @@ def make_link(link, settings):
     keepalive = broker.get("keepalive", 60)
     if not isinstance(port, int) or not isinstance(keepalive, int):
         raise errors.SettingsError("settings broker.port and broker.keepalive must be numbers")
-    context = None
+    if "/" in host or host.count(":") == 1:
+        raise errors.SettingsError(
+            "setting broker.host must be a name or an address alone, not %s: the port has a "
+            "setting of its own, broker.port" % host
+        )
+    user = password = context = None
+    if broker.get("user"):
+        user = require(settings, "broker", "user")
+        if broker.get("password"):
+            password = require(settings, "broker", "password")
     if broker.get("tls"):
         try:
             context = tls_context(
                 read_etc("ca.pem", "the broker's CA, as broker.tls is set"),
-                read_etc("client.pem", "this board's certificate"),
-                read_etc("client.key", "this board's private key"),
+                *_pair() if is_there("etc/client.pem") or is_there("etc/client.key") else (),
             )
         except ValueError as error:
             raise errors.SettingsError("a certificate in %s cannot be used: %s" % (etc(""), error))
@@ -89,10 +112,19 @@ def make_link(link, settings):
         require(settings, "thing"),
         host,
         port,
+        user=user,
+        password=password,
         keepalive=keepalive,
         tls_context=context,
         max_payload=max(agent_settings(settings)["message_size"], CONTROL_SIZE) + OVERHEAD,
         waits=False,
+    )
+
+
+def _pair():
+    return (
+        read_etc("client.pem", "this board's certificate, as there is client.key"),
+        read_etc("client.key", "this board's private key, as there is client.pem"),
     )
 
 
@@ -103,11 +135,17 @@ def connected(host, port, timeout_ms, context):
     looks for `host` in the server's certificate, None for plain TCP. The handshake is done by the
     first write. Raises OSError, and ValueError of mbedTLS.
     """
-    address = socket.getaddrinfo(host, port)[0][-1]
+    try:
+        address = socket.getaddrinfo(host, port)[0][-1]
+    except OSError:
+        raise MQTTError("%s cannot be looked up: is broker.host right, does DNS answer?" % host)
     sock = socket.socket()
     try:
         sock.settimeout(timeout_ms / 1000)
-        sock.connect(address)
+        try:
+            sock.connect(address)
+        except OSError as error:
+            raise MQTTError("no connection to port %d of %s: %s" % (port, host, error))
         sock.setblocking(False)
         if hasattr(socket, "TCP_NODELAY"):
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -117,6 +155,21 @@ def connected(host, port, timeout_ms, context):
     except (OSError, ValueError, MemoryError):
         sock.close()
         raise
+
+
+def explained(error, over_tls):
+    """Return the error that says in a sentence why a link could not be opened.
+
+    error: of `connected`, or of what was read and written afterwards; over_tls (bool).
+    """
+    if isinstance(error, MQTTError):
+        return error
+    text = str(error).strip()
+    for part, hint in _HINTS if over_tls else ():
+        if part in text:
+            text = "%s (%s)" % (hint, text)
+            break
+    return MQTTError("the link cannot be opened: " + text, getattr(error, "errno", ECONNRESET))
 
 
 def introduction(client, clean_session):

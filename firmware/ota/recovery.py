@@ -42,17 +42,7 @@ _MISSED = {
     "started": ("no_job", "the job service did not name this job within the deadline"),
     "named": ("no_answer", "the application did not accept it within the deadline"),
 }
-# What `wlan.status()` returned (ESP-IDF's wifi_err_reason_t, MicroPython's STAT_).
-_GOT_IP = const("1010")
-_WIFI = {
-    "1000": "the application never joined one, or left it",
-    "1001": "it was still connecting",
-    "200": "the access point was lost",
-    "201": "no access point has this name",
-    "202": "the password is wrong",
-    "203": "the access point refused",
-    "204": "the access point did not answer",
-}
+_GOT_IP = const("1010")  # `wlan.status()` of a board with Wi-Fi
 
 
 def decide(journal, running, other, active_is_running, cause):
@@ -84,13 +74,13 @@ def decide(journal, running, other, active_is_running, cause):
     return FAILED
 
 
-def explain(journal, cause, note):
+def explain(journal, cause, note, reason):
     """Say why the new image failed: (cause, sentence).
 
-    cause: from `chip.reset_cause`; note: from `chip.noted`.
+    cause: from `chip.reset_cause`; note: from `chip.noted`; reason: as `wifi.reason`.
     """
     if journal.cause == DEADLINE:
-        return _missed(note, journal.detail)
+        return _missed(note, journal.detail, reason)
     if journal.cause:
         return journal.cause, journal.detail
     if cause == "power":
@@ -102,12 +92,14 @@ def explain(journal, cause, note):
     return "watchdog", "it stood still at stage %s until the watchdog bit" % note[0]
 
 
-def _missed(note, wifi):
+def _missed(note, wifi, reason):
     """Say what a trial that missed its deadline lacked. wifi: `wlan.status()`, "" if unknown."""
     stage, _, link, _ = note or ("main", "", "", "")
     if stage in ("agent", "stepped"):  # there the application looks for its broker
         if wifi not in ("", _GOT_IP):
-            return "no_wifi", "there was no Wi-Fi: %s" % _WIFI.get(wifi, "reason " + wifi)
+            if link.startswith("no Wi-Fi"):
+                return "no_wifi", link
+            return "no_wifi", "no Wi-Fi: " + reason(int(wifi))
         if link:
             return "no_broker", "the broker was not reached: " + link
     return _MISSED.get(stage) or ("watchdog", "it hung at stage %s of the test" % stage)

@@ -1,6 +1,6 @@
 """The status that a person at the REPL sees: `ota.status()`. `console` has the rules."""
 
-from . import chip, errors, frozen_conflicts, installed, slots
+from . import NOT_READY, chip, errors, frozen_conflicts, installed, slots
 from . import journal as journals
 from .compat import const
 from .console import (
@@ -68,6 +68,8 @@ def lines(agent):
             out.append(INDENT + _UNANSWERED % agent.thing)
         if is_stopped(agent):
             out.append(INDENT + START_AGAIN)
+        elif agent.state == NOT_READY and chip.link_fault:
+            out.append("Link      %s" % chip.link_fault)
         if agent.stats.report != "off":
             out.append("Report    %s" % agent.stats.report)
     else:

@@ -51,8 +51,11 @@ def read_etc(name, what):
 
 def load_settings():
     """Return the settings of this board as a dict. Raises SettingsError naming file and fault."""
+    data = read_etc("settings.json", "the board's settings")
+    if data[:2] in (b"\xff\xfe", b"\xfe\xff"):
+        raise errors.SettingsError("%s is UTF-16: save it as UTF-8" % etc("settings.json"))
     try:
-        settings = json.loads(read_etc("settings.json", "the board's settings"))
+        settings = json.loads(data[3:] if data[:3] == b"\xef\xbb\xbf" else data)
     except ValueError:
         raise errors.SettingsError("%s is not JSON" % etc("settings.json"))
     if not isinstance(settings, dict):

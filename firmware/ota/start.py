@@ -44,7 +44,11 @@ def recover(engine):
     elif action == recovery.ACTIVATE:
         noted.try_save(phase=journal.VERIFIED, agreed=True)
     elif action == recovery.FAILED:
-        _failed(engine, *recovery.explain(noted, cause, note))
+        _failed(engine, *recovery.explain(noted, cause, note, _reason))
+
+
+def _reason(wifi):
+    return loader.lend("wifi").reason(wifi)
 
 
 def _roll_back_again(engine):

@@ -16,6 +16,11 @@ ENDED = (phases.FAILED,)
 EVERY = QUIET + IN_TEST + ENDED
 
 
+def words(wifi):
+    """Say what a number of `wlan.status()` means, as `wifi.reason` does."""
+    return "reason %d" % wifi
+
+
 def journal(phase=phases.NONE, slot="", tries=0, **changes):
     """Return a board's journal as it would be read, in the state given."""
     Bench()
@@ -147,18 +152,18 @@ def test_what_the_new_image_said_of_itself_comes_first():
     entry = journal(phases.FAILED, THERE, 1, cause="self_test", detail="no sensor")
     for cause in CAUSES:
         for note in (None, ("selftest", 19000)):
-            assert recovery.explain(entry, cause, note) == ("self_test", "no sensor")
+            assert recovery.explain(entry, cause, note, words) == ("self_test", "no sensor")
 
 
 def test_power_cuts_are_counted():
-    cause, sentence = recovery.explain(journal(phases.TESTING, THERE, 2), "power", None)
+    cause, sentence = recovery.explain(journal(phases.TESTING, THERE, 2), "power", None, words)
     assert cause == "power"
     assert "2 times" in sentence
 
 
 def test_an_image_that_left_no_note_died_before_boot_py():
     for reset in ("watchdog", "soft", "reset"):
-        cause, sentence = recovery.explain(journal(phases.ACTIVATED, THERE, 1), reset, None)
+        cause, sentence = recovery.explain(journal(phases.ACTIVATED, THERE, 1), reset, None, words)
         assert cause == "crash"
         assert "before boot.py" in sentence
 
@@ -166,7 +171,7 @@ def test_an_image_that_left_no_note_died_before_boot_py():
 def test_a_reset_that_was_no_watchdog_is_a_crash_at_the_stage_noted():
     for reset in ("soft", "reset"):
         entry = journal(phases.TESTING, THERE, 1)
-        cause, sentence = recovery.explain(entry, reset, ["started", "20000", ""])
+        cause, sentence = recovery.explain(entry, reset, ["started", "20000", ""], words)
         assert cause == "crash"
         assert "started" in sentence
 
@@ -174,7 +179,7 @@ def test_a_reset_that_was_no_watchdog_is_a_crash_at_the_stage_noted():
 def test_a_watchdog_is_an_interpreter_that_stood_still():
     entry = journal(phases.TESTING, THERE, 1)
     for stage in ("selftest", "named"):
-        cause, sentence = recovery.explain(entry, "watchdog", [stage, "20000", ""])
+        cause, sentence = recovery.explain(entry, "watchdog", [stage, "20000", ""], words)
         assert cause == "watchdog"
         assert stage in sentence
 
@@ -182,7 +187,7 @@ def test_a_watchdog_is_an_interpreter_that_stood_still():
 def missed(stage, wifi="1010", link=""):
     """Return what is said of a trial that missed its deadline."""
     entry = journal(phases.TESTING, THERE, 1, cause="deadline", detail=wifi)
-    return recovery.explain(entry, "reset", [stage, "20000", link, ""])
+    return recovery.explain(entry, "reset", [stage, "20000", link, ""], words)
 
 
 def test_a_missed_deadline_is_told_by_the_furthest_stage():
@@ -200,13 +205,15 @@ def test_a_missed_deadline_is_told_by_the_furthest_stage():
 
 
 def test_without_wifi_no_broker_is_missed():
-    for wifi, said in (("202", "password is wrong"), ("201", "no access point"), ("77", "77")):
+    for link, said in (
+        ("", "no Wi-Fi: reason 202"),
+        ("the broker closed the link", "no Wi-Fi: reason 202"),
+        ("no Wi-Fi sim: the password is wrong", "no Wi-Fi sim: the password is wrong"),
+    ):
         for stage in ("agent", "stepped"):
-            cause, sentence = missed(stage, wifi, "no Wi-Fi")
-            assert cause == "no_wifi"
-            assert said in sentence
-        assert missed("started", wifi)[0] == "no_job", "it was there"
-        assert missed("main", wifi)[0] == "no_agent"
+            assert missed(stage, "202", link) == ("no_wifi", said)
+        assert missed("started", "202", link)[0] == "no_job", "it was there"
+        assert missed("main", "202", link)[0] == "no_agent"
 
 
 def test_a_broker_that_was_not_reached_is_told_with_its_fault():
@@ -219,4 +226,4 @@ def test_a_broker_that_was_not_reached_is_told_with_its_fault():
 
 def test_without_a_note_of_the_trial_a_missed_deadline_is_still_told():
     entry = journal(phases.TESTING, THERE, 1, cause="deadline", detail="")
-    assert recovery.explain(entry, "reset", None)[0] == "no_agent"
+    assert recovery.explain(entry, "reset", None, words)[0] == "no_agent"

@@ -253,6 +253,7 @@ def test_the_clock_begins_in_2000_and_keeps_what_it_is_told():
 def joined(ssid="sim", key=""):
     wlan = network.WLAN(network.STA_IF)
     wlan.active(True)
+    wlan.config(reconnects=1)
     wlan.connect(ssid, key)
     while wlan.status() == network.STAT_CONNECTING:
         pass
@@ -281,6 +282,17 @@ def test_a_wrong_network_or_password_never_connects():
     assert joined("elsewhere").status() == network.STAT_NO_AP_FOUND
     assert joined("sim", "wrong").status() == network.STAT_WRONG_PASSWORD
     assert not network.WLAN().isconnected()
+
+
+def test_a_station_that_tries_without_end_is_connecting_and_knows_why_when_it_has_given_up():
+    Bench()
+    wlan = network.WLAN()
+    wlan.active(True)
+    wlan.config(reconnects=-1)
+    wlan.connect("elsewhere", "")
+    assert wlan.status() == network.STAT_CONNECTING
+    wlan.disconnect()
+    assert wlan.status() == network.STAT_NO_AP_FOUND
 
 
 def test_a_broken_radio_never_connects_until_the_next_reset():

@@ -12,7 +12,8 @@ STAT_GOT_IP = 1010
 STAT_NO_AP_FOUND = 201
 STAT_WRONG_PASSWORD = 202
 
-# Joining takes a moment on the chip too: seconds until the station has an address.
+# Joining takes a moment on the chip too: seconds until the station has an address, or until one of
+# its attempts has failed.
 _JOIN_S = 0.05
 
 
@@ -50,36 +51,52 @@ class WLAN:
         if not self._station.active:
             raise OSError(-12290, "Wifi Not Started")
         self.disconnect()
-        board = hardware.board
+        board, station = hardware.board, self._station
+        station.reason = 0
         if not board.radio or ssid != board.ssid:
-            self._station.status = STAT_NO_AP_FOUND
+            station.reason = STAT_NO_AP_FOUND
         elif (key or "") != board.password:
-            self._station.status = STAT_WRONG_PASSWORD
-        else:
-            self._station.status = STAT_CONNECTING
-            self._station.joins_at = _now() + _JOIN_S
+            station.reason = STAT_WRONG_PASSWORD
+        station.status = STAT_CONNECTING
+        attempts = station.reconnects + 1 if station.reason else 1
+        station.joins_at = _now() + _JOIN_S * attempts
 
     def disconnect(self):
-        """Leave the Wi-Fi."""
+        """Leave the Wi-Fi. What went wrong with it is still known."""
         _associate(False)
-        self._station.status = STAT_IDLE
+        self._station.status = self._station.reason or STAT_IDLE
 
     def isconnected(self):
         """Say whether the station has an address."""
         return self.status() == STAT_GOT_IP and hardware.board.wifi_up
 
     def status(self, what=None):
-        """Return one of the STAT_ numbers; of "rssi", dBm."""
-        if what == "rssi":
-            return -40
+        """Return one of the STAT_ numbers; of "rssi", dBm.
+
+        A station that may try again without end is connecting, whatever went wrong.
+        """
         station = self._station
+        if what == "rssi":
+            if not hardware.board.wifi_up:
+                raise OSError(-1, "the station is in no Wi-Fi")
+            return -40
         if station.status == STAT_CONNECTING and _now() >= station.joins_at:
-            _associate(True)
-            station.status = STAT_GOT_IP
+            if not station.reason:
+                _associate(True)
+                station.status = STAT_GOT_IP
+            elif station.reconnects >= 0:
+                station.status = station.reason
         return station.status
 
-    def ifconfig(self):
-        """Return (address, netmask, gateway, DNS server)."""
+    def ifconfig(self, addresses=None):
+        """Get or set (address, netmask, gateway, DNS server)."""
+        if addresses is not None:
+            if len(addresses) != 4:
+                raise ValueError("requested length 4")
+            self._station.addresses = tuple(addresses)
+            return None
+        if self._station.addresses:
+            return self._station.addresses
         address = "127.0.0.1" if self.isconnected() else "0.0.0.0"
         return (address, "255.0.0.0", "127.0.0.1", "127.0.0.1")
 
@@ -89,8 +106,11 @@ class WLAN:
             raise ValueError("unknown parameter")
         return self.ifconfig()[:2]
 
-    def config(self, name):
-        """Return one parameter: "mac" is 6 bytes."""
+    def config(self, name=None, *, reconnects=None):
+        """Return one parameter: "mac" is 6 bytes; or set how often it tries again, -1: always."""
+        if reconnects is not None:
+            self._station.reconnects = reconnects
+            return None
         if name != "mac":
             raise ValueError("unknown config param")
         return hardware.MAC
@@ -108,4 +128,6 @@ class _Station:
     def __init__(self, up):
         self.active = up
         self.status = STAT_GOT_IP if up else STAT_IDLE
-        self.joins_at = 0
+        self.reason = self.joins_at = 0
+        self.reconnects = -1
+        self.addresses = None

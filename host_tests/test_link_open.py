@@ -1,0 +1,68 @@
+"""The broker's settings become a link, and a link that cannot be opened says what to look at."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from ota import errors, link_open, wire
+
+
+class Link:
+    """Keeps what a link would be made with."""
+
+    def __init__(self, thing: str, host: str, port: int, **options: Any) -> None:
+        self.address = host, port
+        self.options = options
+
+
+def made(broker: dict[str, Any]) -> Any:
+    return link_open.make_link(Link, {"thing": "a", "broker": broker})
+
+
+def refused(broker: dict[str, Any]) -> str:
+    with pytest.raises(errors.SettingsError) as caught:
+        made(broker)
+    return str(caught.value)
+
+
+def test_a_host_is_a_name_or_an_address_alone() -> None:
+    for host in ("127.0.0.1:1883", "mqtt://127.0.0.1", "broker.example/mqtt"):
+        text = refused({"host": host})
+        assert host in text and "broker.host" in text and "broker.port" in text
+    for host in ("127.0.0.1", "broker.example", "fe80::1"):
+        assert made({"host": host}).address == (host, 1883)
+
+
+def test_user_and_password_come_from_the_settings() -> None:
+    options = made({"host": "x"}).options
+    assert options["user"] is None and options["password"] is None
+    options = made({"host": "x", "user": "pump", "password": "secret"}).options
+    assert (options["user"], options["password"]) == ("pump", "secret")
+    assert made({"host": "x", "user": "pump"}).options["password"] is None
+    for wrong in ({"user": 7}, {"user": "pump", "password": 7}):
+        refused(dict(wrong, host="x"))
+
+
+@pytest.mark.parametrize(
+    ("error", "over_tls", "said"),
+    [
+        (ValueError("The certificate validity starts in the future\n"), True, "setting ntp"),
+        (ValueError("The certificate is not correctly signed by the trusted CA"), True, "ca.pem"),
+        (OSError(-30592, "MBEDTLS_ERR_SSL_FATAL_ALERT_MESSAGE"), True, "client.pem"),
+        (OSError(-29184, "MBEDTLS_ERR_SSL_INVALID_RECORD"), True, "does not speak TLS"),
+        (OSError(-30592, "?"), False, "30592"),
+        (MemoryError("memory allocation failed, allocating 4096 bytes"), True, "memory"),
+    ],
+)
+def test_a_link_that_cannot_be_opened_says_in_a_sentence_what_to_look_at(
+    error: Exception, over_tls: bool, said: str
+) -> None:
+    explained = link_open.explained(error, over_tls)
+    assert isinstance(explained, wire.MQTTError)
+    assert said in str(explained)
+
+
+def test_an_error_that_is_a_sentence_stays_as_it_is() -> None:
+    error = wire.MQTTError("the broker refuses user name or password")
+    assert link_open.explained(error, True) is error
