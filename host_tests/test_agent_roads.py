@@ -431,10 +431,10 @@ def test_the_status_says_why_there_is_no_link_until_there_is_one(bench: Bench) -
     from ota import chip, note_link, repl_status
 
     bench.boot()
-    bench.agent._inbox.reached = False
+    bench.agent._engine.offline = True
     note_link("no Wi-Fi sim: the password is wrong")
     assert "Link      no Wi-Fi sim: the password is wrong" in repl_status.lines(bench.agent)
-    bench.agent._inbox.reached = True
+    bench.agent._engine.offline = False
     assert not [line for line in repl_status.lines(bench.agent) if line.startswith("Link")]
     assert chip.link_fault
 
