@@ -131,10 +131,23 @@ def test_the_end_of_the_connection_in_mid_packet_is_an_os_error_at_once(
     for cut in range(len(MESSAGE)):
         broker.send(MESSAGE[:cut])
         broker.hang_up()
-        with pytest.raises(LinkFailed, match="the broker closed the link") as caught:
+        with pytest.raises(LinkFailed, match="the broker close[ds] the link") as caught:
             link.check_msg(5000)
         assert caught.value.kind == "MQTTError" and caught.value.is_os_error
         link.connect()
+
+
+def test_a_link_that_the_broker_closes_again_and_again_asks_for_a_second_board_of_its_name(
+    link: RemoteLink, broker: FakeBroker
+) -> None:
+    said = []
+    for _ in range(5):
+        broker.hang_up()
+        with pytest.raises(LinkFailed) as caught:
+            link.check_msg(5000)
+        said.append("has another board this name?" in caught.value.text)
+        link.connect()
+    assert said == [False, False, False, True, True]
 
 
 @pytest.mark.parametrize(
@@ -150,6 +163,19 @@ def test_an_answer_that_never_comes_ends_the_call_at_the_deadline(
 ) -> None:
     broker.silent.add(silent)
     fails_in_time(link, *call)  # type: ignore[arg-type]
+
+
+def test_a_link_that_the_broker_closes_again_and_again_asks_for_a_second_board_of_its_name(
+    link: RemoteLink, broker: FakeBroker
+) -> None:
+    said = []
+    for _ in range(5):
+        broker.hang_up()
+        with pytest.raises(LinkFailed) as caught:
+            link.check_msg(5000)
+        said.append("has another board this name?" in caught.value.text)
+        link.connect()
+    assert said == [False, False, False, True, True]
 
 
 @pytest.mark.parametrize(

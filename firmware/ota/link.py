@@ -32,12 +32,17 @@ _UNSUBSCRIBE = const(0xA2)
 _UNSUBACK = const(0xB0)
 _PINGRESP = const(0xD0)
 
+_TAKEN = const("the broker closes the link again and again: has another board this name?")
 _SILENT = const("the broker does not answer")
 _NO_MEMORY = const("memory is short")
 _LENGTH = const("a packet's length is not MQTT")
 
 # No packet has this id; it stands for the ping, whose answer bears none.
 _PING = const(0)
+
+# A link is short that ends sooner (ms); after so many in a row somebody else may have the name.
+_SHORT_MS = const(30000)
+_MANY = const(3)
 
 # A payload of so many bytes is copied behind its head.
 _SMALL = const(512)
@@ -78,7 +83,8 @@ class Link(MQTTClient):
         self._timeout_ms = timeout_ms
         self._buffer = bytearray(max_payload)
         self._waits = waits
-        self._failures = 0
+        self._failures = self._short = 0
+        self._began = ticks_add(ticks_ms(), -_SHORT_MS)
 
     def connect(self, clean_session=True):
         """Open the link. Returns whether the broker kept a session. Raises OSError."""
@@ -102,10 +108,15 @@ class Link(MQTTClient):
             if self.sock is not None:
                 self.sock.close()
             raise opening.explained(error, self._tls_context is not None)
+        now = ticks_ms()
+        self._short = self._short + 1 if ticks_diff(now, self._began) < _SHORT_MS else 0
+        self._began = now
+        if self._short >= _MANY:
+            self.sock.closed = _TAKEN
         self._failures = 0
         self.sock.waits = self._waits
         self._due = {}  # packet id, or _PING -> (when its answer is due, the packet's head)
-        self._ping_at = ticks_add(ticks_ms(), self.keepalive * 500)
+        self._ping_at = ticks_add(now, self.keepalive * 500)
         return answer[2] & 1
 
     def disconnect(self):

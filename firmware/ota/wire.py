@@ -28,6 +28,7 @@ class Stream:
     """
 
     waits = True
+    closed = _CLOSED  # what it means when the broker ends the connection
 
     def __init__(self, sock, deadline):
         self._sock = sock
@@ -52,7 +53,7 @@ class Stream:
             if count is None:
                 return None
             if count == 0:
-                raise MQTTError(_CLOSED)
+                raise MQTTError(self.closed)
             self._peeked = True
         return self._byte[0]
 
@@ -74,7 +75,7 @@ class Stream:
             if count is None:
                 self.wait(select.POLLIN)
             elif count == 0:
-                raise MQTTError(_CLOSED)
+                raise MQTTError(self.closed)
             else:
                 done += count
                 self.left()
