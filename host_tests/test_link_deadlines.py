@@ -165,19 +165,6 @@ def test_an_answer_that_never_comes_ends_the_call_at_the_deadline(
     fails_in_time(link, *call)  # type: ignore[arg-type]
 
 
-def test_a_link_that_the_broker_closes_again_and_again_asks_for_a_second_board_of_its_name(
-    link: RemoteLink, broker: FakeBroker
-) -> None:
-    said = []
-    for _ in range(5):
-        broker.hang_up()
-        with pytest.raises(LinkFailed) as caught:
-            link.check_msg(5000)
-        said.append("has another board this name?" in caught.value.text)
-        link.connect()
-    assert said == [False, False, False, True, True]
-
-
 @pytest.mark.parametrize(
     ("silent", "call"),
     [
