@@ -131,7 +131,7 @@ def test_the_end_of_the_connection_in_mid_packet_is_an_os_error_at_once(
     for cut in range(len(MESSAGE)):
         broker.send(MESSAGE[:cut])
         broker.hang_up()
-        with pytest.raises(LinkFailed, match="the broker close[ds] the link") as caught:
+        with pytest.raises(LinkFailed, match=r"the broker close[ds] the link") as caught:
             link.check_msg(5000)
         assert caught.value.kind == "MQTTError" and caught.value.is_os_error
         link.connect()
