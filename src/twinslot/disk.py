@@ -3,8 +3,9 @@
 import contextlib
 import fcntl
 import os
+import secrets
 import shlex
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from twinslot.errors import FleetError
@@ -18,6 +19,10 @@ class FileError(FleetError):
     """A file or folder cannot be read or written."""
 
 
+class TakenError(FileError):
+    """A file is there already, where a new one was to be."""
+
+
 def read(path: Path, what: str) -> bytes:
     """The bytes of a file; `what` says what it is. Raises FileError."""
     try:
@@ -29,18 +34,67 @@ def read(path: Path, what: str) -> bytes:
 def replace(path: Path, data: bytes, mode: int = PUBLIC) -> None:
     """Put `data` in the place of a file, with this mode, at once or not at all.
 
-    Raises FileError.
+    Raises FileError; then, and at Ctrl-C, nothing is left behind.
     """
-    new = path.with_name(path.name + ".new")
+    with _whole(path, data, mode) as new:
+        new.replace(path)
+
+
+def create(files: Mapping[Path, tuple[bytes, int]]) -> None:
+    """Write new files, each with its mode: all of them, or none.
+
+    They come in their order, each whole. A file that is there already is never overwritten. Raises
+    TakenError for such a file, else FileError; then, and at Ctrl-C, no file and no folder is left
+    that was not there before.
+    """
+    made: dict[Path, int] = {}  # each file's number: another's of the same name stays
+    folders = [folder for path in files for folder in path.parents if not folder.exists()]
+    try:
+        for path, (data, mode) in files.items():
+            with _whole(path, data, mode) as new:
+                if path.exists():
+                    raise TakenError(f"{path} exists already; nothing was written")
+                made[path] = new.stat().st_ino
+                _name(new, path)
+    except BaseException:
+        for path, number in made.items():
+            with contextlib.suppress(OSError):
+                if path.lstat().st_ino == number:
+                    path.unlink()
+        for folder in sorted(folders, key=lambda folder: len(folder.parts), reverse=True):
+            with contextlib.suppress(OSError):  # others may have put something there
+                folder.rmdir()
+        raise
+
+
+def _name(new: Path, path: Path) -> None:
+    """Give a file its name, unless the name was taken meanwhile. Raises TakenError."""
+    try:
+        os.link(new, path)
+    except FileExistsError as error:
+        raise TakenError(f"{path} exists already; nothing was written") from error
+    except OSError:  # a file system without hard links
+        new.replace(path)
+
+
+@contextlib.contextmanager
+def _whole(path: Path, data: bytes, mode: int) -> Iterator[Path]:
+    """A file beside `path` with these bytes, all of them on the disk; it goes if it is still there.
+
+    Two writers of one path have a file each. Raises FileError.
+    """
+    new = path.with_name(f"{path.name}.{secrets.token_hex(4)}.new")
     try:
         _make(path.parent, PRIVATE_FOLDER if mode == SECRET else 0o777)
-        new.unlink(missing_ok=True)
-        descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        new.replace(path)
+        try:
+            descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
+            with os.fdopen(descriptor, "wb") as file:
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
+            yield new
+        finally:
+            new.unlink(missing_ok=True)
     except OSError as error:
         raise FileError(f"cannot write {path}: {error.strerror}") from error
 

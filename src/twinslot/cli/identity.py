@@ -74,7 +74,9 @@ def provision(
     broker = _boards_broker(config, host)
     wifi = None
     if wifi_ssid is not None:
-        password = "" if wifi_password_file is None else _first_line(wifi_password_file)
+        password = "" if wifi_password_file is None else configuration.first_line(
+            wifi_password_file, "the Wi-Fi's password"
+        )
         wifi = provisioning.Wifi(wifi_ssid, password)
     elif wifi_password_file is not None:
         raise click.UsageError("--wifi-password-file needs --wifi-ssid")
@@ -253,14 +255,13 @@ def _boards_broker(config: Config, host: str | None) -> Address:
             )
         return noted
     try:
-        return configuration.parse_address(host)
+        return Address(configuration.parse_host(host), noted.port if noted else PORT)
     except ValueError:
-        return Address(host, noted.port if noted else PORT)
-
-
-def _first_line(path: Path) -> str:
-    lines = disk.read(path, "the Wi-Fi's password").decode(errors="replace").splitlines()
-    return lines[0] if lines else ""
+        pass
+    try:
+        return configuration.parse_address(host)
+    except ValueError as error:
+        raise click.BadParameter(str(error), param_hint="'--host'") from error
 
 
 def _service(config: Config) -> Clients | None:

@@ -1,5 +1,6 @@
 """The `fleet` command. Thin: it reads arguments, calls one function, shows what came of it."""
 
+import errno
 import logging
 import time
 from collections.abc import Iterable
@@ -25,7 +26,7 @@ from twinslot.client import publish as publishing
 from twinslot.client import report
 from twinslot.client import watch as watching
 from twinslot.client.clients import Clients, translated
-from twinslot.errors import FleetError
+from twinslot.errors import FleetError, InterruptedByUserError
 from twinslot.formats import aws
 from twinslot.formats.chips import CHIPS, DEFAULT_SLOT
 from twinslot.trust import keys
@@ -39,6 +40,7 @@ Exit codes:
   3  fleet.toml, or a file that it names, is missing or wrong
   4  no service answers
   5  watch and push: the time limit has passed
+  130  ended by Ctrl-C
 """
 
 
@@ -52,7 +54,10 @@ _SECTIONS = {
 
 
 class _Group(click.Group):
-    """Shows a FleetError as its sentence and exits with its code; other errors stay tracebacks."""
+    """Shows errors of people and machines as sentences, and exits with their codes.
+
+    These are a FleetError, an OSError and Ctrl-C; other errors stay tracebacks.
+    """
 
     def format_commands(self, _ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """List the commands in sections."""
@@ -69,6 +74,15 @@ class _Group(click.Group):
         except FleetError as error:
             say_error(str(error))
             ctx.exit(error.exit_code)
+        except KeyboardInterrupt:
+            say_error("interrupted")
+            ctx.exit(InterruptedByUserError.exit_code)
+        except OSError as error:  # of a machine: no room, no right, no such place
+            if error.errno == errno.EPIPE:
+                raise  # click ends quietly where nobody reads any more
+            named = f"{error.filename}: " if error.filename else ""
+            say_error(f"{named}{error.strerror or error}")
+            ctx.exit(FleetError.exit_code)
         except click.ClickException as error:
             raise refused(error)  # noqa: B904 - the same error
 
@@ -176,11 +190,8 @@ def keygen(path: Path | None) -> None:
         private_path, public_path = config.signing_key, config.public_key
     else:
         private_path, public_path = path, path.with_suffix(".pub.pem")
-    if public_path.exists():
-        raise keys.KeyFileError(f"{public_path} exists already; keys are never overwritten")
     key = keys.generate()
-    keys.write_private(key, private_path)
-    keys.write_public(key.public_key(), public_path)
+    keys.write_pair(key, private_path, public_path)
     say(f"wrote {short(private_path)} (key {keys.kid(key.public_key()).hex()})")
     say(f"wrote {short(public_path)}, for the boards' /etc/trusted_keys.pem")
 

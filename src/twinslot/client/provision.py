@@ -19,6 +19,7 @@ from twinslot import disk
 from twinslot.client import policy
 from twinslot.config import Address, Config
 from twinslot.errors import FleetError
+from twinslot.text import decoded
 from twinslot.trust import certificates, keys
 from twinslot.trust.authority import Authority
 
@@ -112,7 +113,7 @@ def _settings(
     if before is not None and (before / "settings.json").exists():
         path = before / "settings.json"
         try:
-            found = json.loads(disk.read(path, "the settings"))
+            found = json.loads(decoded(disk.read(path, "the settings"), path))
         except (ValueError, RecursionError) as error:
             raise ProvisionError(f"{path} is not JSON: {error}") from error
         if not isinstance(found, dict) or not isinstance(found.get("broker", {}), dict):

@@ -172,11 +172,17 @@ class Bus:
                 self._serve()
                 self._tick()
                 self._publish_outbox()
-            except Exception:  # noqa: BLE001 - a full disk must not end the only thread
+            except FleetError as error:
+                _log.error("the bus is stuck; trying again: %s", error)
+                self._stopping.wait(TICK)
+            except Exception:  # noqa: BLE001 - nothing may end the only thread
                 _log.exception("the bus is stuck; trying again")
                 self._stopping.wait(TICK)
         self._client.disconnect()
-        self._streams.flush()
+        try:
+            self._streams.flush()
+        except FleetError as error:
+            _log.error("what was served last is not counted: %s", error)
 
     def _connect(self) -> None:
         if self._client.socket() is not None or time.monotonic() < self._next_attempt:
@@ -323,7 +329,10 @@ class Bus:
                 self._jobs.handle(topic, payload)
         except streams.StreamError as error:
             _log.warning("ignored a request: %s", error)
-        except Exception:  # noqa: BLE001 - whatever a device sends or a disk does: stay up, answer
+        except FleetError as error:  # of the disk or the database
+            _log.error("failed to answer %s: %s", topic, error)
+            self._refuse(topic, payload, _FAILED)
+        except Exception:  # noqa: BLE001 - whatever a device sends: stay up, answer
             _log.exception("failed to answer %s", topic)
             self._refuse(topic, payload, _FAILED)
 

@@ -147,7 +147,7 @@ class Streams:
             raise StreamError("ETagMismatch", "the object changed since the stream was made")
         indexes = list(window.indexes(file.size))
         blocks = []
-        with self._objects.path(item.sha256).open("rb") as source:
+        with self._objects.open(item.sha256) as source:
             for index in indexes:
                 source.seek(index * window.block_size)
                 data = source.read(window.block_size)
