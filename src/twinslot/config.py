@@ -35,7 +35,7 @@ class Address:
     port: int
 
     def __str__(self) -> str:
-        return f"{self.host}:{self.port}"
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
 
 
 @dataclass(frozen=True)
@@ -304,7 +304,8 @@ def set_broker(path: Path, values: Mapping[str, str | int | bool]) -> None:
     wrong.
     """
     folder = load(path).folder
-    found = re.fullmatch(r"(.*^\[broker\][^\n]*\n)(.*?)(^\[.*)?", decoded(disk.read(path, FILE_NAME), path) + "\n", _WHOLE)
+    before = decoded(disk.read(path, FILE_NAME), path) + "\n"
+    found = re.fullmatch(r"(.*^\[broker\][^\n]*\n)(.*?)(^\[.*)?", before, _WHOLE)
     if found is None:
         raise ConfigError(f"{path} has no table [broker]")
     section = found[2].rstrip("\n") + "\n"
@@ -469,7 +470,7 @@ class _Section:
 
 
 def parse_address(text: str) -> Address:
-    """HOST:PORT as an Address; an IPv6 address stands in brackets. Raises ValueError, a sentence."""
+    """HOST:PORT as an Address; IPv6 stands in brackets. Raises ValueError, a sentence."""
     host, colon, port = text.rpartition(":")
     if "://" in text:
         raise ValueError(f"{text!r} has a scheme, {text.partition('://')[0]}://; give HOST:PORT")

@@ -5,8 +5,10 @@ import fcntl
 import os
 import secrets
 import shlex
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from pathlib import Path
+from typing import BinaryIO
 
 from twinslot.errors import FleetError
 
@@ -36,8 +38,17 @@ def replace(path: Path, data: bytes, mode: int = PUBLIC) -> None:
 
     Raises FileError; then, and at Ctrl-C, nothing is left behind.
     """
-    with _whole(path, data, mode) as new:
+    with _whole(path, lambda file: file.write(data), mode) as new:
         new.replace(path)
+
+
+def stream(path: Path, write: Callable[[BinaryIO], object], mode: int = PUBLIC) -> None:
+    """Make a new file of what `write` puts into it: all of it, or no file.
+
+    Raises TakenError for a file that is there, else FileError and what `write` raises.
+    """
+    with _whole(path, write, mode) as new:
+        _name(new, path)
 
 
 def create(files: Mapping[Path, tuple[bytes, int]]) -> None:
@@ -51,9 +62,7 @@ def create(files: Mapping[Path, tuple[bytes, int]]) -> None:
     folders = [folder for path in files for folder in path.parents if not folder.exists()]
     try:
         for path, (data, mode) in files.items():
-            with _whole(path, data, mode) as new:
-                if path.exists():
-                    raise TakenError(f"{path} exists already; nothing was written")
+            with _whole(path, partial(_put, data), mode) as new:
                 made[path] = new.stat().st_ino
                 _name(new, path)
     except BaseException:
@@ -67,8 +76,14 @@ def create(files: Mapping[Path, tuple[bytes, int]]) -> None:
         raise
 
 
+def _put(data: bytes, file: BinaryIO) -> None:
+    file.write(data)
+
+
 def _name(new: Path, path: Path) -> None:
-    """Give a file its name, unless the name was taken meanwhile. Raises TakenError."""
+    """Give a file its name, unless it is taken. Raises TakenError."""
+    if path.exists():
+        raise TakenError(f"{path} exists already; nothing was written")
     try:
         os.link(new, path)
     except FileExistsError as error:
@@ -78,8 +93,8 @@ def _name(new: Path, path: Path) -> None:
 
 
 @contextlib.contextmanager
-def _whole(path: Path, data: bytes, mode: int) -> Iterator[Path]:
-    """A file beside `path` with these bytes, all of them on the disk; it goes if it is still there.
+def _whole(path: Path, write: Callable[[BinaryIO], object], mode: int) -> Iterator[Path]:
+    """A file beside `path`, all of it on the disk; it goes if it is still there at the end.
 
     Two writers of one path have a file each. Raises FileError.
     """
@@ -89,7 +104,7 @@ def _whole(path: Path, data: bytes, mode: int) -> Iterator[Path]:
         try:
             descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
             with os.fdopen(descriptor, "wb") as file:
-                file.write(data)
+                write(file)
                 file.flush()
                 os.fsync(file.fileno())
             yield new

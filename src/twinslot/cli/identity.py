@@ -104,11 +104,21 @@ def provision(
         say(f"the service knows {thing}")
 
 
+def _hosts(
+    _ctx: click.Context, _param: click.Parameter, values: tuple[str, ...]
+) -> tuple[str, ...]:
+    try:
+        return tuple(map(configuration.parse_host, values))
+    except ValueError as error:
+        raise click.BadParameter(f"{error}: --port") from error
+
+
 @click.command("broker-config")
 @click.option(
     "--host",
     "hosts",
     multiple=True,
+    callback=_hosts,
     metavar="HOST",
     help="Name or address of the broker for the boards; may be given again. `fleet provision` puts"
     " the first into settings.  [default: as the last time]",
@@ -116,10 +126,8 @@ def provision(
 @click.option(
     "--port",
     type=click.IntRange(1, 65535),
-    default=PORT,
-    show_default=True,
     metavar="N",
-    help="TCP port for boards.",
+    help=f"TCP port for boards.  [default: as the last time, or the first free one from {PORT} on]",
 )
 @click.option(
     "--service-port",
@@ -134,7 +142,11 @@ def provision(
     "--user", metavar="USER", help="User of mosquitto when root starts it.  [default: you]"
 )
 def broker_config(
-    hosts: tuple[str, ...], port: int, service_port: int | None, bind: str, user: str | None
+    hosts: tuple[str, ...],
+    port: int | None,
+    service_port: int | None,
+    bind: str,
+    user: str | None,
 ) -> None:
     """Write the folder from which mosquitto runs.
 
@@ -146,6 +158,7 @@ def broker_config(
 
     config = read_config()
     authority = Authority.open(config.authority, f"{config.product} authority")
+    port = port or broker.known_port(config.broker_folder) or broker.free_port(PORT)
     chosen = list(hosts) or broker.known_hosts(config.broker_folder) or ["127.0.0.1"]
     wanted = broker.Wanted(
         hosts=chosen,

@@ -10,6 +10,7 @@ import click
 
 from twinslot import config as configuration
 from twinslot import disk
+from twinslot.cli.backup import backup, restore
 from twinslot.cli.board import board
 from twinslot.cli.completion import completion
 from twinslot.cli.deploy import deploy
@@ -17,7 +18,15 @@ from twinslot.cli.flash import flash
 from twinslot.cli.identity import broker_config, doctor, provision, revoke
 from twinslot.cli.mip import mip
 from twinslot.cli.pack import diff, inspect, pack
-from twinslot.cli.parts import PROTOCOLS, address, protocol_option, read_config, short, toml_path
+from twinslot.cli.parts import (
+    PROTOCOLS,
+    address,
+    broker_away,
+    protocol_option,
+    read_config,
+    short,
+    toml_path,
+)
 from twinslot.cli.push import push
 from twinslot.cli.say import LogFormatter, refused, say, say_error, say_json
 from twinslot.cli.send import send
@@ -45,7 +54,7 @@ Exit codes:
 
 
 _SECTIONS = {
-    "A fleet": "init serve status watch cancel keygen",
+    "A fleet": "init serve status watch cancel keygen backup restore",
     "Updates": "pack inspect diff publish push",
     "Identities": "provision revoke broker-config doctor",
     "A board on a cable": "flash deploy send board",
@@ -259,8 +268,9 @@ def publish(
     data = disk.read(file, "the package")
     if not force:
         publishing.check(data, config)
+    clients = Clients(config)
     published = publishing.publish(
-        Clients(config),
+        clients,
         data,
         file.name,
         things,
@@ -278,6 +288,8 @@ def publish(
         f"sequence {published.sequence}, for {boards}"
     )
     say(f"  fleet watch {published.job}")
+    for line in broker_away(clients):
+        say(line)
 
 
 @main.command()
@@ -352,7 +364,7 @@ def cancel(job: str, thing: str | None, force: bool) -> None:
 
 
 for command in (
-    *(pack, inspect, diff, push),
+    *(pack, inspect, diff, push, backup, restore),
     *(provision, broker_config, revoke, doctor),
     *(flash, deploy, send, board, mip),
     completion,

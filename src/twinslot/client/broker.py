@@ -12,6 +12,8 @@ import ipaddress
 import os
 import pwd
 import queue
+import re
+import socket
 import ssl
 import tempfile
 from collections.abc import Sequence
@@ -120,6 +122,29 @@ def known_hosts(folder: Path) -> list[str]:
     found = read_certificate(path).extensions
     names = found.get_extension_for_class(x509.SubjectAlternativeName).value
     return names.get_values_for_type(x509.DNSName)
+
+
+def known_port(folder: Path) -> int | None:
+    """The port of the things' listener as it was written the last time; None without one."""
+    path = Paths(folder).settings
+    if not path.exists():
+        return None
+    found = re.search(rb"^listener (\d+)", disk.read(path, "mosquitto's settings"), re.MULTILINE)
+    return int(found[1]) if found else None
+
+
+def free_port(first: int) -> int:
+    """The first port from `first` on that is free on this machine, like the one behind it."""
+    pairs = range(first, 65535, 2)
+    return next((port for port in pairs if _is_free(port) and _is_free(port + 1)), first)
+
+
+def _is_free(port: int) -> bool:
+    try:
+        socket.create_server(("", port)).close()
+    except OSError:
+        return False
+    return True
 
 
 def service_identity(authority: Authority, folder: Path) -> tuple[Path, Path]:

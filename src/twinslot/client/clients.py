@@ -100,6 +100,17 @@ class Clients:
         things: dict[str, int] = found["things"]
         return things
 
+    def broker_away(self) -> str:
+        """The broker's address if it does not answer the service now, else "".
+
+        Without an answer, as from AWS, the broker counts as there.
+        """
+        try:
+            found = self._extension("GET", "broker", "", _is_broker)
+        except (RefusedError, answers.ForeignAnswerError):
+            return ""
+        return "" if found["connected"] else str(found["address"])
+
     def _extension(
         self,
         method: str,
@@ -217,6 +228,10 @@ def _is_served(found: dict[str, Any]) -> bool:
         and isinstance(things, dict)
         and all(isinstance(one, dict) and type(one.get("bytes")) is int for one in things.values())
     )
+
+
+def _is_broker(found: dict[str, Any]) -> bool:
+    return type(found.get("connected")) is bool and isinstance(found.get("address"), str)
 
 
 def _is_revoked(found: dict[str, Any]) -> bool:

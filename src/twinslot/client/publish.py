@@ -3,18 +3,19 @@
 By HTTP alone there is no stream: boards get a URL with the job.
 """
 
+import contextlib
 import hashlib
 import re
 import secrets
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from botocore.exceptions import ClientError
+from botocore.exceptions import BotoCoreError, ClientError
 
 from twinslot.client.clients import Clients
 from twinslot.config import Config
-from twinslot.errors import FleetError
+from twinslot.errors import FleetError, InterruptedByUserError
 from twinslot.formats import archive, document, image, package
 from twinslot.formats.component import FIRMWARE
 from twinslot.formats.document import HTTP, MQTT
@@ -101,35 +102,36 @@ def publish(
     described = description(manifest)
     clients.s3.put_object(Bucket=BUCKET, Key=key, Body=data)
     options: dict[str, Any] = {}
-    if MQTT in protocols:
-        clients.iot.create_stream(
-            streamId=job_id,
-            description=described,
-            files=[{"fileId": 0, "s3Location": {"bucket": BUCKET, "key": key}}],
-            roleArn=ROLE,
-        )
     if HTTP in protocols:
         options["presignedUrlConfig"] = {"roleArn": ROLE}
     if timeout_minutes is not None:
         options["timeoutConfig"] = {"inProgressTimeoutInMinutes": timeout_minutes}
-    try:
-        clients.iot.create_job(
-            jobId=job_id,
-            targets=targets,
-            targetSelection="SNAPSHOT",
-            document=document.of_update(
-                [document.File(name, len(data), location=document.Location(BUCKET, key))],
-                protocols,
-                job_id if MQTT in protocols else None,
-                clients.region,
-            ),
-            description=described,
-            **options,
-        )
-    except ClientError:
-        if MQTT in protocols:  # else the name would be taken, by a stream of no job
-            clients.iot.delete_stream(streamId=job_id)
-        raise
+    with _whole(clients, job_id):
+        if MQTT in protocols:
+            clients.iot.create_stream(
+                streamId=job_id,
+                description=described,
+                files=[{"fileId": 0, "s3Location": {"bucket": BUCKET, "key": key}}],
+                roleArn=ROLE,
+            )
+        try:
+            clients.iot.create_job(
+                jobId=job_id,
+                targets=targets,
+                targetSelection="SNAPSHOT",
+                document=document.of_update(
+                    [document.File(name, len(data), location=document.Location(BUCKET, key))],
+                    protocols,
+                    job_id if MQTT in protocols else None,
+                    clients.region,
+                ),
+                description=described,
+                **options,
+            )
+        except ClientError:
+            if MQTT in protocols:  # else the name would be taken, by a stream of no job
+                clients.iot.delete_stream(streamId=job_id)
+            raise
     return Published(
         job_id,
         list(things),
@@ -138,6 +140,37 @@ def publish(
         manifest.sequence,
         head.identity.hex(),
     )
+
+
+@contextlib.contextmanager
+def _whole(clients: Clients, job_id: str) -> Iterator[None]:
+    """Stream and job are made, or neither, also where Ctrl-C or a lost connection hides which.
+
+    Raises InterruptedByUserError for Ctrl-C that came after the job was made.
+    """
+    try:
+        yield
+    except ClientError:
+        raise  # the service has said what it did not do
+    except BaseException as error:
+        if not _is_made(clients, job_id):
+            with contextlib.suppress(ClientError, BotoCoreError):
+                clients.iot.delete_stream(streamId=job_id)
+            raise
+        if not isinstance(error, Exception):
+            raise InterruptedByUserError(
+                f"interrupted, but the job is made: `fleet watch {job_id}` shows it, `fleet cancel "
+                f"{job_id}` ends it"
+            ) from error
+
+
+def _is_made(clients: Clients, job_id: str) -> bool:
+    """Whether the service has the job, as far as it answers at all."""
+    try:
+        clients.iot.describe_job(jobId=job_id)
+    except (ClientError, BotoCoreError):
+        return False
+    return True
 
 
 def thing_arn(clients: Clients, thing: str, *, create: bool) -> str:

@@ -86,6 +86,8 @@ def push(
         create_things=create_things,
     )
     say(f"job {published.job}: {version}, sequence {sequence}, {len(data)} bytes for {thing}")
+    if away := clients.broker_away():
+        say(f"warning: the service has no connection to the broker {away}; it waits for it")
     watching.watch(config, published.job, timeout, view)
     (progress,) = report.of_job(clients, published.job)
     return Pushed(

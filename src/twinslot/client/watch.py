@@ -12,7 +12,7 @@ from typing import Protocol
 from twinslot.client import report
 from twinslot.client.clients import Clients, translated
 from twinslot.config import Config
-from twinslot.errors import FleetError, UnreachableError
+from twinslot.errors import FleetError, InterruptedByUserError, UnreachableError
 from twinslot.formats import aws
 
 PATIENCE = 60  # seconds that the service may be away
@@ -71,16 +71,22 @@ def watch(config: Config, job_id: str, timeout: float | None, view: View) -> boo
     """Show a job until all its executions have ended; True when all of them aws.SUCCEEDED.
 
     `timeout` in seconds. Raises WatchTimeoutError, UnreachableError when the service stays away
-    for PATIENCE, RefusedError for an unknown job, FleetError for one that is no board's.
+    for PATIENCE, RefusedError for an unknown job, FleetError for one that is no board's, and
+    InterruptedByUserError at Ctrl-C: the job goes on.
     """
-
-    with view:
-        for boards in _looks(config, job_id, timeout, view.tell):
-            if not boards:
-                raise FleetError(f"job {job_id} is no board's: its executions were deleted")
-            view.show(boards)
-            if all(board.progress.ended for board in boards):
-                return all(board.progress.status == aws.SUCCEEDED for board in boards)
+    try:
+        with view:
+            for boards in _looks(config, job_id, timeout, view.tell):
+                if not boards:
+                    raise FleetError(f"job {job_id} is no board's: its executions were deleted")
+                view.show(boards)
+                if all(board.progress.ended for board in boards):
+                    return all(board.progress.status == aws.SUCCEEDED for board in boards)
+    except KeyboardInterrupt as error:
+        raise InterruptedByUserError(
+            f"interrupted; job {job_id} goes on: `fleet watch {job_id}` shows it, `fleet cancel "
+            f"{job_id} --force` ends it"
+        ) from error
     raise WatchTimeoutError(f"job {job_id} has not ended within {timeout} s")
 
 

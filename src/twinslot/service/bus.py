@@ -83,6 +83,7 @@ class Bus:
         self._streams = streams_service
         self._shadows = shadows_service
         self._clock = clock
+        self._client_id = client_id
         self._ready = threading.Event()
         self._stopping = threading.Event()
         self._woken, self._waker = socket.socketpair()
@@ -138,6 +139,12 @@ class Bus:
         """Connect in the background, again and again until it works."""
         self._store.on_messages(self._note_outbox)
         self._thread.start()
+
+    @property
+    def broker(self) -> dict[str, Any]:
+        """Where the broker is, and whether it answers the service now."""
+        connected = self._ready.is_set() and self._client.is_connected()
+        return {"address": str(self._settings.address), "connected": connected}
 
     def wait_until_ready(self, timeout: float) -> bool:
         """True as soon as the broker has confirmed the subscriptions; waits `timeout` seconds."""
@@ -279,7 +286,15 @@ class Bus:
         self, _client: mqtt.Client, _data: Any, _flags: Any, reason: Any, _properties: Any
     ) -> None:
         self._next_attempt = time.monotonic() + self._pause
-        if reason.is_failure:
+        if reason == "Session taken over":
+            self._next_attempt = time.monotonic() + _LAST_PAUSE
+            _log.error(
+                "another client called %s came to the broker %s, and this one was put out: two "
+                "fleets of one product need a broker each, or another product's name",
+                self._client_id,
+                self._settings.address,
+            )
+        elif reason.is_failure:
             _log.warning("lost the broker %s: %s", self._settings.address, reason)
 
     def _received(self, _client: mqtt.Client, _data: Any, message: mqtt.MQTTMessage) -> None:

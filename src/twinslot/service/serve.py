@@ -102,6 +102,7 @@ def run(
             },
             {
                 "GET served": control.served,
+                "GET broker": lambda _: bus.broker,
                 "GET revoked": control.revoked,
                 "POST revoke": control.revoke,
                 "POST admit": control.admit,
