@@ -10,13 +10,13 @@ from typing import Any
 
 import pytest
 from agent_bench import packed
-from botocore.exceptions import ClientError
+from botocore.exceptions import ClientError, ReadTimeoutError
 from fleet_site import Site
 from rich.console import Console
 
 from twinslot.cli.views import progress_view
 from twinslot.client import publish, watch
-from twinslot.errors import FleetError
+from twinslot.errors import FleetError, InterruptedByUserError
 
 JOB = "job-1"
 
@@ -49,6 +49,42 @@ def test_a_job_that_is_refused_leaves_no_stream_that_takes_its_name(site: Site) 
         published(site, create_things=True, job_id=name)
     with pytest.raises(ClientError, match="ResourceNotFound"):
         site.clients.iot.describe_stream(streamId=name)
+
+
+@pytest.mark.parametrize("at", ["create_stream", "create_job"])
+@pytest.mark.parametrize("made", [True, False])
+def test_ctrl_c_leaves_a_whole_job_that_is_named_or_nothing(
+    site: Site, monkeypatch: pytest.MonkeyPatch, at: str, made: bool
+) -> None:
+    real = getattr(site.clients.iot, at)
+
+    def interrupted(**options: Any) -> None:
+        if made:
+            real(**options)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(site.clients.iot, at, interrupted)
+    whole = made and at == "create_job"
+    with pytest.raises(InterruptedByUserError if whole else KeyboardInterrupt) as error:
+        published(site, create_things=True)
+    jobs = [job["jobId"] for job in site.clients.iot.list_jobs()["jobs"]]
+    with site.world.store.read() as transaction:
+        stream = transaction.stream(JOB)
+    assert (jobs, stream is not None) == (([JOB], True) if whole else ([], False))
+    assert not whole or f"fleet cancel {JOB}" in str(error.value)
+
+
+def test_a_job_whose_answer_was_lost_is_published(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = site.clients.iot.create_job
+
+    def lost(**options: Any) -> None:
+        real(**options)
+        raise ReadTimeoutError(endpoint_url="http://service")
+
+    monkeypatch.setattr(site.clients.iot, "create_job", lost)
+    assert published(site, create_things=True).job == JOB
 
 
 @pytest.mark.parametrize("terminal", [True, False])

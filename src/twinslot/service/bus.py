@@ -44,6 +44,8 @@ READING = 0.03  # seconds of reading, at most, between two answers
 _IN_FLIGHT = 1000  # requests that the broker may have out without an acknowledgement
 _FOR_EVER = 2**32 - 1  # seconds that the broker keeps the session (MQTT 5, 3.1.2.11.2)
 _FIRST_PAUSE, _LAST_PAUSE = 1, 30  # seconds between two attempts to connect
+_SHORT = 10.0  # seconds of a connection that somebody ended
+_SUSPICIOUS = 3  # of these in a row
 _SUMMARY = 10  # seconds between two lines about what was throttled
 
 _log = logging.getLogger(__name__)
@@ -100,6 +102,8 @@ class Bus:
         self._next_tick = 0.0
 
         self._connection = 0
+        self._subscribed_at = -_SHORT  # by the monotonic clock
+        self._short = 0  # connections in a row that ended within _SHORT
         self._next_attempt = 0.0
         self._pause = _FIRST_PAUSE
         self._arrived = False
@@ -280,19 +284,23 @@ class Bus:
             return
         _log.info("connected to the broker %s", self._settings.address)
         self._pause = _FIRST_PAUSE
+        self._subscribed_at = time.monotonic()
         self._ready.set()
 
     def _disconnected(
         self, _client: mqtt.Client, _data: Any, _flags: Any, reason: Any, _properties: Any
     ) -> None:
         self._next_attempt = time.monotonic() + self._pause
-        if reason == "Session taken over":
+        short = time.monotonic() - self._subscribed_at < _SHORT
+        self._short = self._short + 1 if short else 0
+        if self._short >= _SUSPICIOUS:  # mosquitto 2.0 says nothing when it gives a name away
             self._next_attempt = time.monotonic() + _LAST_PAUSE
             _log.error(
-                "another client called %s came to the broker %s, and this one was put out: two "
-                "fleets of one product need a broker each, or another product's name",
-                self._client_id,
+                "the broker %s lets the service in, and puts it out again within seconds: does "
+                "another service call itself %s there? Two fleets of one product need a broker "
+                "each, or other product names",
                 self._settings.address,
+                self._client_id,
             )
         elif reason.is_failure:
             _log.warning("lost the broker %s: %s", self._settings.address, reason)
