@@ -14,7 +14,9 @@ from botocore.exceptions import ClientError, ReadTimeoutError
 from fleet_site import Site
 from rich.console import Console
 
+from twinslot import config
 from twinslot.cli.views import progress_view
+from twinslot.client import clients as client
 from twinslot.client import publish, watch
 from twinslot.errors import FleetError, InterruptedByUserError
 
@@ -85,6 +87,54 @@ def test_a_job_whose_answer_was_lost_is_published(
 
     monkeypatch.setattr(site.clients.iot, "create_job", lost)
     assert published(site, create_things=True).job == JOB
+
+
+HERE = ["127.0.0.1", "localhost", "::1", "127.1.2.3"]
+ELSEWHERE = ["192.168.1.10", "broker.lan"]
+
+
+@pytest.mark.parametrize("protocols", [["HTTP"], ["MQTT", "HTTP"]])
+@pytest.mark.parametrize("data", ["127.0.0.1:8443", "localhost", "[::1]:80", "LOCALHOST.", "0.0.0.0"])
+@pytest.mark.parametrize("host", ELSEWHERE)
+@pytest.mark.parametrize("by_settings", [True, False])
+def test_data_on_this_machine_is_not_offered_to_boards_on_another(
+    tmp_path: Path, protocols: list[str], data: str, host: str, by_settings: bool
+) -> None:
+    found = fleet_at(tmp_path, "127.0.0.1" if by_settings else host)
+    if by_settings:
+        settings_of(found, "board-2", host)
+    reach = client.Reach("127.0.0.1:1883", True, f"http://{data}")
+    with pytest.raises(publish.PublishError, match="board-2, whose broker is") as error:
+        settings_of(found, "board-1", "127.0.0.1")
+        publish.check_way(reach, found, ["board-1", "board-2"], protocols)
+    for word in (f"http://{data}", host, "service.data_url"):
+        assert word in str(error.value)
+    publish.check_way(reach, found, ["board-2"], ["MQTT"])
+    far = client.Reach("127.0.0.1:1883", True, "https://192.168.1.10:8443")
+    publish.check_way(far, found, ["board-2"], protocols)
+    publish.check_way(None, found, ["board-2"], protocols)  # AWS does not say
+
+
+@pytest.mark.parametrize("host", HERE)
+def test_boards_on_this_machine_get_data_from_this_machine(tmp_path: Path, host: str) -> None:
+    found = fleet_at(tmp_path, host)
+    reach = client.Reach("127.0.0.1:1883", True, "http://127.0.0.1:8443")
+    publish.check_way(reach, found, ["board-1"], ["HTTP"])
+
+
+def fleet_at(folder: Path, host: str) -> config.Config:
+    """A fleet whose boards look for their broker at a host, where nothing else is said."""
+    address = config.Address(host, 1883)
+    config.create(
+        folder, product="demo-board", chip="esp32", slot_size=0x1B0000, broker=address, tls=False
+    )
+    return config.load(folder / "fleet.toml")
+
+
+def settings_of(found: config.Config, thing: str, host: str) -> None:
+    path = found.boards / thing / "settings.json"
+    path.parent.mkdir(parents=True)
+    path.write_text(json.dumps({"broker": {"host": host}}))
 
 
 @pytest.mark.parametrize("terminal", [True, False])

@@ -479,6 +479,16 @@ def parse_address(text: str) -> Address:
     return Address(parse_host(host), int(port))
 
 
+def is_local(host: str) -> bool:
+    """Say whether a host means the machine that asks, or no other can reach it by this name."""
+    try:
+        found = ipaddress.ip_address(host)
+    except ValueError:
+        return host.rstrip(".").lower().rpartition(".")[2] == "localhost"
+    found = getattr(found, "ipv4_mapped", None) or found
+    return found.is_loopback or found.is_unspecified
+
+
 def parse_host(text: str) -> str:
     """A name or an address, without brackets. Raises ValueError, a sentence, for anything else."""
     bare = text[1:-1] if text[:1] + text[-1:] == "[]" else text

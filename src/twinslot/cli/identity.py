@@ -110,7 +110,7 @@ def _hosts(
     try:
         return tuple(map(configuration.parse_host, values))
     except ValueError as error:
-        raise click.BadParameter(f"{error}: --port") from error
+        raise click.BadParameter(str(error)) from error
 
 
 @click.command("broker-config")
@@ -186,7 +186,7 @@ def broker_config(
     say(f"wrote {short(paths.folder)}; mosquitto runs as {wanted.user} when root starts it")
     say(f"fleet.toml: the service at 127.0.0.1:{wanted.service_port}, boards at")
     say(f"  {chosen[0]}:{port} by a certificate for {', '.join(chosen)}")
-    if broker.is_local(chosen[0]):
+    if configuration.is_local(chosen[0]):
         say("  which no real board reaches: --host NAME_OR_ADDRESS of this machine")
     say(f"Start it:    mosquitto -c {short(paths.settings)}")
     say(f"If it runs:  {_read_again(config)}; new ports and users need a restart")

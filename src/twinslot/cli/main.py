@@ -18,15 +18,7 @@ from twinslot.cli.flash import flash
 from twinslot.cli.identity import broker_config, doctor, provision, revoke
 from twinslot.cli.mip import mip
 from twinslot.cli.pack import diff, inspect, pack
-from twinslot.cli.parts import (
-    PROTOCOLS,
-    address,
-    broker_away,
-    protocol_option,
-    read_config,
-    short,
-    toml_path,
-)
+from twinslot.cli.parts import PROTOCOLS, address, protocol_option, read_config, short, toml_path
 from twinslot.cli.push import push
 from twinslot.cli.say import LogFormatter, refused, say, say_error, say_json
 from twinslot.cli.send import send
@@ -269,6 +261,9 @@ def publish(
     if not force:
         publishing.check(data, config)
     clients = Clients(config)
+    reach = clients.reach()
+    if not force:
+        publishing.check_way(reach, config, things, PROTOCOLS[protocol])
     published = publishing.publish(
         clients,
         data,
@@ -288,8 +283,8 @@ def publish(
         f"sequence {published.sequence}, for {boards}"
     )
     say(f"  fleet watch {published.job}")
-    for line in broker_away(clients):
-        say(line)
+    for warning in publishing.waits(reach):
+        say(f"warning: {warning}")
 
 
 @main.command()

@@ -1,13 +1,12 @@
 """Shared parts of the modules of the `fleet` command."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import click
 
 from twinslot import config as configuration
-from twinslot.client.clients import Clients
 from twinslot.firmware import extensions
 from twinslot.formats.document import HTTP, MQTT
 
@@ -62,15 +61,6 @@ def short(path: Path) -> str:
     """A path for people: relative, where it lies below the current folder."""
     here = Path.cwd()
     return str(path.relative_to(here)) if path.is_relative_to(here) else str(path)
-
-
-def broker_away(clients: Clients) -> Iterator[str]:
-    """Say that boards hear of a new job later, where the service has no broker now."""
-    if found := clients.broker_away():
-        yield (
-            f"warning: the service has no connection to the broker {found}; the job is kept, and "
-            "boards hear of it when the broker is back"
-        )
 
 
 def address(_ctx: click.Context, _param: click.Parameter, value: str) -> configuration.Address:

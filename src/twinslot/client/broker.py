@@ -8,7 +8,6 @@ Options are those of mosquitto 2.0.
 """
 
 import datetime as dt
-import ipaddress
 import os
 import pwd
 import queue
@@ -294,11 +293,3 @@ def _check_user(name: str, folder: Path) -> pwd.struct_passwd:
                 f"the user {name} cannot pass {parent}: move the fleet, or name another with --user"
             )
     return user
-
-
-def is_local(host: str) -> bool:
-    """Say whether `host` means the machine that asks."""
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"

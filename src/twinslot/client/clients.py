@@ -9,6 +9,7 @@ import os
 import ssl
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote, urlsplit
 
@@ -48,6 +49,18 @@ class RefusedError(FleetError):
     def __init__(self, code: str, message: str) -> None:
         super().__init__(f"{message} ({code})")
         self.code = code
+
+
+@dataclass(frozen=True)
+class Reach:
+    """The ways from a service to boards: its broker, whether that answers it now, and `data`.
+
+    broker: HOST:PORT; data: base URL of the packages that it offers by HTTP.
+    """
+
+    broker: str
+    connected: bool
+    data: str
 
 
 class Clients:
@@ -100,16 +113,13 @@ class Clients:
         things: dict[str, int] = found["things"]
         return things
 
-    def broker_away(self) -> str:
-        """The broker's address if it does not answer the service now, else "".
-
-        Without an answer, as from AWS, the broker counts as there.
-        """
+    def reach(self) -> Reach | None:
+        """How boards are reached from the service (an extension); None where it does not say."""
         try:
-            found = self._extension("GET", "broker", "", _is_broker)
+            found = self._extension("GET", "reach", "", _is_reach)
         except (RefusedError, answers.ForeignAnswerError):
-            return ""
-        return "" if found["connected"] else str(found["address"])
+            return None
+        return Reach(**{name: found[name] for name in ("broker", "connected", "data")})
 
     def _extension(
         self,
@@ -230,8 +240,9 @@ def _is_served(found: dict[str, Any]) -> bool:
     )
 
 
-def _is_broker(found: dict[str, Any]) -> bool:
-    return type(found.get("connected")) is bool and isinstance(found.get("address"), str)
+def _is_reach(found: dict[str, Any]) -> bool:
+    texts = all(isinstance(found.get(name), str) for name in ("broker", "data"))
+    return texts and type(found.get("connected")) is bool
 
 
 def _is_revoked(found: dict[str, Any]) -> bool:

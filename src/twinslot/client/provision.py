@@ -17,9 +17,9 @@ from typing import Any
 
 from twinslot import disk
 from twinslot.client import policy
+from twinslot.client import settings as board_settings
 from twinslot.config import Address, Config
 from twinslot.errors import FleetError
-from twinslot.text import decoded
 from twinslot.trust import certificates, keys
 from twinslot.trust.authority import Authority
 
@@ -109,15 +109,7 @@ def _settings(
     config: Config, thing: str, broker: Address, wifi: Wifi | None, before: Path | None
 ) -> bytes:
     """The text of settings.json; what `before`, a settings folder, has in it stays."""
-    found: dict[str, Any] = {}
-    if before is not None and (before / "settings.json").exists():
-        path = before / "settings.json"
-        try:
-            found = json.loads(decoded(disk.read(path, "the settings"), path))
-        except (ValueError, RecursionError) as error:
-            raise ProvisionError(f"{path} is not JSON: {error}") from error
-        if not isinstance(found, dict) or not isinstance(found.get("broker", {}), dict):
-            raise ProvisionError(f"{path} does not hold a board's settings")
+    found = {} if before is None else board_settings.read(before)
     if wifi is not None or "wifi" not in found:
         found["wifi"] = vars(wifi or Wifi("", ""))
     if before is None:

@@ -10,11 +10,13 @@ import secrets
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
+from urllib.parse import urlsplit
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from twinslot.client.clients import Clients
-from twinslot.config import Config
+from twinslot.client import settings
+from twinslot.client.clients import Clients, Reach
+from twinslot.config import Config, is_local
 from twinslot.errors import FleetError, InterruptedByUserError
 from twinslot.formats import archive, document, image, package
 from twinslot.formats.component import FIRMWARE
@@ -65,6 +67,37 @@ def check(data: bytes, config: Config) -> Head:
             archive.read(component.result(data))
     signing.verify(head, keys.read_public(config.public_key))
     return head
+
+
+def check_way(
+    reach: Reach | None, config: Config, things: Sequence[str], protocols: Sequence[str]
+) -> None:
+    """Whether these boards can fetch a package from where the service offers it.
+
+    A board is on this machine where its broker is: by its settings in boards/, else by fleet.toml.
+    Raises PublishError, with the address, for one that is sent to this machine from another.
+    """
+    if reach is None or HTTP not in protocols or not is_local(urlsplit(reach.data).hostname or ""):
+        return
+    usual = (config.broker.boards or config.broker.address).host
+    for thing in things:
+        host = settings.broker_host(config.boards / thing) or usual
+        if not is_local(host):
+            raise PublishError(
+                f"the package is offered at {reach.data}, and {thing}, whose broker is {host}, "
+                "would look for that on itself: set service.data_url (and service.data) in "
+                "fleet.toml to an address of this machine that boards reach, and start `fleet "
+                "serve` again; or send it by --protocol mqtt"
+            )
+
+
+def waits(reach: Reach | None) -> Iterator[str]:
+    """Say that a new job waits, where the service has no broker now."""
+    if reach is not None and not reach.connected:
+        yield (
+            f"the service has no connection to the broker {reach.broker}; the job is kept, and "
+            "boards hear of it when the broker is back"
+        )
 
 
 def description(manifest: Manifest) -> str:

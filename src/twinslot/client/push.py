@@ -72,6 +72,7 @@ def push(
     for warning in contents.warnings:
         say(f"warning: {warning}")
     clients = Clients(config)
+    publishing.check_way(clients.reach(), config, [thing], protocols)
     if sequence is None:
         sequence = max(_FLASHED, highest_sequence(clients, config.product)) + 1
     version = version or f"dev-{sequence}"
@@ -86,8 +87,8 @@ def push(
         create_things=create_things,
     )
     say(f"job {published.job}: {version}, sequence {sequence}, {len(data)} bytes for {thing}")
-    if away := clients.broker_away():
-        say(f"warning: the service has no connection to the broker {away}; it waits for it")
+    for warning in publishing.waits(clients.reach()):
+        say(f"warning: {warning}")
     watching.watch(config, published.job, timeout, view)
     (progress,) = report.of_job(clients, published.job)
     return Pushed(

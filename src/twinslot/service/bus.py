@@ -148,7 +148,7 @@ class Bus:
     def broker(self) -> dict[str, Any]:
         """Where the broker is, and whether it answers the service now."""
         connected = self._ready.is_set() and self._client.is_connected()
-        return {"address": str(self._settings.address), "connected": connected}
+        return {"broker": str(self._settings.address), "connected": connected}
 
     def wait_until_ready(self, timeout: float) -> bool:
         """True as soon as the broker has confirmed the subscriptions; waits `timeout` seconds."""

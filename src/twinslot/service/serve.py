@@ -102,7 +102,7 @@ def run(
             },
             {
                 "GET served": control.served,
-                "GET broker": lambda _: bus.broker,
+                "GET reach": lambda _: {**bus.broker, "data": config.data_url or endpoint.data},
                 "GET revoked": control.revoked,
                 "POST revoke": control.revoke,
                 "POST admit": control.admit,
