@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ from rich.console import Console
 from twinslot import config
 from twinslot.cli.views import progress_view
 from twinslot.client import clients as client
-from twinslot.client import publish, watch
+from twinslot.client import publish, report, watch
 from twinslot.errors import FleetError, InterruptedByUserError
 
 JOB = "job-1"
@@ -158,3 +159,103 @@ def test_a_job_whose_executions_are_gone_has_not_succeeded(site: Site) -> None:
     )
     with pytest.raises(FleetError, match="its executions were deleted"):
         watch.watch(site.config, JOB, 10, progress_view(screen(terminal=False)))
+
+
+# -- many boards ----------------------------------------------------------------------------------
+
+
+def crowd(site: Site, count: int = 60) -> list[str]:
+    """A job of many boards; their names in natural order."""
+    names = [f"board-{number}" for number in range(1, count + 1)]
+    publish.publish(
+        site.clients, packed("1.1.0", 2), "x.ota", names, job_id=JOB, create_things=True
+    )
+    return names
+
+
+def end(site: Site, thing: str, status: str, **details: str) -> None:
+    said = {"status": status, "statusDetails": details}
+    site.world.jobs.handle(f"$aws/things/{thing}/jobs/{JOB}/update", json.dumps(said).encode())
+
+
+def test_many_boards_fit_the_screen_and_failures_are_named(site: Site) -> None:
+    names = crowd(site)
+    for name in names[:50]:
+        end(site, name, "SUCCEEDED")
+    for name in names[50:]:
+        end(site, name, "FAILED", cause="self_test", detail="ValueError: " + "x" * 300)
+    console = Console(file=io.StringIO(), force_terminal=True, width=80, height=24)
+    assert not watch.watch(site.config, JOB, 10, progress_view(console))
+    shown = console.file.getvalue()  # type: ignore[attr-defined]
+    bars = shown.rpartition("\x1b[2K")[2]
+    assert "50 of 60" in bars
+    assert bars.count("\n") < 24 - 4
+    for name in names[50:]:
+        assert f"{name}  FAILED: self_test: ValueError" in shown
+    assert "50 of 60 boards SUCCEEDED" in shown
+    assert f"  10 FAILED, self_test: {', '.join(names[50:54])}" in shown
+
+
+def test_a_long_word_of_a_board_takes_one_line_of_the_screen(site: Site) -> None:
+    names = crowd(site, 3)
+    for name in names:
+        end(site, name, "FAILED", detail="ValueError: " + "x" * 300)
+    console = Console(file=io.StringIO(), force_terminal=True, width=80, height=24)
+    assert not watch.watch(site.config, JOB, 10, progress_view(console))
+    shown = console.file.getvalue()  # type: ignore[attr-defined]
+    last = re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", shown.rpartition("\x1b[2K")[2])
+    bars = [line for line in last.splitlines() if "FAILED" in line]
+    assert [line.split()[0] for line in bars] == names
+    assert all(len(line) <= 80 for line in last.splitlines())
+
+
+def test_many_boards_in_a_log_are_counted_in_few_lines(
+    site: Site, capsys: pytest.CaptureFixture[str]
+) -> None:
+    names = crowd(site)
+    for name in names[1:]:
+        end(site, name, "SUCCEEDED")
+    end(site, names[0], "REJECTED", reason="no room")
+    assert not watch.watch(site.config, JOB, 10, progress_view(screen(terminal=False)))
+    assert capsys.readouterr().out.splitlines() == [
+        "board-1  REJECTED: no room",
+        "59 SUCCEEDED, 1 REJECTED",
+        "59 of 60 boards SUCCEEDED",
+        "    1 REJECTED: board-1",
+    ]
+
+
+def test_boards_stand_in_the_order_in_which_people_count(
+    site: Site, capsys: pytest.CaptureFixture[str]
+) -> None:
+    names = crowd(site, 12)
+    for name in names:
+        end(site, name, "SUCCEEDED")
+    assert watch.watch(site.config, JOB, 10, progress_view(screen(terminal=False)))
+    shown = [line.split()[0] for line in capsys.readouterr().out.splitlines()]
+    assert shown == [*names, "12"]
+    assert list(report.of_fleet(site.clients, 1)) == names
+
+
+def test_the_end_of_the_time_shows_how_far_everybody_is(
+    site: Site, capsys: pytest.CaptureFixture[str]
+) -> None:
+    names = crowd(site, 3)
+    end(site, names[0], "SUCCEEDED")
+    with pytest.raises(watch.WatchTimeoutError):
+        watch.watch(site.config, JOB, 0.1, progress_view(screen(terminal=False)))
+    assert capsys.readouterr().out.splitlines()[-2:] == [
+        "1 of 3 boards SUCCEEDED",
+        "    2 waiting: board-2, board-3",
+    ]
+
+
+def test_ctrl_c_says_that_the_job_goes_on(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    crowd(site, 1)
+
+    def interrupted(_: float) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(watch.time, "sleep", interrupted)
+    with pytest.raises(InterruptedByUserError, match=f"job {JOB} goes on: `fleet watch {JOB}`"):
+        watch.watch(site.config, JOB, None, progress_view(screen(terminal=False)))

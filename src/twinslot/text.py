@@ -1,6 +1,7 @@
 """Text that others wrote: read from bytes, and made fit for a terminal and for a log. Pure."""
 
 import codecs
+import re
 
 from twinslot.errors import FleetError
 
@@ -12,6 +13,7 @@ _MARKS = {
     codecs.BOM_UTF16_BE: "utf-16",
     codecs.BOM_UTF8: "utf-8-sig",
 }
+_DIGITS = re.compile(r"([0-9]+)")
 _SAVE = "save it as UTF-8"
 
 
@@ -42,6 +44,12 @@ def decoded(data: bytes, name: object) -> str:
             f"them; {_SAVE}"
         )
     return text.replace("\r\n", "\n").replace("\r", "\n")
+
+
+def natural(name: str) -> list[tuple[bool, int, str]]:
+    """A key that sorts names as people count: board-2 before board-10."""
+    parts = _DIGITS.split(name)  # every second part is a number
+    return [(at % 2 == 1, int(part) if at % 2 else 0, part) for at, part in enumerate(parts)]
 
 
 def printable(text: str, keep: str = "") -> str:

@@ -14,9 +14,9 @@ _FILE = click.Path(path_type=Path, dir_okay=False)
 @click.command()
 @click.argument("file", type=_FILE)
 def backup(file: Path) -> None:
-    """Write keys, settings, database and packages of the fleet into the new FILE.
+    """Write all of the fleet into FILE.
 
-    The service may run meanwhile. FILE holds the fleet's private keys: keep it as safe as these.
+    These are keys, certificates, boards' settings, the database and packages. The service may run meanwhile. FILE holds the fleet's private keys: keep it as safe as these.
     """
     config = read_config()
     saved = keeping.save(config, file)
@@ -32,9 +32,9 @@ def backup(file: Path) -> None:
 @click.command()
 @click.argument("file", type=_FILE)
 def restore(file: Path) -> None:
-    """Bring the backup FILE back, into the folder of fleet.toml.
+    """Bring the backup FILE back.
 
-    It overwrites nothing. Files that are there already must be those of the backup; so move away
+    It goes into the folder of fleet.toml, and overwrites nothing. Files that are there already must be those of the backup; so move away
     what is damaged, such as the folder state, first. It brings all other files, or none.
     """
     folder = toml_path().resolve().parent
