@@ -114,7 +114,7 @@ def test_a_backup_that_is_cut_short_brings_nothing(
     backup.save(fleet, path)
     path.write_bytes(path.read_bytes()[:keep])
     (tmp_path / "again").mkdir()
-    with pytest.raises(backup.BackupError, match="a.tgz is no"):
+    with pytest.raises(backup.BackupError, match=r"a\.tgz is no"):
         backup.restore(path, tmp_path / "again")
     assert list((tmp_path / "again").iterdir()) == []
 
@@ -158,7 +158,7 @@ def test_a_damaged_database_is_no_backup(fleet: config.Config, tmp_path: Path) -
     for file in fleet.state.glob("fleet.db*"):
         file.unlink()
     path.write_bytes(data)
-    with pytest.raises(backup.BackupError, match="fleet.db"):
+    with pytest.raises(backup.BackupError, match=r"fleet\.db"):
         backup.save(fleet, tmp_path / "a.tgz")
     assert not (tmp_path / "a.tgz").exists()
 

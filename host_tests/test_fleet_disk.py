@@ -59,7 +59,7 @@ def test_new_files_come_together_or_not_at_all(
     monkeypatch.setattr(os, "fsync", sync)
     files = [tmp_path / name for name in ("a", "keys/b", "keys/deep/c", "there/d")]
     with pytest.raises((disk.FileError, KeyboardInterrupt)):
-        disk.create({path: (b"1", disk.SECRET) for path in files})
+        disk.create(dict.fromkeys(files, (b"1", disk.SECRET)))
     assert list(tmp_path.rglob("*")) == [tmp_path / "there"]
 
 

@@ -80,12 +80,16 @@ def test_a_database_without_room_is_a_sentence_and_what_was_acknowledged_stays(
     started(service, most=MORE)
     clients = service.clients()
     acknowledged = []
-    with pytest.raises(ClientError, match="fleet.db cannot be used: ") as refused:
+
+    def fill() -> None:
         for number in range(10_000):
             name = f"board-{number}"
             attributes = {"attributes": {f"a{n}": "x" * 800 for n in range(3)}}
             clients.iot.create_thing(thingName=name, attributePayload=attributes)
             acknowledged.append(name)
+
+    with pytest.raises(ClientError, match=r"fleet\.db cannot be used: ") as refused:
+        fill()
     assert refused.value.response["Error"]["Code"] == "InsufficientStorage"
     assert "Traceback" not in service.log.read_text()
     service.kill()

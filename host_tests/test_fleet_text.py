@@ -71,7 +71,7 @@ def test_files_of_windows_make_the_same_fleet(
 def test_an_empty_password_file_is_refused_by_name(tmp_path: Path) -> None:
     path = tmp_path / "wifi.txt"
     path.write_bytes(b"\r\nsecond\r\n")
-    with pytest.raises(config.ConfigError, match="first line of .*wifi.txt is empty"):
+    with pytest.raises(config.ConfigError, match=r"first line of .*wifi\.txt is empty"):
         config.first_line(path, "the Wi-Fi's password")
 
 

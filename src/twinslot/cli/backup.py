@@ -16,7 +16,8 @@ _FILE = click.Path(path_type=Path, dir_okay=False)
 def backup(file: Path) -> None:
     """Write all of the fleet into FILE.
 
-    These are keys, certificates, boards' settings, the database and packages. The service may run meanwhile. FILE holds the fleet's private keys: keep it as safe as these.
+    These are keys, certificates, boards' settings, the database and packages. The service may run
+    meanwhile. FILE holds the fleet's private keys: keep it as safe as these.
     """
     config = read_config()
     saved = keeping.save(config, file)
@@ -34,7 +35,8 @@ def backup(file: Path) -> None:
 def restore(file: Path) -> None:
     """Bring the backup FILE back.
 
-    It goes into the folder of fleet.toml, and overwrites nothing. Files that are there already must be those of the backup; so move away
+    It goes into the folder of fleet.toml, and overwrites nothing.
+    Files that are there already must be those of the backup; so move away
     what is damaged, such as the folder state, first. It brings all other files, or none.
     """
     folder = toml_path().resolve().parent

@@ -10,6 +10,7 @@ import click
 
 from twinslot import config as configuration
 from twinslot import disk
+from twinslot.cli.adopt import adopt
 from twinslot.cli.backup import backup, restore
 from twinslot.cli.board import board
 from twinslot.cli.completion import completion
@@ -49,7 +50,7 @@ _SECTIONS = {
     "A fleet": "init serve status watch cancel keygen backup restore",
     "Updates": "pack inspect diff publish push",
     "Identities": "provision revoke broker-config doctor",
-    "A board on a cable": "flash deploy send board",
+    "A board on a cable": "flash deploy adopt send board",
     "More": "mip completion",
 }
 
@@ -361,7 +362,7 @@ def cancel(job: str, thing: str | None, force: bool) -> None:
 for command in (
     *(pack, inspect, diff, push, backup, restore),
     *(provision, broker_config, revoke, doctor),
-    *(flash, deploy, send, board, mip),
+    *(flash, deploy, adopt, send, board, mip),
     completion,
 ):
     main.add_command(command)
