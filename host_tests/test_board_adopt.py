@@ -15,7 +15,7 @@ from connected_board import Listener, command
 from sim import image
 from sim.board import Board
 from twinslot.board import adopt, adoption, files, flash, running
-from twinslot.board.cable import Cable
+from twinslot.board.cable import Cable, NoAnswer
 from twinslot.formats import otadata
 
 MAIN = b"""
@@ -177,13 +177,16 @@ def test_another_librarys_ota_is_saved_and_never_written_over(
         assert {path: board.read_file(path) for path in there} == there
 
 
-def test_a_board_that_answers_nothing_is_said_to_have_nothing_to_keep() -> None:
-    with Listener() as silent, pytest.raises(adoption.AdoptionError, match="such as ESPHome"):
-        cable = Cable(silent.port)
-        cable.interrupt = lambda *_: (_ for _ in ()).throw(  # type: ignore[method-assign]
-            adopt.NoAnswer("no MicroPython prompt.")
-        )
-        adopt.look(cable)
+def test_a_board_that_answers_nothing_is_said_to_have_nothing_to_keep(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def silent(_: Cable) -> running.Running:
+        raise NoAnswer("no MicroPython prompt.")
+
+    monkeypatch.setattr(running, "look", silent)
+    with Listener() as there, Cable(there.port) as cable:
+        with pytest.raises(adoption.AdoptionError, match="such as ESPHome"):
+            adopt.look(cable)
 
 
 # -- the judgement --------------------------------------------------------------------------------

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import re
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -256,6 +257,6 @@ def test_ctrl_c_says_that_the_job_goes_on(site: Site, monkeypatch: pytest.Monkey
     def interrupted(_: float) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(watch.time, "sleep", interrupted)
+    monkeypatch.setattr(time, "sleep", interrupted)
     with pytest.raises(InterruptedByUserError, match=f"job {JOB} goes on: `fleet watch {JOB}`"):
         watch.watch(site.config, JOB, None, progress_view(screen(terminal=False)))

@@ -9,6 +9,7 @@ from click.testing import CliRunner
 from twinslot import config, text
 from twinslot.board import files
 from twinslot.cli.main import main
+from twinslot.errors import ConfigError
 
 WORDS = "pässword 1\nzwei\n"
 
@@ -71,7 +72,7 @@ def test_files_of_windows_make_the_same_fleet(
 def test_an_empty_password_file_is_refused_by_name(tmp_path: Path) -> None:
     path = tmp_path / "wifi.txt"
     path.write_bytes(b"\r\nsecond\r\n")
-    with pytest.raises(config.ConfigError, match=r"first line of .*wifi\.txt is empty"):
+    with pytest.raises(ConfigError, match=r"first line of .*wifi\.txt is empty"):
         config.first_line(path, "the Wi-Fi's password")
 
 
@@ -100,7 +101,7 @@ def test_a_host_with_more_than_a_name_in_it_is_refused_with_its_setting(
     )
     path = tmp_path / "fleet.toml"
     path.write_text(path.read_text().replace('host = "127.0.0.1"', f'host = "{host}"'))
-    with pytest.raises(config.ConfigError, match=f"^broker.host: .*{words}"):
+    with pytest.raises(ConfigError, match=f"^broker.host: .*{words}"):
         config.load(path)
     if host:
         settings = json.dumps({"broker": {"host": host, "port": 1883}}).encode()

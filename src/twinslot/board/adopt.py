@@ -106,7 +106,10 @@ def by_files(
 
 
 def by_flash(
-    port: str, job: flash.Job, coming: Mapping[str, bytes], old: Mapping[str, bytes],
+    port: str,
+    job: flash.Job,
+    coming: Mapping[str, bytes],
+    old: Mapping[str, bytes],
     say: Callable[[str], None],
 ) -> None:
     """Write all of a board's flash, then bring its files back, and those that are to come.

@@ -132,8 +132,7 @@ def beside(found: Found, ours: Mapping[str, bytes]) -> dict[str, bytes]:
     return {
         path: data
         for path, data in ours.items()
-        if not (path == MAIN and path in found.sizes)
-        and not (path.startswith("/link.") and link)
+        if not (path == MAIN and path in found.sizes) and not (path.startswith("/link.") and link)
     }
 
 

@@ -74,8 +74,10 @@ def provision(
     broker = _boards_broker(config, host)
     wifi = None
     if wifi_ssid is not None:
-        password = "" if wifi_password_file is None else configuration.first_line(
-            wifi_password_file, "the Wi-Fi's password"
+        password = (
+            ""
+            if wifi_password_file is None
+            else configuration.first_line(wifi_password_file, "the Wi-Fi's password")
         )
         wifi = provisioning.Wifi(wifi_ssid, password)
     elif wifi_password_file is not None:

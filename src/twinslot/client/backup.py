@@ -106,8 +106,9 @@ def _folder(folder: Path) -> Path:
 def _copy_database(source: Path, target: Path) -> None:
     try:
         with (
-            closing(sqlite3.connect(f"{source.resolve().as_uri()}?mode=rw", _PATIENCE, uri=True))
-            as before,
+            closing(
+                sqlite3.connect(f"{source.resolve().as_uri()}?mode=rw", _PATIENCE, uri=True)
+            ) as before,
             closing(sqlite3.connect(target)) as after,
         ):
             before.backup(after)

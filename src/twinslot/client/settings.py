@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from twinslot import disk
-from twinslot.config import ConfigError
+from twinslot.errors import ConfigError
 from twinslot.text import decoded
 
 NAME = "settings.json"

@@ -111,7 +111,7 @@ class Listener:
             )
         except OSError as error:
             other = "; another program has it: name another port in fleet.toml, or 0 for any"
-            said = error.strerror + (other if error.errno == errno.EADDRINUSE else "")
+            said = (error.strerror or str(error)) + (other if error.errno == errno.EADDRINUSE else "")
             raise ListenerError(f"cannot listen on {address}: {said}") from error
         self._socket.setblocking(False)
         host = "127.0.0.1" if address.host == "0.0.0.0" else address.host  # noqa: S104 - compared
