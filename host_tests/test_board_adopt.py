@@ -184,9 +184,12 @@ def test_a_board_that_answers_nothing_is_said_to_have_nothing_to_keep(
         raise NoAnswer("no MicroPython prompt.")
 
     monkeypatch.setattr(running, "look", silent)
-    with Listener() as there, Cable(there.port) as cable:
-        with pytest.raises(adoption.AdoptionError, match="such as ESPHome"):
-            adopt.look(cable)
+    with (
+        Listener() as there,
+        Cable(there.port) as cable,
+        pytest.raises(adoption.AdoptionError, match="such as ESPHome"),
+    ):
+        adopt.look(cable)
 
 
 # -- the judgement --------------------------------------------------------------------------------

@@ -1,4 +1,4 @@
-"""What it takes to bring a board that runs something already under a fleet. Pure."""
+"""The judgement of a board that runs something already: how it comes under a fleet. Pure."""
 
 import re
 from collections.abc import Iterator, Mapping
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from twinslot.board import running
 from twinslot.errors import FleetError
 from twinslot.firmware import agent
-from twinslot.formats import releases, table
+from twinslot.formats import releases
 from twinslot.formats.littlefs_blocks import BLOCK, file_blocks
 
 MAIN, BOOT = "/main.py", "/boot.py"
@@ -55,7 +55,7 @@ class Found:
 
 @dataclass(frozen=True)
 class Needs:
-    """What adopting takes, a sentence each.
+    """The steps of an adoption, a sentence each.
 
     `flash`: why the whole flash must be written, empty where files are enough; `changes`: what
     changes on the board; `left`: what a person has to do afterwards.
@@ -145,8 +145,3 @@ def back(files: Mapping[str, bytes], written: Mapping[str, bytes]) -> dict[str, 
     if MAIN in files:
         kept[MAIN] = files[MAIN]
     return {path: data for path, data in kept.items() if not path.startswith(_AGENT)}
-
-
-def slots_of(found: Found) -> int:
-    """How many OTA slots the board's table has."""
-    return len(table.slots(found.running.table))

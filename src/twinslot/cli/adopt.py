@@ -21,7 +21,7 @@ SAVED = "adopted"
     "--settings",
     type=FOLDER,
     metavar="DIR",
-    help="Settings folder of the board, from `fleet provision`.  [default: only look and save]",
+    help="Settings folder of the board, for its /etc.",
 )
 @click.option(
     "--app",
@@ -35,9 +35,7 @@ SAVED = "adopted"
     metavar="FILE",
     help="MicroPython download, for a board whose table has no two slots.",
 )
-@click.option(
-    "--fleet", type=FOLDER, metavar="DIR", help="Folder of fleet.toml, whose key signs FILE."
-)
+@click.option("--fleet", type=FOLDER, metavar="DIR", help="Folder of fleet.toml, whose key signs.")
 @click.option(
     "--save",
     "place",
@@ -60,7 +58,7 @@ def adopt(
     """Bring the running board at PORT under the fleet.
 
     The command looks at MicroPython, partition table, files and free room, says what it takes,
-    and saves the board's files. With --settings it then does it: by files alone where the table
+    and saves the board's files. Without --settings it ends there. With them it then does it: by files alone where the table
     has two slots, else by writing all of the flash (--firmware), after which the files come back.
     docs/moving-in.md is for boards that other projects update so far.
     """

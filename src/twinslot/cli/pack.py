@@ -273,7 +273,7 @@ def _date(seconds: Any) -> str:
 
 
 def _replaced(path: Path) -> str:
-    """What a package is to take the place of, for people; "" for nothing.
+    """Say which package a new one takes the place of; "" for none.
 
     Raises PackingError for a file that is no package.
     """

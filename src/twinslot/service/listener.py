@@ -111,8 +111,8 @@ class Listener:
             )
         except OSError as error:
             other = "; another program has it: name another port in fleet.toml, or 0 for any"
-            said = (error.strerror or str(error)) + (other if error.errno == errno.EADDRINUSE else "")
-            raise ListenerError(f"cannot listen on {address}: {said}") from error
+            said = other if error.errno == errno.EADDRINUSE else ""
+            raise ListenerError(f"cannot listen on {address}: {error.strerror}{said}") from error
         self._socket.setblocking(False)
         host = "127.0.0.1" if address.host == "0.0.0.0" else address.host  # noqa: S104 - compared
         self.port: int = self._socket.getsockname()[1]
