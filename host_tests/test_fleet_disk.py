@@ -9,10 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from click.testing import CliRunner
 
 from twinslot import disk
 from twinslot.cli.main import main as command
 from twinslot.trust import keys
+from twinslot.trust.authority import Authority, read_certificate
 
 KEY = keys.generate()
 
@@ -100,8 +102,6 @@ def test_a_key_whose_public_half_is_there_is_not_written(tmp_path: Path) -> None
 def test_init_on_a_full_disk_is_a_sentence_and_leaves_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from click.testing import CliRunner
-
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(os, "fsync", full)
     done = CliRunner().invoke(command, ["init"])
@@ -114,13 +114,66 @@ def test_init_on_a_full_disk_is_a_sentence_and_leaves_nothing(
 def test_ctrl_c_is_a_sentence_with_its_exit_code(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from click.testing import CliRunner
-
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(os, "fsync", interrupted)
     done = CliRunner().invoke(command, ["init"])
     assert (done.exit_code, done.stderr) == (130, "fleet: interrupted\n")
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("trouble", [full, interrupted])
+@pytest.mark.parametrize("renew", [True, False])
+def test_an_identity_is_made_whole_or_stays_as_it_was(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, trouble: Callable[..., None], renew: bool
+) -> None:
+    """Wherever the disk or a person ends it, a second try succeeds, and no half is left."""
+    monkeypatch.chdir(tmp_path)
+    run = CliRunner().invoke
+    run(command, ["init"])
+    options = ["provision", "board-1", "--host", "10.0.0.1", "--wifi-ssid", "lab"]
+    assert run(command, ["provision", "board-0", "--host", "10.0.0.1"]).exit_code == 0
+    if renew:
+        assert run(command, options).exit_code == 0
+        options.append("--renew")
+    folder = tmp_path / "boards/board-1"
+    real, at = os.fsync, 0
+    while True:
+        left = at
+
+        def sync(number: int) -> None:
+            nonlocal left
+            if not left:
+                trouble()
+            left -= 1
+            real(number)
+
+        before = held(folder)
+        monkeypatch.setattr(os, "fsync", sync)
+        done = run(command, options)
+        monkeypatch.setattr(os, "fsync", real)
+        if done.exit_code == 0:
+            break
+        assert done.exit_code in (1, 130)
+        written = held(folder)
+        complete = written.keys() >= {"client.key", "client.pem", "settings.json"}
+        assert written == before or complete, "a half"
+        if written == before and renew:
+            authority = Authority(tmp_path / "ca")
+            assert not authority.is_revoked(read_certificate(folder / "client.pem"))
+        if written:
+            pair = folder / "client.pem", folder / "client.key"
+            public = read_certificate(pair[0]).public_key()
+            assert public == keys.read_private(pair[1]).public_key()
+        if complete and written != before:
+            break  # only the policy beside the boards was not written
+        assert not list((tmp_path / "boards").glob(".*"))
+        assert not list(tmp_path.rglob("*.new"))
+        at += 1
+    assert at > 3
+
+
+def held(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

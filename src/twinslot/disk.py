@@ -5,6 +5,7 @@ import fcntl
 import os
 import secrets
 import shlex
+import shutil
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from pathlib import Path
@@ -153,14 +154,29 @@ def exposed(path: Path) -> str:
 
 
 def move_all(source: Path, target: Path) -> None:
-    """Move what is in one folder into another, over what is there. Raises FileError."""
-    folder(target)
+    """Move what is in one folder into another, over what is there: all of it, or nothing.
+
+    The folders lie side by side. Raises FileError; then, and at Ctrl-C, `target` is as it was.
+    """
+    old = target.with_name(f".{target.name}.old")
     try:
-        for path in source.iterdir():
-            path.replace(target / path.name)
-        source.rmdir()
-    except OSError as error:
-        raise FileError(f"cannot write into {target}: {error.strerror}") from error
+        shutil.rmtree(old, ignore_errors=True)
+        if target.exists():
+            coming = {path.name for path in source.iterdir()}
+            shutil.copytree(
+                target, source, dirs_exist_ok=True, ignore=lambda _, names: coming & {*names}
+            )
+        try:
+            if target.exists():
+                target.rename(old)
+            source.rename(target)
+        except BaseException:
+            if old.exists() and not target.exists():
+                old.rename(target)
+            raise
+    except OSError as error:  # also shutil.Error, of several files
+        raise FileError(f"cannot write into {target}: {error.strerror or error}") from error
+    shutil.rmtree(old, ignore_errors=True)
 
 
 def _make(path: Path, mode: int) -> None:

@@ -57,10 +57,10 @@ def adopt(
 ) -> None:
     """Bring the running board at PORT under the fleet.
 
-    The command looks at MicroPython, partition table, files and free room, says what it takes,
-    and saves the board's files. Without --settings it ends there. With them it then does it: by files alone where the table
-    has two slots, else by writing all of the flash (--firmware), after which the files come back.
-    docs/moving-in.md is for boards that other projects update so far.
+    The command looks at MicroPython, partition table, files and free room, says what it takes, and
+    saves the board's files. Without --settings it ends there. With them it then does it: by files
+    alone where the table has two slots, else by writing all of the flash (--firmware), after which
+    the files come back. docs/moving-in.md is for boards that other projects update so far.
     """
     if fleet and not firmware:
         raise click.UsageError("--fleet signs what --firmware brings; give both")

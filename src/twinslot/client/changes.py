@@ -1,4 +1,4 @@
-"""The changes that a push brings: the files of a folder against those that the board has accepted last."""
+"""The changes that a push brings, against the application that the board has accepted last."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass

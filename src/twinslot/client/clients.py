@@ -179,7 +179,9 @@ def translated() -> Iterator[None]:
         found = error.response.get("Error", {})
         raise RefusedError(found.get("Code", ""), found.get("Message", "refused")) from error
     except (HTTPClientError, BotocoreConnectionError, HTTPError) as error:
-        raise UnreachableError(f"the service does not answer: {error}") from error
+        raise UnreachableError(
+            f"the service does not answer: {error}; does `fleet serve` run?"
+        ) from error
     except ResponseParserError as error:
         raise answers.ForeignAnswerError(f"the service's answer makes no sense: {error}") from error
     except BotoCoreError as error:

@@ -91,10 +91,9 @@ def provision(
         disk.replace(stage / "ca.pem", certificates.pem(authority.certificate))
         if key is not None:
             disk.replace(stage / "client.key", certificates.private_pem(key), disk.SECRET)
-        if before is not None:
-            authority.revoke(thing)
-        disk.replace(stage / "client.pem", certificates.pem(authority.issue(thing, public)))
-        disk.move_all(stage, folder)
+        with authority.issuing(thing, public) as certificate:
+            disk.replace(stage / "client.pem", certificates.pem(certificate))
+            disk.move_all(stage, folder)
         text = json.dumps(policy.document(), indent=2) + "\n"
         disk.replace(config.folder / policy.FILE_NAME, text.encode())
     finally:
