@@ -6,7 +6,7 @@ import os
 import secrets
 import shlex
 import shutil
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import partial
 from pathlib import Path
 from typing import BinaryIO
@@ -75,6 +75,33 @@ def create(files: Mapping[Path, tuple[bytes, int]]) -> None:
             with contextlib.suppress(OSError):  # others may have put something there
                 folder.rmdir()
         raise
+
+
+@contextlib.contextmanager
+def unless_done(paths: Iterable[Path]) -> Iterator[None]:
+    """Let an exception inside, such as Ctrl-C, bring these files back as they were.
+
+    Copies are made first, so that a disk that is full by then does not matter. Raises FileError.
+    """
+    with contextlib.ExitStack() as copies:
+        before: dict[Path, Path | None] = {}
+        for path in paths:
+            before[path] = None
+            if path.exists():
+                write = partial(_put, read(path, "the file"))
+                before[path] = copies.enter_context(
+                    _whole(path, write, path.stat().st_mode & 0o777)
+                )
+        try:
+            yield
+        except BaseException:
+            for path, copy in before.items():
+                with contextlib.suppress(OSError):
+                    if copy is None:
+                        path.unlink(missing_ok=True)
+                    else:
+                        copy.replace(path)
+            raise
 
 
 def _put(data: bytes, file: BinaryIO) -> None:

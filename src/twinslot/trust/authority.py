@@ -113,20 +113,10 @@ class Authority:
 
         An exception, such as Ctrl-C, takes both back.
         """
-        paths = (self._issued_path(name), self.crl_path)
-        before = {path: path.read_bytes() for path in paths if path.exists()}
-        try:
-            if paths[0] in before:
+        with disk.unless_done([self._issued_path(name), self.crl_path]):
+            if self.issued(name) is not None:
                 self.revoke(name)
             yield self.issue(name, key)
-        except BaseException:
-            with disk.locked(self.folder / "lock"):
-                for path in paths:
-                    if path in before and path.read_bytes() != before[path]:
-                        disk.replace(path, before[path])
-                    elif path not in before:
-                        path.unlink(missing_ok=True)
-            raise
 
     def issue_server(self, hosts: list[str], key: keys.PublicKey) -> x509.Certificate:
         """A certificate for the broker at these names and addresses. Raises CertificateError."""
