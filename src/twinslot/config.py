@@ -225,7 +225,10 @@ def create(
 
 
 def load(path: Path) -> Config:
-    """Read fleet.toml. Raises ConfigError, naming the key, what it is and what it should be."""
+    """Read fleet.toml.
+
+    Raises ConfigError, naming the key, what it is and what it should be, or TextError.
+    """
     try:
         data = path.read_bytes()
     except OSError as error:
@@ -236,7 +239,7 @@ def load(path: Path) -> Config:
 
 
 def parse(data: bytes | str, folder: Path) -> Config:
-    """Check the text of a fleet.toml that lies in `folder`. Raises ConfigError."""
+    """Check the text of a fleet.toml that lies in `folder`. Raises ConfigError, TextError."""
     try:
         written = data if isinstance(data, str) else decoded(data, FILE_NAME)
         top = _Section(tomllib.loads(written), "")
@@ -332,7 +335,7 @@ def read_credentials(path: Path) -> Credentials:
 
 
 def credentials_of(data: bytes, path: Path) -> Credentials:
-    """The access key in such a file. Raises ConfigError."""
+    """The access key in such a file. Raises ConfigError, TextError."""
     parser = configparser.ConfigParser(interpolation=None)
     try:
         parser.read_string(decoded(data, path))

@@ -189,7 +189,7 @@ def _stays(below: Path) -> bool:
 
 
 def settings_of(data: bytes, folder: Path) -> dict[str, Any]:
-    """The object in a settings.json that lies in `folder`. Raises FilesError."""
+    """The object in a settings.json that lies in `folder`. Raises FilesError, TextError."""
     path = folder / "settings.json"
     try:
         read: Any = json.loads(decoded(data, path))
