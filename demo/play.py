@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 import time
 from pathlib import Path
@@ -24,6 +25,8 @@ def explain(stack: Stack, board: Board, app: Path | None) -> None:
     stack.pack("1.1.0", 2)
     stack.pack("1.2.0", 3, "selftest_fails")
     say(f"Up: broker 127.0.0.1:{stack.broker_port}, board {THING}; all files in {stack.folder}")
+    say(f"  the service listens at {stack.endpoint.control}, its packages at {stack.endpoint.data}")
+    say(f"  the board's console at socket://{host}:{port}; nothing listens beyond 127.0.0.1")
     say("")
     say("Update it, in another terminal:")
     say(f"  cd {stack.folder}")
@@ -40,7 +43,7 @@ def explain(stack: Stack, board: Board, app: Path | None) -> None:
         say(f"  make {target} PORT=socket://{host}:{port}")
     say(f"What the board prints: tail -f {board.log_path}")
     say("")
-    say("Ctrl-C ends everything.")
+    say(f"Ctrl-C ends everything. From another terminal: kill {os.getpid()}")
 
 
 def shown(path: Path, folder: Path) -> str:

@@ -126,6 +126,7 @@ class Stack:
             log=log,
         )
         self.clients = client.Clients(self.config)
+        self.endpoint = config.find_endpoint(self.config)
 
     def kill_broker(self) -> None:
         """kill -9 the broker."""

@@ -453,7 +453,7 @@ def test_a_deploy_that_is_ended_by_ctrl_c_leaves_nothing(
         return execute(self, code, timeout)
 
     monkeypatch.setattr(Cable, "execute", interrupted)
-    assert command("deploy", port(board), "--app", app).exit_code == 1
+    assert command("deploy", port(board), "--app", app).exit_code == 130
     board.wait_boots(2)
     board.stop()
     assert board.boots == [(0, PWRON), (0, SOFT)]  # what ran there runs again

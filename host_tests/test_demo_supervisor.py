@@ -92,6 +92,15 @@ def check_children(play: Play) -> None:
         assert any(name in command for command in commands), (name, commands)
 
 
+def test_play_says_where_it_listens_and_how_it_ends(play: Callable[..., Play]) -> None:
+    up = play()
+    listening = re.findall(r"(?:broker |http://|socket://)127\.0\.0\.1:(\d+)", up.output)
+    for port in listening:
+        assert children.listens(int(port)), port
+    assert len(set(listening)) == 4, "the broker's, two of the service, the console's"
+    assert f"Ctrl-C ends everything. From another terminal: kill {up.process.pid}\n" in up.output
+
+
 def test_ctrl_c_ends_everything(play: Callable[..., Play]) -> None:
     up = play()
     check_children(up)

@@ -216,6 +216,20 @@ def test_a_package_that_cannot_be_written_is_named(fleet: Fleet, application: Pa
     assert "cannot write none/app.ota" in refused.output
 
 
+def test_no_package_is_overwritten_silently_and_no_other_file_at_all(
+    fleet: Fleet, application: Path
+) -> None:
+    assert "replaced" not in pack_app(fleet).output
+    again = pack_app(fleet, "--version", "1.2.0", "--sequence", "3")
+    assert "replaced app.ota, which was demo-board 1.1.0, sequence 2\n" in again.output
+    main_py = application / "main.py"
+    before = main_py.read_bytes()
+    refused = pack_app(fleet, "-o", "app/main.py")
+    assert refused.exit_code == 1
+    assert "app/main.py is there already, and is no package" in refused.output
+    assert main_py.read_bytes() == before
+
+
 def test_patterns_choose_what_is_packed(fleet: Fleet, application: Path) -> None:
     made = pack_app(fleet, "--include", "*.py", "--exclude", "lib", "--exclude", "nothing")
     assert "lib/valve.py" not in made.output

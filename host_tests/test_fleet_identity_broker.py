@@ -8,6 +8,7 @@ from __future__ import annotations
 import base64
 import datetime as dt
 import os
+import re
 import signal
 import socket
 import ssl
@@ -254,12 +255,16 @@ def test_a_revoked_thing_is_refused_at_once_and_kept_out_for_good(site: Site) ->
         site.job(thing, "job-d", DATA)
     site.stack.clients.iot.cancel_job(jobId="job-c", force=True)
     assert ask_next(a, A)["jobId"] == JOB
+    said = site.fleet("doctor", code=1)
+    assert "WRONG  board-c is revoked, but the broker still lets it in" in said
+    assert re.search(r"kill -HUP \$\(cat \S*broker/mosquitto.pid\)", said)
     assert live.connected
     assert len(live.got) == heard, "a revoked thing is told nothing, not even that its job ended"
 
     hang_up(site)
     until(lambda: not site.client(site.identity(thing)).connected, "the broker's new list")
     assert live.connected
+    assert "ok     board-c is revoked, and the broker refuses it" in site.fleet("doctor")
     site.fleet("revoke", thing, "--disconnect")
     live.wait_cut()
     assert not site.client(site.identity(thing)).connected

@@ -12,6 +12,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from hypothesis import given
 from hypothesis import strategies as st
 
+from twinslot import disk
 from twinslot.errors import PackageError
 from twinslot.formats import cbor, component, package
 from twinslot.formats.component import application_content, firmware_content
@@ -496,7 +497,7 @@ def test_private_keys_are_for_their_owner_only_and_never_overwritten(tmp_path: P
     path = tmp_path / "keys" / "signing.pem"
     keys.write_private(KEY, path)
     assert path.stat().st_mode & 0o777 == 0o600
-    with pytest.raises(keys.KeyFileError, match="never overwritten"):
+    with pytest.raises(disk.TakenError, match="exists already"):
         keys.write_private(STRANGER, path)
     assert keys.spki(keys.read_private(path).public_key()) == keys.spki(KEY.public_key())
 

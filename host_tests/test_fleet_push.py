@@ -15,6 +15,8 @@ from fleet_service import Broker, Service, running, until
 from postgresql import PostgreSQL
 from test_fleet_service import THING, Device
 
+from twinslot.client import changes
+from twinslot.client.application import Application
 from twinslot.client.publish import described_sequence, publish
 from twinslot.client.push import highest_sequence
 from twinslot.firmware import agent
@@ -131,6 +133,35 @@ def test_a_folder_is_on_the_board_after_one_command(service: Service, board: Mak
             done.stdout,
         )
         assert "the project's own agent was added" in done.stdout
+        shown = done.stdout.partition("job ota-")[0]
+        assert agent.BUNDLE not in shown
+        if number == 2:
+            assert "  the agent, 3 files\n" in shown
+            assert "  main.py\n" in shown
+        else:
+            assert "against dev-2, which the board has accepted:" in shown
+            assert "        9  pump.py, changed\n" in shown
+            assert "       12  1 files unchanged\n" in shown
+            assert "  the agent, 3 files, unchanged\n" in shown
+
+
+def test_what_a_push_adds_and_removes_has_a_line_for_each_file(tmp_path: Path) -> None:
+    (tmp_path / "lib").mkdir()
+    for name in ("main.py", "new.py", "lib/same.py", "pump.py"):
+        (tmp_path / name).write_text("1")
+    found = dict.fromkeys(("lib/same.mpy", "main.py", "new.mpy", "pump.mpy", agent.BUNDLE), b"1")
+    before = {"main.py": b"0", "old.mpy": b"1", "lib/same.mpy": b"1", "pump.py": b"1"}
+    made = Application(found, (), ())
+    shown = list(changes.listing(tmp_path, made, changes.Accepted("1.0.0", before)))
+    assert shown[2:-1] == [
+        "        1  main.py, changed",
+        "        1  new.mpy, added",
+        "           old.mpy, removed",
+        "        1  pump.mpy, added",
+        "           pump.py, removed",
+        "        1  1 files unchanged",
+        "        1  the agent, 1 files, changed",
+    ]
 
 
 @pytest.mark.parametrize(

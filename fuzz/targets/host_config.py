@@ -5,10 +5,12 @@ from pathlib import Path
 from twinslot import config
 from twinslot.board import files
 from twinslot.errors import ConfigError, UnreachableError
+from twinslot.text import TextError
 
-ALLOWED = (ConfigError, UnreachableError, files.FilesError)
+ALLOWED = (ConfigError, UnreachableError, TextError, files.FilesError)
 COVERS = (
-    "src/twinslot/config.py: parse _Section parse_address credentials_of endpoint_of",
+    "src/twinslot/config.py: parse _Section parse_address parse_host credentials_of endpoint_of",
+    "src/twinslot/text.py: decoded",
     "src/twinslot/board/files.py: settings_of",
 )
 _TOML = config.template(
@@ -23,6 +25,12 @@ SEEDS = (
     b"a = " + b"[" * 3000,
     b"a = " + b"9" * 5000,
     _TOML.replace('"p"', '"\\u0000"').encode(),
+    _TOML.replace('data = "127.0.0.1:0"', 'data = "http://h:1"').encode(),
+    _TOML.replace('"127.0.0.1:0"', '"[::1]:0"').encode("utf-16"),
+    *(_TOML.replace('host = "h"', f'host = "{host}"').encode() for host in ("m://h", "h:1", "a b")),
+    b"[\0",
+    b'{"broker":{"host":"h"}}',
+    b'{"broker":{"host":"h:1"}}',
     b'{"control":5,"data":"d","broker":"b","pid":1}',
 )
 

@@ -1,6 +1,6 @@
 """`python -m twinslot`: the `fleet` command."""
 
-from twinslot.cli.main import main
+from twinslot.cli.start import run
 
 if __name__ == "__main__":
-    main(prog_name="fleet")
+    run()

@@ -5,6 +5,7 @@ relative to its folder.
 """
 
 import configparser
+import ipaddress
 import json
 import re
 import secrets
@@ -17,6 +18,7 @@ from typing import Any
 from twinslot import disk
 from twinslot.errors import ConfigError, UnreachableError
 from twinslot.formats.chips import CHIPS, SECTOR
+from twinslot.text import decoded
 from twinslot.trust import keys
 
 FILE_NAME = "fleet.toml"
@@ -33,7 +35,7 @@ class Address:
     port: int
 
     def __str__(self) -> str:
-        return f"{self.host}:{self.port}"
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
 
 
 @dataclass(frozen=True)
@@ -202,26 +204,31 @@ def create(
 ) -> list[Path]:
     """Write fleet.toml, a signing key and an access key into `folder`; returns the new files.
 
-    Raises ConfigError, before anything is written, when a value is wrong or one of the files is
-    there already.
+    All of them or none. Raises ConfigError when a value is wrong or one of the files is there
+    already, FileError for a disk that fails.
     """
     text = template(product=product, chip=chip, slot_size=slot_size, broker=broker, tls=tls)
     config = parse(text, folder)
     path = folder / FILE_NAME
-    files = [path, config.signing_key, config.public_key, config.credentials]
+    key = keys.generate()
+    files = {
+        path: (text.encode(), disk.PUBLIC),
+        config.signing_key: (keys.private_pem(key), disk.SECRET),
+        config.public_key: (keys.public_pem(key.public_key()), disk.PUBLIC),
+        config.credentials: (_new_credentials().encode(), disk.SECRET),
+    }
     for file in files:
         if file.exists():
             raise ConfigError(f"{file} exists already; nothing was written")
-    key = keys.generate()
-    keys.write_private(key, config.signing_key)
-    keys.write_public(key.public_key(), config.public_key)
-    keys.write_secret(config.credentials, _new_credentials().encode())
-    path.write_text(text)
-    return files
+    disk.create(files)
+    return list(files)
 
 
 def load(path: Path) -> Config:
-    """Read fleet.toml. Raises ConfigError, naming the key, what it is and what it should be."""
+    """Read fleet.toml.
+
+    Raises ConfigError, naming the key, what it is and what it should be, or TextError.
+    """
     try:
         data = path.read_bytes()
     except OSError as error:
@@ -232,10 +239,11 @@ def load(path: Path) -> Config:
 
 
 def parse(data: bytes | str, folder: Path) -> Config:
-    """Check the text of a fleet.toml that lies in `folder`. Raises ConfigError."""
+    """Check the text of a fleet.toml that lies in `folder`. Raises ConfigError, TextError."""
     try:
-        top = _Section(tomllib.loads(data if isinstance(data, str) else data.decode()), "")
-    except (ValueError, RecursionError) as error:  # numbers without end, too, and other encodings
+        written = data if isinstance(data, str) else decoded(data, FILE_NAME)
+        top = _Section(tomllib.loads(written), "")
+    except (ValueError, RecursionError) as error:  # numbers without end, too
         raise ConfigError(f"{FILE_NAME} is not TOML: {error}") from error
     key_files, service, broker = (top.section(name) for name in ("keys", "service", "broker"))
     config = Config(
@@ -262,7 +270,7 @@ def parse(data: bytes | str, folder: Path) -> Config:
         control_key=service.optional_path("control_key", folder, ""),
         endpoint_ca=service.optional_path("endpoint_ca", folder, ""),
         broker=Broker(
-            address=Address(broker.text("host", 1), broker.number("port", 1, 65535)),
+            address=Address(broker.host("host"), broker.number("port", 1, 65535)),
             tls=broker.flag("tls"),
             ca=broker.optional_path("ca", folder),
             user=broker.text("user"),
@@ -299,7 +307,8 @@ def set_broker(path: Path, values: Mapping[str, str | int | bool]) -> None:
     wrong.
     """
     folder = load(path).folder
-    found = re.fullmatch(r"(.*^\[broker\][^\n]*\n)(.*?)(^\[.*)?", path.read_text() + "\n", _WHOLE)
+    before = decoded(disk.read(path, FILE_NAME), path) + "\n"
+    found = re.fullmatch(r"(.*^\[broker\][^\n]*\n)(.*?)(^\[.*)?", before, _WHOLE)
     if found is None:
         raise ConfigError(f"{path} has no table [broker]")
     section = found[2].rstrip("\n") + "\n"
@@ -326,28 +335,35 @@ def read_credentials(path: Path) -> Credentials:
 
 
 def credentials_of(data: bytes, path: Path) -> Credentials:
-    """The access key in such a file. Raises ConfigError."""
+    """The access key in such a file. Raises ConfigError, TextError."""
     parser = configparser.ConfigParser(interpolation=None)
     try:
-        parser.read_string(data.decode())
+        parser.read_string(decoded(data, path))
         section = parser["default"]
         return Credentials(section["aws_access_key_id"], section["aws_secret_access_key"])
-    except (configparser.Error, KeyError, UnicodeDecodeError) as error:
+    except (configparser.Error, KeyError) as error:
         raise ConfigError(f"{path} holds no access key under [default]: {error}") from error
 
 
 def read_password(broker: Broker) -> str | None:
-    """The broker's password without its line end; None where none is set. Raises ConfigError."""
+    """The broker's password, the first line of its file; None where none is set.
+
+    Raises FileError, ConfigError.
+    """
     if broker.password is None:
         return None
-    try:
-        return broker.password.read_bytes().decode().rstrip("\r\n")
-    except OSError as error:
-        raise ConfigError(
-            f"cannot read the broker's password {broker.password}: {error.strerror}"
-        ) from error
-    except UnicodeDecodeError as error:
-        raise ConfigError(f"the broker's password {broker.password} is not UTF-8") from error
+    return first_line(broker.password, "the broker's password")
+
+
+def first_line(path: Path, what: str) -> str:
+    """The first line of a text file, without its end; `what` says what it is.
+
+    Raises FileError, TextError, and ConfigError where it is empty.
+    """
+    line = decoded(disk.read(path, what), path).partition("\n")[0]
+    if not line:
+        raise ConfigError(f"the first line of {path} is empty, and should be {what}")
+    return line
 
 
 def endpoint_file(config: Config) -> Path:
@@ -429,6 +445,12 @@ class _Section:
         except ValueError as error:
             raise ConfigError(f"{self._prefix}{key}: {error}") from error
 
+    def host(self, key: str) -> str:
+        try:
+            return parse_host(self.text(key))
+        except ValueError as error:
+            raise ConfigError(f"{self._prefix}{key}: {error}") from error
+
     def optional_path(self, key: str, folder: Path, default: str | None = None) -> Path | None:
         value = self.text(key, default=default)
         return folder / value if value else None
@@ -451,8 +473,39 @@ class _Section:
 
 
 def parse_address(text: str) -> Address:
-    """HOST:PORT as an Address. Raises ValueError with a sentence."""
+    """HOST:PORT as an Address; IPv6 stands in brackets. Raises ValueError, a sentence."""
     host, colon, port = text.rpartition(":")
+    if "://" in text:
+        raise ValueError(f"{text!r} has a scheme, {text.partition('://')[0]}://; give HOST:PORT")
     if not colon or not host or not port.isdecimal() or int(port) > 65535:
         raise ValueError(f"{text!r} is not HOST:PORT")
-    return Address(host, int(port))
+    return Address(parse_host(host), int(port))
+
+
+def is_local(host: str) -> bool:
+    """Say whether a host means the machine that asks, or no other can reach it by this name."""
+    try:
+        found = ipaddress.ip_address(host)
+    except ValueError:
+        return host.rstrip(".").lower().rpartition(".")[2] == "localhost"
+    found = getattr(found, "ipv4_mapped", None) or found
+    return found.is_loopback or found.is_unspecified
+
+
+def parse_host(text: str) -> str:
+    """A name or an address, without brackets. Raises ValueError, a sentence, for anything else."""
+    bare = text[1:-1] if text[:1] + text[-1:] == "[]" else text
+    try:
+        return str(ipaddress.ip_address(bare))
+    except ValueError:
+        pass
+    scheme, found, _ = text.partition("://")
+    if found:
+        raise ValueError(f"{text!r} has a scheme, {scheme}://; give the name or address alone")
+    if ":" in text:
+        raise ValueError(
+            f"{text!r} has a port; give the name or address alone, the port has a place of its own"
+        )
+    if not text or not text.isprintable() or set(text) & set(" /?#@[]\\\"'"):
+        raise ValueError(f"{text!r} is no host, which is a name or an address")
+    return text

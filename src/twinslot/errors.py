@@ -25,3 +25,9 @@ class UnreachableError(FleetError):
     """No service answers at the endpoint."""
 
     exit_code = 4
+
+
+class InterruptedByUserError(FleetError):
+    """Ctrl-C ended a command; the text says what goes on without it. 128 + SIGINT, as in shells."""
+
+    exit_code = 130

@@ -16,6 +16,7 @@ import hashlib
 import re
 import time
 from base64 import b64encode
+from binascii import a2b_base64
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from types import TracebackType
@@ -62,6 +63,16 @@ print("{")  # item by item, so that a slow flash is not taken for silence
 for path in %r:
     print(repr(path), ":", repr(_hash(path)), ",")
 print("}")
+"""
+
+_READ = """
+from binascii import b2a_base64
+with open(%r, "rb") as _file:
+    while True:
+        _data = _file.read(768)
+        if not _data:
+            break
+        print(b2a_base64(_data).decode())
 """
 
 _NAMES = """
@@ -124,6 +135,10 @@ class Raised(CableError):
 
 class NotWritten(CableError):
     """The board read back other bytes than were sent."""
+
+
+class NotRead(CableError):
+    """Other bytes came than the board holds."""
 
 
 @dataclass
@@ -379,6 +394,17 @@ class Cable:
         """
         found: list[str] = self.evaluate_output(_NAMES % folder)
         return found
+
+    def get(self, path: str) -> bytes:
+        """Return a file on the board, verified by SHA-256. Raises NotRead, Raised."""
+        said = self.execute(_READ % path, 30)
+        try:
+            data = b"".join(map(a2b_base64, said.split()))
+        except ValueError:
+            data = b""
+        if self.hashes([path])[path] != hashlib.sha256(data).digest():
+            raise NotRead(f"{path}: other bytes came than the board holds; try again")
+        return data
 
     def put(self, path: str, data: bytes) -> None:
         """Write a file, and the folders above it. `path` is either the old file or all of the new.

@@ -5,11 +5,13 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+from twinslot.config import parse_host
 from twinslot.errors import FleetError
 from twinslot.firmware import agent, compiler, extensions
 from twinslot.firmware.sources import FIRMWARE, boot_py
 from twinslot.formats import mpy
 from twinslot.formats.littlefs_blocks import BLOCK, SPARE, tree_blocks
+from twinslot.text import decoded
 
 _PRIVATE_KEY = b"PRIVATE KEY-----"
 _OWN_KEY = "client.key"  # the one private key that belongs on a board: its own
@@ -155,6 +157,9 @@ def settings(folder: Path, *, running: bool = False) -> dict[str, bytes]:
         if file.is_file() and not _stays(file.relative_to(folder))
     }
     needed = ["settings.json", "trusted_keys.pem"]
+    if "/etc/settings.json" in found:  # boards read UTF-8 alone
+        written = decoded(found["/etc/settings.json"], folder / "settings.json")
+        found["/etc/settings.json"] = written.encode()
     if _uses_tls(folder, found.get("/etc/settings.json")):
         needed += _TLS_FILES
     for name in needed:
@@ -184,13 +189,20 @@ def _stays(below: Path) -> bool:
 
 
 def settings_of(data: bytes, folder: Path) -> dict[str, Any]:
-    """The object in a settings.json that lies in `folder`. Raises FilesError."""
+    """The object in a settings.json that lies in `folder`. Raises FilesError, TextError."""
+    path = folder / "settings.json"
     try:
-        read: Any = json.loads(data)
+        read: Any = json.loads(decoded(data, path))
     except (ValueError, RecursionError) as error:
         raise FilesError(f"{folder}: settings.json is no JSON: {error}") from error
     if not isinstance(read, dict):
         raise FilesError(f"{folder}: settings.json is no JSON object")
+    broker = read.get("broker")
+    if isinstance(broker, dict) and isinstance(host := broker.get("host"), str) and host:
+        try:
+            parse_host(host)
+        except ValueError as error:
+            raise FilesError(f"{path}: broker.host: {error} (broker.port)") from error
     return read
 
 

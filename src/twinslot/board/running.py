@@ -132,6 +132,21 @@ def parse(said: dict[str, Any]) -> Running:
     )
 
 
+def lacks(board: Running) -> list[str]:
+    """Say what the partition table lacks for updates over the air, a few words each. Pure."""
+    found = []
+    if not table.has_otadata(board.table):
+        found.append("no otadata")
+    count = len(table.slots(board.table))
+    if count < 2:
+        found.append(f"{count or 'no'} OTA slot{'s' * (count != 1)} of two")
+    if board.version < releases.FINDS_FILES and not any(
+        table.find(board.table, label) for label in FILE_SYSTEMS
+    ):
+        found.append(f"no vfs, which MicroPython {releases.text(board.version)} needs there")
+    return found
+
+
 def check(board: Running) -> None:
     """Judge whether the board's files may be changed now. Pure.
 
@@ -149,19 +164,9 @@ def check(board: Running) -> None:
             "flash encryption is on: a chip starts no image that an update writes in plain, and "
             "MicroPython's builds do not support it; update such a board with its own tools"
         )
-    lacks = []
-    if not table.has_otadata(board.table):
-        lacks.append("no otadata")
-    count = len(table.slots(board.table))
-    if count < 2:
-        lacks.append(f"{count or 'no'} OTA slot{'s' * (count != 1)} of two")
-    if board.version < releases.FINDS_FILES and not any(
-        table.find(board.table, label) for label in FILE_SYSTEMS
-    ):
-        lacks.append(f"no vfs, which MicroPython {release} needs there")
-    if lacks:
+    if found := lacks(board):
         raise UnfitError(
-            f"the board's partition table has {', '.join(lacks)}: it cannot be updated over the "
+            f"the board's partition table has {', '.join(found)}: it cannot be updated over the "
             "air. `fleet flash` gives it one that can"
         )
     if board.free is None:

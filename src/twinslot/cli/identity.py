@@ -74,7 +74,11 @@ def provision(
     broker = _boards_broker(config, host)
     wifi = None
     if wifi_ssid is not None:
-        password = "" if wifi_password_file is None else _first_line(wifi_password_file)
+        password = (
+            ""
+            if wifi_password_file is None
+            else configuration.first_line(wifi_password_file, "the Wi-Fi's password")
+        )
         wifi = provisioning.Wifi(wifi_ssid, password)
     elif wifi_password_file is not None:
         raise click.UsageError("--wifi-password-file needs --wifi-ssid")
@@ -102,11 +106,21 @@ def provision(
         say(f"the service knows {thing}")
 
 
+def _hosts(
+    _ctx: click.Context, _param: click.Parameter, values: tuple[str, ...]
+) -> tuple[str, ...]:
+    try:
+        return tuple(map(configuration.parse_host, values))
+    except ValueError as error:
+        raise click.BadParameter(str(error)) from error
+
+
 @click.command("broker-config")
 @click.option(
     "--host",
     "hosts",
     multiple=True,
+    callback=_hosts,
     metavar="HOST",
     help="Name or address of the broker for the boards; may be given again. `fleet provision` puts"
     " the first into settings.  [default: as the last time]",
@@ -114,10 +128,8 @@ def provision(
 @click.option(
     "--port",
     type=click.IntRange(1, 65535),
-    default=PORT,
-    show_default=True,
     metavar="N",
-    help="TCP port for boards.",
+    help=f"TCP port for boards.  [default: as the last time, or the first free one from {PORT} on]",
 )
 @click.option(
     "--service-port",
@@ -132,7 +144,11 @@ def provision(
     "--user", metavar="USER", help="User of mosquitto when root starts it.  [default: you]"
 )
 def broker_config(
-    hosts: tuple[str, ...], port: int, service_port: int | None, bind: str, user: str | None
+    hosts: tuple[str, ...],
+    port: int | None,
+    service_port: int | None,
+    bind: str,
+    user: str | None,
 ) -> None:
     """Write the folder from which mosquitto runs.
 
@@ -144,6 +160,7 @@ def broker_config(
 
     config = read_config()
     authority = Authority.open(config.authority, f"{config.product} authority")
+    port = port or broker.known_port(config.broker_folder) or broker.free_port(PORT)
     chosen = list(hosts) or broker.known_hosts(config.broker_folder) or ["127.0.0.1"]
     wanted = broker.Wanted(
         hosts=chosen,
@@ -171,7 +188,7 @@ def broker_config(
     say(f"wrote {short(paths.folder)}; mosquitto runs as {wanted.user} when root starts it")
     say(f"fleet.toml: the service at 127.0.0.1:{wanted.service_port}, boards at")
     say(f"  {chosen[0]}:{port} by a certificate for {', '.join(chosen)}")
-    if broker.is_local(chosen[0]):
+    if configuration.is_local(chosen[0]):
         say("  which no real board reaches: --host NAME_OR_ADDRESS of this machine")
     say(f"Start it:    mosquitto -c {short(paths.settings)}")
     say(f"If it runs:  {_read_again(config)}; new ports and users need a restart")
@@ -253,14 +270,13 @@ def _boards_broker(config: Config, host: str | None) -> Address:
             )
         return noted
     try:
-        return configuration.parse_address(host)
+        return Address(configuration.parse_host(host), noted.port if noted else PORT)
     except ValueError:
-        return Address(host, noted.port if noted else PORT)
-
-
-def _first_line(path: Path) -> str:
-    lines = disk.read(path, "the Wi-Fi's password").decode(errors="replace").splitlines()
-    return lines[0] if lines else ""
+        pass
+    try:
+        return configuration.parse_address(host)
+    except ValueError as error:
+        raise click.BadParameter(str(error), param_hint="'--host'") from error
 
 
 def _service(config: Config) -> Clients | None:

@@ -1,5 +1,6 @@
 """The `fleet` command. Thin: it reads arguments, calls one function, shows what came of it."""
 
+import errno
 import logging
 import time
 from collections.abc import Iterable
@@ -9,6 +10,8 @@ import click
 
 from twinslot import config as configuration
 from twinslot import disk
+from twinslot.cli.adopt import adopt
+from twinslot.cli.backup import backup, restore
 from twinslot.cli.board import board
 from twinslot.cli.completion import completion
 from twinslot.cli.deploy import deploy
@@ -25,7 +28,7 @@ from twinslot.client import publish as publishing
 from twinslot.client import report
 from twinslot.client import watch as watching
 from twinslot.client.clients import Clients, translated
-from twinslot.errors import FleetError
+from twinslot.errors import FleetError, InterruptedByUserError
 from twinslot.formats import aws
 from twinslot.formats.chips import CHIPS, DEFAULT_SLOT
 from twinslot.trust import keys
@@ -39,20 +42,24 @@ Exit codes:
   3  fleet.toml, or a file that it names, is missing or wrong
   4  no service answers
   5  watch and push: the time limit has passed
+  130  ended by Ctrl-C
 """
 
 
 _SECTIONS = {
-    "A fleet": "init serve status watch cancel keygen",
+    "A fleet": "init serve status watch cancel keygen backup restore",
     "Updates": "pack inspect diff publish push",
     "Identities": "provision revoke broker-config doctor",
-    "A board on a cable": "flash deploy send board",
+    "A board on a cable": "flash deploy adopt send board",
     "More": "mip completion",
 }
 
 
 class _Group(click.Group):
-    """Shows a FleetError as its sentence and exits with its code; other errors stay tracebacks."""
+    """Shows errors of people and machines as sentences, and exits with their codes.
+
+    These are a FleetError, an OSError and Ctrl-C; other errors stay tracebacks.
+    """
 
     def format_commands(self, _ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """List the commands in sections."""
@@ -69,6 +76,15 @@ class _Group(click.Group):
         except FleetError as error:
             say_error(str(error))
             ctx.exit(error.exit_code)
+        except KeyboardInterrupt:
+            say_error("interrupted")
+            ctx.exit(InterruptedByUserError.exit_code)
+        except OSError as error:  # of a machine: no room, no right, no such place
+            if error.errno == errno.EPIPE:
+                raise  # click ends quietly where nobody reads any more
+            named = f"{error.filename}: " if error.filename else ""
+            say_error(f"{named}{error.strerror or error}")
+            ctx.exit(FleetError.exit_code)
         except click.ClickException as error:
             raise refused(error)  # noqa: B904 - the same error
 
@@ -176,11 +192,8 @@ def keygen(path: Path | None) -> None:
         private_path, public_path = config.signing_key, config.public_key
     else:
         private_path, public_path = path, path.with_suffix(".pub.pem")
-    if public_path.exists():
-        raise keys.KeyFileError(f"{public_path} exists already; keys are never overwritten")
     key = keys.generate()
-    keys.write_private(key, private_path)
-    keys.write_public(key.public_key(), public_path)
+    keys.write_pair(key, private_path, public_path)
     say(f"wrote {short(private_path)} (key {keys.kid(key.public_key()).hex()})")
     say(f"wrote {short(public_path)}, for the boards' /etc/trusted_keys.pem")
 
@@ -248,8 +261,12 @@ def publish(
     data = disk.read(file, "the package")
     if not force:
         publishing.check(data, config)
+    clients = Clients(config)
+    reach = clients.reach()
+    if not force:
+        publishing.check_way(reach, config, things, PROTOCOLS[protocol])
     published = publishing.publish(
-        Clients(config),
+        clients,
         data,
         file.name,
         things,
@@ -267,6 +284,8 @@ def publish(
         f"sequence {published.sequence}, for {boards}"
     )
     say(f"  fleet watch {published.job}")
+    for warning in publishing.waits(reach):
+        say(f"warning: {warning}")
 
 
 @main.command()
@@ -341,9 +360,9 @@ def cancel(job: str, thing: str | None, force: bool) -> None:
 
 
 for command in (
-    *(pack, inspect, diff, push),
+    *(pack, inspect, diff, push, backup, restore),
     *(provision, broker_config, revoke, doctor),
-    *(flash, deploy, send, board, mip),
+    *(flash, deploy, adopt, send, board, mip),
     completion,
 ):
     main.add_command(command)

@@ -15,7 +15,7 @@ from twinslot.cli.say import say
 from twinslot.client import diff as differing
 from twinslot.client import packing
 from twinslot.client.application import AT_HOME, Options
-from twinslot.errors import FleetError
+from twinslot.errors import FleetError, PackageError
 from twinslot.firmware import agent
 from twinslot.formats import archive, bundle, chips, image, package
 from twinslot.formats.component import KINDS, Component
@@ -164,11 +164,14 @@ def pack(
         key=key_path,
         expires_days=expires_days,
     )
+    replaced = _replaced(output)
     _write(output, data)
     for line in packing.listing(contents, sources, config):
         say(line)
     for warning in contents.warnings:
         say(f"warning: {warning}")
+    if replaced:
+        say(f"replaced {output}, which was {replaced}")
     say(f"wrote {output}: {len(data)} bytes, version {version}, sequence {sequence}")
 
 
@@ -267,6 +270,25 @@ def _date(seconds: Any) -> str:
         return time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime(seconds))
     except (OverflowError, ValueError):
         return f"{seconds} seconds after 1970"
+
+
+def _replaced(path: Path) -> str:
+    """Say which package a new one takes the place of; "" for none.
+
+    Raises PackingError for a file that is no package.
+    """
+    if not path.is_file():
+        return ""
+    data = disk.read(path, "the file")
+    try:
+        manifest = package.inspect(data).manifest
+    except PackageError as error:
+        if data[:4] == PACKAGE_MAGIC:
+            return "a damaged package"
+        raise packing.PackingError(
+            f"{path} is there already, and is no package; name another file with -o"
+        ) from error
+    return f"{manifest.product} {manifest.version}, sequence {manifest.sequence}"
 
 
 def _write(path: Path, data: bytes) -> None:

@@ -8,10 +8,11 @@ Options are those of mosquitto 2.0.
 """
 
 import datetime as dt
-import ipaddress
 import os
 import pwd
 import queue
+import re
+import socket
 import ssl
 import tempfile
 from collections.abc import Sequence
@@ -122,6 +123,29 @@ def known_hosts(folder: Path) -> list[str]:
     return names.get_values_for_type(x509.DNSName)
 
 
+def known_port(folder: Path) -> int | None:
+    """The port of the things' listener as it was written the last time; None without one."""
+    path = Paths(folder).settings
+    if not path.exists():
+        return None
+    found = re.search(rb"^listener (\d+)", disk.read(path, "mosquitto's settings"), re.MULTILINE)
+    return int(found[1]) if found else None
+
+
+def free_port(first: int) -> int:
+    """The first port from `first` on that is free on this machine, like the one behind it."""
+    pairs = range(first, 65535, 2)
+    return next((port for port in pairs if _is_free(port) and _is_free(port + 1)), first)
+
+
+def _is_free(port: int) -> bool:
+    try:
+        socket.create_server(("", port)).close()
+    except OSError:
+        return False
+    return True
+
+
 def service_identity(authority: Authority, folder: Path) -> tuple[Path, Path]:
     """Certificate and key with which the service logs in, in `folder`; made if need be.
 
@@ -160,11 +184,7 @@ def disconnect(authority: Authority, address: Address, thing: str) -> None:
         end=now + dt.timedelta(minutes=5),
     )
     context = ssl.create_default_context(cafile=authority.path)
-    with tempfile.TemporaryDirectory() as name:
-        both = Path(name) / "both.pem"
-        data = certificates.private_pem(key) + certificates.pem(certificate)
-        disk.replace(both, data, disk.SECRET)
-        context.load_cert_chain(both)
+    _load(context, key, certificate)
     client = mqtt.Client(CallbackAPIVersion.VERSION2, client_id=thing)
     client.tls_set_context(context)
     answers: queue.SimpleQueue[ReasonCode] = queue.SimpleQueue()
@@ -181,6 +201,48 @@ def disconnect(authority: Authority, address: Address, thing: str) -> None:
         client.loop_stop()
     if reason.is_failure:
         raise BrokerError(f"the broker {address} refuses the authority: {reason}")
+
+
+def lets_in(
+    authority: Authority, address: Address, revoked: x509.Certificate, now: dt.datetime
+) -> bool:
+    """Whether the broker at `address` lets in a holder of this revoked certificate.
+
+    It is shown another one of the same number, which a list of revoked numbers names as well, so
+    the thing's own key is not needed. TLS alone is spoken, in 1.2, where a server tells during the
+    handshake that it refuses a certificate; so no connection of the thing is touched. Raises
+    OSError where nothing answers.
+    """
+    key = keys.generate()
+    certificate = certificates.client(
+        authority.certificate,
+        authority.key,
+        certificates.name_of(revoked),
+        key.public_key(),
+        begin=now - dt.timedelta(minutes=5),
+        end=now + dt.timedelta(minutes=5),
+        number=revoked.serial_number,
+    )
+    context = ssl.create_default_context(cafile=authority.path)
+    context.maximum_version = ssl.TLSVersion.TLSv1_2
+    _load(context, key, certificate)
+    with socket.create_connection((address.host, address.port), _PATIENCE) as plain:
+        try:
+            with context.wrap_socket(plain, server_hostname=address.host):
+                return True
+        except ssl.SSLCertVerificationError:
+            raise  # the broker's own certificate
+        except (ssl.SSLError, ConnectionError):
+            return False
+
+
+def _load(context: ssl.SSLContext, key: keys.PrivateKey, certificate: x509.Certificate) -> None:
+    """Let a context show a certificate; its key never leaves this process's own folder."""
+    with tempfile.TemporaryDirectory() as name:
+        both = Path(name) / "both.pem"
+        data = certificates.private_pem(key) + certificates.pem(certificate)
+        disk.replace(both, data, disk.SECRET)
+        context.load_cert_chain(both)
 
 
 def copy_crl(authority: Authority, folder: Path) -> None:
@@ -269,11 +331,3 @@ def _check_user(name: str, folder: Path) -> pwd.struct_passwd:
                 f"the user {name} cannot pass {parent}: move the fleet, or name another with --user"
             )
     return user
-
-
-def is_local(host: str) -> bool:
-    """Say whether `host` means the machine that asks."""
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"

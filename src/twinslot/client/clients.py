@@ -9,6 +9,7 @@ import os
 import ssl
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote, urlsplit
 
@@ -48,6 +49,18 @@ class RefusedError(FleetError):
     def __init__(self, code: str, message: str) -> None:
         super().__init__(f"{message} ({code})")
         self.code = code
+
+
+@dataclass(frozen=True)
+class Reach:
+    """The ways from a service to boards: its broker, whether that answers it now, and `data`.
+
+    broker: HOST:PORT; data: base URL of the packages that it offers by HTTP.
+    """
+
+    broker: str
+    connected: bool
+    data: str
 
 
 class Clients:
@@ -99,6 +112,14 @@ class Clients:
         found = self._extension("GET", "revoked", "", _is_revoked)
         things: dict[str, int] = found["things"]
         return things
+
+    def reach(self) -> Reach | None:
+        """How boards are reached from the service (an extension); None where it does not say."""
+        try:
+            found = self._extension("GET", "reach", "", _is_reach)
+        except (RefusedError, answers.ForeignAnswerError):
+            return None
+        return Reach(**{name: found[name] for name in ("broker", "connected", "data")})
 
     def _extension(
         self,
@@ -158,7 +179,9 @@ def translated() -> Iterator[None]:
         found = error.response.get("Error", {})
         raise RefusedError(found.get("Code", ""), found.get("Message", "refused")) from error
     except (HTTPClientError, BotocoreConnectionError, HTTPError) as error:
-        raise UnreachableError(f"the service does not answer: {error}") from error
+        raise UnreachableError(
+            f"the service does not answer: {error}; does `fleet serve` run?"
+        ) from error
     except ResponseParserError as error:
         raise answers.ForeignAnswerError(f"the service's answer makes no sense: {error}") from error
     except BotoCoreError as error:
@@ -217,6 +240,11 @@ def _is_served(found: dict[str, Any]) -> bool:
         and isinstance(things, dict)
         and all(isinstance(one, dict) and type(one.get("bytes")) is int for one in things.values())
     )
+
+
+def _is_reach(found: dict[str, Any]) -> bool:
+    texts = all(isinstance(found.get(name), str) for name in ("broker", "data"))
+    return texts and type(found.get("connected")) is bool
 
 
 def _is_revoked(found: dict[str, Any]) -> bool:

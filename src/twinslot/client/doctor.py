@@ -11,6 +11,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from cryptography import x509
+
 from twinslot import disk
 from twinslot.client import broker
 from twinslot.client.clients import Clients, translated
@@ -97,7 +99,7 @@ def _identities(config: Config, now: dt.datetime, soon: dt.datetime) -> Iterator
         yield _end(f"{authority.crl_path}", crl.next_update_utc, now, soon, remedy)
     for name, certificate in authority.all_issued():
         if authority.is_revoked(certificate):
-            yield Finding(True, f"{name} is revoked")
+            yield from _guarded(_revocation, config, authority, name, certificate, now)
         else:
             remedy = f"`fleet provision {name} --renew`"
             if name == certificates.SERVICE:
@@ -105,6 +107,30 @@ def _identities(config: Config, now: dt.datetime, soon: dt.datetime) -> Iterator
             yield _end(
                 f"the certificate of {name}", certificate.not_valid_after_utc, now, soon, remedy
             )
+
+
+def _revocation(
+    config: Config, authority: Authority, name: str, certificate: x509.Certificate, now: dt.datetime
+) -> Iterator[Finding]:
+    """Whether the broker refuses a revoked thing: it reads the list only when it is told to."""
+    address = config.broker.address
+    if not config.broker.tls or not authority.key_path.exists():
+        yield Finding(True, f"{name} is revoked")
+        return
+    try:
+        let_in = broker.lets_in(authority, address, certificate, now)
+    except OSError:  # `_answers` tells
+        yield Finding(True, f"{name} is revoked")
+        return
+    if not let_in:
+        yield Finding(True, f"{name} is revoked, and the broker refuses it")
+        return
+    pid = broker.Paths(config.broker_folder).pid
+    yield Finding(
+        False,
+        f"{name} is revoked, but the broker still lets it in: it has not read the list. `kill -HUP "
+        f"$(cat {pid})`, then `fleet revoke {name} --disconnect` cuts its connection",
+    )
 
 
 def _end(what: str, end: dt.datetime, now: dt.datetime, soon: dt.datetime, remedy: str) -> Finding:

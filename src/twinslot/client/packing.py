@@ -105,13 +105,7 @@ def sign(
 
 def listing(contents: Contents, sources: Sources, config: Config) -> Iterator[str]:
     """The contents, as lines for people."""
-    if contents.firmware is not None:
-        room = config.slot_size - TRAILER_LENGTH
-        yield f"{sources.firmware}: {contents.firmware.summary}"
-        yield (
-            f"  {contents.firmware.origin}; {contents.firmware.image.length} of {room} bytes in a "
-            "slot"
-        )
+    yield from firmware_listing(contents, sources, config)
     if contents.application is not None:
         found = contents.application.files
         yield f"{sources.folder}: application of {len(found)} files"
@@ -121,6 +115,17 @@ def listing(contents: Contents, sources: Sources, config: Config) -> Iterator[st
         yield f"  {contents.application.blocks * BLOCK >> 10:>7}  KB of a board's file system"
         for note in contents.application.notes:
             yield f"  {note}"
+
+
+def firmware_listing(contents: Contents, sources: Sources, config: Config) -> Iterator[str]:
+    """The firmware among the contents, as lines for people."""
+    if contents.firmware is not None:
+        room = config.slot_size - TRAILER_LENGTH
+        yield f"{sources.firmware}: {contents.firmware.summary}"
+        yield (
+            f"  {contents.firmware.origin}; {contents.firmware.image.length} of {room} bytes in a "
+            "slot"
+        )
 
 
 def _image(path: Path | None, config: Config) -> image.Application | None:

@@ -13,10 +13,10 @@ import json
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from twinslot import disk
 from twinslot.client import policy
+from twinslot.client import settings as board_settings
 from twinslot.config import Address, Config
 from twinslot.errors import FleetError
 from twinslot.trust import certificates, keys
@@ -91,10 +91,9 @@ def provision(
         disk.replace(stage / "ca.pem", certificates.pem(authority.certificate))
         if key is not None:
             disk.replace(stage / "client.key", certificates.private_pem(key), disk.SECRET)
-        if before is not None:
-            authority.revoke(thing)
-        disk.replace(stage / "client.pem", certificates.pem(authority.issue(thing, public)))
-        disk.move_all(stage, folder)
+        with authority.issuing(thing, public) as certificate:
+            disk.replace(stage / "client.pem", certificates.pem(certificate))
+            disk.move_all(stage, folder)
         text = json.dumps(policy.document(), indent=2) + "\n"
         disk.replace(config.folder / policy.FILE_NAME, text.encode())
     finally:
@@ -108,15 +107,7 @@ def _settings(
     config: Config, thing: str, broker: Address, wifi: Wifi | None, before: Path | None
 ) -> bytes:
     """The text of settings.json; what `before`, a settings folder, has in it stays."""
-    found: dict[str, Any] = {}
-    if before is not None and (before / "settings.json").exists():
-        path = before / "settings.json"
-        try:
-            found = json.loads(disk.read(path, "the settings"))
-        except (ValueError, RecursionError) as error:
-            raise ProvisionError(f"{path} is not JSON: {error}") from error
-        if not isinstance(found, dict) or not isinstance(found.get("broker", {}), dict):
-            raise ProvisionError(f"{path} does not hold a board's settings")
+    found = {} if before is None else board_settings.read(before)
     if wifi is not None or "wifi" not in found:
         found["wifi"] = vars(wifi or Wifi("", ""))
     if before is None:

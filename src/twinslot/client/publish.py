@@ -3,18 +3,21 @@
 By HTTP alone there is no stream: boards get a URL with the job.
 """
 
+import contextlib
 import hashlib
 import re
 import secrets
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
+from urllib.parse import urlsplit
 
-from botocore.exceptions import ClientError
+from botocore.exceptions import BotoCoreError, ClientError
 
-from twinslot.client.clients import Clients
-from twinslot.config import Config
-from twinslot.errors import FleetError
+from twinslot.client import settings
+from twinslot.client.clients import Clients, Reach
+from twinslot.config import Config, is_local
+from twinslot.errors import FleetError, InterruptedByUserError
 from twinslot.formats import archive, document, image, package
 from twinslot.formats.component import FIRMWARE
 from twinslot.formats.document import HTTP, MQTT
@@ -66,6 +69,37 @@ def check(data: bytes, config: Config) -> Head:
     return head
 
 
+def check_way(
+    reach: Reach | None, config: Config, things: Sequence[str], protocols: Sequence[str]
+) -> None:
+    """Whether these boards can fetch a package from where the service offers it.
+
+    A board is on this machine where its broker is: by its settings in boards/, else by fleet.toml.
+    Raises PublishError, with the address, for one that is sent to this machine from another.
+    """
+    if reach is None or HTTP not in protocols or not is_local(urlsplit(reach.data).hostname or ""):
+        return
+    usual = (config.broker.boards or config.broker.address).host
+    for thing in things:
+        host = settings.broker_host(config.boards / thing) or usual
+        if not is_local(host):
+            raise PublishError(
+                f"the package is offered at {reach.data}, and {thing}, whose broker is {host}, "
+                "would look for that on itself: set service.data_url (and service.data) in "
+                "fleet.toml to an address of this machine that boards reach, and start `fleet "
+                "serve` again; or send it by --protocol mqtt"
+            )
+
+
+def waits(reach: Reach | None) -> Iterator[str]:
+    """Say that a new job waits, where the service has no broker now."""
+    if reach is not None and not reach.connected:
+        yield (
+            f"the service has no connection to the broker {reach.broker}; the job is kept, and "
+            "boards hear of it when the broker is back"
+        )
+
+
 def description(manifest: Manifest) -> str:
     """The description of the job and the stream of a package."""
     return f"{manifest.product} {manifest.version}, sequence {manifest.sequence}"
@@ -101,35 +135,36 @@ def publish(
     described = description(manifest)
     clients.s3.put_object(Bucket=BUCKET, Key=key, Body=data)
     options: dict[str, Any] = {}
-    if MQTT in protocols:
-        clients.iot.create_stream(
-            streamId=job_id,
-            description=described,
-            files=[{"fileId": 0, "s3Location": {"bucket": BUCKET, "key": key}}],
-            roleArn=ROLE,
-        )
     if HTTP in protocols:
         options["presignedUrlConfig"] = {"roleArn": ROLE}
     if timeout_minutes is not None:
         options["timeoutConfig"] = {"inProgressTimeoutInMinutes": timeout_minutes}
-    try:
-        clients.iot.create_job(
-            jobId=job_id,
-            targets=targets,
-            targetSelection="SNAPSHOT",
-            document=document.of_update(
-                [document.File(name, len(data), location=document.Location(BUCKET, key))],
-                protocols,
-                job_id if MQTT in protocols else None,
-                clients.region,
-            ),
-            description=described,
-            **options,
-        )
-    except ClientError:
-        if MQTT in protocols:  # else the name would be taken, by a stream of no job
-            clients.iot.delete_stream(streamId=job_id)
-        raise
+    with _whole(clients, job_id):
+        if MQTT in protocols:
+            clients.iot.create_stream(
+                streamId=job_id,
+                description=described,
+                files=[{"fileId": 0, "s3Location": {"bucket": BUCKET, "key": key}}],
+                roleArn=ROLE,
+            )
+        try:
+            clients.iot.create_job(
+                jobId=job_id,
+                targets=targets,
+                targetSelection="SNAPSHOT",
+                document=document.of_update(
+                    [document.File(name, len(data), location=document.Location(BUCKET, key))],
+                    protocols,
+                    job_id if MQTT in protocols else None,
+                    clients.region,
+                ),
+                description=described,
+                **options,
+            )
+        except ClientError:
+            if MQTT in protocols:  # else the name would be taken, by a stream of no job
+                clients.iot.delete_stream(streamId=job_id)
+            raise
     return Published(
         job_id,
         list(things),
@@ -138,6 +173,37 @@ def publish(
         manifest.sequence,
         head.identity.hex(),
     )
+
+
+@contextlib.contextmanager
+def _whole(clients: Clients, job_id: str) -> Iterator[None]:
+    """Stream and job are made, or neither, also where Ctrl-C or a lost connection hides which.
+
+    Raises InterruptedByUserError for Ctrl-C that came after the job was made.
+    """
+    try:
+        yield
+    except ClientError:
+        raise  # the service has said what it did not do
+    except BaseException as error:
+        if not _is_made(clients, job_id):
+            with contextlib.suppress(ClientError, BotoCoreError):
+                clients.iot.delete_stream(streamId=job_id)
+            raise
+        if not isinstance(error, Exception):
+            raise InterruptedByUserError(
+                f"interrupted, but the job is made: `fleet watch {job_id}` shows it, `fleet cancel "
+                f"{job_id}` ends it"
+            ) from error
+
+
+def _is_made(clients: Clients, job_id: str) -> bool:
+    """Whether the service has the job, as far as it answers at all."""
+    try:
+        clients.iot.describe_job(jobId=job_id)
+    except (ClientError, BotoCoreError):
+        return False
+    return True
 
 
 def thing_arn(clients: Clients, thing: str, *, create: bool) -> str:

@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from twinslot.client import packing, report
+from twinslot.client import changes, packing, report
 from twinslot.client import publish as publishing
 from twinslot.client import watch as watching
 from twinslot.client.clients import Clients
@@ -67,11 +67,17 @@ def push(
     """
     start = time.monotonic()
     contents = packing.gather(sources, config)
-    for line in packing.listing(contents, sources, config):
+    for line in packing.firmware_listing(contents, sources, config):
         say(line)
+    clients = Clients(config)
+    if contents.application is not None and sources.folder is not None:
+        before = changes.accepted(clients, thing)
+        for line in changes.listing(sources.folder, contents.application, before):
+            say(line)
     for warning in contents.warnings:
         say(f"warning: {warning}")
-    clients = Clients(config)
+    publishing.check_way(clients.reach(), config, [thing], protocols)
+    publishing.check_way(clients.reach(), config, [thing], protocols)
     if sequence is None:
         sequence = max(_FLASHED, highest_sequence(clients, config.product)) + 1
     version = version or f"dev-{sequence}"
@@ -86,6 +92,10 @@ def push(
         create_things=create_things,
     )
     say(f"job {published.job}: {version}, sequence {sequence}, {len(data)} bytes for {thing}")
+    for warning in publishing.waits(clients.reach()):
+        say(f"warning: {warning}")
+    for warning in publishing.waits(clients.reach()):
+        say(f"warning: {warning}")
     watching.watch(config, published.job, timeout, view)
     (progress,) = report.of_job(clients, published.job)
     return Pushed(

@@ -11,7 +11,7 @@ from twinslot.client import shadow
 from twinslot.client.clients import Clients
 from twinslot.client.shadow import Reported
 from twinslot.formats import aws
-from twinslot.text import printable
+from twinslot.text import natural, printable
 
 WIDTH = 80  # characters
 MOST_LISTED = 20
@@ -110,7 +110,10 @@ def of_fleet(clients: Clients, newest: int) -> dict[str, Board]:
         for progress in of_job(clients, job["jobId"]):
             updates.setdefault(progress.thing, []).append(progress)
     data = clients.data()
-    return {thing: Board(shadow.of_thing(data, thing), found) for thing, found in updates.items()}
+    return {
+        thing: Board(shadow.of_thing(data, thing), updates[thing])
+        for thing in sorted(updates, key=natural)
+    }
 
 
 def as_json(boards: Mapping[str, Board]) -> dict[str, Any]:

@@ -3,7 +3,9 @@
 A service that is away for a while, such as one being restarted, is waited for.
 """
 
+import textwrap
 import time
+from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -12,11 +14,14 @@ from typing import Protocol
 from twinslot.client import report
 from twinslot.client.clients import Clients, translated
 from twinslot.config import Config
-from twinslot.errors import FleetError, UnreachableError
+from twinslot.errors import FleetError, InterruptedByUserError, UnreachableError
 from twinslot.formats import aws
+from twinslot.text import natural, printable
 
 PATIENCE = 60  # seconds that the service may be away
 POLL = 0.5  # seconds between two looks
+WAITING, RECEIVING = "waiting", "receiving"
+_MOST_NAMED = 12  # boards that ended alike
 
 
 class WatchTimeoutError(FleetError):
@@ -67,21 +72,74 @@ def phase(progress: report.Progress) -> str:
     return "receiving"
 
 
+def stage(progress: report.Progress) -> str:
+    """A state in one or two words, which many boards share."""
+    if progress.ended:
+        return progress.status
+    if progress.status == "QUEUED":
+        return WAITING
+    return "self-test" if "self_test" in progress.details else RECEIVING
+
+
+def stages(boards: Sequence[Board]) -> dict[str, list[Board]]:
+    """The boards by their stage, those that have ended last, the good ones first of these."""
+    found: dict[str, list[Board]] = defaultdict(list)
+    for board in boards:
+        found[stage(board.progress)].append(board)
+    order = (WAITING, RECEIVING, "self-test", aws.SUCCEEDED)
+    known = {name: place for place, name in enumerate(order)}
+    return {name: found[name] for name in sorted(found, key=lambda n: (known.get(n, 9), n))}
+
+
+def summary(boards: Sequence[Board]) -> Iterator[str]:
+    """The end of a job in lines of at most 80 characters: how many boards, and which failed why."""
+    good = sum(board.progress.status == aws.SUCCEEDED for board in boards)
+    yield f"{good} of {len(boards)} boards SUCCEEDED"
+    alike: dict[tuple[str, str], list[str]] = defaultdict(list)
+    for board in boards:
+        if board.progress.status != aws.SUCCEEDED:
+            name = stage(board.progress)
+            alike[name, board.progress.details.get("cause", "")].append(board.progress.thing)
+    for (name, cause), things in sorted(alike.items(), key=lambda item: -len(item[1])):
+        more = f" and {len(things) - _MOST_NAMED} more" if len(things) > _MOST_NAMED else ""
+        head = f"  {len(things):>3} {name}{f', {cause}' if cause else ''}: "
+        names = ", ".join(printable(thing) for thing in things[:_MOST_NAMED])
+        yield from textwrap.wrap(
+            names + more, report.WIDTH, initial_indent=head, subsequent_indent=" " * 6
+        )
+
+
 def watch(config: Config, job_id: str, timeout: float | None, view: View) -> bool:
     """Show a job until all its executions have ended; True when all of them aws.SUCCEEDED.
 
     `timeout` in seconds. Raises WatchTimeoutError, UnreachableError when the service stays away
-    for PATIENCE, RefusedError for an unknown job, FleetError for one that is no board's.
+    for PATIENCE, RefusedError for an unknown job, FleetError for one that is no board's, and
+    InterruptedByUserError at Ctrl-C: the job goes on.
     """
+    boards: list[Board] = []
+    try:
+        with view:
+            for boards in _looks(config, job_id, timeout, view.tell):
+                if not boards:
+                    raise FleetError(f"job {job_id} is no board's: its executions were deleted")
+                view.show(boards)
+                if all(board.progress.ended for board in boards):
+                    break
+            _sum_up(boards, view)
+    except KeyboardInterrupt as error:
+        raise InterruptedByUserError(
+            f"interrupted; job {job_id} goes on: `fleet watch {job_id}` shows it, `fleet cancel "
+            f"{job_id} --force` ends it"
+        ) from error
+    if not boards or not all(board.progress.ended for board in boards):
+        raise WatchTimeoutError(f"job {job_id} has not ended within {timeout} s")
+    return all(board.progress.status == aws.SUCCEEDED for board in boards)
 
-    with view:
-        for boards in _looks(config, job_id, timeout, view.tell):
-            if not boards:
-                raise FleetError(f"job {job_id} is no board's: its executions were deleted")
-            view.show(boards)
-            if all(board.progress.ended for board in boards):
-                return all(board.progress.status == aws.SUCCEEDED for board in boards)
-    raise WatchTimeoutError(f"job {job_id} has not ended within {timeout} s")
+
+def _sum_up(boards: Sequence[Board], view: View) -> None:
+    if len(boards) > 1:
+        for line in summary(boards):
+            view.tell(line)
 
 
 def _looks(
@@ -113,5 +171,5 @@ def _look(clients: Clients, job_id: str) -> list[Board]:
     served = clients.served(job_id)
     return [
         Board(progress, served["things"].get(progress.thing, {}).get("bytes", 0), served["size"])
-        for progress in report.of_job(clients, job_id)
+        for progress in sorted(report.of_job(clients, job_id), key=lambda one: natural(one.thing))
     ]

@@ -31,6 +31,7 @@ MAX_STRANGE_BODY = 2**19  # bytes of a body that is read before its signature ca
 EXTENSION = "/fleet/"
 """Below this path lies what AWS has no operation for."""
 
+_NO_STORAGE = 507  # RFC 4918 11.5; clients of AWS do not ask again at once
 _CLOSE = {"connection": "close"}  # where a body is left unread
 _METHODS = ["DELETE", "GET", "HEAD", "PATCH", "POST", "PUT"]
 _log = logging.getLogger(__name__)
@@ -102,6 +103,9 @@ class Api:
                 response = self._call(codec, request)
         except ApiError as error:
             response = codec.error(error)
+        except FleetError as error:  # of a disk or a database, which may have room again
+            _log.error("failed: %s %s: %s", request.method, request.path, error)
+            response = codec.error(ApiError("InsufficientStorage", str(error), _NO_STORAGE))
         except Exception:  # noqa: BLE001 - one failing request must not be the service's end
             _log.exception("failed: %s %s", request.method, request.path)
             response = codec.error(ApiError("InternalFailureException", "see the log", 500))

@@ -44,6 +44,8 @@ READING = 0.03  # seconds of reading, at most, between two answers
 _IN_FLIGHT = 1000  # requests that the broker may have out without an acknowledgement
 _FOR_EVER = 2**32 - 1  # seconds that the broker keeps the session (MQTT 5, 3.1.2.11.2)
 _FIRST_PAUSE, _LAST_PAUSE = 1, 30  # seconds between two attempts to connect
+_SHORT = 10.0  # seconds of a connection that somebody ended
+_SUSPICIOUS = 3  # of these in a row
 _SUMMARY = 10  # seconds between two lines about what was throttled
 
 _log = logging.getLogger(__name__)
@@ -83,6 +85,7 @@ class Bus:
         self._streams = streams_service
         self._shadows = shadows_service
         self._clock = clock
+        self._client_id = client_id
         self._ready = threading.Event()
         self._stopping = threading.Event()
         self._woken, self._waker = socket.socketpair()
@@ -99,6 +102,8 @@ class Bus:
         self._next_tick = 0.0
 
         self._connection = 0
+        self._subscribed_at = -_SHORT  # by the monotonic clock
+        self._short = 0  # connections in a row that ended within _SHORT
         self._next_attempt = 0.0
         self._pause = _FIRST_PAUSE
         self._arrived = False
@@ -139,6 +144,12 @@ class Bus:
         self._store.on_messages(self._note_outbox)
         self._thread.start()
 
+    @property
+    def broker(self) -> dict[str, Any]:
+        """Where the broker is, and whether it answers the service now."""
+        connected = self._ready.is_set() and self._client.is_connected()
+        return {"broker": str(self._settings.address), "connected": connected}
+
     def wait_until_ready(self, timeout: float) -> bool:
         """True as soon as the broker has confirmed the subscriptions; waits `timeout` seconds."""
         return self._ready.wait(timeout)
@@ -172,11 +183,17 @@ class Bus:
                 self._serve()
                 self._tick()
                 self._publish_outbox()
-            except Exception:  # noqa: BLE001 - a full disk must not end the only thread
+            except FleetError as error:
+                _log.error("the bus is stuck; trying again: %s", error)
+                self._stopping.wait(TICK)
+            except Exception:  # noqa: BLE001 - nothing may end the only thread
                 _log.exception("the bus is stuck; trying again")
                 self._stopping.wait(TICK)
         self._client.disconnect()
-        self._streams.flush()
+        try:
+            self._streams.flush()
+        except FleetError as error:
+            _log.error("what was served last is not counted: %s", error)
 
     def _connect(self) -> None:
         if self._client.socket() is not None or time.monotonic() < self._next_attempt:
@@ -267,13 +284,25 @@ class Bus:
             return
         _log.info("connected to the broker %s", self._settings.address)
         self._pause = _FIRST_PAUSE
+        self._subscribed_at = time.monotonic()
         self._ready.set()
 
     def _disconnected(
         self, _client: mqtt.Client, _data: Any, _flags: Any, reason: Any, _properties: Any
     ) -> None:
         self._next_attempt = time.monotonic() + self._pause
-        if reason.is_failure:
+        short = time.monotonic() - self._subscribed_at < _SHORT
+        self._short = self._short + 1 if short else 0
+        if self._short >= _SUSPICIOUS:  # mosquitto 2.0 says nothing when it gives a name away
+            self._next_attempt = time.monotonic() + _LAST_PAUSE
+            _log.error(
+                "the broker %s lets the service in, and puts it out again within seconds: does "
+                "another service call itself %s there? Two fleets of one product need a broker "
+                "each, or other product names",
+                self._settings.address,
+                self._client_id,
+            )
+        elif reason.is_failure:
             _log.warning("lost the broker %s: %s", self._settings.address, reason)
 
     def _received(self, _client: mqtt.Client, _data: Any, message: mqtt.MQTTMessage) -> None:
@@ -323,7 +352,10 @@ class Bus:
                 self._jobs.handle(topic, payload)
         except streams.StreamError as error:
             _log.warning("ignored a request: %s", error)
-        except Exception:  # noqa: BLE001 - whatever a device sends or a disk does: stay up, answer
+        except FleetError as error:  # of the disk or the database
+            _log.error("failed to answer %s: %s", topic, error)
+            self._refuse(topic, payload, _FAILED)
+        except Exception:  # noqa: BLE001 - whatever a device sends: stay up, answer
             _log.exception("failed to answer %s", topic)
             self._refuse(topic, payload, _FAILED)
 

@@ -8,6 +8,7 @@ transaction sees one moment. Nothing outside of this module names a kind of data
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -27,11 +28,12 @@ NEVER_AGAIN: dict[str, Any] = {"sqlite_autoincrement": True}
 _DRIVER = "postgresql+psycopg"
 _BUSY_TIMEOUT_MS = 10_000
 _SQLITE = b"SQLite format 3\0"
+_OF_THE_PLACE = (sa.exc.OperationalError, sa.exc.InternalError, sa.exc.InterfaceError)
 _WRITERS = 0x7477696E  # the advisory lock of those who write; any number of this program's own
 
 
 class DatabaseError(FleetError):
-    """The database cannot be opened, or its URL cannot be read."""
+    """The database cannot be opened or used any more, or its URL cannot be read."""
 
 
 class Database:
@@ -46,8 +48,9 @@ class Database:
         """
         self._engine = _engine(url)
         self._reading: dict[str, Any] = {"writing": False}
+        self._file: _File | None = None
         if self._engine.dialect.name == "sqlite":
-            _own_file(self._engine.url)
+            self._file = _own_file(self._engine.url)
             sa.event.listen(self._engine, "connect", _prepare_sqlite)
             sa.event.listen(self._engine, "begin", _begin_sqlite)
         elif self._engine.dialect.name == "postgresql":
@@ -60,12 +63,50 @@ class Database:
 
     @contextmanager
     def transaction(self, *, writing: bool) -> Iterator[sa.Connection]:
-        """A transaction that is committed at the end, or rolled back by an exception."""
+        """A transaction that is committed at the end, or rolled back by an exception.
+
+        Raises DatabaseError for a database that does not answer, has no room, is damaged, or whose
+        file is not the one that was opened.
+        """
+        self.check()
         options = {"writing": True} if writing else self._reading
-        with self._engine.connect() as connection:
-            connection = connection.execution_options(**options)
-            with connection.begin():
-                yield connection
+        try:
+            with self._engine.connect() as connection:
+                connection = connection.execution_options(**options)
+                with connection.begin():
+                    yield connection
+        except sa.exc.DBAPIError as error:
+            if not isinstance(error, _OF_THE_PLACE) and type(error) is not sa.exc.DatabaseError:
+                raise  # a mistake of this program
+            why = " ".join(str(error.orig).split())  # a driver's text may have several lines
+            raise DatabaseError(
+                f"the database {self} cannot be used: {why}{self._way_out(why)}"
+            ) from error
+
+    def check(self) -> None:
+        """Raise DatabaseError where SQLite's file is not the one that was opened.
+
+        Of a file that was removed SQLite would go on using what nobody finds again.
+        """
+        if self._file is not None and not self._file.is_there():
+            raise DatabaseError(
+                f"{self._file.path} was removed or replaced while it was in use: stop the service, "
+                "bring a backup back, and start it again"
+            )
+
+    @property
+    def file(self) -> Path | None:
+        """SQLite's file; None for a database on a server, and one in memory."""
+        return None if self._file is None else self._file.path
+
+    def _way_out(self, why: str) -> str:
+        damaged = any(word in why for word in ("malformed", "not a database", "corrupt"))
+        if not damaged or self._file is None:
+            return ""
+        return (
+            f"; bring back a backup (`fleet restore`), or move {self._file.path} away to begin "
+            "with no boards and no jobs"
+        )
 
     def close(self) -> None:
         """Close all connections."""
@@ -92,18 +133,40 @@ def _engine(text: str) -> sa.Engine:
         raise DatabaseError(f"there is no driver for {url.drivername} here: {error}") from error
 
 
-def _own_file(url: sa.URL) -> None:
-    """Make SQLite's file where it is not there; those that it makes beside it get its mode."""
+@dataclass(frozen=True)
+class _File:
+    """SQLite's file as it was opened: its path, device and number."""
+
+    path: Path
+    device: int
+    number: int
+
+    def is_there(self) -> bool:
+        """Say whether it still has its name."""
+        try:
+            found = self.path.stat()
+        except OSError:
+            return False
+        return (found.st_dev, found.st_ino) == (self.device, self.number)
+
+
+def _own_file(url: sa.URL) -> _File | None:
+    """Make SQLite's file where it is not there; those that it makes beside it get its mode.
+
+    Returns None where there is none: a database in memory, or one with options in its URL.
+    """
     if url.database in (None, "", ":memory:") or "uri" in url.query:
-        return
+        return None
     path = Path(str(url.database))
     try:
         with os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT, disk.SECRET), "rb") as file:
             head = file.read(len(_SQLITE))
+            found = os.fstat(file.fileno())
     except OSError as error:
         raise DatabaseError(f"cannot open the database {path}: {error.strerror}") from error
     if head in (b"", _SQLITE) and (said := disk.exposed(path)):
         raise DatabaseError(said)  # of another file SQLite says that it is no database
+    return _File(path, found.st_dev, found.st_ino)
 
 
 def _prepare_sqlite(connection: Any, _record: Any) -> None:

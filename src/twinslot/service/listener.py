@@ -7,6 +7,7 @@ takes no answer, and no limit of connections of one address.
 
 import asyncio
 import contextlib
+import errno
 import logging
 import resource
 import socket
@@ -104,13 +105,18 @@ class Listener:
         self._limits = limits
         self.seats = Seats(every=limits.every, of_address=limits.of_address)
         try:
-            self._socket = socket.create_server((address.host, address.port), backlog=_BACKLOG)
+            family = socket.AF_INET6 if ":" in address.host else socket.AF_INET
+            self._socket = socket.create_server(
+                (address.host, address.port), family=family, backlog=_BACKLOG
+            )
         except OSError as error:
-            raise ListenerError(f"cannot listen on {address}: {error.strerror}") from error
+            other = "; another program has it: name another port in fleet.toml, or 0 for any"
+            said = other if error.errno == errno.EADDRINUSE else ""
+            raise ListenerError(f"cannot listen on {address}: {error.strerror}{said}") from error
         self._socket.setblocking(False)
         host = "127.0.0.1" if address.host == "0.0.0.0" else address.host  # noqa: S104 - compared
         self.port: int = self._socket.getsockname()[1]
-        self.url = f"{'https' if self._tls else 'http'}://{host}:{self.port}"
+        self.url = f"{'https' if self._tls else 'http'}://{Address(host, self.port)}"
 
     def close(self) -> None:
         """Close the port."""

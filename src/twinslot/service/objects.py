@@ -1,10 +1,9 @@
 """The bytes of S3 objects: files named by their own SHA-256, so never half written or changed."""
 
 import hashlib
-import os
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import BinaryIO
 
 from twinslot import disk
 from twinslot.errors import FleetError
@@ -24,24 +23,23 @@ class ObjectFolder:
         disk.folder(folder)
 
     def add(self, data: bytes) -> str:
-        """Keep these bytes on disk; returns the SHA-256, by which they are found again."""
+        """Keep these bytes on disk; returns the SHA-256, by which they are found again.
+
+        Raises FileError; then nothing of them stays.
+        """
         name = hashlib.sha256(data).hexdigest()
         path = self._folder / name
         if path.exists():
             return name
-        with tempfile.NamedTemporaryFile(dir=self._folder, prefix="new-", delete=False) as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        Path(file.name).replace(path)
+        disk.replace(path, data, disk.SECRET)
         return name
 
     def read(self, sha256: str, start: int, end: int) -> Iterator[bytes]:
         """Bytes `start` to before `end`, in pieces: a slow reader costs no more memory than one.
 
-        Raises ObjectError for a file that is shorter than it was, OSError for one that is gone.
+        Raises ObjectError for a file that is gone or shorter than it was.
         """
-        with self.path(sha256).open("rb") as file:
+        with self.open(sha256) as file:
             file.seek(start)
             while start < end:
                 piece = file.read(min(PIECE, end - start))
@@ -49,6 +47,14 @@ class ObjectFolder:
                     raise ObjectError(f"{file.name} is cut short")
                 start += len(piece)
                 yield piece
+
+    def open(self, sha256: str) -> BinaryIO:
+        """The file of these bytes, to be read and closed. Raises ObjectError."""
+        path = self.path(sha256)
+        try:
+            return path.open("rb")
+        except OSError as error:
+            raise ObjectError(f"cannot read the package {path}: {error.strerror}") from error
 
     def path(self, sha256: str) -> Path:
         """The file of these bytes."""

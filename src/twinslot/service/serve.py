@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 
 import uvicorn
@@ -101,6 +102,7 @@ def run(
             },
             {
                 "GET served": control.served,
+                "GET reach": lambda _: {**bus.broker, "data": config.data_url or endpoint.data},
                 "GET revoked": control.revoked,
                 "POST revoke": control.revoke,
                 "POST admit": control.admit,
@@ -122,13 +124,14 @@ def run(
             data_port.server(data_api.application()),
         ]
         _write_endpoint(configuration.endpoint_file(config), endpoint)
-        cleanup.callback(configuration.endpoint_file(config).unlink, missing_ok=True)
+        cleanup.callback(_forget_endpoint, configuration.endpoint_file(config))
         gc.freeze()  # what is here now stays: AWS's models, which else are walked through again
         bus.start()
         cleanup.callback(bus.stop)
         line = f"ready control={endpoint.control} data={endpoint.data} broker={endpoint.broker}"
         parent = os.getppid() if die_with_parent else None
-        asyncio.run(_serve(servers, bus, parent, lambda: announce(line)))
+        look = partial(_still_here, config, store, endpoint)
+        asyncio.run(_serve(servers, bus, parent, lambda: announce(line), look))
 
 
 async def _serve(
@@ -136,14 +139,22 @@ async def _serve(
     bus: Bus,
     parent: int | None,
     announce: Callable[[], None],
+    look: Callable[[], None],
 ) -> None:
+    """Serve until a signal, the parent's end, or an error of `look`, which is raised at the end."""
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     serving = [asyncio.create_task(server.serve()) for server in servers]
     announced = False
+    failed: FleetError | None = None
     while not stop.is_set() and not any(task.done() for task in serving):
         if parent is not None and os.getppid() != parent:
+            break
+        try:
+            look()
+        except FleetError as error:
+            failed = error
             break
         listening = all(server.started for server in servers)
         if not announced and listening and bus.wait_until_ready(0):
@@ -154,20 +165,48 @@ async def _serve(
     for server in servers:
         server.should_exit = True
     await asyncio.gather(*serving)
+    if failed is not None:
+        raise failed
 
 
 @contextmanager
 def _alone(path: Path) -> Iterator[None]:
     """Holds the folder's lock, which ends with the process however it ends."""
-    with path.open("a") as file:
+    try:
+        file = path.open("a")
+    except OSError as error:
+        raise ServiceError(f"cannot write {path}: {error.strerror}") from error
+    with file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
             raise ServiceError(f"another `fleet serve` runs in {path.parent}") from error
+        except OSError as error:
+            raise ServiceError(f"cannot lock {path}: {error.strerror}") from error
         yield
 
 
 def _write_endpoint(path: Path, endpoint: Endpoint) -> None:
-    new = path.with_suffix(".new")
-    new.write_text(json.dumps(asdict(endpoint)))
-    new.replace(path)
+    disk.replace(path, json.dumps(asdict(endpoint)).encode())
+
+
+def _forget_endpoint(path: Path) -> None:
+    with contextlib.suppress(OSError):  # a folder that became read-only
+        path.unlink(missing_ok=True)
+
+
+def _still_here(config: Config, store: Store, endpoint: Endpoint) -> None:
+    """Look whether the folder is as it was; the note for other commands is written again.
+
+    Raises DatabaseError, or ServiceError where the state folder is gone: then nothing would be kept
+    that is acknowledged from now on.
+    """
+    store.check()
+    if not config.state.is_dir():
+        raise ServiceError(
+            f"{config.state} was removed while the service ran; bring a backup back (`fleet "
+            "restore`), or start again with no boards and no jobs"
+        )
+    path = configuration.endpoint_file(config)
+    if not path.exists():
+        _write_endpoint(path, endpoint)

@@ -283,18 +283,24 @@ class Store:
     def __init__(self, url: str) -> None:
         """Open the database at a SQLAlchemy URL, and make or extend its tables where need be.
 
-        Raises DatabaseError for a URL that cannot be used, StoreError for a database that does not
-        answer, and for tables of a version that this program does not know.
+        Raises DatabaseError for a URL that cannot be used and a database that does not answer,
+        StoreError for another program's file, and for tables of a version that is not known here.
         """
         self._database = Database(url)
         self._on_messages: Callable[[], None] = lambda: None
-        try:
-            with self._database.transaction(writing=True) as connection:
-                _metadata.create_all(connection)
-                _migrate(connection)
-        except sa.exc.DBAPIError as error:
-            why = " ".join(str(error.orig).split())  # a driver's text may have several lines
-            raise StoreError(f"the database {self._database} cannot be used: {why}") from error
+        with self._database.transaction(writing=True) as connection:
+            tables = sa.inspect(connection).get_table_names()
+            if self._database.file is not None and tables and _schema.name not in tables:
+                raise StoreError(
+                    f"{self._database.file} is another program's database: it has a table "
+                    f"{tables[0]}; give the service a file of its own"
+                )
+            _metadata.create_all(connection)
+            _migrate(connection)
+
+    def check(self) -> None:
+        """Raise DatabaseError where the database's file is not the one that was opened."""
+        self._database.check()
 
     def on_messages(self, callback: Callable[[], None]) -> None:
         """Call this after every commit that left messages in the outbox."""

@@ -18,7 +18,7 @@ import cbor2
 
 from twinslot.errors import FleetError
 from twinslot.formats import aws
-from twinslot.service.objects import ObjectFolder
+from twinslot.service.objects import ObjectError, ObjectFolder
 from twinslot.service.store import Grant, Served, Store, StreamFile, Transaction
 
 SUBSCRIPTIONS = aws.subscriptions("streams")
@@ -147,10 +147,12 @@ class Streams:
             raise StreamError("ETagMismatch", "the object changed since the stream was made")
         indexes = list(window.indexes(file.size))
         blocks = []
-        with self._objects.path(item.sha256).open("rb") as source:
+        with self._objects.open(item.sha256) as source:
             for index in indexes:
                 source.seek(index * window.block_size)
                 data = source.read(window.block_size)
+                if len(data) != min(window.block_size, file.size - index * window.block_size):
+                    raise ObjectError(f"{source.name} is cut short")
                 blocks.append({"f": window.file_id, "i": index, "l": len(data), "p": data})
         self._count(grant.order, len(blocks), min(file.size, (indexes[-1] + 1) * window.block_size))
         return blocks

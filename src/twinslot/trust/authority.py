@@ -10,6 +10,7 @@ A name has at most one certificate that is valid: the one before is revoked firs
 
 import datetime as dt
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from cryptography import x509
@@ -105,6 +106,17 @@ class Authority:
             certificate = certificates.client(self.certificate, self.key, name, key, end)
             disk.replace(self._issued_path(name), certificates.pem(certificate))
         return certificate
+
+    @contextmanager
+    def issuing(self, name: str, key: keys.PublicKey) -> Iterator[x509.Certificate]:
+        """A certificate as `issue` makes it, in place of the one before, which is revoked.
+
+        An exception, such as Ctrl-C, takes both back.
+        """
+        with disk.unless_done([self._issued_path(name), self.crl_path]):
+            if self.issued(name) is not None:
+                self.revoke(name)
+            yield self.issue(name, key)
 
     def issue_server(self, hosts: list[str], key: keys.PublicKey) -> x509.Certificate:
         """A certificate for the broker at these names and addresses. Raises CertificateError."""

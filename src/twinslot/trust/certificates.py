@@ -73,9 +73,10 @@ def client(
     key: PublicKey,
     end: dt.datetime = END,
     begin: dt.datetime = BEGIN,
+    number: int | None = None,
 ) -> x509.Certificate:
-    """A certificate with which `name` logs in at the broker."""
-    builder = _leaf(ca, name, key, end, ExtendedKeyUsageOID.CLIENT_AUTH, begin)
+    """A certificate with which `name` logs in at the broker. number: None for a new one."""
+    builder = _leaf(ca, name, key, end, ExtendedKeyUsageOID.CLIENT_AUTH, begin, number)
     return builder.sign(ca_key, hashes.SHA256())
 
 
@@ -236,13 +237,14 @@ def _builder(
     key: PublicKey,
     end: dt.datetime,
     begin: dt.datetime = BEGIN,
+    number: int | None = None,
 ) -> x509.CertificateBuilder:
     return (
         x509.CertificateBuilder()
         .subject_name(subject)
         .issuer_name(issuer)
         .public_key(key)
-        .serial_number(x509.random_serial_number())
+        .serial_number(x509.random_serial_number() if number is None else number)
         .not_valid_before(begin)
         .not_valid_after(end)
         .add_extension(x509.SubjectKeyIdentifier.from_public_key(key), critical=False)
@@ -256,9 +258,10 @@ def _leaf(
     end: dt.datetime,
     purpose: x509.ObjectIdentifier,
     begin: dt.datetime = BEGIN,
+    number: int | None = None,
 ) -> x509.CertificateBuilder:
     return (
-        _builder(_subject(name), ca.subject, key, end, begin)
+        _builder(_subject(name), ca.subject, key, end, begin, number)
         .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
         .add_extension(_usage(digital_signature=True), critical=True)
         .add_extension(x509.ExtendedKeyUsage([purpose]), critical=False)

@@ -5,7 +5,6 @@ SubjectPublicKeyInfo PEM (RFC 5480), which is what a board trusts in /etc/truste
 """
 
 import hashlib
-import os
 from pathlib import Path
 
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
@@ -67,25 +66,22 @@ def kid(key: PublicKey) -> bytes:
     return hashlib.sha256(spki(key)).digest()[:KID_LENGTH]
 
 
+def write_pair(key: PrivateKey, private: Path, public: Path) -> None:
+    """Write a private key (mode 0600) and its public half to new files, both or none.
+
+    Raises TakenError when a file exists (keys are never overwritten), FileError.
+    """
+    disk.create(
+        {
+            private: (private_pem(key), disk.SECRET),
+            public: (public_pem(key.public_key()), disk.PUBLIC),
+        }
+    )
+
+
 def write_private(key: PrivateKey, path: Path) -> None:
-    """Write a private key to a new file of mode 0600.
-
-    Raises KeyFileError when the file exists (keys are never overwritten) or cannot be written.
-    """
-    write_secret(path, private_pem(key))
-
-
-def write_public(key: PublicKey, path: Path) -> None:
-    """Write a public key to a new file. Raises KeyFileError as write_private does."""
-    _write_new(path, public_pem(key), disk.PUBLIC)
-
-
-def write_secret(path: Path, data: bytes) -> None:
-    """Write `data` to a new file that only its owner can read.
-
-    Raises KeyFileError when the file exists or cannot be written.
-    """
-    _write_new(path, data, disk.SECRET)
+    """Write a private key to a new file of mode 0600. Raises as `write_pair`."""
+    disk.create({path: (private_pem(key), disk.SECRET)})
 
 
 def read_private(path: Path) -> PrivateKey:
@@ -148,15 +144,3 @@ def _read(path: Path) -> bytes:
         return path.read_bytes()
     except OSError as error:
         raise KeyFileError(f"cannot read the key {path}: {error.strerror}") from error
-
-
-def _write_new(path: Path, data: bytes, mode: int) -> None:
-    try:
-        path.parent.mkdir(mode=disk.PRIVATE_FOLDER, parents=True, exist_ok=True)
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
-    except FileExistsError as error:
-        raise KeyFileError(f"{path} exists already; keys are never overwritten") from error
-    except OSError as error:
-        raise KeyFileError(f"cannot write {path}: {error.strerror}") from error
-    with os.fdopen(descriptor, "wb") as file:
-        file.write(data)
