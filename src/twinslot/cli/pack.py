@@ -14,7 +14,8 @@ from twinslot.cli.parts import DEFAULT_EXTENSIONS, extensions_option, read_confi
 from twinslot.cli.say import say
 from twinslot.client import diff as differing
 from twinslot.client import packing
-from twinslot.client.application import AT_HOME, Options
+from twinslot.client.application import Options
+from twinslot.client.folder import AT_HOME, IGNORE_FILE
 from twinslot.errors import FleetError
 from twinslot.firmware import agent
 from twinslot.formats import archive, bundle, chips, image, package
@@ -49,6 +50,9 @@ def packing_options(command: Callable[..., None]) -> Callable[..., None]:
         exclude: tuple[str, ...],
         no_agent: bool,
         chosen: tuple[str, ...] | None,
+        allowed: tuple[str, ...],
+        elsewhere: tuple[str, ...],
+        force: bool,
         image_path: Path | None = None,
         **rest: Any,
     ) -> None:
@@ -59,8 +63,11 @@ def packing_options(command: Callable[..., None]) -> Callable[..., None]:
             raise click.UsageError("nothing to pack: name a firmware image, --app DIR, or both")
         if firmware and runs:
             raise click.UsageError("--runs is for a package without firmware")
-        if not folder and (
-            runs or compiled or include or exclude or no_agent or chosen is not None
+        if not folder and any(
+            (
+                *(runs, compiled, include, exclude, no_agent, allowed, elsewhere),
+                chosen is not None,
+            )
         ):
             raise click.UsageError("these options are about an application; give --app DIR")
         if no_agent and chosen is not None:
@@ -68,7 +75,14 @@ def packing_options(command: Callable[..., None]) -> Callable[..., None]:
         if folder and chosen is None:
             chosen = files.extensions_of_fleet(read_config().boards)
         options = Options(
-            include, exclude, compiled=compiled, agent=not no_agent, extensions=chosen
+            include,
+            exclude,
+            compiled=compiled,
+            agent=not no_agent,
+            extensions=chosen,
+            secrets=allowed,
+            elsewhere=elsewhere,
+            force=force,
         )
         command(sources=packing.Sources(firmware, folder, runs, options), **rest)
 
@@ -84,13 +98,30 @@ def packing_options(command: Callable[..., None]) -> Callable[..., None]:
             metavar="PATTERN",
             multiple=True,
             help="Files to leave out, as 'tests' or 'lib/*.txt'; may be given again."
-            f" These never come: {' '.join(AT_HOME)}.",
+            f" These stay at home unless {IGNORE_FILE} says otherwise: {' '.join(AT_HOME)}.",
         ),
         click.option(
             "--include",
             metavar="PATTERN",
             multiple=True,
             help="Files to take, and no others; may be given again.",
+        ),
+        click.option(
+            "--allow-secret",
+            "allowed",
+            metavar="FILE",
+            multiple=True,
+            help="A file that may travel though it holds a key or a password; may be given again.",
+        ),
+        click.option(
+            "--board-has",
+            "elsewhere",
+            metavar="MODULE",
+            multiple=True,
+            help="A module that the boards have in /lib or in their firmware; may be given again.",
+        ),
+        click.option(
+            "--force", is_flag=True, help="Pack also what the boards could not run, with a warning."
         ),
         click.option(
             "--mpy",
