@@ -18,7 +18,7 @@ from twinslot.client.application import Options
 from twinslot.client.folder import AT_HOME, IGNORE_FILE
 from twinslot.errors import FleetError
 from twinslot.firmware import agent
-from twinslot.formats import archive, bundle, chips, image, package
+from twinslot.formats import archive, bundle, chips, firmware, image, package
 from twinslot.formats.component import KINDS, Component
 from twinslot.formats.head import PACKAGE_MAGIC
 from twinslot.formats.manifest import MAX_SEQUENCE
@@ -208,13 +208,12 @@ def pack(
 def inspect(file: Path) -> None:
     """Show the contents of FILE, a package or a firmware image.
 
-    It exits with 1 unless a package is whole and signed by the key of fleet.toml.
+    It exits with 1 unless a package is whole and signed by the key of fleet.toml, or an image one
+    that the boards of this project can run.
     """
     data = disk.read(file, "the package")
     if data[:4] != PACKAGE_MAGIC:
-        found = image.application(data)
-        say(f"{file}: {found.summary}")
-        say(f"  {found.origin}")
+        _inspect_image(file, firmware.judge(data))
         return
     head = package.inspect(data)
     manifest = head.manifest
@@ -234,6 +233,17 @@ def inspect(file: Path) -> None:
         say(f"  {name:<12}{value}")
     signing.verify(head, keys.read_public(read_config().public_key))
     say("  signature holds")
+
+
+def _inspect_image(file: Path, found: firmware.Firmware) -> None:
+    say(f"{file}: {found.application.summary}")
+    say(f"  {found.application.origin}")
+    for name, value in found.facts:
+        say(f"  {name:<12}{value}")
+    for warning in found.warnings:
+        say(f"warning: {warning}")
+    if found.problem:
+        raise image.ImageError(found.problem)
 
 
 @click.command()

@@ -15,7 +15,7 @@ from botocore.exceptions import ClientError
 from twinslot.client.clients import Clients
 from twinslot.config import Config
 from twinslot.errors import FleetError
-from twinslot.formats import archive, document, image, package
+from twinslot.formats import archive, document, firmware, package
 from twinslot.formats.component import FIRMWARE
 from twinslot.formats.document import HTTP, MQTT
 from twinslot.formats.head import Head
@@ -59,7 +59,7 @@ def check(data: bytes, config: Config) -> Head:
         )
     for component in manifest.components:
         if component.kind == FIRMWARE:
-            image.firmware(component.result(data), chip=config.chip, slot_size=config.slot_size)
+            firmware.accept(component.result(data), chip=config.chip, slot_size=config.slot_size)
         else:
             archive.read(component.result(data))
     signing.verify(head, keys.read_public(config.public_key))
