@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from twinslot import disk
+from twinslot import disk, sequences
 from twinslot.board import files
 from twinslot.cli.parts import DEFAULT_EXTENSIONS, extensions_option, read_config
 from twinslot.cli.say import say
@@ -16,6 +16,7 @@ from twinslot.client import diff as differing
 from twinslot.client import packing
 from twinslot.client.application import Options
 from twinslot.client.folder import AT_HOME, IGNORE_FILE
+from twinslot.client.sequences import allot_anywhere
 from twinslot.errors import FleetError
 from twinslot.firmware import agent
 from twinslot.formats import archive, bundle, chips, firmware, image, package
@@ -154,10 +155,10 @@ def packing_options(command: Callable[..., None]) -> Callable[..., None]:
 @click.option("--version", required=True, metavar="TEXT", help="Version for people, 1 to 32 bytes.")
 @click.option(
     "--sequence",
-    required=True,
     type=click.IntRange(1, MAX_SEQUENCE),
     metavar="N",
-    help="Number that stops downgrades; higher than all that these boards ran before.",
+    help="Number that stops downgrades; higher than all that these boards ran before."
+    "  [default: the next one]",
 )
 @click.option(
     "-o", "--output", required=True, type=_FILE, metavar="FILE.ota", help="Package to write."
@@ -174,7 +175,7 @@ def packing_options(command: Callable[..., None]) -> Callable[..., None]:
 def pack(
     sources: packing.Sources,
     version: str,
-    sequence: int,
+    sequence: int | None,
     output: Path,
     expires_days: int | None,
     key_path: Path | None,
@@ -182,10 +183,18 @@ def pack(
     """Sign firmware, an application, or both, into a package.
 
     IMAGE is an ESP32 application image (.app-bin), or MicroPython's merged download (.bin), which
-    holds one. The folder DIR of --app stands for the directory in which main.py runs.
+    holds one. The folder DIR of --app stands for the directory in which main.py runs. The next
+    sequence comes from the service of fleet.toml, or is counted in the fleet's folder where none
+    answers.
     """
     config = read_config()
     contents = packing.gather(sources, config)
+    counted = ""
+    if sequence is None:
+        sequence, served = allot_anywhere(config)
+        counted = "" if served else ", counted in the fleet's folder"
+    else:
+        sequences.note(config.folder, config.product, sequence)
     data = packing.sign(
         contents,
         config,
@@ -200,7 +209,7 @@ def pack(
         say(line)
     for warning in contents.warnings:
         say(f"warning: {warning}")
-    say(f"wrote {output}: {len(data)} bytes, version {version}, sequence {sequence}")
+    say(f"wrote {output}: {len(data)} bytes, version {version}, sequence {sequence}{counted}")
 
 
 @click.command()

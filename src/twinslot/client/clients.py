@@ -71,10 +71,14 @@ class Clients:
         self.iot = self.client("iot")
         self.s3 = self.client("s3", signature_version="s3v4", s3=_S3_OPTIONS)
 
+    @property
+    def of_aws(self) -> bool:
+        """Whether AWS itself is the service, which has none of the extensions below."""
+        return (urlsplit(self.endpoint).hostname or "").endswith(_OF_AWS)
+
     def data(self) -> Any:
         """A client of `iot-data`: on AWS the account has an endpoint of its own for it."""
-        host = urlsplit(self.endpoint).hostname or ""
-        if not host.endswith(_OF_AWS):
+        if not self.of_aws:
             return self.client("iot-data")
         found = self.iot.describe_endpoint(endpointType="iot:Data-ATS")["endpointAddress"]
         return self.client("iot-data", f"https://{found}")
@@ -85,6 +89,12 @@ class Clients:
         `size` of the file in bytes, and by thing `blocks` and `bytes` up to the furthest block.
         """
         return self._extension("GET", "served", job_id, _is_served)
+
+    def allot(self, product: str, above: int) -> int:
+        """Take the next sequence of a product, above this number (an extension)."""
+        found = self._extension("POST", "sequence", f"{above}/{product}", _is_allotted)
+        sequence: int = found["sequence"]
+        return sequence
 
     def revoke(self, thing: str) -> None:
         """Let the service refuse everything that comes from this thing (an extension)."""
@@ -217,6 +227,10 @@ def _is_served(found: dict[str, Any]) -> bool:
         and isinstance(things, dict)
         and all(isinstance(one, dict) and type(one.get("bytes")) is int for one in things.values())
     )
+
+
+def _is_allotted(found: dict[str, Any]) -> bool:
+    return type(found.get("sequence")) is int
 
 
 def _is_revoked(found: dict[str, Any]) -> bool:
