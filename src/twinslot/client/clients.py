@@ -6,7 +6,7 @@ variables and proxies of the machine play no part.
 
 import functools
 import os
-import ssl
+import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -26,9 +26,12 @@ from botocore.parsers import ResponseParserError
 from urllib3.exceptions import HTTPError
 
 from twinslot import config as configuration
+from twinslot import disk
 from twinslot.client import answers
 from twinslot.config import Config
 from twinslot.errors import ConfigError, FleetError, UnreachableError
+from twinslot.trust import pem
+from twinslot.trust.authority import tls_context
 
 _NOT_FROM_THE_MACHINE = {
     "profile": (None, None, None, None),
@@ -57,7 +60,8 @@ class Clients:
         """Raises UnreachableError when no endpoint is set and no service of this folder runs."""
         self.endpoint = config.endpoint or configuration.find_endpoint(config).control
         _check_url(self.endpoint)
-        self._verify = _authorities(config)
+        self._trusted = _authorities(config)
+        self._verify = True if self._trusted is None else self._trusted.name
         self.region = config.region
         credentials = configuration.read_credentials(config.credentials)
         core = botocore.session.Session(session_vars=_NOT_FROM_THE_MACHINE)
@@ -207,17 +211,24 @@ def _check_url(text: str) -> None:
         raise ConfigError(f"service.endpoint: {text!r} is no URL, such as http://HOST:PORT")
 
 
-def _authorities(config: Config) -> bool | str:
-    """Whom to believe a certificate of the service, in botocore's terms. Raises ConfigError."""
-    if config.endpoint_ca is None:
-        return True
+def _authorities(config: Config) -> Any:
+    """An open file with those who may sign the service's certificate; None: the public ones.
+
+    botocore takes the name of a file, and OpenSSL reads none that begins with a mark of Windows.
+    Raises ConfigError.
+    """
+    path = config.endpoint_ca
+    if path is None:
+        return None
     try:
-        ssl.create_default_context(cafile=config.endpoint_ca)
-    except OSError as error:  # also ssl.SSLError
-        raise ConfigError(
-            f"service.endpoint_ca: cannot use {config.endpoint_ca}: {error}"
-        ) from error
-    return str(config.endpoint_ca)
+        tls_context(path)
+        clean = pem.text(disk.read(path, "the authority"), str(path))
+    except (OSError, FleetError) as error:  # also ssl.SSLError
+        raise ConfigError(f"service.endpoint_ca: cannot use {path}: {error}") from error
+    file = tempfile.NamedTemporaryFile(suffix=".pem")  # noqa: SIM115 - as long as the clients are
+    file.write(clean.encode())
+    file.flush()
+    return file
 
 
 def _is_served(found: dict[str, Any]) -> bool:

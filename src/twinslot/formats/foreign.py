@@ -66,7 +66,7 @@ def refusal(data: bytes, take: str) -> str | None:
 
 
 def _name(data: bytes) -> str | None:
-    """What the file is, with its article, and behind a colon or semicolon what to do."""
+    """The name of the file's kind, with its article; behind ":" or ";" stands the remedy."""
     if not data:
         return "an empty file: the download has failed"
     if not data.strip(b"\xff") or not data.strip(b"\0"):

@@ -199,7 +199,7 @@ def _cut(needed: int, there: int, least: str = "") -> ImageError:
 
 
 def _without_descriptor(data: bytes, image: Image) -> str:
-    """What an image is that no slot boots."""
+    """The sentence about an image that no slot boots."""
     if foreign.is_random(data[image.length :].lstrip(b"\xff")):
         return (
             "this is an encrypted flash: a bootloader, and bytes that only its board can read; "
