@@ -228,6 +228,7 @@ HTML = (
         (merged(random.Random(7).randbytes(65536)), "encrypted flash: partition ota_0"),
         (merged(b""), "begins at byte 61440, there are 61440"),
         (merged(app())[:0x6000], "a merged download that is cut short or damaged"),
+        (merged(signed(2)), "the application in this merged download is signed for secure boot"),
         (merged(app())[:-1000], "at least 864 bytes are missing"),
         (app()[:-40], "short: 40 bytes are missing"),
     ],

@@ -75,6 +75,7 @@ def wrapped(label: str, der: bytes) -> bytes:
         (ONE[:-30] + b"\n" + TWO, r"block 1 \(line 1\) has no END line before line \d"),
         (ONE.replace(b"M", b"!"), r"block 1 \(line 1\) is damaged: .* no base64"),
         (ONE.replace(b"END PUBLIC", b"END PRIVATE"), "begins as PUBLIC KEY and ends as PRIVATE"),
+        (ONE.replace(b"-----\nM", b"-----\nProc-Type: 4,ENCRYPTED\n\nM"), "has a header inside"),
         (b"-----END PUBLIC KEY-----\n", "line 1: an END line without"),
         (b"", "holds no PEM block"),
         (b"ssh-ed25519 AAAA\n", "holds no PEM block"),

@@ -107,6 +107,14 @@ def test_packages_that_are_packed_at_once_have_sequences_of_their_own(fleet: Pat
     assert sorted(found) == [2, 3, 4, 5]
 
 
+def test_a_number_by_hand_that_cannot_be_counted_is_a_warning(fleet: Path) -> None:
+    (fleet / sequences.LOCK).mkdir()
+    made = pack("--sequence", "7")
+    assert made.exit_code == 0
+    assert "warning: sequence 7 is not counted" in made.output
+    assert pack().exit_code == 1
+
+
 def test_a_flashed_sequence_counts(fleet: Path) -> None:
     from sim import image
 

@@ -17,6 +17,7 @@ from twinslot.client import packing
 from twinslot.client.application import Options
 from twinslot.client.folder import AT_HOME, IGNORE_FILE
 from twinslot.client.sequences import allot_anywhere
+from twinslot.config import Config
 from twinslot.errors import FleetError
 from twinslot.firmware import agent
 from twinslot.formats import archive, bundle, chips, firmware, image, package
@@ -189,12 +190,12 @@ def pack(
     """
     config = read_config()
     contents = packing.gather(sources, config)
-    counted = ""
+    counted = unnoted = ""
     if sequence is None:
         sequence, served = allot_anywhere(config)
         counted = "" if served else ", counted in the fleet's folder"
     else:
-        sequences.note(config.folder, config.product, sequence)
+        unnoted = _note(config, sequence)
     data = packing.sign(
         contents,
         config,
@@ -207,9 +208,18 @@ def pack(
     _write(output, data)
     for line in packing.listing(contents, sources, config):
         say(line)
-    for warning in contents.warnings:
+    for warning in (*contents.warnings, *filter(None, [unnoted])):
         say(f"warning: {warning}")
     say(f"wrote {output}: {len(data)} bytes, version {version}, sequence {sequence}{counted}")
+
+
+def _note(config: Config, sequence: int) -> str:
+    """Count a sequence that was chosen by hand; the warning where the folder is for reading."""
+    try:
+        sequences.note(config.folder, config.product, sequence)
+    except disk.FileError as error:
+        return f"sequence {sequence} is not counted, so that another package may get it: {error}"
+    return ""
 
 
 @click.command()
@@ -280,7 +290,7 @@ def _component(component: Component, data: bytes) -> list[tuple[str, str]]:
         chip = chips.name_of(component.chip)
         return [
             (name, f"{component.size} bytes for {chip}"),
-            ("", image.application(data).summary),
+            ("", firmware.judge(data).application.summary),
         ]
     found = [entry for entry in archive.read(data) if not entry.is_directory]
     rows = [(name, f"{component.size} bytes, {len(found)} files")]

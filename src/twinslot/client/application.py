@@ -29,7 +29,7 @@ LARGEST = 3
 _KEYS = ("*.key",)
 _SETTINGS = ("settings.json", "trusted_keys.pem")  # docs/settings.md
 _LINE = re.compile(r"line (\d+)")
-_ANYWAY = "--force packs it all the same"
+_ANYWAY = "--exclude leaves a file at home; --force packs it all the same"
 
 
 class ApplicationError(FleetError):
@@ -222,7 +222,7 @@ def _complaint(path: str, source: bytes, said: str) -> str:
         return f"{path} does not compile: {why}"
     lines = source.decode("utf-8", "replace").splitlines()
     text = lines[int(number[1]) - 1].strip() if int(number[1]) <= len(lines) else ""
-    return f"{path}, line {number[1]} does not compile: {why}: {text}"
+    return f"{path}, line {number[1]} does not compile: {why}" + (f": {text}" if text else "")
 
 
 def _agent(

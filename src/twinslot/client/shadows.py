@@ -92,7 +92,7 @@ def _link(files: Mapping[str, bytes]) -> Iterator[Shadow]:
 
 
 def _reserve(files: Mapping[str, bytes]) -> Iterator[Shadow]:
-    place = find(files, RESERVE)
+    place = find(files, RESERVE) or find(files, f"lib/{RESERVE}")
     if place:
         yield Shadow(
             f"{place} has the name of a module that this project's agent once had, and is taken "

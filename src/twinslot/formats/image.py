@@ -268,9 +268,15 @@ def _first_application(data: bytes, found: Merged) -> Application:
             f"a merged download, but partition {row.label} at {row.offset:#x} holds no application "
             f"image (offset {offset} of {len(data)})"
         )
+    found_image = parse(rest)
+    if kind := foreign.signature(rest[: row.size], found_image.length):
+        raise ImageError(
+            f"the application in this merged download is signed for {kind}: take the download "
+            "before it was signed"
+        )
     return _describe(
         rest,
-        parse(rest),
+        found_image,
         f"taken out of a merged download: partition {row.label}, flash address {row.offset:#x}, "
         f"offset {offset} of {len(data)} bytes",
     )

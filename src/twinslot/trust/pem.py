@@ -149,6 +149,8 @@ def _certificate(der: bytes) -> x509.Certificate | str:
 
 
 def _der(body: str, position: str) -> bytes:
+    if ":" in body:
+        raise PemError(f"{position} has a header inside, as an encrypted key does: take it out")
     joined = "".join(body.split())
     try:
         return base64.b64decode(joined, validate=True)

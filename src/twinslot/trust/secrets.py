@@ -49,9 +49,8 @@ _NVS_PAGE = 4096  # bytes (ESP-IDF, nvs_flash: page structure)
 _NVS_STATES = {0xFFFFFFFE, 0xFFFFFFFC, 0xFFFFFFF8}  # active, full, freeing
 
 _PASSWORD = re.compile(
-    r"(?:^|[_\-. ])(?:password|passwd|passphrase|passwort|psk|pwd|pw|wifi_?pass|secret_?key"
-    r"|api_?key|private_?key|access_?token|auth_?token)$"
-    r"|^pass$",
+    r"(?:^|[_.-])(?:password|passwd|passphrase|passwort|pass|psk|pwd|pw|(?:wifi|wlan|wpa)_?key"
+    r"|(?:secret|api|private)_?key|(?:access|auth)_?token)$",
     re.I,
 )
 _CAMEL = re.compile(r"(?<=[a-z])(?=[A-Z])")
