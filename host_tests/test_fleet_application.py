@@ -419,6 +419,9 @@ def test_source_that_does_not_compile_is_refused_with_file_line_and_text(folder:
     write(folder / "wide.py", "x = 1\n".encode("utf-16"))
     refused(folder, "pump.py, line 2 does not compile", "def f(:", "--force")
     refused(folder, "lib/valve.py, line 1 does not compile", "match 1:", "wide.py, line 1")
+    write(folder / "open.py", "x = f(1,\n\n")
+    refused(folder, "open.py, line 3 does not compile: SyntaxError: invalid syntax: x = f(1,")
+    (folder / "open.py").unlink()
     forced = made(folder, force=True)
     assert forced.files["pump.py"] == (folder / "pump.py").read_bytes()
     assert [words.partition(" does not")[0] for words in forced.warnings] == [

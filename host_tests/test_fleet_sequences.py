@@ -191,13 +191,18 @@ def test_a_package_that_is_put_by_hand_raises_the_counter_of_the_service(service
     assert allot(fleet, clients) == 51
     (fleet.folder / sequences.FILE).unlink()
     assert allot(fleet, clients) == 52
+    lock = fleet.folder / sequences.LOCK
+    lock.unlink()
+    lock.mkdir()
+    assert allot(fleet, clients) == 53, "the service counts alone"
+    lock.rmdir()
     with pytest.raises(RefusedError, match="no NUMBER/PRODUCT"):
         clients.allot("", 1)
     made = service.fleet("pack", "--version", "1", "-o", "a.ota", "--app", "none")
     assert made.returncode == 1
     (service.folder / "app.bin").write_bytes(app())
     made = service.fleet("pack", "app.bin", "--version", "1", "-o", "a.ota")
-    assert "sequence 53\n" in made.stdout, made.stdout + made.stderr
+    assert "sequence 54\n" in made.stdout, made.stdout + made.stderr
 
 
 def test_a_database_that_has_never_counted_reads_its_jobs(tmp_path: Path, store: Store) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from twinslot import disk, sequences
+from twinslot import disk
 from twinslot.board import files
 from twinslot.cli.parts import DEFAULT_EXTENSIONS, extensions_option, read_config
 from twinslot.cli.say import say
@@ -16,8 +16,7 @@ from twinslot.client import diff as differing
 from twinslot.client import packing
 from twinslot.client.application import Options
 from twinslot.client.folder import AT_HOME, IGNORE_FILE
-from twinslot.client.sequences import allot_anywhere
-from twinslot.config import Config
+from twinslot.client.sequences import allot_anywhere, note
 from twinslot.errors import FleetError
 from twinslot.firmware import agent
 from twinslot.formats import archive, bundle, chips, firmware, image, package
@@ -135,7 +134,7 @@ def packing_options(command: Callable[..., None]) -> Callable[..., None]:
             "--runs",
             type=_FILE,
             metavar="IMAGE",
-            help="Firmware that the boards run; read for warnings, not packed.",
+            help="Firmware that the boards run, by which the application is judged; not packed.",
         ),
         click.option("--firmware", type=_FILE, metavar="IMAGE", help="Firmware to pack."),
     ):
@@ -190,12 +189,13 @@ def pack(
     """
     config = read_config()
     contents = packing.gather(sources, config)
-    counted = unnoted = ""
+    counted = ""
+    unnoted: tuple[str, ...] = ()
     if sequence is None:
         sequence, served = allot_anywhere(config)
         counted = "" if served else ", counted in the fleet's folder"
     else:
-        unnoted = _note(config, sequence)
+        unnoted = note(config, sequence)
     data = packing.sign(
         contents,
         config,
@@ -208,18 +208,9 @@ def pack(
     _write(output, data)
     for line in packing.listing(contents, sources, config):
         say(line)
-    for warning in (*contents.warnings, *filter(None, [unnoted])):
+    for warning in contents.warnings + unnoted:
         say(f"warning: {warning}")
     say(f"wrote {output}: {len(data)} bytes, version {version}, sequence {sequence}{counted}")
-
-
-def _note(config: Config, sequence: int) -> str:
-    """Count a sequence that was chosen by hand; the warning where the folder is for reading."""
-    try:
-        sequences.note(config.folder, config.product, sequence)
-    except disk.FileError as error:
-        return f"sequence {sequence} is not counted, so that another package may get it: {error}"
-    return ""
 
 
 @click.command()

@@ -220,9 +220,10 @@ def _complaint(path: str, source: bytes, said: str) -> str:
     number = _LINE.search(said)
     if number is None:
         return f"{path} does not compile: {why}"
-    lines = source.decode("utf-8", "replace").splitlines()
-    text = lines[int(number[1]) - 1].strip() if int(number[1]) <= len(lines) else ""
-    return f"{path}, line {number[1]} does not compile: {why}" + (f": {text}" if text else "")
+    lines = source.decode("utf-8", "replace").splitlines()[: int(number[1])]
+    # At the end of a file the compiler misses what an earlier line began.
+    text = next((line.strip() for line in reversed(lines) if line.strip()), "")
+    return f"{path}, line {number[1]} does not compile: {why}: {text}"
 
 
 def _agent(

@@ -4,12 +4,11 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from twinslot import sequences
 from twinslot.client import packing, report
 from twinslot.client import publish as publishing
 from twinslot.client import watch as watching
 from twinslot.client.clients import Clients
-from twinslot.client.sequences import allot
+from twinslot.client.sequences import allot, note
 from twinslot.config import Config
 from twinslot.formats import aws
 from twinslot.formats.document import MQTT
@@ -55,7 +54,8 @@ def push(
     if sequence is None:
         sequence = allot(config, clients)
     else:
-        sequences.note(config.folder, config.product, sequence)
+        for warning in note(config, sequence):
+            say(f"warning: {warning}")
     version = version or f"dev-{sequence}"
     data = packing.sign(contents, config, version, sequence, now=int(time.time()))
     publishing.check(data, config)

@@ -7,7 +7,7 @@ apart who push from it.
 
 import re
 
-from twinslot import sequences
+from twinslot import disk, sequences
 from twinslot.client.clients import Clients, translated
 from twinslot.config import Config
 from twinslot.errors import UnreachableError
@@ -20,17 +20,35 @@ _NAME = re.compile(r"ota-(\d{1,10})-[0-9a-f]+")  # as client.publish calls jobs
 def allot(config: Config, clients: Clients) -> int:
     """Take the next sequence of the fleet's product from its service.
 
+    A folder that is for reading alone keeps no counter; the service's is enough, AWS has none.
     Raises SequenceError, FileError, RefusedError, UnreachableError, and botocore's ClientError.
     """
-    with sequences.held(config.folder) as ledger:
-        known = ledger.highest(config.product)
+    try:
+        with sequences.held(config.folder) as ledger:
+            known = ledger.highest(config.product)
+            if clients.of_aws:
+                known = max(known, highest_published(clients, config.product))
+                found = sequences.following(known)
+            else:
+                found = clients.allot(config.product, known)
+            ledger.raise_to(config.product, found)
+    except disk.FileError:
         if clients.of_aws:
-            known = max(known, highest_published(clients, config.product))
-            found = sequences.following(known)
-        else:
-            found = clients.allot(config.product, known)
-        ledger.raise_to(config.product, found)
+            raise
+        return clients.allot(config.product, sequences.FLASHED)
     return found
+
+
+def note(config: Config, sequence: int) -> tuple[str, ...]:
+    """Count a sequence that was chosen by hand; a warning where the folder is for reading alone.
+
+    Raises SequenceError.
+    """
+    try:
+        sequences.note(config.folder, config.product, sequence)
+    except disk.FileError as error:
+        return (f"sequence {sequence} is not counted, so that another package may get it: {error}",)
+    return ()
 
 
 def allot_anywhere(config: Config) -> tuple[int, bool]:
