@@ -34,7 +34,7 @@ def test_image_and_application_arrive_as_one(world: World, report: Report) -> No
 
 
 def test_a_main_py_that_dies_is_rolled_back_with_its_exception(world: World) -> None:
-    ended = world.update(application={"main.py": b"import absent\n"})
+    ended = world.update(application={"main.py": b"__import__('absent')\n"})
     check_rolled_back(world, ended, "crash")
     assert "ImportError: no module named 'absent'" in ended.details["detail"]
 

@@ -6,6 +6,7 @@ import struct
 from twinslot.formats import image
 
 SLOT = 0x1B0000
+BANNER = b"\0MicroPython v1.26.1 on 2025-09-11; Generic ESP32 module with ESP32\0"
 OTA_TABLE = [
     ("nvs", 1, 0x02, 0x9000, 0x5000),
     ("otadata", 1, 0x00, 0xE000, 0x2000),
@@ -15,8 +16,13 @@ OTA_TABLE = [
 ]
 
 
-def app(size: int = 40_000, *, chip: int = 0, descriptor: bool = True, text: bytes = b"") -> bytes:
-    """A valid image of about `size` bytes with the descriptor ESP-IDF 5.4 writes."""
+def app(
+    size: int = 40_000, *, chip: int = 0, descriptor: bool = True, text: bytes = BANNER
+) -> bytes:
+    """A valid image of about `size` bytes with the descriptor ESP-IDF 5.4 writes.
+
+    text: what it has among its strings, as of MicroPython by default.
+    """
     described = struct.pack("<III8s", image.DESCRIPTOR_MAGIC, 0, 0, b"") if descriptor else b""
     described = described[:16].ljust(16, b"\0") + b"".ljust(64, b"\0")
     described += b"12:00:00".ljust(16, b"\0") + b"Mar  1 2026".ljust(16, b"\0")

@@ -104,8 +104,9 @@ def test_a_bootloader_of_another_chip_is_refused():
         (b"\x7fELF" + bytes(508), "an ELF file; take the .bin"),
         (b"PK\x03\x04" + bytes(508), "a ZIP archive"),
         (PACKAGE_MAGIC + bytes(5000), "a package for updates over the air"),
-        (b"import machine\n", "no MicroPython download"),
-        (b"", "no MicroPython download"),
+        (b"import machine\n", "this is a text; take the .bin"),
+        (b"", "an empty file"),
+        (b"\1\2\3", "no MicroPython download"),
     ],
 )
 def test_what_is_no_download_is_refused_by_name(data, words):

@@ -10,7 +10,10 @@ from tools.paths import ROOT
 from twinslot.board import files, filesystem
 from twinslot.firmware import extensions
 from twinslot.formats import bundle
-from twinslot.trust import keys
+from twinslot.trust import certificates, keys
+
+KEY = keys.generate()
+PEM = certificates.pem(certificates.authority(KEY, "ca"))
 
 SIZE = 0x40000
 
@@ -95,19 +98,19 @@ def test_a_folder_that_lacks_a_file_is_refused(folder, name):
 def test_with_tls_its_files_are_needed(folder, name):
     (folder / "settings.json").write_text(json.dumps({"broker": {"tls": True}}))
     for other in {"ca.pem", "client.pem", "client.key"} - {name}:
-        (folder / other).write_text("-----BEGIN")
+        (folder / other).write_bytes(PEM)
     with pytest.raises(files.FilesError, match=f"{name} is missing"):
         files.settings(folder)
-    (folder / name).write_text("-----BEGIN")
+    (folder / name).write_bytes(PEM)
     assert len(files.settings(folder)) == 5
 
 
 def test_a_folder_whose_key_was_made_on_the_board_is_for_a_running_board_alone(folder):
     (folder / "settings.json").write_text(json.dumps({"broker": {"tls": True}}))
-    (folder / "ca.pem").write_text("-----BEGIN")
+    (folder / "ca.pem").write_bytes(PEM)
     with pytest.raises(files.FilesError, match=r"client\.pem is missing"):
         files.settings(folder, running=True)
-    (folder / "client.pem").write_text("-----BEGIN")
+    (folder / "client.pem").write_bytes(PEM)
     assert "/etc/client.key" not in files.settings(folder, running=True)
     sentence = r"client\.key is missing\. If the board made its key itself.*flashing would erase it"
     with pytest.raises(files.FilesError, match=sentence):

@@ -1,6 +1,7 @@
 """The command line where no service is needed: what it prints and how it exits."""
 
 import re
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -108,7 +109,7 @@ def test_the_application_of_a_merged_download_is_packed_and_that_is_said(fleet: 
 @pytest.mark.parametrize(
     ("image", "words"),
     [
-        (b"hello", "cannot identify"),
+        (b"hello", "this is a text; take the .app-bin"),
         (app(chip=9), "for esp32s3, the board is esp32"),
         (app(0x1B0000), "1765376"),
         (app(descriptor=False), "bootloader"),
@@ -150,6 +151,9 @@ def test_files_that_are_not_there_and_settings_that_are_wrong(fleet: Fleet) -> N
 # Applications
 
 
+AGENT = ("__init__", "agent", "phases")
+
+
 @pytest.fixture
 def application(fleet: Fleet) -> Path:
     """The folder `app` beside fleet.toml."""
@@ -157,8 +161,8 @@ def application(fleet: Fleet) -> Path:
         ("main.py", "import pump\n"),
         ("lib/valve.py", "#" * 600),
         ("pump.py", "RATE = 1\n"),
-        ("link.py", ""),
-        ("ota/__init__.py", ""),
+        ("link.py", "class Link: 0\n"),
+        *((f"ota/{name}.py", "") for name in AGENT),
     ):
         path = Path("app") / name
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -187,8 +191,8 @@ def test_an_application_is_packed_listed_and_shown(fleet: Fleet, application: Pa
     for output in (made.output, shown.output):
         assert "    600  lib/valve.py" in output
         assert "     12  main.py" in output
-        assert "5 files" in output
-    assert "    621  bytes in all" in made.output
+        assert "7 files" in output
+    assert "    635  bytes in all" in made.output
     assert "signature holds" in shown.output
     assert packed_files()["pump.py"] == b"RATE = 1\n"
     manifest = package.inspect(Path("app.ota").read_bytes()).manifest
@@ -206,7 +210,8 @@ def test_firmware_and_application_travel_together_the_firmware_first(
     kinds = [component.kind for component in manifest.components]
     assert kinds == [FIRMWARE, APPLICATION]
     assert set(packed_files()) == {
-        *("main.py", "pump.mpy", "link.mpy", "lib/valve.mpy", "ota/__init__.mpy")
+        *("main.py", "pump.mpy", "link.mpy", "lib/valve.mpy"),
+        *(f"ota/{name}.mpy" for name in AGENT),
     }
 
 
@@ -238,7 +243,7 @@ def test_patterns_choose_what_is_packed(fleet: Fleet, application: Path) -> None
 
 
 def test_the_agent_is_added_or_left_out_and_that_is_said(fleet: Fleet, application: Path) -> None:
-    (application / "ota/__init__.py").unlink()
+    shutil.rmtree(application / "ota")
     assert "the project's own agent was added" in pack_app(fleet).output
     assert agent.BUNDLE in packed_files()
     made = pack_app(fleet, "--no-agent")
@@ -258,7 +263,7 @@ def test_the_agent_is_added_or_left_out_and_that_is_said(fleet: Fleet, applicati
 def test_the_added_agent_has_the_extensions_that_are_named(
     fleet: Fleet, application: Path, named: list[str], wanted: tuple[str, ...]
 ) -> None:
-    (application / "ota/__init__.py").unlink()
+    shutil.rmtree(application / "ota")
     made = pack_app(fleet, *named)
     said = f"extensions: {', '.join(wanted) or 'none'}"
     assert (
@@ -288,10 +293,16 @@ def test_an_application_is_judged_by_the_firmware_that_runs(
     fleet: Fleet, application: Path
 ) -> None:
     (application / "main.py").write_text("import valve, pumps\n")
-    assert "warning: main.py imports pumps, which" not in pack_app(fleet).output
-    made = pack_app(fleet, "--runs", "app.bin")
-    assert "warning: main.py imports pumps, which" in made.output
-    assert "imports valve" not in made.output
+    refused = pack_app(fleet, "--runs", "app.bin")
+    assert refused.exit_code == 1
+    assert (
+        "main.py, line 1: no module pumps is in the application or the firmware" in refused.output
+    )
+    assert "valve" not in refused.output
+    assert not Path("app.ota").exists()
+    assert pack_app(fleet, "--board-has", "pumps").exit_code == 0
+    made = pack_app(fleet, "--runs", "app.bin", "--force")
+    assert "warning: main.py, line 1: no module pumps" in made.output
     assert len(package.inspect(Path("app.ota").read_bytes()).manifest.components) == 1
 
 

@@ -2,6 +2,7 @@
 
 import hashlib
 import random
+import struct
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,7 @@ from typing import Any
 import pytest
 from esp_images import SLOT, app, merged, table
 
-from twinslot.formats import image
+from twinslot.formats import firmware, image
 from twinslot.formats.head import PACKAGE_MAGIC
 
 
@@ -36,7 +37,8 @@ def test_an_application_image_is_described() -> None:
     assert (found.idf, found.built) == ("v5.4.2", "Mar  1 2026 12:00:00")
     assert "esp32, " in found.summary
     assert "v1.26.0" in found.summary
-    assert image.application(app()).micropython is None
+    assert found.board == ""
+    assert image.application(app(text=b"")).micropython is None
 
 
 @pytest.mark.parametrize("first_address", [0x1000, 0x0, 0x2000])
@@ -44,7 +46,7 @@ def test_the_application_is_taken_out_of_a_merged_download_and_that_is_said(
     first_address: int,
 ) -> None:
     download = merged(app(), first_address) + b"\xff" * 300
-    found = image.firmware(download, chip="esp32", slot_size=SLOT)
+    found = firmware.accept(download, chip="esp32", slot_size=SLOT).application
     assert found.data == app()
     assert "partition ota_0, flash address 0x10000" in found.origin
 
@@ -59,7 +61,7 @@ def test_padding_after_an_image_is_left_out_and_anything_else_is_refused() -> No
 
 def test_a_merged_download_without_application_is_refused() -> None:
     with pytest.raises(image.ImageError, match=r"ota_0 at 0x10000 holds no application"):
-        image.application(merged(b""))
+        image.application(merged(b"\xff" * 99))
     with pytest.raises(image.ImageError, match="holds no application"):
         image.application(merged(app(descriptor=False)))
     without = bytearray(merged(app()))
@@ -71,21 +73,19 @@ def test_a_merged_download_without_application_is_refused() -> None:
 @pytest.mark.parametrize(
     ("data", "words"),
     [
-        (b"", "cannot identify"),
-        (b"print('hello')\n" * 50, "cannot identify"),
+        (b"\1\2" * 50, "cannot identify"),
         (b"\x7fELF" + bytes(100), "ELF"),
-        (b"UF2\n" + bytes(508), "UF2"),
         (b"PK\x03\x04" + bytes(100), "this is a ZIP archive"),
         (b"\x1f\x8b\x08" + bytes(100), "this is a gzip file"),
         (PACKAGE_MAGIC + bytes(5000), "package already"),
         (app(descriptor=False), "bootloader"),
-        (b"\xe9", "does not begin"),
+        (b"\xe9", "23 bytes are missing"),
         (b"\xe9\x00" + app()[2:], "0 segments"),
         (b"\xe9\x11" + app()[2:], "17 segments"),
         (app()[:23] + b"\0" + app()[24:], "has no appended SHA-256"),
         (app()[:-1], "cut short"),
-        (app()[:1000], "segment 0 ends at byte"),
-        (app()[:28], "header of segment 0"),
+        (app()[:1000], rf"at least \d+ bytes are missing \(1000 of {39_800 + 32}\)"),
+        (app()[:28], "at least 4 bytes are missing"),
         (app()[:28] + b"\x01" + app()[29:], "not a multiple of 4"),
         (app()[:500] + b"!" + app()[501:], "checksum"),
         (app()[:-1] + b"!", "appended SHA-256"),
@@ -118,12 +118,11 @@ def test_an_image_has_1_to_16_segments_which_may_be_empty() -> None:
 
 def test_an_image_cut_at_any_byte_is_cut_short() -> None:
     whole = small([b"fourfour", b"more"])
-    for length in range(24, len(whole)):
-        with pytest.raises(image.ImageError, match="cut short"):
+    for length in range(1, len(whole)):
+        with pytest.raises(image.ImageError, match=rf"cut short.* bytes are missing \({length} of"):
             image.parse(whole[:length])
-    for length in range(24):
-        with pytest.raises(image.ImageError, match="does not begin with 0xE9"):
-            image.parse(whole[:length])
+    with pytest.raises(image.ImageError, match="does not begin with 0xE9"):
+        image.parse(b"")
     assert image.parse(whole + b"more") == image.parse(whole)
 
 
@@ -144,25 +143,24 @@ def test_an_image_says_how_it_lay_in_its_file_and_what_it_lacks() -> None:
     assert found.origin == "the file is the image"
     size = len(app())
     assert found.summary == (
-        f"application image for esp32, {size} bytes, no MicroPython version, ESP-IDF v5.4.2"
+        f"application image for esp32, {size} bytes, MicroPython v1.26.1, ESP-IDF v5.4.2"
     )
     assert replace(found, idf="").summary.endswith("ESP-IDF unknown")
     assert image.merged(app()) is None
-    assert image.other_format(app()) is None
 
 
 def test_the_wrong_chip_is_refused_by_name() -> None:
     with pytest.raises(image.ImageError, match="for esp32s3, the board is esp32"):
-        image.firmware(app(chip=9), chip="esp32", slot_size=SLOT)
+        firmware.accept(app(chip=9), chip="esp32", slot_size=SLOT)
     with pytest.raises(image.ImageError, match="for chip 77"):
-        image.firmware(app(chip=77), chip="esp32", slot_size=SLOT)
+        firmware.accept(app(chip=77), chip="esp32", slot_size=SLOT)
 
 
 def test_an_image_that_reaches_into_the_trailer_is_refused_with_the_numbers() -> None:
     data = app(200_000)
-    assert image.firmware(data, chip="esp32", slot_size=len(data) + 4096).data == data
+    assert firmware.accept(data, chip="esp32", slot_size=len(data) + 4096)
     with pytest.raises(image.ImageError, match=rf"{len(data)} bytes, 16 too many"):
-        image.firmware(data, chip="esp32", slot_size=len(data) + 4080)
+        firmware.accept(data, chip="esp32", slot_size=len(data) + 4080)
 
 
 def test_no_bytes_make_the_reader_fail_otherwise() -> None:
@@ -171,3 +169,154 @@ def test_no_bytes_make_the_reader_fail_otherwise() -> None:
         for first in (b"", b"\xe9", b"\xe9\x01", app()[:60]):
             with pytest.raises(image.ImageError):
                 image.application((first + noise.randbytes(length))[: max(length, 1)])
+
+
+# What a file is instead
+
+
+def uf2(family: int, flags: int = 0x2000) -> bytes:
+    head = b"UF2\n" + struct.pack("<IIIIIII", 0x9E5D5157, flags, 0, 256, 0, 1, family)
+    return head.ljust(512, b"\0")
+
+
+def esp8266(first: int = 0xE9) -> bytes:
+    code = random.Random(8266).randbytes(4096)
+    head = struct.pack("<BBBBI", first, 4 if first == 0xEA else 1, 0, 0x40, 0x40100004)
+    return head + struct.pack("<II", 0x40100000, len(code)) + code + b"\xef"
+
+
+def signed(version: int) -> bytes:
+    if version == 1:
+        return app() + bytes(4) + random.Random(1).randbytes(64)
+    sector = bytes([0xE7, version]) + bytes(2) + random.Random(2).randbytes(1212)
+    return app().ljust(0x10000, b"\xff") + sector.ljust(4096, b"\xff")
+
+
+HTML = (
+    b"\xef\xbb\xbf \n<!-- proxy --><!DOCTYPE html>\n"
+    b"<html><head><title> 404\nNot Found</title></head>"
+)
+
+
+@pytest.mark.parametrize(
+    ("data", "words"),
+    [
+        (b"", "an empty file: the download has failed"),
+        (b"\xff" * 4096, "a blank file: 4096 bytes of 0xff"),
+        (bytes(100), "a blank file"),
+        (signed(1), "signed for secure boot .version 1.: take it before it was signed"),
+        (signed(2), "signed for secure boot .version 2."),
+        (signed(3), "signed for secure boot .version 2."),
+        (esp8266(), "an ESP8266's image; this project is for the ESP32 family"),
+        (esp8266(0xEA), "an ESP8266's image"),
+        (uf2(0xE48BFF56), r"a UF2 file for RP2040 .*; this project is for the ESP32 family"),
+        (uf2(0xE48BFF59), "a UF2 file for RP2350"),
+        (uf2(0xC47E5767), "a UF2 file for ESP32-S3.*; take the .app-bin"),
+        (uf2(0, 0), "a UF2 file; take the .app-bin"),
+        (HTML, r"an HTML page \(404 Not Found\)"),
+        (b"<html>", "an HTML page, not the file"),
+        (b'{"message": "Not Found"}', "JSON, perhaps the error of a web server"),
+        (b"{", "a text"),
+        (b"print('hello')\n" * 50, "a text; take the .app-bin"),
+        (b":020000040800F2\n", "Intel HEX"),
+        (b"version https://git-lfs.github.com/spec/v1\n", "git lfs pull"),
+        (bytes(257) + b"ustar\x0000", "a tar archive"),
+        (b"\xf0\x0f\xff\xf7" + bytes(4) + b"littlefs" + bytes(99), "a file system"),
+        (table([("nvs", 1, 2, 0x9000, 0x4000)]), "a partition table alone"),
+        (random.Random(5).randbytes(65536), "encrypted or compressed"),
+        (b"\xe9" + random.Random(6).randbytes(65536), "encrypted or compressed"),
+        (merged(random.Random(7).randbytes(65536)), "encrypted flash: partition ota_0"),
+        (merged(b""), "begins at byte 61440, there are 61440"),
+        (merged(app())[:0x6000], "a merged download that is cut short or damaged"),
+        (merged(signed(2)), "the application in this merged download is signed for secure boot"),
+        (merged(app())[:-1000], "at least 864 bytes are missing"),
+        (app()[:-40], "short: 40 bytes are missing"),
+    ],
+)
+def test_a_file_is_named_for_what_it_is(data: bytes, words: str) -> None:
+    with pytest.raises(image.ImageError, match=words):
+        firmware.judge(data)
+
+
+def test_a_merged_image_with_its_table_elsewhere_says_how_to_cut_it() -> None:
+    download = bytearray(merged(app()))
+    download[0x7000:0x7C00] = b"\xff" * 0xC00
+    with pytest.raises(image.ImageError, match=r"tail -c \+61441 FILE") as caught:
+        firmware.judge(bytes(download))
+    assert "a bootloader, and an application at byte 61440" in str(caught.value)
+
+
+# The judgement
+
+
+@pytest.mark.parametrize(
+    ("banner", "version", "known"),
+    [
+        ("MicroPython v1.26.1 on 2025-09-11; Generic ESP32 module with ESP32", "v1.26.1", True),
+        ("MicroPython 1.26.1 on 2025-11-11; Our board with ESP32", "1.26.1", True),
+        ("MicroPython v1.27.0-preview.12.g7c1f5e3b2 on 2025-11-11", "v1.27.0-preview.12", True),
+        ("MicroPython 7c1f5e3b29-dirty on 2025-11-11; Our board", "7c1f5e3b29-dirty", False),
+        ("MicroPython pump-2.4 on 2025-11-11; Pump with ESP32", "pump-2.4", False),
+        ("MicroPython 2.4 on 2025-11-11", "2.4", False),
+        ("MicroPython ESP32_LoBo_v3.2.24 on 2018-09-06", "ESP32_LoBo_v3.2.24", False),
+    ],
+)
+def test_every_banner_of_micropython_is_one(banner: str, version: str, known: bool) -> None:
+    found = firmware.judge(app(text=f"\0MicroPython\0{banner}\0".encode()))
+    assert found.problem is None
+    assert (found.application.micropython or "").startswith(version)
+    assert (found.release is not None) == known
+    assert len(found.warnings) == (not known)
+    assert f"MicroPython {version}" in found.application.summary
+
+
+def test_a_build_without_any_banner_is_known_by_its_frozen_modules() -> None:
+    found = firmware.judge(app(text=b"_boot.py\0flashbdev.py\0\0"))
+    assert found.problem is None
+    (warning,) = found.warnings
+    assert "without a version" in warning
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        (b"an application of our own", "is not MicroPython: it names no version of it"),
+        (b"Adafruit CircuitPython 9.0.0 on 2024-03-19; S3 Feather", "but CircuitPython"),
+        (b"MicroPython v1.20.0 on 2023-04-26", "MicroPython v1.20.0; the agent needs 1.22"),
+        (b"MicroPython 1.20.2.r6 [v1.11-c5a0a97] on 2021-10-28; GPy", "the agent needs 1.22"),
+    ],
+)
+def test_what_no_board_could_run_has_its_problem(text: bytes, words: str) -> None:
+    found = firmware.judge(app(text=text))
+    assert words in (found.problem or "")
+    assert found.warnings == []
+    with pytest.raises(image.ImageError, match=words):
+        firmware.accept(app(text=text), chip="esp32", slot_size=SLOT)
+
+
+def test_the_facts_of_an_image_are_told() -> None:
+    facts = dict(firmware.judge(app()).facts)
+    assert facts["board"] == "Generic ESP32 module with ESP32"
+    assert facts["flash"] == "made for 4 MB"
+    assert facts["memory"] == "no PSRAM"
+    assert facts["needs"] == "two OTA slots of 64 KB or more"
+    assert facts["rollback"].startswith("unknown until flashed")
+    assert "its table" not in facts
+    banner = b"MicroPython v1.26.1 on 2025-09-11"
+    for text, memory in ((b"quad_psram\0", "PSRAM"), (b"octal_psram\0", "octal PSRAM")):
+        assert firmware.judge(app(text=banner + b"\0" + text)).psram == memory
+
+
+def test_a_bootloader_in_the_file_says_whether_it_rolls_back() -> None:
+    facts = dict(firmware.judge(merged(app())).facts)
+    assert facts["rollback"].startswith("yes, as in all of MicroPython's own builds since 1.21")
+    assert facts["its table"] == "2 OTA slots of 1728 KB"
+    for text in (b"MicroPython v1.20.0 on 2023-04-26", b"MicroPython 7c1f5e on 2025-11-11"):
+        found = firmware.judge(merged(app(text=text)))
+        assert found.rolls_back.startswith("unknown until flashed")
+    descriptor = struct.pack("<B7s32s24s16s", 80, b"", b"v5.5.1", b"", b"")
+    boot = small([descriptor])
+    described = boot + merged(app())[len(boot) :]
+    assert firmware.judge(described).rolls_back.endswith("(bootloader of ESP-IDF v5.5.1)")
+    damaged = boot[:-1] + b"!" + described[len(boot) :]
+    assert "this file has none" in firmware.judge(damaged).rolls_back

@@ -17,11 +17,12 @@ from test_fleet_service import THING, Device
 
 from twinslot.client import changes
 from twinslot.client.application import Application
-from twinslot.client.publish import described_sequence, publish
-from twinslot.client.push import highest_sequence
+from twinslot.client.publish import publish
+from twinslot.client.sequences import highest_published
 from twinslot.firmware import agent
 from twinslot.formats import archive, package
 from twinslot.formats.component import firmware_content
+from twinslot.formats.document import described_sequence
 from twinslot.trust import keys, signing
 
 JOBS = f"$aws/things/{THING}/jobs"
@@ -241,7 +242,7 @@ def test_the_next_sequence_is_above_all_that_was_published_for_the_product(
     clients = service.clients()
 
     def highest() -> int:
-        return highest_sequence(clients, "demo-board")
+        return highest_published(clients, "demo-board")
 
     assert highest() == 0
     published(service, 7)
@@ -271,7 +272,7 @@ def test_many_pushes_do_not_make_the_next_one_slow(service: Service) -> None:
     clients.iot.meta.events.register(
         "before-call.iot.*", lambda model, **_: asked.append(model.name)
     )
-    assert highest_sequence(clients, "demo-board") == 8
+    assert highest_published(clients, "demo-board") == 8
     assert asked == ["ListJobs", "DescribeJob"]
 
 

@@ -2,10 +2,12 @@
 
 import _samples
 
-from twinslot.formats import frozen, image, table
+from twinslot.formats import firmware, frozen, image, table
 
 ALLOWED = (image.ImageError,)
-COVERS = ("src/twinslot/formats/image.py", "src/twinslot/formats/frozen.py")
+COVERS = tuple(
+    f"src/twinslot/formats/{name}.py" for name in ("image", "firmware", "foreign", "frozen")
+)
 _IMAGE = _samples.image()
 SEEDS = (
     _IMAGE,
@@ -19,25 +21,32 @@ SEEDS = (
     b"OTA\x01",
 )
 _SLOT = 0x10000
-# A merged download begins 28 KB before its table; the input has the table, then the image.
-_BEFORE = b"\xff" * 0x7000
+# A merged download begins 28 KB before its table; the input has the table, then the image. Its
+# bootloader has a descriptor or none, or is damaged, by the input's last byte.
+_BOOT = _samples.image()
+_BEFORE = tuple(
+    boot.ljust(0x7000, b"\xff")
+    for boot in (_BOOT, _samples.sealed_image(_BOOT[:32] + b"\x50" + _BOOT[33:]), b"\xe9")
+)
 
 
 def run(data: bytes) -> None:
     """Read an image, one with right digests, and a merged download of table and image."""
     cut = data.find(b"\xe9", table.LENGTH)
     rest = data[cut:] if cut >= 0 else data[table.LENGTH :]
-    whole = _BEFORE + data[: table.LENGTH].ljust(0x8000, b"\xff")
+    whole = _BEFORE[data[-1] % 3 if data else 0] + data[: table.LENGTH].ljust(0x8000, b"\xff")
     for variant in (_samples.sealed_image(data), whole + _samples.sealed_image(rest), data):
         frozen.modules(frozen.names(variant))
         try:
-            found = image.firmware(variant, chip="esp32", slot_size=_SLOT)
+            found = firmware.judge(variant)
         except image.ImageError:
             continue
-        assert found.summary
-        try:
-            image.firmware(variant, chip="esp32", slot_size=0x1000)
-        except image.ImageError:
-            pass
-        frozen.names(found.data)
-    image.application(data)
+        assert found.application.summary
+        assert all(map(len, [*found.facts, *found.warnings, found.rolls_back]))
+        for size in (_SLOT, 0x1000):
+            try:
+                firmware.accept(variant, chip="esp32", slot_size=size)
+            except image.ImageError:
+                pass
+        frozen.names(found.application.data)
+    firmware.judge(data)

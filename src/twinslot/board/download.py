@@ -7,8 +7,9 @@ application in its first app partition. An image of the whole flash, from addres
 from dataclasses import dataclass
 
 from twinslot.errors import FleetError
-from twinslot.formats import chips, image, releases
-from twinslot.formats.chips import FLASH_CODES, FLASHED, Chip
+from twinslot.formats import chips, firmware, foreign, image
+from twinslot.formats.chips import FLASHED, Chip
+from twinslot.formats.firmware import Firmware
 from twinslot.formats.head import PACKAGE_MAGIC
 from twinslot.formats.table import ADDRESS, DATA, PHY, Table, has_otadata
 
@@ -23,24 +24,30 @@ class DownloadError(FleetError):
 class Download:
     """A download taken apart.
 
-    `bootloader` and `application.data`: whole images; `table`: its own partition table;
+    `judged`: what is known of it; `bootloader`: a whole image; `table`: its own partition table;
     `flash_size`: bytes, as the bootloader's header says; `phy_init`: what it brings for the radio,
     None when it leaves that blank, as MicroPython's own builds do.
     """
 
     chip: Chip
+    judged: Firmware
     bootloader: bytes
     table: Table
-    application: image.Application
     flash_size: int
     phy_init: bytes | None
+
+    @property
+    def application(self) -> image.Application:
+        """The application image."""
+        return self.judged.application
 
     @property
     def summary(self) -> str:
         """One line for people."""
         variant = "OTA variant" if has_otadata(self.table) else "plain variant"
+        version = self.application.micropython or "without a version"
         return (
-            f"MicroPython {self.application.micropython} for {self.chip.name}, {variant}, "
+            f"MicroPython {version} for {self.chip.name}, {variant}, "
             f"application of {self.application.image.length} bytes, "
             f"made for {self.flash_size >> 20} MB of flash"
         )
@@ -55,7 +62,8 @@ def read(data: bytes, chip: str | None = None) -> Download:
     merged = image.merged(data)
     if merged is None:
         raise DownloadError(_what_else(data))
-    application = image.application(data)
+    judged = firmware.judge(data)
+    application = judged.application
     found = _chip(application.image.chip_id, chip)
     start = found.bootloader - merged.first_address
     if start < 0:
@@ -69,28 +77,28 @@ def read(data: bytes, chip: str | None = None) -> Download:
             f"the bootloader is for {chips.name_of(bootloader.chip_id)}, the application for "
             f"{found.name}; {_TAKE}"
         )
-    _check_version(application.micropython)
-    code = data[start + 3] >> 4
-    sizes = {number: size for size, number in FLASH_CODES.items()}
-    if code not in sizes:
+    if judged.problem:
+        raise DownloadError(judged.problem)
+    size = image.flash_size(data[start:])
+    if size is None:
+        code = data[start + 3] >> 4
         raise DownloadError(f"the bootloader's header names flash size {code}, which is unknown")
     return Download(
         found,
+        judged,
         data[start : start + bootloader.length],
         merged.table,
-        application,
-        sizes[code],
+        size,
         _phy_init(data, merged),
     )
 
 
 def _what_else(data: bytes) -> str:
     """Say what a file without a partition table is."""
-    name = image.other_format(data)
-    if name:
-        return f"this is {name}; {_TAKE}"
     if data.startswith(PACKAGE_MAGIC):
         return "this is a package for updates over the air; a board is flashed with the .bin"
+    if said := foreign.refusal(data, _TAKE):
+        return said
     if data[:1] != bytes([image.IMAGE_MAGIC]):
         return f"this is no MicroPython download: nothing in it is a partition table; {_TAKE}"
     if image.is_application(data):
@@ -111,15 +119,6 @@ def _chip(chip_id: int, wanted: str | None) -> Chip:
     if name not in FLASHED:
         raise DownloadError(f"the download is for {name}; known are {', '.join(FLASHED)}")
     return FLASHED[name]
-
-
-def _check_version(version: str | None) -> None:
-    found = releases.of(version)
-    if found is None:
-        raise DownloadError("the application is not MicroPython: it names no version of it")
-    if found < releases.OLDEST:
-        oldest = releases.text(releases.OLDEST)
-        raise DownloadError(f"this is MicroPython {version}; the agent needs {oldest} or newer")
 
 
 def _phy_init(data: bytes, merged: image.Merged) -> bytes | None:

@@ -1,7 +1,7 @@
 """The files of a board: the application, and the settings of one thing."""
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +12,17 @@ from twinslot.firmware.sources import FIRMWARE, boot_py
 from twinslot.formats import mpy
 from twinslot.formats.littlefs_blocks import BLOCK, SPARE, tree_blocks
 from twinslot.text import decoded
+from twinslot.trust import pem, secrets
 
-_PRIVATE_KEY = b"PRIVATE KEY-----"
 _OWN_KEY = "client.key"  # the one private key that belongs on a board: its own
 _TLS_FILES = ("ca.pem", "client.pem", _OWN_KEY)
+_PEM_FILES: dict[str, Callable[[bytes, str], Sequence[object]]] = {
+    "trusted_keys.pem": pem.public_keys,
+    "ca.pem": pem.certificates,
+    "http_ca.pem": pem.certificates,
+    "client.pem": pem.certificates,
+    _OWN_KEY: pem.blocks,
+}
 AGENT = (f"/{agent.PACKAGE}/", f"/{agent.LINK.removesuffix('py')}")
 """How the paths of the agent begin."""
 STAYS = ("/boot.py", "/etc/", "/lib/")
@@ -147,7 +154,7 @@ def settings(folder: Path, *, running: bool = False) -> dict[str, bytes]:
     the end) stay at home. running: they go beside what a running board has, where the private key
     may lie that was made there, and that a new file system would lack. Raises FilesError when
     settings.json, the keys it trusts or a file that TLS needs is missing, and for a private key
-    that is not the board's own.
+    that is not the board's own; PemError for keys and certificates that no board can use.
     """
     if not folder.is_dir():
         raise FilesError(f"{folder}: no such folder; it holds settings.json and the board's keys")
@@ -176,11 +183,15 @@ def settings(folder: Path, *, running: bool = False) -> dict[str, bytes]:
             )
         raise FilesError(f"{folder}: {name} is missing; the board needs it in /etc")
     for path, data in found.items():
-        if _PRIVATE_KEY in data and path != f"/etc/{_OWN_KEY}":
+        if path != f"/etc/{_OWN_KEY}" and secrets.private_key(path, data):
             raise FilesError(
                 f"{folder}: {path[5:]} holds a private key; only the board's own, {_OWN_KEY}, "
                 "belongs on a board"
             )
+    for name, check in _PEM_FILES.items():
+        path = f"/etc/{name}"
+        if path in found:
+            found[path] = pem.clean(found[path], str(folder / name), check)
     return found
 
 

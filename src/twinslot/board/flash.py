@@ -83,7 +83,12 @@ def prepare(job: Job, directory: str = files.FIRST_DIRECTORY) -> Content:
         found, layout, trailer=signed.data if signed else None, filesystem=image
     )
     regions = [region for region in regions if region.name not in job.keep]
-    return Content(layout, regions, [found.summary, *_remarks(job, signed, room, chosen)])
+    judged = [
+        f"Memory: {found.judged.psram}. Rollback: {found.judged.rolls_back}.",
+        *(f"Warning: {sentence}." for sentence in found.judged.warnings),
+    ]
+    remarks = _remarks(job, signed, room, chosen)
+    return Content(layout, regions, [found.summary, *judged, *remarks])
 
 
 def _sign(
@@ -140,10 +145,6 @@ def _remarks(
         said.append(room)
     kept = "stays" if "nvs" in job.keep else "blank: Wi-Fi calibration, agent's journal and floor"
     said.append(f"NVS: {kept}.")
-    said.append(
-        "Whether the bootloader rolls back shows at the first update; MicroPython's own builds do "
-        "since 1.21."
-    )
     return said
 
 

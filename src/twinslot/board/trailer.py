@@ -8,10 +8,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from cryptography.exceptions import UnsupportedAlgorithm
-from cryptography.hazmat.primitives import serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-
 from twinslot.board.download import Download
 from twinslot.board.files import settings_of
 from twinslot.errors import FleetError
@@ -19,9 +15,7 @@ from twinslot.formats import frozen, package
 from twinslot.formats.component import FIRMWARE, firmware_content
 from twinslot.formats.head import Head, read_head
 from twinslot.formats.trailer import write_trailer
-from twinslot.trust import keys, signing
-
-_PEM_END = b"-----END PUBLIC KEY-----"
+from twinslot.trust import keys, pem, signing
 
 
 class TrailerError(FleetError):
@@ -91,7 +85,8 @@ def sign(
 def check_settings(signed: Signed, settings: Mapping[str, bytes]) -> None:
     """Check that the board of these settings (files below /etc) would believe the record.
 
-    Raises TrailerError when its product is another one or none of its trusted keys signed it.
+    Raises TrailerError when its product is another one or none of its trusted keys signed it, and
+    PemError for keys that no board can use.
     """
     product = settings_of(settings["/etc/settings.json"], Path("/etc")).get("product")
     if product != signed.head.manifest.product:
@@ -99,7 +94,7 @@ def check_settings(signed: Signed, settings: Mapping[str, bytes]) -> None:
             f"settings.json says product {product!r}, the signed record "
             f"{signed.head.manifest.product!r}"
         )
-    for key in _trusted(settings["/etc/trusted_keys.pem"]):
+    for key in pem.public_keys(settings["/etc/trusted_keys.pem"], "trusted_keys.pem"):
         if keys.kid(key) == signed.head.kid:
             signing.verify(signed.head, key)
             return
@@ -107,15 +102,3 @@ def check_settings(signed: Signed, settings: Mapping[str, bytes]) -> None:
         f"the record is signed with key {signed.head.kid.hex()}, which is not in the settings' "
         "trusted_keys.pem"
     )
-
-
-def _trusted(data: bytes) -> list[keys.PublicKey]:
-    found = []
-    for part in data.split(_PEM_END)[:-1]:
-        try:
-            key = serialization.load_pem_public_key(part[part.find(b"-----") :] + _PEM_END)
-        except (ValueError, UnsupportedAlgorithm) as error:
-            raise TrailerError(f"trusted_keys.pem cannot be read: {error}") from error
-        if isinstance(key, ec.EllipticCurvePublicKey):
-            found.append(key)
-    return found

@@ -4,7 +4,8 @@ from pathlib import Path
 
 import click
 
-from twinslot import disk
+from twinslot import config as configuration
+from twinslot import disk, sequences
 from twinslot.board import flash as flashing
 from twinslot.board import writer
 from twinslot.board.port import resolve
@@ -135,6 +136,8 @@ def flash(
         say(remark)
     if image_only:
         _write_image(content, image_only, dry_run=dry_run)
+        if not dry_run:
+            _count(job)
         return
     port = writer.Port(resolve(places[0]), baud)
     if dry_run:
@@ -143,8 +146,16 @@ def flash(
             say(writer.shown(line))
         return
     flashing.write(job, content, port, say)
+    _count(job)
     next_ = "the board starts" if port.has_reset else "now reset the board"
     say(f"Flashed and verified; {next_}.")
+
+
+def _count(job: flashing.Job) -> None:
+    """Let no package of the fleet have the sequence that the board has now, or a lower one."""
+    if job.fleet:
+        fleet = configuration.load(job.fleet / configuration.FILE_NAME)
+        sequences.note(fleet.folder, fleet.product, job.sequence)
 
 
 def _write_image(content: flashing.Content, path: Path, *, dry_run: bool) -> None:

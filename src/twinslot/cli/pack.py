@@ -14,10 +14,12 @@ from twinslot.cli.parts import DEFAULT_EXTENSIONS, extensions_option, read_confi
 from twinslot.cli.say import say
 from twinslot.client import diff as differing
 from twinslot.client import packing
-from twinslot.client.application import AT_HOME, Options
+from twinslot.client.application import Options
+from twinslot.client.folder import AT_HOME, IGNORE_FILE
+from twinslot.client.sequences import allot_anywhere, note
 from twinslot.errors import FleetError, PackageError
 from twinslot.firmware import agent
-from twinslot.formats import archive, bundle, chips, image, package
+from twinslot.formats import archive, bundle, chips, firmware, image, package
 from twinslot.formats.component import KINDS, Component
 from twinslot.formats.head import PACKAGE_MAGIC
 from twinslot.formats.manifest import MAX_SEQUENCE
@@ -49,6 +51,9 @@ def packing_options(command: Callable[..., None]) -> Callable[..., None]:
         exclude: tuple[str, ...],
         no_agent: bool,
         chosen: tuple[str, ...] | None,
+        allowed: tuple[str, ...],
+        elsewhere: tuple[str, ...],
+        force: bool,
         image_path: Path | None = None,
         **rest: Any,
     ) -> None:
@@ -59,8 +64,11 @@ def packing_options(command: Callable[..., None]) -> Callable[..., None]:
             raise click.UsageError("nothing to pack: name a firmware image, --app DIR, or both")
         if firmware and runs:
             raise click.UsageError("--runs is for a package without firmware")
-        if not folder and (
-            runs or compiled or include or exclude or no_agent or chosen is not None
+        if not folder and any(
+            (
+                *(runs, compiled, include, exclude, no_agent, allowed, elsewhere),
+                chosen is not None,
+            )
         ):
             raise click.UsageError("these options are about an application; give --app DIR")
         if no_agent and chosen is not None:
@@ -68,7 +76,14 @@ def packing_options(command: Callable[..., None]) -> Callable[..., None]:
         if folder and chosen is None:
             chosen = files.extensions_of_fleet(read_config().boards)
         options = Options(
-            include, exclude, compiled=compiled, agent=not no_agent, extensions=chosen
+            include,
+            exclude,
+            compiled=compiled,
+            agent=not no_agent,
+            extensions=chosen,
+            secrets=allowed,
+            elsewhere=elsewhere,
+            force=force,
         )
         command(sources=packing.Sources(firmware, folder, runs, options), **rest)
 
@@ -84,13 +99,30 @@ def packing_options(command: Callable[..., None]) -> Callable[..., None]:
             metavar="PATTERN",
             multiple=True,
             help="Files to leave out, as 'tests' or 'lib/*.txt'; may be given again."
-            f" These never come: {' '.join(AT_HOME)}.",
+            f" These stay at home unless {IGNORE_FILE} says otherwise: {' '.join(AT_HOME)}.",
         ),
         click.option(
             "--include",
             metavar="PATTERN",
             multiple=True,
             help="Files to take, and no others; may be given again.",
+        ),
+        click.option(
+            "--allow-secret",
+            "allowed",
+            metavar="FILE",
+            multiple=True,
+            help="A file that may travel though it holds a key or a password; may be given again.",
+        ),
+        click.option(
+            "--board-has",
+            "elsewhere",
+            metavar="MODULE",
+            multiple=True,
+            help="A module that the boards have in /lib or in their firmware; may be given again.",
+        ),
+        click.option(
+            "--force", is_flag=True, help="Pack also what the boards could not run, with a warning."
         ),
         click.option(
             "--mpy",
@@ -102,7 +134,7 @@ def packing_options(command: Callable[..., None]) -> Callable[..., None]:
             "--runs",
             type=_FILE,
             metavar="IMAGE",
-            help="Firmware that the boards run; read for warnings, not packed.",
+            help="Firmware that the boards run, by which the application is judged; not packed.",
         ),
         click.option("--firmware", type=_FILE, metavar="IMAGE", help="Firmware to pack."),
     ):
@@ -123,10 +155,10 @@ def packing_options(command: Callable[..., None]) -> Callable[..., None]:
 @click.option("--version", required=True, metavar="TEXT", help="Version for people, 1 to 32 bytes.")
 @click.option(
     "--sequence",
-    required=True,
     type=click.IntRange(1, MAX_SEQUENCE),
     metavar="N",
-    help="Number that stops downgrades; higher than all that these boards ran before.",
+    help="Number that stops downgrades; higher than all that these boards ran before."
+    "  [default: the next one]",
 )
 @click.option(
     "-o", "--output", required=True, type=_FILE, metavar="FILE.ota", help="Package to write."
@@ -143,7 +175,7 @@ def packing_options(command: Callable[..., None]) -> Callable[..., None]:
 def pack(
     sources: packing.Sources,
     version: str,
-    sequence: int,
+    sequence: int | None,
     output: Path,
     expires_days: int | None,
     key_path: Path | None,
@@ -151,10 +183,19 @@ def pack(
     """Sign firmware, an application, or both, into a package.
 
     IMAGE is an ESP32 application image (.app-bin), or MicroPython's merged download (.bin), which
-    holds one. The folder DIR of --app stands for the directory in which main.py runs.
+    holds one. The folder DIR of --app stands for the directory in which main.py runs. The next
+    sequence comes from the service of fleet.toml, or is counted in the fleet's folder where none
+    answers.
     """
     config = read_config()
     contents = packing.gather(sources, config)
+    counted = ""
+    unnoted: tuple[str, ...] = ()
+    if sequence is None:
+        sequence, served = allot_anywhere(config)
+        counted = "" if served else ", counted in the fleet's folder"
+    else:
+        unnoted = note(config, sequence)
     data = packing.sign(
         contents,
         config,
@@ -168,11 +209,11 @@ def pack(
     _write(output, data)
     for line in packing.listing(contents, sources, config):
         say(line)
-    for warning in contents.warnings:
+    for warning in contents.warnings + unnoted:
         say(f"warning: {warning}")
     if replaced:
         say(f"replaced {output}, which was {replaced}")
-    say(f"wrote {output}: {len(data)} bytes, version {version}, sequence {sequence}")
+    say(f"wrote {output}: {len(data)} bytes, version {version}, sequence {sequence}{counted}")
 
 
 @click.command()
@@ -180,13 +221,12 @@ def pack(
 def inspect(file: Path) -> None:
     """Show the contents of FILE, a package or a firmware image.
 
-    It exits with 1 unless a package is whole and signed by the key of fleet.toml.
+    It exits with 1 unless a package is whole and signed by the key of fleet.toml, or an image one
+    that the boards of this project can run.
     """
     data = disk.read(file, "the package")
     if data[:4] != PACKAGE_MAGIC:
-        found = image.application(data)
-        say(f"{file}: {found.summary}")
-        say(f"  {found.origin}")
+        _inspect_image(file, firmware.judge(data))
         return
     head = package.inspect(data)
     manifest = head.manifest
@@ -206,6 +246,17 @@ def inspect(file: Path) -> None:
         say(f"  {name:<12}{value}")
     signing.verify(head, keys.read_public(read_config().public_key))
     say("  signature holds")
+
+
+def _inspect_image(file: Path, found: firmware.Firmware) -> None:
+    say(f"{file}: {found.application.summary}")
+    say(f"  {found.application.origin}")
+    for name, value in found.facts:
+        say(f"  {name:<12}{value}")
+    for warning in found.warnings:
+        say(f"warning: {warning}")
+    if found.problem:
+        raise image.ImageError(found.problem)
 
 
 @click.command()
@@ -233,7 +284,7 @@ def _component(component: Component, data: bytes) -> list[tuple[str, str]]:
         chip = chips.name_of(component.chip)
         return [
             (name, f"{component.size} bytes for {chip}"),
-            ("", image.application(data).summary),
+            ("", firmware.judge(data).application.summary),
         ]
     found = [entry for entry in archive.read(data) if not entry.is_directory]
     rows = [(name, f"{component.size} bytes, {len(found)} files")]

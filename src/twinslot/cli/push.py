@@ -26,7 +26,7 @@ from twinslot.formats.manifest import MAX_SEQUENCE
     "--sequence",
     type=click.IntRange(1, MAX_SEQUENCE),
     metavar="N",
-    help="Number that stops downgrades.  [default: one more than the last, from 2]",
+    help="Number that stops downgrades.  [default: the next one]",
 )
 @protocol_option
 @click.option("--create-things", is_flag=True, help="Make the board known to the service.")

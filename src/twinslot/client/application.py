@@ -1,33 +1,35 @@
 """From a folder to the files of an application archive.
 
-What stays at home: hidden files, `__pycache__`, *.pyc, packages, and what the patterns say. What is
-refused: private keys and a board's settings, because a package is signed but not encrypted and goes
-to every board alike; links that leave the folder; a folder without main.py, because MicroPython
-starts `main.py` and nothing else. Everything else that the archive forbids is refused there.
+What is refused: an application that could not run (source that does not compile, an import that
+nothing satisfies, a file that hides a module of the firmware or the agent by accident, unless all
+of that is wanted); private keys, passwords and a board's settings, because a package is signed but
+not encrypted and goes to every board alike; links that leave the folder; a folder without main.py,
+because MicroPython starts `main.py` and nothing else. Everything else that the archive forbids is
+refused there.
 """
 
-from collections.abc import Iterator, Sequence
+import re
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from fnmatch import fnmatchcase
 from pathlib import Path
 
 from twinslot import disk
-from twinslot.client import caveats
+from twinslot.client import caveats, imports, shadows
+from twinslot.client.folder import Walk, named
 from twinslot.errors import FleetError
 from twinslot.firmware import agent, compiler, extensions
 from twinslot.formats import archive, bundle, image, mpy
 from twinslot.formats.littlefs_blocks import tree_blocks
+from twinslot.trust import secrets
 
 LARGEST = 3
 """How many files a board names when an application is too large for it."""
 
-AT_HOME = (".*", "__pycache__", "*.pyc", "*.ota")
-"""Patterns of what never goes along."""
-
-_PRIVATE_KEY = b"PRIVATE KEY-----"
 _KEYS = ("*.key",)
 _SETTINGS = ("settings.json", "trusted_keys.pem")  # docs/settings.md
+_LINE = re.compile(r"line (\d+)")
+_ANYWAY = "--exclude leaves a file at home; --force packs it all the same"
 
 
 class ApplicationError(FleetError):
@@ -42,7 +44,9 @@ class Options:
     name, at any depth, another one by their path; a folder stands for everything in it; * matches
     slashes, too. `compiled`: modules as .mpy, except main.py. `agent`: add the project's own
     agent where the folder has none, compiled, with these `extensions`; None: what boards get when
-    nobody names any.
+    nobody names any. `secrets`: patterns of files that may travel though they hold a key or a
+    password. `elsewhere`: modules that the boards have in their /lib or otherwise. `force`: pack
+    also what could not run; a warning takes the place of the refusal.
     """
 
     include: Sequence[str] = ()
@@ -50,6 +54,9 @@ class Options:
     compiled: bool = False
     agent: bool = True
     extensions: Sequence[str] | None = None
+    secrets: Sequence[str] = ()
+    elsewhere: Sequence[str] = ()
+    force: bool = False
 
 
 @dataclass(frozen=True)
@@ -91,100 +98,56 @@ def collect(
     """Make a folder an application.
 
     `chip` by esptool's name; `firmware`: what the boards run or will run, None when it is not at
-    hand. Raises ApplicationError, ArchiveError or MpyError, and FileError for what cannot be read.
+    hand. Raises FolderError for what cannot go along, ApplicationError for what must not or could
+    not run, ArchiveError or MpyError, and FileError for what cannot be read.
     """
     if not folder.is_dir():
         raise ApplicationError(f"{folder} is no folder")
-    walk = _Walk(folder, options)
+    walk = Walk(folder, options.include, options.exclude)
     sources = dict(walk.files())
     _check_main(folder, sources)
     found = {path: disk.read(source, "the file") for path, source in sources.items()}
-    for path, data in found.items():
-        _check_secrets(folder, path, data)
-    known = None if firmware is None else caveats.Firmware(firmware.data)
+    unused = walk.unused | _check_secrets(folder, found, options.secrets)
+    known = None if firmware is None else imports.Firmware(firmware.data)
+    shadowed = shadows.of(found, known)
+    wrong = [shadow.text for shadow in shadowed if shadow.accident]
+    wrong += _broken(found, sources, mpy.Target(chip))
     added, notes, warnings = _agent(found, known, options)
+    missing = imports.missing({**found, **added}, known, _elsewhere({**found, **added}, options))
+    wrong += [
+        f"{one.path}, line {one.line}: no module {one.module} is in the application or "
+        f"{'the firmware' if known else 'MicroPython'}; name it with --board-has if the boards "
+        "have it in /lib or their firmware"
+        for one in missing
+        if one.at_once
+    ]
+    if wrong and not options.force:
+        raise ApplicationError("\n".join([f"{folder}: {wrong[0]}", *wrong[1:], _ANYWAY]))
+    warnings += wrong
+    warnings += [f"the pattern {pattern} matches nothing" for pattern in sorted(unused)]
+    warnings += [shadow.text for shadow in shadowed if not shadow.accident]
+    warnings += caveats.of(found, missing)
+    warnings += [
+        f"the folder {path} is empty and does not come along, because a package holds files alone: "
+        "make it in the application, or put a file into it"
+        for path in walk.empty
+    ]
     found |= added
-    warnings += [f"the pattern {pattern} matches nothing" for pattern in sorted(walk.unused)]
-    warnings += caveats.of(found, known, added)
     _check_paths(folder, found)
     found = _compiled(found, sources, options, chip, firmware)
+    notes = [*walk.left_out, *notes]
     return Application(dict(sorted(found.items())), tuple(notes), tuple(warnings))
 
 
-class _Walk:
-    """The files of a folder that are to go along; `unused` are patterns that have met nothing."""
-
-    def __init__(self, folder: Path, options: Options) -> None:
-        self._folder = folder
-        self._root = folder.resolve()
-        self._include, self._exclude = options.include, options.exclude
-        self.unused = {*options.include, *options.exclude}
-
-    def files(self) -> Iterator[tuple[str, Path]]:
-        """Path in the archive and file. Raises ApplicationError."""
-        return self._below(self._folder, "", taken=not self._include)
-
-    def _below(self, folder: Path, prefix: str, *, taken: bool) -> Iterator[tuple[str, Path]]:
-        try:
-            here = sorted(folder.iterdir())
-        except OSError as error:
-            raise ApplicationError(f"cannot read the folder {folder}: {error.strerror}") from error
-        for file in here:
-            path = prefix + file.name
-            if _named(path, AT_HOME) or self._meets(path, self._exclude):
-                continue
-            wanted = self._meets(path, self._include) or taken
-            if file.is_dir() and not file.is_symlink():
-                yield from self._below(file, f"{path}/", taken=wanted)
-            elif wanted:
-                self._check(path, file)
-                yield path, file
-
-    def _meets(self, path: str, patterns: Sequence[str]) -> bool:
-        met = _named(path, patterns)
-        self.unused.difference_update(met)
-        return bool(met)
-
-    def _check(self, path: str, file: Path) -> None:
-        if file.is_symlink():
-            try:
-                target = file.resolve()
-            except (OSError, RuntimeError) as error:  # RuntimeError before Python 3.13
-                raise ApplicationError(
-                    f"{self._folder}: {path} is a link to itself; remove it"
-                ) from error
-            if not target.is_relative_to(self._root):
-                raise ApplicationError(
-                    f"{self._folder}: {path} is a link that leaves the folder; put a copy in its "
-                    "place"
-                )
-            if target.is_dir():
-                raise ApplicationError(
-                    f"{self._folder}: {path} is a link to a folder; put a copy in its place"
-                )
-        if not file.is_file():
-            raise ApplicationError(f"{self._folder}: {path} is neither a file nor a folder")
-
-
-def _named(path: str, patterns: Sequence[str]) -> list[str]:
-    """The patterns that match a path, or its last part where they have no slash."""
-    name = path.rpartition("/")[2]
-    return [
-        pattern
-        for pattern in patterns
-        if fnmatchcase(path if "/" in pattern.rstrip("/") else name, pattern.rstrip("/"))
-    ]
-
-
 def _check_main(folder: Path, sources: dict[str, Path]) -> None:
-    if caveats.MAIN in sources:
+    if imports.MAIN in sources:
         return
     if "main.mpy" in sources:
         raise ApplicationError(
-            f"{folder} has main.mpy, but MicroPython starts {caveats.MAIN} by name and nothing "
-            f"else; a {caveats.MAIN} of one line may import the compiled rest"
+            f"{folder} has main.mpy, but MicroPython starts {imports.MAIN} by name and nothing "
+            f"else; a {imports.MAIN} of one line may import the compiled rest"
         )
-    raise ApplicationError(f"{folder} has no {caveats.MAIN}, which MicroPython starts")
+    raise ApplicationError(f"{folder} has no {imports.MAIN}, which MicroPython starts")
 
 
 def _check_paths(folder: Path, found: dict[str, bytes]) -> None:
@@ -195,44 +158,96 @@ def _check_paths(folder: Path, found: dict[str, bytes]) -> None:
         raise ApplicationError(f"{folder}: {error}{remedy}") from error
 
 
-def _check_secrets(folder: Path, path: str, data: bytes) -> None:
+def _check_secrets(folder: Path, found: dict[str, bytes], allowed: Sequence[str]) -> set[str]:
+    """Refuse keys, passwords and settings; returns the patterns of `allowed` that meet nothing."""
+    unused = {*allowed}
+    for path, data in found.items():
+        if let := named(path, allowed):
+            unused.difference_update(let)
+            continue
+        why = _secret(path, data)
+        if why:
+            raise ApplicationError(
+                f"{folder}: {path} {why}; leave it at home with --exclude {path}, or let it pass "
+                f"with --allow-secret {path}"
+            )
+    return unused
+
+
+def _secret(path: str, data: bytes) -> str | None:
+    """The reason for which a file must not travel, None for all others."""
     name = path.rpartition("/")[2].lower()
-    stays = f"leave it at home with --exclude {path}"
-    if _PRIVATE_KEY in data:
-        raise ApplicationError(
-            f"{folder}: {path} holds a private key, and a package is signed, not encrypted; {stays}"
-        )
-    if _named(name, _KEYS):
-        raise ApplicationError(f"{folder}: {path} is a private key by its name; {stays}")
+    if kind := secrets.private_key(path, data):
+        return f"holds {kind}, and a package is signed, not encrypted"
+    if named(name, _KEYS):
+        return "is a private key by its name"
     if name in _SETTINGS:
-        raise ApplicationError(
-            f"{folder}: {path} is one board's own, from its /etc, and updates leave that alone; "
-            f"{stays}"
+        return "is one board's own, from its /etc, and updates leave that alone"
+    if setting := secrets.password(path, data):
+        return (
+            f"holds a password ({setting}), and a package is signed, not encrypted: passwords "
+            "belong into the board's /etc, which updates leave alone"
         )
+    return None
+
+
+def _elsewhere(files: dict[str, bytes], options: Options) -> list[str]:
+    """The modules that boards have though no file has their name; `ota` for its bundle."""
+    if not options.agent:
+        return [*options.elsewhere, agent.PACKAGE, shadows.LINK]
+    own = [agent.PACKAGE] if shadows.own_agent(files) else []
+    return [*options.elsewhere, *own]
+
+
+def _broken(found: dict[str, bytes], sources: dict[str, Path], target: mpy.Target) -> list[str]:
+    """A sentence for each source that MicroPython does not compile: file, line, text."""
+
+    def complaint(path: str) -> str:
+        try:
+            compiler.compile_module(sources[path], path, target)
+        except mpy.MpyError as error:
+            return _complaint(path, found[path], str(error))
+        return ""
+
+    with ThreadPoolExecutor() as pool:
+        said = list(pool.map(complaint, [path for path in sources if path.endswith(".py")]))
+    return [sentence for sentence in said if sentence]
+
+
+def _complaint(path: str, source: bytes, said: str) -> str:
+    """The compiler's complaint about a source, with the text of the line."""
+    why = said.splitlines()[-1]
+    number = _LINE.search(said)
+    if number is None:
+        return f"{path} does not compile: {why}"
+    lines = source.decode("utf-8", "replace").splitlines()[: int(number[1])]
+    # At the end of a file the compiler misses what an earlier line began.
+    text = next((line.strip() for line in reversed(lines) if line.strip()), "")
+    return f"{path}, line {number[1]} does not compile: {why}: {text}"
 
 
 def _agent(
-    found: dict[str, bytes], firmware: caveats.Firmware | None, options: Options
+    found: dict[str, bytes], firmware: imports.Firmware | None, options: Options
 ) -> tuple[dict[str, bytes], list[str], list[str]]:
     """The project's agent as far as it is to be added, with notes and warnings about it.
 
     It is compiled in any case: as source two of it would not fit the file system of a board with
-    4 MB of flash.
+    4 MB of flash. Beside another library of that name it is not added: neither would be whole.
     """
     frozen = set() if firmware is None else firmware.frozen
-    lacking = [
-        module
-        for module in (agent.PACKAGE, "link")
-        if not any(path.startswith((f"{module}/", f"{module}.")) for path in found)
-    ]
+    own = shadows.own_agent(found)
     if not options.agent:
-        if agent.PACKAGE not in lacking or agent.PACKAGE in frozen:
+        if own or agent.PACKAGE in frozen:
             return {}, [], []
         alone = (
             "without ota/ the board can be updated again only if it has the agent in /lib, or its "
             "firmware freezes it"
         )
         return {}, [], [alone]
+    taken = {module: shadows.find(found, module) for module in (agent.PACKAGE, shadows.LINK)}
+    lacking = [module for module, place in taken.items() if not place]
+    if own is not None and agent.PACKAGE in lacking:  # it lies in lib/
+        lacking.remove(agent.PACKAGE)
     notes = [f"{module} is frozen into the firmware" for module in lacking if module in frozen]
     added: dict[str, bytes] = {}
     if agent.PACKAGE in lacking and agent.PACKAGE not in frozen:
@@ -246,11 +261,11 @@ def _agent(
             "the project's own agent was added, ota/agent and all that it needs; extensions: "
             + (", ".join(chosen) or "none")
         )
-    if "link" in lacking and "link" not in frozen:
-        link = agent.link(compiled=True)
-        own = {path.rpartition(".")[0] for path in found}
-        added |= {path: data for path, data in link.items() if path.rpartition(".")[0] not in own}
-        notes.append("the project's own MQTT link was added, link.py")
+    if shadows.LINK in lacking and shadows.LINK not in frozen:
+        in_lib = shadows.find(found, f"lib/{shadows.LINK}")
+        if in_lib is None:
+            added |= agent.link(compiled=True)
+            notes.append("the project's own MQTT link was added, link.py")
     return added, notes, []
 
 
@@ -265,7 +280,7 @@ def _compiled(
 
     `sources`: of the application's own files.
     """
-    chosen = [path for path in sources if path.endswith(".py") and path != caveats.MAIN]
+    chosen = [path for path in sources if path.endswith(".py") and path != imports.MAIN]
     if not options.compiled:
         chosen = []
     target = None
@@ -279,7 +294,7 @@ def _compiled(
     kept |= {f"{path[:-3]}.mpy": data for path, data in zip(chosen, made, strict=True)}
     if target is not None:
         for path, data in kept.items():
-            if path == agent.BUNDLE:
+            if path.endswith(agent.BUNDLE) and bundle.is_bundle(data):
                 for name, module in bundle.read(data).modules.items():
                     mpy.check(f"{path}, module {name}", module, target)
             elif path.endswith(".mpy"):

@@ -6,7 +6,7 @@ variables and proxies of the machine play no part.
 
 import functools
 import os
-import ssl
+import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -27,9 +27,12 @@ from botocore.parsers import ResponseParserError
 from urllib3.exceptions import HTTPError
 
 from twinslot import config as configuration
+from twinslot import disk
 from twinslot.client import answers
 from twinslot.config import Config
 from twinslot.errors import ConfigError, FleetError, UnreachableError
+from twinslot.trust import pem
+from twinslot.trust.authority import tls_context
 
 _NOT_FROM_THE_MACHINE = {
     "profile": (None, None, None, None),
@@ -70,7 +73,8 @@ class Clients:
         """Raises UnreachableError when no endpoint is set and no service of this folder runs."""
         self.endpoint = config.endpoint or configuration.find_endpoint(config).control
         _check_url(self.endpoint)
-        self._verify = _authorities(config)
+        self._trusted = _authorities(config)
+        self._verify = True if self._trusted is None else self._trusted.name
         self.region = config.region
         credentials = configuration.read_credentials(config.credentials)
         core = botocore.session.Session(session_vars=_NOT_FROM_THE_MACHINE)
@@ -84,10 +88,14 @@ class Clients:
         self.iot = self.client("iot")
         self.s3 = self.client("s3", signature_version="s3v4", s3=_S3_OPTIONS)
 
+    @property
+    def of_aws(self) -> bool:
+        """Whether AWS itself is the service, which has none of the extensions below."""
+        return (urlsplit(self.endpoint).hostname or "").endswith(_OF_AWS)
+
     def data(self) -> Any:
         """A client of `iot-data`: on AWS the account has an endpoint of its own for it."""
-        host = urlsplit(self.endpoint).hostname or ""
-        if not host.endswith(_OF_AWS):
+        if not self.of_aws:
             return self.client("iot-data")
         found = self.iot.describe_endpoint(endpointType="iot:Data-ATS")["endpointAddress"]
         return self.client("iot-data", f"https://{found}")
@@ -98,6 +106,12 @@ class Clients:
         `size` of the file in bytes, and by thing `blocks` and `bytes` up to the furthest block.
         """
         return self._extension("GET", "served", job_id, _is_served)
+
+    def allot(self, product: str, above: int) -> int:
+        """Take the next sequence of a product, above this number (an extension)."""
+        found = self._extension("POST", "sequence", f"{above}/{product}", _is_allotted)
+        sequence: int = found["sequence"]
+        return sequence
 
     def revoke(self, thing: str) -> None:
         """Let the service refuse everything that comes from this thing (an extension)."""
@@ -220,17 +234,24 @@ def _check_url(text: str) -> None:
         raise ConfigError(f"service.endpoint: {text!r} is no URL, such as http://HOST:PORT")
 
 
-def _authorities(config: Config) -> bool | str:
-    """Whom to believe a certificate of the service, in botocore's terms. Raises ConfigError."""
-    if config.endpoint_ca is None:
-        return True
+def _authorities(config: Config) -> Any:
+    """An open file with those who may sign the service's certificate; None: the public ones.
+
+    botocore takes the name of a file, and OpenSSL reads none that begins with a mark of Windows.
+    Raises ConfigError.
+    """
+    path = config.endpoint_ca
+    if path is None:
+        return None
     try:
-        ssl.create_default_context(cafile=config.endpoint_ca)
-    except OSError as error:  # also ssl.SSLError
-        raise ConfigError(
-            f"service.endpoint_ca: cannot use {config.endpoint_ca}: {error}"
-        ) from error
-    return str(config.endpoint_ca)
+        tls_context(path)
+        clean = pem.text(disk.read(path, "the authority"), str(path))
+    except (OSError, FleetError) as error:  # also ssl.SSLError
+        raise ConfigError(f"service.endpoint_ca: cannot use {path}: {error}") from error
+    file = tempfile.NamedTemporaryFile(suffix=".pem")  # noqa: SIM115 - as long as the clients are
+    file.write(clean.encode())
+    file.flush()
+    return file
 
 
 def _is_served(found: dict[str, Any]) -> bool:
@@ -245,6 +266,10 @@ def _is_served(found: dict[str, Any]) -> bool:
 def _is_reach(found: dict[str, Any]) -> bool:
     texts = all(isinstance(found.get(name), str) for name in ("broker", "data"))
     return texts and type(found.get("connected")) is bool
+
+
+def _is_allotted(found: dict[str, Any]) -> bool:
+    return type(found.get("sequence")) is int
 
 
 def _is_revoked(found: dict[str, Any]) -> bool:

@@ -19,7 +19,7 @@ from twinslot.client.clients import Clients, translated
 from twinslot.config import Address, Config, read_credentials, read_password
 from twinslot.errors import FleetError
 from twinslot.trust import certificates, keys
-from twinslot.trust.authority import Authority, read_certificate
+from twinslot.trust.authority import Authority, read_certificate, tls_context
 
 _PATIENCE = 5  # seconds that broker and service may take
 
@@ -200,7 +200,7 @@ def _answers(config: Config, address: Address) -> Iterator[Finding]:
             if not settings.tls:
                 yield Finding(True, f"the broker answers at {address}")
                 return
-            context = ssl.create_default_context(cafile=settings.ca)
+            context = tls_context(settings.ca)
             context.maximum_version = ssl.TLSVersion.TLSv1_2
             if settings.certificate is not None:
                 context.load_cert_chain(settings.certificate, settings.key)

@@ -8,9 +8,11 @@ from twinslot import disk
 from twinslot.client import application
 from twinslot.config import Config
 from twinslot.errors import FleetError
-from twinslot.formats import frozen, image
+from twinslot.formats import firmware as images
+from twinslot.formats import frozen
 from twinslot.formats.chips import TRAILER_LENGTH
 from twinslot.formats.component import Content, application_content, firmware_content
+from twinslot.formats.firmware import Firmware
 from twinslot.formats.littlefs_blocks import BLOCK
 from twinslot.trust import keys, signing
 
@@ -39,7 +41,7 @@ class Sources:
 class Contents:
     """The contents of a package, checked for the boards of a fleet."""
 
-    firmware: image.Application | None
+    firmware: Firmware | None
     application: application.Application | None
 
     @property
@@ -47,9 +49,9 @@ class Contents:
         """The components, the firmware first."""
         found = []
         if self.firmware is not None:
-            image_data = self.firmware.data
-            names = frozen.modules(frozen.names(image_data))
-            found.append(firmware_content(image_data, self.firmware.image.chip_id, names))
+            image = self.firmware.application
+            names = frozen.modules(frozen.names(image.data))
+            found.append(firmware_content(image.data, image.image.chip_id, names))
         if self.application is not None:
             made = self.application
             found.append(application_content(made.archive, [made.blocks, *made.largest]))
@@ -58,7 +60,8 @@ class Contents:
     @property
     def warnings(self) -> tuple[str, ...]:
         """The warnings, a sentence each."""
-        return () if self.application is None else self.application.warnings
+        of_firmware = () if self.firmware is None else tuple(self.firmware.warnings)
+        return of_firmware + (() if self.application is None else self.application.warnings)
 
 
 def gather(sources: Sources, config: Config) -> Contents:
@@ -68,12 +71,15 @@ def gather(sources: Sources, config: Config) -> Contents:
     """
     if sources.firmware is None and sources.folder is None:
         raise PackingError("a package brings a firmware image, an application, or both")
-    firmware = _image(sources.firmware, config)
+    firmware = _judged(sources.firmware, config)
     if sources.folder is None:
         return Contents(firmware, None)
-    judged_by = firmware if sources.runs is None else _image(sources.runs, config)
+    judged_by = firmware if sources.runs is None else _judged(sources.runs, config)
     collected = application.collect(
-        sources.folder, sources.options, chip=config.chip, firmware=judged_by
+        sources.folder,
+        sources.options,
+        chip=config.chip,
+        firmware=None if judged_by is None else judged_by.application,
     )
     return Contents(firmware, collected)
 
@@ -121,15 +127,13 @@ def firmware_listing(contents: Contents, sources: Sources, config: Config) -> It
     """The firmware among the contents, as lines for people."""
     if contents.firmware is not None:
         room = config.slot_size - TRAILER_LENGTH
-        yield f"{sources.firmware}: {contents.firmware.summary}"
-        yield (
-            f"  {contents.firmware.origin}; {contents.firmware.image.length} of {room} bytes in a "
-            "slot"
-        )
+        image = contents.firmware.application
+        yield f"{sources.firmware}: {image.summary}"
+        yield f"  {image.origin}; {image.image.length} of {room} bytes in a slot"
 
 
-def _image(path: Path | None, config: Config) -> image.Application | None:
+def _judged(path: Path | None, config: Config) -> Firmware | None:
     if path is None:
         return None
     data = disk.read(path, "the image")
-    return image.firmware(data, chip=config.chip, slot_size=config.slot_size)
+    return images.accept(data, chip=config.chip, slot_size=config.slot_size)

@@ -5,7 +5,6 @@ By HTTP alone there is no stream: boards get a URL with the job.
 
 import contextlib
 import hashlib
-import re
 import secrets
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -18,18 +17,15 @@ from twinslot.client import settings
 from twinslot.client.clients import Clients, Reach
 from twinslot.config import Config, is_local
 from twinslot.errors import FleetError, InterruptedByUserError
-from twinslot.formats import archive, document, image, package
+from twinslot.formats import archive, document, firmware, package
 from twinslot.formats.component import FIRMWARE
 from twinslot.formats.document import HTTP, MQTT
 from twinslot.formats.head import Head
-from twinslot.formats.manifest import Manifest
 from twinslot.trust import keys, signing
 
 BUCKET = "packages"
 ROLE = "arn:aws:iam::000000000000:role/fleet"
 """CreateStream and signed URLs demand a role; the service has no use for one."""
-
-_SEQUENCE = re.compile(r", sequence (\d{1,10})$")
 
 
 class PublishError(FleetError):
@@ -62,7 +58,7 @@ def check(data: bytes, config: Config) -> Head:
         )
     for component in manifest.components:
         if component.kind == FIRMWARE:
-            image.firmware(component.result(data), chip=config.chip, slot_size=config.slot_size)
+            firmware.accept(component.result(data), chip=config.chip, slot_size=config.slot_size)
         else:
             archive.read(component.result(data))
     signing.verify(head, keys.read_public(config.public_key))
@@ -100,17 +96,6 @@ def waits(reach: Reach | None) -> Iterator[str]:
         )
 
 
-def description(manifest: Manifest) -> str:
-    """The description of the job and the stream of a package."""
-    return f"{manifest.product} {manifest.version}, sequence {manifest.sequence}"
-
-
-def described_sequence(text: str, product: str) -> int:
-    """The sequence in such a description of this product's package; 0 where there is none."""
-    match = _SEQUENCE.search(text)
-    return int(match[1]) if match and text.startswith(f"{product} ") else 0
-
-
 def publish(
     clients: Clients,
     data: bytes,
@@ -132,7 +117,7 @@ def publish(
     targets = [thing_arn(clients, thing, create=create_things) for thing in things]
     job_id = job_id or f"ota-{manifest.sequence}-{secrets.token_hex(4)}"
     key = hashlib.sha256(data).hexdigest() + ".ota"
-    described = description(manifest)
+    described = document.description(manifest.product, manifest.version, manifest.sequence)
     clients.s3.put_object(Bucket=BUCKET, Key=key, Body=data)
     options: dict[str, Any] = {}
     if HTTP in protocols:

@@ -1,6 +1,5 @@
 """A developer's loop in one step: pack a folder with the next sequence, publish it, watch it."""
 
-import re
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -9,13 +8,10 @@ from twinslot.client import changes, packing, report
 from twinslot.client import publish as publishing
 from twinslot.client import watch as watching
 from twinslot.client.clients import Clients
+from twinslot.client.sequences import allot, note
 from twinslot.config import Config
 from twinslot.formats import aws
 from twinslot.formats.document import MQTT
-from twinslot.formats.manifest import MAX_SEQUENCE
-
-_FLASHED = 1  # the sequence that `fleet flash` gives a board
-_NAME = re.compile(r"ota-(\d{1,10})-[0-9a-f]+")  # as fleet.publish calls jobs
 
 
 @dataclass(frozen=True)
@@ -27,23 +23,6 @@ class Pushed:
     sequence: int
     words: str
     seconds: float
-
-
-def highest_sequence(clients: Clients, product: str) -> int:
-    """The highest sequence that was ever published for a product at this service, 0 for none.
-
-    The descriptions of jobs say it. Names only save requests: after hundreds of pushes it is the
-    first job looked at. Jobs that other tools described differently are not counted.
-    """
-    pages = clients.iot.get_paginator("list_jobs").paginate(PaginationConfig={"PageSize": 250})
-    jobs = [job["jobId"] for page in pages for job in page["jobs"]]
-    highest = 0
-    for job, most in sorted(((job, _named(job)) for job in jobs), key=lambda item: -item[1]):
-        if most <= highest:
-            break
-        text = clients.iot.describe_job(jobId=job)["job"].get("description", "")
-        highest = max(highest, publishing.described_sequence(text, product))
-    return highest
 
 
 def push(
@@ -79,7 +58,10 @@ def push(
     publishing.check_way(clients.reach(), config, [thing], protocols)
     publishing.check_way(clients.reach(), config, [thing], protocols)
     if sequence is None:
-        sequence = max(_FLASHED, highest_sequence(clients, config.product)) + 1
+        sequence = allot(config, clients)
+    else:
+        for warning in note(config, sequence):
+            say(f"warning: {warning}")
     version = version or f"dev-{sequence}"
     data = packing.sign(contents, config, version, sequence, now=int(time.time()))
     publishing.check(data, config)
@@ -105,9 +87,3 @@ def push(
         words=watching.phase(progress),
         seconds=time.monotonic() - start,
     )
-
-
-def _named(job: str) -> int:
-    """The sequence in a job's name; more than any where the name says nothing."""
-    match = _NAME.fullmatch(job)
-    return int(match[1]) if match else MAX_SEQUENCE + 1

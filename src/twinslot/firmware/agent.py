@@ -4,7 +4,7 @@ Compiled, `ota` is two files: `__init__.mpy` and the bundle of all its other mod
 is a file per module.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -15,6 +15,7 @@ from twinslot.formats import bundle
 PACKAGE = "ota"
 BUNDLE = f"{PACKAGE}/{bundle.NAME}"
 LINK = "link.py"
+_ALWAYS = ("__init__", "agent", "phases")
 
 
 def modules(chosen: Iterable[str]) -> list[Path]:
@@ -48,6 +49,19 @@ def link(*, compiled: bool) -> dict[str, bytes]:
     if compiled:
         return {LINK.replace(".py", ".mpy"): _compiled(source)}
     return {LINK: source.read_bytes()}
+
+
+def is_agent(files: Mapping[str, bytes], folder: str = PACKAGE) -> bool:
+    """Whether a folder of these files, path to bytes, is this agent, compiled or as source.
+
+    By the bundle, or by the modules that every version of it has. Another library's `ota` is not.
+    """
+    bundled = files.get(f"{folder}/{bundle.NAME}")
+    if bundled is not None:
+        return bundle.is_bundle(bundled)
+    return all(
+        any(f"{folder}/{module}{end}" in files for end in (".py", ".mpy")) for module in _ALWAYS
+    )
 
 
 def _compiled(source: Path) -> bytes:

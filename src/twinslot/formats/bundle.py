@@ -60,6 +60,11 @@ def build(modules: Mapping[str, bytes], extensions: Collection[str] = ()) -> byt
     return b"".join((head, index.encode(), b"\n", *packed))
 
 
+def is_bundle(data: bytes) -> bool:
+    """Whether the bytes begin as a bundle does, whole or not."""
+    return _HEAD.match(data) is not None
+
+
 def read(data: bytes) -> Bundle:
     """Return what a bundle holds. Raises BundleError for other bytes, and for a damaged one."""
     head = _HEAD.match(data)

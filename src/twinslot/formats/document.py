@@ -18,6 +18,7 @@ MQTT, HTTP = "MQTT", "HTTP"
 
 # Within JSON text, so that nothing depends on how deep the document is.
 _PLACEHOLDER = re.compile(r'\$\{aws:iot:s3-presigned-url:((?:[^"\\}]|\\.)*)\}')
+_SEQUENCE = re.compile(r", sequence (\d{1,10})$")
 _VIRTUAL_HOST = re.compile(r"(.+)\.s3[.-].+")  # BUCKET.s3.REGION.amazonaws.com
 
 
@@ -48,6 +49,17 @@ class File:
     file_type: int | None = None
     signature: tuple[str, str] | None = None
     location: Location | None = None
+
+
+def description(product: str, version: str, sequence: int) -> str:
+    """The description of the job and the stream of a package."""
+    return f"{product} {version}, sequence {sequence}"
+
+
+def described_sequence(text: str, product: str) -> int:
+    """The sequence in such a description of this product's package; 0 where there is none."""
+    match = _SEQUENCE.search(text)
+    return int(match[1]) if match and text.startswith(f"{product} ") else 0
 
 
 def of_update(

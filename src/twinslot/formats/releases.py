@@ -10,11 +10,14 @@ OLDEST: Release = (1, 22)
 FINDS_FILES: Release = (1, 26)
 """The first that finds its file system without a partition of that name."""
 
-_TEXT = re.compile(r"v(\d+)\.(\d+)")
+_TEXT = re.compile(r"(?:v|(?=1\.))(\d+)\.(\d+)")
 
 
 def of(version: str | None) -> Release | None:
-    """Return the release that a text such as "v1.26.1" names, None for another text."""
+    """Return the release that a text such as "v1.26.1" or "1.26.1" names, None for another text.
+
+    A commit's hash is such another text, and so is the number of somebody's own product.
+    """
     match = _TEXT.match(version or "")
     return (int(match[1]), int(match[2])) if match else None
 

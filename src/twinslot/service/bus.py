@@ -32,6 +32,7 @@ from twinslot.formats import aws
 from twinslot.service import jobs, shadows, states, streams
 from twinslot.service.store import Store
 from twinslot.service.turns import Turns
+from twinslot.trust import authority
 
 KEEPALIVE = 30  # seconds
 MAX_UNACKNOWLEDGED = 100  # messages of the outbox on their way at once
@@ -449,8 +450,8 @@ def _reason(error: Exception) -> str:
 def _tls_context(settings: configuration.Broker) -> ssl.SSLContext:
     """How to talk TLS to the broker. Raises BusError, naming the file that cannot be used."""
     try:
-        context = ssl.create_default_context(cafile=settings.ca)
-    except OSError as error:  # also ssl.SSLError
+        context = authority.tls_context(settings.ca)
+    except (OSError, FleetError) as error:  # also ssl.SSLError
         raise BusError(f"cannot trust {settings.ca}: {error}") from error
     if settings.certificate is not None and settings.key is not None:
         try:

@@ -9,7 +9,7 @@ from twinslot.formats import aws
 from twinslot.service.api import Operation, Result
 from twinslot.service.codec import ApiError
 from twinslot.service.objects import ObjectFolder
-from twinslot.service.store import Object, Store
+from twinslot.service.store import Object, Store, Transaction
 
 _RANGE = re.compile(r"bytes=(\d{0,18})-(\d{0,18})")
 
@@ -17,10 +17,18 @@ _RANGE = re.compile(r"bytes=(\d{0,18})-(\d{0,18})")
 class S3:
     """Objects in a folder, their names in the store. `clock` returns Unix seconds."""
 
-    def __init__(self, store: Store, objects: ObjectFolder, clock: Callable[[], float]) -> None:
+    def __init__(
+        self,
+        store: Store,
+        objects: ObjectFolder,
+        clock: Callable[[], float],
+        stored: Callable[[Transaction, bytes], None] = lambda _transaction, _data: None,
+    ) -> None:
+        """`stored` is told of the bytes of each object, in the transaction that adds it."""
         self._store = store
         self._objects = objects
         self._clock = clock
+        self._stored = stored
         reading = {"Bucket", "Key", "Range", "ChecksumMode"}
         # The checksums need no look: the signature covers the SHA-256 of the body.
         writing = {"Bucket", "Key", "Body", "ContentLength", "ContentType", "ContentMD5"} | {
@@ -66,6 +74,7 @@ class S3:
         )
         with self._store.write() as transaction:
             transaction.put_object(item)
+            self._stored(transaction, data)
         return Result({"ETag": f'"{item.etag}"'})
 
     def _head(self, parameters: Mapping[str, Any]) -> Result:

@@ -5,6 +5,7 @@ import contextlib
 import fcntl
 import gc
 import json
+import logging
 import os
 import signal
 import time
@@ -30,11 +31,14 @@ from twinslot.service.names import Names
 from twinslot.service.objects import ObjectFolder
 from twinslot.service.presign import Presigner
 from twinslot.service.s3 import S3
+from twinslot.service.sequences import Sequences
 from twinslot.service.shadows import Shadows
 from twinslot.service.store import Store
 from twinslot.service.streams import Streams
 from twinslot.service.updates import Updates
+from twinslot.trust import keys
 
+_log = logging.getLogger(__name__)
 _POLL = 0.2  # seconds between two looks at what cannot be waited for
 
 
@@ -92,7 +96,8 @@ def run(
         names = Names(config.region, credentials.secret_key)
         control = Control(store, names, executions, time.time)
         updates = Updates(store, names, control, time.time)
-        s3 = S3(store, objects, time.time)
+        sequences = Sequences(store, _public_key(config))
+        s3 = S3(store, objects, time.time, sequences.count)
         control_api = Api(
             {
                 "iot": control.operations | updates.operations,
@@ -106,6 +111,7 @@ def run(
                 "GET revoked": control.revoked,
                 "POST revoke": control.revoke,
                 "POST admit": control.admit,
+                "POST sequence": sequences.allot,
             },
             credentials=credentials,
             region=config.region,
@@ -132,6 +138,15 @@ def run(
         parent = os.getppid() if die_with_parent else None
         look = partial(_still_here, config, store, endpoint)
         asyncio.run(_serve(servers, bus, parent, lambda: announce(line), look))
+
+
+def _public_key(config: Config) -> keys.PublicKey | None:
+    """The key of this fleet's packages, None where this machine does not have it."""
+    try:
+        return keys.read_public(config.public_key)
+    except keys.KeyFileError as error:
+        _log.warning("sequences that were chosen by hand are not counted: %s", error)
+        return None
 
 
 async def _serve(

@@ -14,6 +14,7 @@ import sqlalchemy as sa
 
 from twinslot.errors import FleetError
 from twinslot.formats import aws
+from twinslot.formats.document import described_sequence
 from twinslot.service.database import NEVER_AGAIN, NUMBER, Database
 from twinslot.service.states import Execution
 
@@ -25,6 +26,9 @@ _MIGRATIONS = {
     2: "ALTER TABLE jobs ADD COLUMN url_role TEXT",
 }
 """The statement that makes the next version of one, beside tables that are missing."""
+
+MAX_PRODUCT = 32
+"""Bytes of a product's name (package-format.md)."""
 
 _metadata = sa.MetaData()
 
@@ -143,6 +147,14 @@ _shadows = sa.Table(
     sa.Column("state", sa.JSON, nullable=False),
     sa.Column("metadata", sa.JSON, nullable=False),
     sa.Column("version", sa.BigInteger, nullable=False),
+)
+
+# The highest sequence of each product's packages.
+_sequences = sa.Table(
+    "sequences",
+    _metadata,
+    sa.Column("product", sa.String(MAX_PRODUCT), primary_key=True),
+    sa.Column("highest", sa.BigInteger, nullable=False),
 )
 
 _outbox = sa.Table(
@@ -380,6 +392,27 @@ class Transaction:
     def revoked(self) -> dict[str, int]:
         """Everything that is revoked, and since when (Unix seconds)."""
         return {row["thing"]: row["revoked_at"] for row in self._all(sa.select(_revoked))}
+
+    # Sequences
+
+    def highest_sequence(self, product: str) -> int:
+        """The highest sequence of a product's packages, 0 for none.
+
+        A database that has not counted yet has it in the descriptions of jobs.
+        """
+        query = sa.select(_sequences.c.highest).where(_sequences.c.product == product)
+        row = self._one(query)
+        if row is not None:
+            return int(row["highest"])
+        described = _jobs.c.description.startswith(f"{product} ", autoescape=True)
+        found = self._all(sa.select(_jobs.c.description).where(described))
+        return max((described_sequence(row["description"], product) for row in found), default=0)
+
+    def raise_sequence(self, product: str, sequence: int) -> None:
+        """Count a package of this sequence; a lower one changes nothing."""
+        highest = max(sequence, self.highest_sequence(product))
+        self._connection.execute(_sequences.delete().where(_sequences.c.product == product))
+        self._insert(_sequences, product=product, highest=highest)
 
     # Objects and streams
 

@@ -9,6 +9,7 @@ A name has at most one certificate that is valid: the one before is revoked firs
 """
 
 import datetime as dt
+import ssl
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,7 +18,7 @@ from cryptography import x509
 
 from twinslot import disk
 from twinslot.errors import FleetError
-from twinslot.trust import certificates, keys
+from twinslot.trust import certificates, keys, pem
 
 CRL_DAYS = 3650
 """How long a revocation list is valid; a broker refuses everybody when it has ended."""
@@ -156,6 +157,16 @@ def read_certificate(path: Path) -> x509.Certificate:
         return certificates.read_certificate(disk.read(path, "the certificate"), str(path))
     except certificates.CertificateError as error:
         raise AuthorityError(str(error)) from error
+
+
+def tls_context(ca: Path | None) -> ssl.SSLContext:
+    """A client's TLS that trusts the certificates of a PEM file; None: those of the system.
+
+    Raises FileError, PemError, and ssl.SSLError for certificates that OpenSSL does not read.
+    """
+    if ca is None:
+        return ssl.create_default_context()
+    return ssl.create_default_context(cadata=pem.anchors(disk.read(ca, "the authority"), str(ca)))
 
 
 def _now() -> dt.datetime:

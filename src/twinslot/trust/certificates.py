@@ -17,6 +17,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from twinslot.errors import FleetError
+from twinslot.trust import pem as pem_of
 from twinslot.trust.keys import PrivateKey, PublicKey
 
 BEGIN = dt.datetime(2000, 1, 1, tzinfo=dt.UTC)
@@ -172,10 +173,10 @@ def read_certificate(data: bytes, name: str) -> x509.Certificate:
     name: of the file, for the sentence of a CertificateError.
     """
     try:
-        found = x509.load_pem_x509_certificate(data)
+        found = x509.load_pem_x509_certificate(pem_of.text(data, name).encode())
         _ = found.subject, found.issuer, found.extensions, found.not_valid_after_utc
         _ = found.public_key(), found.signature_hash_algorithm
-    except _UNREADABLE as error:
+    except (pem_of.PemError, *_UNREADABLE) as error:
         raise CertificateError(f"{name} holds no certificate in PEM: {error}") from error
     return found
 

@@ -18,6 +18,7 @@ from cryptography.hazmat.primitives.asymmetric.utils import (
 from twinslot import disk
 from twinslot.errors import FleetError
 from twinslot.formats.head import KID_LENGTH, SIGNATURE_LENGTH
+from twinslot.trust import pem
 
 PrivateKey = ec.EllipticCurvePrivateKey
 PublicKey = ec.EllipticCurvePublicKey
@@ -92,8 +93,9 @@ def read_private(path: Path) -> PrivateKey:
 def private_of(data: bytes, path: Path) -> PrivateKey:
     """The P-256 private key in PEM that `path` holds. Raises KeyFileError."""
     try:
-        key = serialization.load_pem_private_key(data, password=None)
-    except (ValueError, TypeError, UnsupportedAlgorithm) as error:
+        plain = pem.text(data, str(path)).encode()
+        key = serialization.load_pem_private_key(plain, password=None)
+    except (pem.PemError, ValueError, TypeError, UnsupportedAlgorithm) as error:
         raise KeyFileError(f"{path} holds no unencrypted private key in PEM: {error}") from error
     if not isinstance(key, ec.EllipticCurvePrivateKey) or not _is_p256(key.curve):
         raise KeyFileError(f"{path} is not a P-256 key; make one with `fleet keygen`")
@@ -108,12 +110,14 @@ def read_public(path: Path) -> PublicKey:
 def public_of(data: bytes, path: Path) -> PublicKey:
     """The P-256 public key in PEM that `path` holds. Raises KeyFileError."""
     try:
-        key = serialization.load_pem_public_key(data)
-    except (ValueError, TypeError, UnsupportedAlgorithm) as error:
+        found = pem.public_keys(data, str(path))
+    except pem.PemError as error:
         raise KeyFileError(f"{path} holds no public key in PEM: {error}") from error
-    if not isinstance(key, ec.EllipticCurvePublicKey) or not _is_p256(key.curve):
-        raise KeyFileError(f"{path} is not a P-256 public key")
-    return key
+    if len(found) > 1:
+        raise KeyFileError(
+            f"{path} holds {len(found)} public keys; it must hold this fleet's alone"
+        )
+    return found[0]
 
 
 def sign(key: PrivateKey, data: bytes) -> bytes:
