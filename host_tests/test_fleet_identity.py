@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import fnmatch
 import json
+import socket
 from collections.abc import Callable
 from pathlib import Path
 
@@ -17,7 +18,9 @@ from cryptography.x509.oid import ExtendedKeyUsageOID
 from hypothesis import given
 from hypothesis import strategies as st
 
+from demo import children
 from twinslot import config
+from twinslot.cli import identity
 from twinslot.cli.main import main
 from twinslot.client import broker, doctor, policy
 from twinslot.formats import aws
@@ -307,6 +310,22 @@ def test_a_broker_for_nobody_or_with_an_impossible_name_is_refused(fleet: Fleet)
     assert "'a b' is no host" in refused.output
     assert Path("fleet.toml").read_text() == before
     assert not Path("broker/mosquitto.conf").exists()
+
+
+def test_a_second_fleets_broker_takes_ports_that_are_free_and_keeps_them(
+    fleet: Fleet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = children.free_port()
+    monkeypatch.setattr(identity, "PORT", first)
+    with socket.create_server(("", first)):
+        fleet("broker-config", "--host", "10.0.0.1")
+        found = config.load(Path("fleet.toml")).broker
+        assert found.boards is not None
+        assert found.boards.port > first
+        assert found.address.port == found.boards.port + 1
+    with socket.create_server(("", found.boards.port)):  # its own broker runs
+        fleet("broker-config")
+    assert config.load(Path("fleet.toml")).broker.boards == found.boards
 
 
 def test_the_access_list_names_things_by_pattern_and_no_thing_can_be_the_service() -> None:
