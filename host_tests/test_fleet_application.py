@@ -18,6 +18,7 @@ from twinslot.client.application import Application, ApplicationError, Options, 
 from twinslot.client.folder import FolderError
 from twinslot.firmware import agent, compiler, extensions
 from twinslot.formats import archive, bundle, frozen, image, mpy
+from twinslot.text import TextError
 from twinslot.trust import keys
 
 FROZEN = ["espnow.py", "_boot.py", "asyncio/__init__.py", "ssl.py", "umqtt/simple.py"]
@@ -139,8 +140,11 @@ def test_an_otaignore_has_gitignores_syntax(folder: Path) -> None:
 def test_an_otaignore_that_cannot_be_read_is_named_with_its_line(folder: Path) -> None:
     write(folder / ".otaignore", "docs\n!\n")
     refused(folder, ".otaignore, line 2: '!'")
-    write(folder / ".otaignore", "docs\n".encode("utf-16"))
-    refused(folder, ".otaignore is not UTF-8")
+    write(folder / ".otaignore", "docs\n!\n".encode("utf-16"))
+    refused(folder, ".otaignore, line 2: '!'")
+    write(folder / ".otaignore", b"docs\n\xff\n")
+    with pytest.raises(TextError, match=r"\.otaignore is not text in UTF-8: byte 5 \(line 2\)"):
+        made(folder)
 
 
 def test_an_empty_folder_is_named(folder: Path) -> None:

@@ -33,7 +33,7 @@ def fleet(tmp_path: Path) -> config.Config:
         tls=False,
     )
     found = config.load(folder / "fleet.toml")
-    for name in ("state/objects/0a", "boards/board-1/settings.json", "ca/ca.key"):
+    for name in ("state/objects/0a", "boards/board-1/settings.json", "ca/ca.key", "sequences.json"):
         disk.replace(folder / name, name.encode(), disk.SECRET)
     for name in ("state/lock", "state/endpoint.json", "state/fleet.db.1f.new", "notes/a.txt"):
         disk.replace(folder / name, b"passing")

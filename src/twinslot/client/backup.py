@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import BinaryIO
 
-from twinslot import __version__, disk
+from twinslot import __version__, disk, sequences
 from twinslot.client import policy
 from twinslot.config import FILE_NAME, Config
 from twinslot.errors import FleetError
@@ -125,7 +125,7 @@ def _files(config: Config) -> Iterator[Path]:
     """The files of a fleet that lie in its folder."""
     folders = [config.authority, config.boards, config.broker_folder, config.state]
     folders += [path.parent for path in (config.signing_key, config.public_key, config.credentials)]
-    single = [config.folder / name for name in (FILE_NAME, policy.FILE_NAME)]
+    single = [config.folder / name for name in (FILE_NAME, policy.FILE_NAME, sequences.FILE)]
     single += _named(config)
     inside = config.folder.resolve()
     seen = set()

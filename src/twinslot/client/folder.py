@@ -13,6 +13,7 @@ from pathspec import GitIgnoreSpec
 
 from twinslot import disk
 from twinslot.errors import FleetError
+from twinslot.text import decoded
 
 AT_HOME = (
     *(".*", "__pycache__", "*.pyc", "*.ota", "pyvenv.cfg"),
@@ -151,12 +152,8 @@ def named(path: str, patterns: Sequence[str]) -> list[str]:
 
 
 def read_ignore(path: Path) -> GitIgnoreSpec:
-    """The rules of a `.otaignore`. Raises FolderError with the line, FileError."""
-    data = disk.read(path, "the list of what stays at home,")
-    try:
-        lines = data.decode("utf-8-sig").splitlines()
-    except UnicodeDecodeError as error:
-        raise FolderError(f"{path} is not UTF-8: save it as UTF-8 text") from error
+    """The rules of a `.otaignore`. Raises FolderError with the line, TextError, FileError."""
+    lines = decoded(disk.read(path, "the list of what stays at home,"), path).splitlines()
     for number, line in enumerate(lines, 1):
         try:
             GitIgnoreSpec.from_lines([line])

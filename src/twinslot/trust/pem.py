@@ -18,10 +18,10 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from twinslot.errors import FleetError
+from twinslot.text import TextError, decoded
 
 PUBLIC_KEY, CERTIFICATE = "PUBLIC KEY", "CERTIFICATE"
 
-_MARKS = {b"\xef\xbb\xbf": "utf-8-sig", b"\xff\xfe": "utf-16", b"\xfe\xff": "utf-16"}
 _LABEL = re.compile(r"\s*-----(BEGIN|END) ([^-]+)-----\s*")
 _Read = TypeVar("_Read")
 
@@ -47,12 +47,10 @@ class Block:
 
 def text(data: bytes, name: str) -> str:
     """The text of a PEM file in clean form. name: of the file. Raises PemError."""
-    encoding = next((code for mark, code in _MARKS.items() if data.startswith(mark)), "utf-8")
     try:
-        found = data.decode(encoding)
-    except UnicodeDecodeError as error:
+        return decoded(data, name)
+    except TextError as error:
         raise PemError(f"{name} is no text: it must be PEM, and begin with -----BEGIN") from error
-    return found.replace("\r\n", "\n").replace("\r", "\n")
 
 
 def blocks(data: bytes, name: str) -> list[Block]:
