@@ -264,6 +264,7 @@ def test_an_archive_that_goes_on_without_a_look_back_does_not_end_in_the_new_pai
 # -- what comes again ----------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_a_cut_costs_the_head_and_a_request(tmp_path: Path) -> None:
     """Wherever it comes: what lies in the directory is not fetched again."""
     folder = Scenario([*USED, Update(False, LARGE)]).write(tmp_path / "s")

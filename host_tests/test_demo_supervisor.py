@@ -92,6 +92,7 @@ def check_children(play: Play) -> None:
         assert any(name in command for command in commands), (name, commands)
 
 
+@pytest.mark.slow
 def test_play_says_where_it_listens_and_how_it_ends(play: Callable[..., Play]) -> None:
     up = play()
     listening = re.findall(r"(?:broker |http://|socket://)127\.0\.0\.1:(\d+)", up.output)

@@ -182,6 +182,7 @@ def test_publishing_while_the_broker_is_away_keeps_the_job_and_says_so(service: 
     assert "job-1" in service.fleet("status", "board-1").stdout
 
 
+@pytest.mark.slow
 def test_two_services_that_take_a_brokers_session_from_one_another_are_told(
     tmp_path: Path,
 ) -> None:

@@ -53,6 +53,7 @@ def secured(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
         yield stack
 
 
+@pytest.mark.slow
 def test_a_push_a_rollback_and_an_install_by_file_appear_in_the_shadow(secured: Stack) -> None:
     """The settings are as `fleet provision` wrote them, and the access list is in force."""
     board = secured.board()
@@ -114,6 +115,7 @@ def test_a_board_whose_access_list_forbids_it_updates_and_says_that_reports_are_
         assert shadow(stack) == {}
 
 
+@pytest.mark.slow
 def test_nothing_is_published_when_the_setting_is_off(tmp_path: Path) -> None:
     need("mosquitto")
     heard: list[str] = []

@@ -257,6 +257,7 @@ def _without(value: Any) -> Iterator[Any]:
                 yield copy
 
 
+@pytest.mark.slow
 def test_an_answer_with_anything_missing_or_of_another_kind_is_read_or_refused(
     site: Site, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -672,6 +672,7 @@ def last_operations(folder: Path) -> tuple[int, int]:
     )
 
 
+@pytest.mark.slow
 def test_a_cut_at_sampled_operations_ends_in_the_new_image_or_never_in_a_bad_one(
     tmp_path: Path,
 ) -> None:

@@ -120,6 +120,7 @@ def test_a_main_py_that_dies_is_rolled_back_within_seconds(
     assert time.monotonic() - began < DEADLINE_S
 
 
+@pytest.mark.slow
 def test_threads_and_relative_paths_live_on_when_main_py_has_ended(
     trial: Callable[..., Board],
 ) -> None:
@@ -149,6 +150,7 @@ while True:
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("doing", ["feeds its own watchdog", "resets softly without end"])
 def test_nobody_prolongs_the_deadline(trial: Callable[..., Board], doing: str) -> None:
     began = time.monotonic()
@@ -177,6 +179,7 @@ def failed_after(board: Board, timeout: float) -> dict[str, Any]:
     return newest
 
 
+@pytest.mark.slow
 def test_a_frozen_main_py_goes_the_ordinary_way_and_the_trial_says_so(
     trial: Callable[..., Board],
 ) -> None:
@@ -218,6 +221,7 @@ def test_the_runner_keeps_little_of_the_heap(trial: Callable[..., Board]) -> Non
     assert in_trial - ordinary <= 2 * 2048
 
 
+@pytest.mark.slow
 def test_the_repl_of_a_tool_gets_a_prompt_in_a_trial(trial: Callable[..., Board]) -> None:
     board = trial({"main.py": WATCHDOG})
     board.wait_console("main: feeds")
