@@ -56,7 +56,6 @@ def push(
     for warning in contents.warnings:
         say(f"warning: {warning}")
     publishing.check_way(clients.reach(), config, [thing], protocols)
-    publishing.check_way(clients.reach(), config, [thing], protocols)
     if sequence is None:
         sequence = allot(config, clients)
     else:
@@ -74,8 +73,6 @@ def push(
         create_things=create_things,
     )
     say(f"job {published.job}: {version}, sequence {sequence}, {len(data)} bytes for {thing}")
-    for warning in publishing.waits(clients.reach()):
-        say(f"warning: {warning}")
     for warning in publishing.waits(clients.reach()):
         say(f"warning: {warning}")
     watching.watch(config, published.job, timeout, view)
