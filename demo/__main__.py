@@ -75,7 +75,7 @@ class Demo:
         self.rolled_back(
             record,
             "no_wifi",
-            "there was no Wi-Fi: the application never joined one, or left it",
+            "no Wi-Fi: the application never joined one, or left it",
         )
         self.expect("the last reset was boot.py's", self.board.boots[-1], (self.home, HARD))
 

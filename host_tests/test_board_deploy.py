@@ -545,7 +545,7 @@ def test_a_board_with_nothing_but_micropython_gets_everything(
         assert done.exit_code == 0, done.stderr
         count = len(APPLICATION) + len(SETTINGS)
         assert f"\n{count} files written" in done.stdout
-        board.wait_console("main: setting wifi.ssid is missing")  # it runs
+        board.wait_console("main: setting broker.host is missing")  # it runs
         board.stop()
         for path, data in APPLICATION.items():
             assert board.read_file(path) == data

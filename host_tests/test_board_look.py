@@ -15,6 +15,7 @@ from test_board_commands import module, read_until, started
 
 from sim.board import HARD, PWRON, SOFT, Board
 from tools.paths import ROOT
+from twinslot.trust import keys
 
 MAIN = b"""
 import machine, time
@@ -46,7 +47,8 @@ def test_a_board_is_deployed_to_and_looked_at_with_make(tmp_path: Path) -> None:
         folder.mkdir()
     (app / "main.py").write_bytes(MAIN)
     (settings / "settings.json").write_text(json.dumps({"thing": "board-1", "product": "demo"}))
-    (settings / "trusted_keys.pem").write_bytes(b"")
+    public = keys.public_pem(keys.generate().public_key())
+    (settings / "trusted_keys.pem").write_bytes(public)
     with running_board(tmp_path, {**APPLICATION, "/main.py": b"print('an older one')"}) as board:
         board.wait_console(">>> ")
         where = (f"APP={app}", f"SETTINGS={settings}")

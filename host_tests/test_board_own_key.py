@@ -209,8 +209,9 @@ def provisioned(tmp_path: Path) -> Path:
     (folder / "settings.json").write_text(
         json.dumps({"thing": "b", "product": "p", "broker": {"host": "h", "tls": True}})
     )
-    for name in ("trusted_keys.pem", "ca.pem"):
-        (folder / name).write_text("-----BEGIN PUBLIC KEY-----\n")
+    key = keys.generate()
+    (folder / "trusted_keys.pem").write_bytes(keys.public_pem(key.public_key()))
+    (folder / "ca.pem").write_bytes(certificates.pem(certificates.authority(key, "test")))
     return folder
 
 
@@ -238,7 +239,7 @@ def test_a_certificate_comes_to_no_board_with_another_key_or_none(
         assert "the key on the board is not the one of client.pem" in done.stderr
         (provisioned / "client.pem").write_text("scribble")
         done = command("deploy", port(board), "--settings", provisioned)
-        assert "client.pem holds no certificate in PEM" in done.stderr
+        assert "client.pem holds no PEM block" in done.stderr
         with Cable(port(board)) as cable:
             assert cable.hashes(["/etc/client.pem", "/etc/ca.pem"]) == {
                 "/etc/client.pem": None,

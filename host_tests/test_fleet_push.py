@@ -309,6 +309,7 @@ def test_a_folder_is_on_the_board_with_all_records_in_postgresql(
     url = postgresql_server.database()
     with running(tmp_path, "--database", url) as (service, broker):
         write(service, "main.py", "import pump\n")
+        write(service, "pump.py", "RATE = 1\n")
         service.clients().iot.create_thing(thingName=THING)
         taken = Board(broker, "SUCCEEDED", {})
         done = service.fleet("push", "app", THING)

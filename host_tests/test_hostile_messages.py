@@ -31,7 +31,7 @@ from twinslot.formats.trailer import write_trailer
 
 SEED = 5
 # That board collects rarely, which is quicker, and leaves less order in the heap.
-HEAP = heap.MOST + 16
+HEAP = heap.MOST + 28
 # Its first block is the head.
 GOOD = packed("1.1.0", 2)
 assert len(GOOD) == FILE_SIZE
