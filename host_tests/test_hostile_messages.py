@@ -32,8 +32,8 @@ from twinslot.formats.trailer import write_trailer
 SEED = 5
 # That board collects rarely, which is quicker, and leaves less order in the heap.
 HEAP = heap.MOST + 28
-# Of 10,000 documents one just fits a small heap, and then the next step finds no memory: MemoryError
-# passes through `step()` as it is. Here every document of 4 KB fits.
+# One of 10,000 documents just fits a small heap, and leaves the next step none: MemoryError passes
+# through `step()` as it is. Here every document of 4 KB fits.
 PLENTY = 250
 # Its first block is the head.
 GOOD = packed("1.1.0", 2)
