@@ -92,6 +92,14 @@ def test_a_look_saves_all_files_says_what_it_takes_and_changes_nothing(
     assert {path: board.read_file(path) for path in OLD} == OLD
 
 
+def check_moved_in(board: Board) -> None:
+    """The board has the agent and its settings, and its own files as they were."""
+    kept = {path: data for path, data in OLD.items() if path != "/boot.py"}
+    assert {path: board.read_file(path) for path in kept} == kept
+    assert {path: board.read_file(path) for path in AGENT} == AGENT
+    assert json.loads(board.read_file("/etc/settings.json"))["thing"] == "board-1"
+
+
 def test_a_board_with_two_slots_gets_the_agent_beside_its_own_files(
     board: Board, settings: Path
 ) -> None:
@@ -103,10 +111,7 @@ def test_a_board_with_two_slots_gets_the_agent_beside_its_own_files(
     assert "Nothing to do: it has all of this." in again.output
     board.wait_console("main: old one", since=at)
     board.stop()
-    kept = {path: data for path, data in OLD.items() if path != "/boot.py"}
-    assert {path: board.read_file(path) for path in kept} == kept
-    assert {path: board.read_file(path) for path in AGENT} == AGENT
-    assert json.loads(board.read_file("/etc/settings.json"))["thing"] == "board-1"
+    check_moved_in(board)
 
 
 def test_an_application_with_the_agent_comes_in_place_of_the_old_one(
@@ -156,10 +161,7 @@ def test_a_board_without_two_slots_needs_a_download_and_gets_its_files_back(
     assert done.exit_code == 0, done.output
     board.wait_console("main: old one", since=at)
     board.stop()
-    kept = {path: data for path, data in OLD.items() if path != "/boot.py"}
-    assert {path: board.read_file(path) for path in kept} == kept
-    assert {path: board.read_file(path) for path in AGENT} == AGENT
-    assert json.loads(board.read_file("/etc/settings.json"))["thing"] == "board-1"
+    check_moved_in(board)
 
 
 def test_another_librarys_ota_is_saved_and_never_written_over(

@@ -100,6 +100,20 @@ class Shell:
         self._cwd = str(folder)
         self._env = {k: v for k, v in os.environ.items() if not k.startswith(("MAKE", "MFLAGS"))}
 
+    def carry_out(self, command: Command, up: ExitStack) -> None:
+        """Do with a command what a page shows: up ends what a line with `&` has started."""
+        if command.line.endswith(" &"):
+            command.line = f"exec {command.line[:-2]}"
+            up.enter_context(self.started(command))
+        elif command.shown[-1:] == ["^C"]:
+            command.shown.pop()
+            with self.started(command):
+                pass
+        elif any(line.startswith(">>> ") for line in command.shown):
+            self.typed(command)
+        else:
+            self.run(command)
+
     def run(self, command: Command) -> None:
         """Run a command to its end, and compare."""
         # The state is written when all else is over; a folder's name ends at a NUL.
@@ -242,17 +256,7 @@ def test_the_page_prints_what_it_shows_and_ends_in_the_corrected_version(tmp_pat
         )
         up.callback(board.close)
         for command in commands(page):
-            if command.line.endswith(" &"):
-                command.line = f"exec {command.line[:-2]}"
-                up.enter_context(shell.started(command))
-            elif command.shown[-1:] == ["^C"]:
-                command.shown.pop()
-                with shell.started(command):
-                    pass
-            elif any(line.startswith(">>> ") for line in command.shown):
-                shell.typed(command)
-            else:
-                shell.run(command)
+            shell.carry_out(command, up)
             if command.needs_board and command.line.startswith("fleet flash"):
                 board.flash_path.write_bytes((tmp_path / "board-1.bin").read_bytes())
                 board.start()

@@ -65,11 +65,7 @@ def test_a_board_moves_in_and_takes_a_good_and_a_bad_update_as_the_page_shows(
         board.install(OLD)
         board.start()
         for command in commands(page):
-            if command.line.endswith(" &"):
-                command.line = f"exec {command.line[:-2]}"
-                up.enter_context(shell.started(command))
-            else:
-                shell.run(command)
+            shell.carry_out(command, up)
         failed = [line for line, code in shell.codes.items() if code]
         assert failed == ["fleet push lamp board-1"]
         (saved,) = (folder / "adopted").iterdir()

@@ -203,11 +203,7 @@ def test_the_commands_print_what_the_page_shows(tmp_path: Path) -> None:
     shell = Shell(tmp_path)
     with ExitStack() as up:
         for command in commands(page):
-            if command.line.endswith(" &"):
-                command.line = f"exec {command.line[:-2]}"
-                up.enter_context(shell.started(command))
-            else:
-                shell.run(command)
+            shell.carry_out(command, up)
     failed = [line for line, code in shell.codes.items() if code]
     assert failed == ["fleet push ../pump board-1"]
 
