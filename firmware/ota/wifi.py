@@ -63,7 +63,7 @@ def join(settings):
 def _attempt(wlan, settings):
     """Join one network. Returns "", or what went wrong."""
     ssid = require(settings, "wifi", "ssid")
-    password = address = None
+    password = None
     if settings["wifi"].get("password"):
         password = require(settings, "wifi", "password")
     address = settings["wifi"].get("ifconfig")
