@@ -8,11 +8,11 @@ Names are sorted, and nothing depends on time or place: the same modules make th
 as zlib does.
 """
 
+import functools
 import re
 import zlib
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
-from itertools import product
 
 from twinslot.errors import FleetError
 
@@ -20,8 +20,13 @@ NAME = "bundle.mpy"
 """Its name, beside `__init__.mpy`: what looks for modules by their names finds it, too."""
 
 _WINDOW_BITS = 10  # MicroPython's default; a larger window saves less than 1 %
-# zlib's memory level decides where a stream's blocks end: each module has another that is the best.
-_WAYS = tuple(product(range(1, 10), (zlib.Z_DEFAULT_STRATEGY, zlib.Z_FILTERED)))
+# Of the search for the places where blocks begin: how many, the first and last step in bytes, and
+# how many steps a module has at most.
+_CUTS = 2
+_COARSE = 64
+_FINE = 4
+_STEPS = 100
+_MEMORY = 9  # of zlib, the most: its buffer holds a whole module, so no block begins by itself
 _HEAD = re.compile(rb"ota-bundle (\d{1,7})((?: [a-z0-9_]+)*)\n")
 _ENTRY = re.compile(r"/([A-Za-z0-9_]+) ([0-9a-f]{5})")
 _DIGITS = 5
@@ -83,14 +88,50 @@ def read(data: bytes) -> Bundle:
     return Bundle(modules, tuple(head[2].decode().split()))
 
 
+@functools.cache
 def _deflated(data: bytes) -> bytes:
-    """Return the shortest of what zlib makes of a module."""
-    return min((_attempt(data, *way) for way in _WAYS), key=len)
+    """Return a module as a raw deflate stream, the shortest that a short search finds.
+
+    Names, constants and bytecode have other frequencies, so each deserves a block with codes of its
+    own. zlib begins a block only where its buffer is full: the places are searched here.
+    """
+    best = _attempt(data, ())
+    coarse = max(_COARSE, len(data) // _STEPS)
+    for _ in range(_CUTS):
+        tried = [(*best.cuts, cut) for cut in range(coarse, len(data), coarse)]
+        found = min((_attempt(data, cuts) for cuts in tried), key=_length, default=best)
+        step = coarse // 2
+        while step >= _FINE:
+            moved = [
+                (*found.cuts[:i], found.cuts[i] + way, *found.cuts[i + 1 :])
+                for i in range(len(found.cuts))
+                for way in (-step, step)
+            ]
+            found = min([found, *(_attempt(data, cuts) for cuts in moved)], key=_length)
+            step //= 2
+        best = min(best, found, key=_length)
+    return best.stream
 
 
-def _attempt(data: bytes, memory: int, strategy: int) -> bytes:
-    compressor = zlib.compressobj(9, zlib.DEFLATED, -_WINDOW_BITS, memory, strategy)
-    return compressor.compress(data) + compressor.flush()
+@dataclass(frozen=True)
+class _Attempt:
+    """A stream, and the bytes of the module before which a block begins."""
+
+    stream: bytes
+    cuts: tuple[int, ...]
+
+
+def _length(attempt: _Attempt) -> int:
+    return len(attempt.stream)
+
+
+def _attempt(data: bytes, cuts: tuple[int, ...]) -> _Attempt:
+    compressor = zlib.compressobj(9, zlib.DEFLATED, -_WINDOW_BITS, _MEMORY)
+    stream, at = b"", 0
+    for cut in sorted(cuts):
+        stream += compressor.compress(data[at:cut]) + compressor.flush(zlib.Z_BLOCK)
+        at = cut
+    return _Attempt(stream + compressor.compress(data[at:]) + compressor.flush(), cuts)
 
 
 def _inflated(data: bytes) -> bytes:
