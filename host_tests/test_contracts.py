@@ -88,9 +88,10 @@ class Http(path_kits.Kit):  # type: ignore[misc]
 
     patience = 3000
 
-    def __init__(self, module: Any) -> None:
+    def __init__(self, module: Any, length: str = web_server.WHOLE) -> None:
         super().__init__()
         self._module = module
+        self._length = length
         self._stack: ExitStack
         self._server: web_server.Server
         self._client: Asked
@@ -100,6 +101,7 @@ class Http(path_kits.Kit):  # type: ignore[misc]
     def open(self, stops_at: int | None = None, **settings: Any) -> Any:
         self._stack = ExitStack()
         self._server = self._stack.enter_context(web_server.serving(self.data))
+        self._server.length = self._length
         if stops_at is not None:
             self._server.ends_at = stops_at * 4096
         self._sockets = http.socket = Sockets()
@@ -202,7 +204,10 @@ class Service(path_kits.Kit):  # type: ignore[misc]
 
 KITS: dict[str, Callable[[], Any]] = {
     "HTTP job": lambda: Http(http_job),
+    "HTTP job in chunks": lambda: Http(http_job, web_server.CHUNKS),
     "HTTP address": lambda: Http(http),
+    "HTTP address in chunks": lambda: Http(http, web_server.CHUNKS),
+    "HTTP address until it is closed": lambda: Http(http, web_server.UNTIL_CLOSED),
     "stream in CBOR": lambda: Service("cbor"),
     "stream in JSON": lambda: Service("json"),
 }
@@ -273,6 +278,7 @@ def test_transfer_knows_none_of_them_by_name() -> None:
 
 # Bytes of a piece that brings no whole block, on a 64-bit interpreter: its views.
 PIECE_MOST = 160
+CHUNK_MOST = 1300
 
 
 @contextmanager
@@ -324,3 +330,11 @@ def test_a_block_over_http_takes_a_view_of_each_piece() -> None:
     with trickling(size, piece) as url:
         found = figures(url, size)
     assert max(found) <= PIECE_MOST * (4096 // piece + 2), found
+
+
+def test_a_block_over_http_in_chunks_takes_two_lines_of_each() -> None:
+    size = 20 * 4096
+    with web_server.serving(bytes(size)) as server:
+        server.length = web_server.CHUNKS
+        found = figures(server.url, size)
+    assert max(found) <= 2 * CHUNK_MOST, found  # so many end in a block at most

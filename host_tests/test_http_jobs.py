@@ -15,7 +15,7 @@ import pytest
 from agent_bench import Bench, packed
 from chipboard import on_load
 from local_ca import LocalCA
-from web_server import Server, serving
+from web_server import CHUNKS, UNTIL_CLOSED, Server, serving
 
 from sim.build import CHIP
 
@@ -332,11 +332,16 @@ def test_a_page_that_redirects_is_not_taken_for_the_next_answer(
 @pytest.mark.parametrize(
     ("field", "value", "said"),
     [
-        ("Content-Length", "", "does not say how long the file is"),
-        ("Content-Length", "0", "does not say how long the file is"),
+        ("Content-Length", "0", "the file is empty"),
         ("Content-Length", "-5", "the server's answer cannot be used: -5"),
         ("Content-Length", "x", "the server's answer cannot be used: x"),
-        ("Transfer-Encoding", "chunked", "the server sends the file in chunks"),
+        ("Transfer-Encoding", "chunked", "the server's answer cannot be used: "),
+        (
+            "Transfer-Encoding",
+            "gzip, chunked",
+            "the server sends the file packed, as gzip, chunked",
+        ),
+        ("Content-Encoding", "GZip", "the server sends the file packed, as gzip"),
     ],
 )
 def test_a_head_that_cannot_be_used_is_said(
@@ -360,7 +365,6 @@ def test_a_head_that_cannot_be_used_is_said(
         {"Content-Range": "bytes 0-45055/45056"},
         {"Content-Range": "bytes 4097-45055/45056"},
         {"Content-Range": "bytes 4096-45056/45056"},
-        {"Content-Range": "bytes 4096-45055/*"},
         {"Content-Range": "bytes 45055-4096/45056"},
         {"Content-Range": "lines 4096-45055/45056"},
         {"Content-Length": "40959"},
@@ -383,6 +387,28 @@ def test_a_range_that_is_not_the_one_asked_for_is_not_taken(
         assert ends
         assert starts(server) == [0, 4096, 4096]
         assert bench.agent.running == ("1.1.0", 2)
+
+
+def test_a_range_of_a_file_of_unknown_length_is_taken(bench: Bench, server: Server) -> None:
+    """RFC 9110, 14.4: the star stands for it."""
+    offered(bench, server)
+    server.breaks_at = [5000]
+    server.heads = [{}, {"Content-Range": "bytes 4096-45055/*"}]
+    assert until(bench, "SUCCEEDED")
+    assert starts(server) == [0, 4096]
+
+
+@pytest.mark.parametrize("length", [CHUNKS, UNTIL_CLOSED])
+@pytest.mark.parametrize("ranges", [True, False])
+@pytest.mark.parametrize("cut", [1, 4096, 5999, 6000, 30_000, 45_055])
+def test_a_body_without_a_length_is_taken_up_where_it_was_cut(
+    bench: Bench, server: Server, length: str, ranges: bool, cut: int
+) -> None:
+    offered(bench, server)
+    server.length, server.ranges, server.breaks_at = length, ranges, [cut]
+    assert until(bench, "SUCCEEDED")
+    assert bench.agent.running == ("1.1.0", 2)
+    assert len(server.requests) == 2
 
 
 def test_a_file_that_changed_in_the_middle_never_boots(bench: Bench, server: Server) -> None:

@@ -5,13 +5,13 @@ from __future__ import annotations
 import contextlib
 import importlib
 import time
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from agent_bench import Bench
 from chipboard import on_load
 from test_http_jobs import bench, offered, refused, server, until
-from web_server import Server
+from web_server import CHUNKS, UNTIL_CLOSED, WHOLE, Server
 
 __all__ = ["bench", "server"]  # fixtures
 PAGE = b"HTTP/1.1 %s\r\n%sTransfer-Encoding: chunked\r\n\r\n4\r\npage\r\n0\r\n\r\n"
@@ -43,8 +43,8 @@ def test_a_redirect_whose_page_comes_in_chunks_is_followed(bench: Bench, server:
     ("answer", "said"),
     [
         (PAGE % (b"403 Forbidden", b""), "the server answers 403"),
-        (PAGE % (b"200 OK", b""), "the server sends the file in chunks"),
-        (PAGE % (b"200 OK", b"Content-Length: 45056\r\n"), "the server sends the file in chunks"),
+        (PAGE % (b"200 OK", b""), "the server ended the file at byte 4"),
+        (PAGE % (b"200 OK", b"Content-Length: 45056\r\n"), "the server ended the file at byte 4"),
         (PAGE % (b"302 Found", b""), "a redirect without an address"),
         (PAGE % (b"302 Found", b"Location: /%s\r\n" % (b"x" * 2100)), "more than 2048 bytes"),
         (b"HTTP/1.1 100 Continue\r\n\r\n" * 500, "the server answers 100"),
@@ -128,6 +128,49 @@ def test_an_application_that_steps_seldom_does_not_make_a_server_silent(
 
 
 # -- an address that the application or a person named ---------------------------------------------
+
+
+def installed(bench: Bench, server: Server) -> tuple[str, int] | None:
+    """Install from the server. Returns what runs afterwards."""
+    bench.boot(source_tries=3, retry_max_ms=1000)
+    bench.step(50)
+    bench.agent.install(server.url)
+    deadline = time.monotonic() + 30
+    while not bench.agent.journal.history():
+        assert time.monotonic() < deadline
+        if bench.step(10) is not None:
+            bench.boot()
+    return cast("tuple[str, int]", bench.agent.running)
+
+
+@pytest.mark.parametrize("length", [WHOLE, CHUNKS, UNTIL_CLOSED])
+def test_the_head_says_how_long_a_package_is_where_the_server_does_not(
+    bench: Bench, server: Server, length: str
+) -> None:
+    server.length, server.breaks_at = length, [5000]
+    assert installed(bench, server) == ("1.1.0", 2)
+    assert len(server.requests) == 2
+
+
+@pytest.mark.parametrize("length", [WHOLE, CHUNKS, UNTIL_CLOSED])
+def test_a_package_that_is_cut_short_is_a_failed_read(
+    bench: Bench, server: Server, length: str
+) -> None:
+    server.length, server.data = length, server.data[:20_001]
+    assert installed(bench, server) != ("1.1.0", 2)
+    entry = bench.agent.journal.history()[0]
+    assert (entry["status"], entry["cause"]) == (
+        "FAILED",
+        "bad_job" if length == WHOLE else "source",
+    )
+
+
+@pytest.mark.parametrize("size", [b"", b"x", b"-5", b"0x", b"5 5", b"f" * 3000, b"\xb2"])
+def test_a_chunk_of_no_size_is_a_failed_read(bench: Bench, server: Server, size: bytes) -> None:
+    answer = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n%s\r\n" % size
+    server.answers = [answer + server.data[:100]] * 3
+    assert installed(bench, server) != ("1.1.0", 2)
+    assert bench.agent.journal.history()[0]["cause"] == "source"
 
 
 def interrupted(bench: Bench, server: Server) -> None:

@@ -9,6 +9,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+WHOLE, CHUNKS, UNTIL_CLOSED = "by its length", "in chunks", "until it is closed"
+"""How an answer says where its body ends (RFC 9112, 6.3)."""
+
+_CHUNK = 3000  # bytes
+
 
 class Server(http.server.ThreadingHTTPServer):
     """A static web server. requests: (path, Range header) of each; knobs below.
@@ -41,6 +46,7 @@ class Server(http.server.ThreadingHTTPServer):
         self.answers: list[bytes] = []  # the next answers, whole
         self.interim = b""  # goes before each answer
         self.ends_at: int | None = None  # byte of the file at which every connection breaks
+        self.length = WHOLE
 
     @property
     def url(self) -> str:
@@ -85,7 +91,10 @@ class Handler(http.server.BaseHTTPRequestHandler):
         else:
             body, fields = data, {}
             self.send_response(self.server.status)
-        fields["Content-Length"] = str(len(body))
+        if self.server.length == WHOLE:
+            fields["Content-Length"] = str(len(body))
+        elif self.server.length == CHUNKS:
+            fields["Transfer-Encoding"] = "chunked"
         if self.server.heads:
             fields |= self.server.heads.pop(0)
         for name, value in fields.items():
@@ -98,11 +107,22 @@ class Handler(http.server.BaseHTTPRequestHandler):
         if self.server.breaks_at:
             body = body[: self.server.breaks_at.pop(0)]
             self.close_connection = True
+        if self.server.length == CHUNKS:
+            body = _in_chunks(body, whole=not self.close_connection)
         self.wfile.write(body)
-        self.close_connection |= self.server.hangs_up
+        self.close_connection |= self.server.hangs_up or self.server.length == UNTIL_CLOSED
 
     def log_message(self, *_: Any) -> None:
         pass
+
+
+def _in_chunks(body: bytes, *, whole: bool) -> bytes:
+    """Return a body as chunks (RFC 9112, 7.1), of which the last one says that it is whole."""
+    coded = bytearray()
+    for start in range(0, len(body), _CHUNK):
+        piece = body[start : start + _CHUNK]
+        coded += b"%X;of=twinslot\r\n%s\r\n" % (len(piece), piece)
+    return bytes(coded + b"0\r\n\r\n" if whole else coded)
 
 
 @contextmanager

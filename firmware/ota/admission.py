@@ -131,6 +131,8 @@ def _read_manifest(engine, manifests):
     payload, record = engine.target
     fields = loader.module("package").fields_of(payload)
     manifest = manifests.manifest_of(payload, fields, record)
+    if engine.path.size == states.UNTOLD:
+        engine.path.size = manifest.package_size
     if manifest.package_size != engine.path.size:
         raise errors.JobError(
             "the job says %d bytes, the manifest %d" % (engine.path.size, manifest.package_size)

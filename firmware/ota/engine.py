@@ -74,6 +74,8 @@ STATES = {
 
 # What is fetched first, and again at each new start, before anything is believed (bytes).
 HEAD = const(4096)
+# The size of a file of which the head alone says how long it is: more than any slot has.
+UNTOLD = const(0x3FFFFFFF)
 # A state function that has nothing to do asks to be called again after so long (ms).
 IDLE_MS = const(1000)
 _NO_ROLLBACK = const(
@@ -149,7 +151,7 @@ class Engine:
     def progress(self):
         """Return (blocks received, blocks in all), None while nothing is transferred."""
         size = self.path and self.path.size
-        if not size:
+        if not size or size == UNTOLD:
             return None
         block = self.board.settings["block_size"]
         return self.received, (size + block - 1) // block

@@ -2,8 +2,9 @@
 
 RFC 9110 (14, Range), RFC 9112. Plain GET; up to four redirects are followed. A server that sends
 less than requested gets a request for the rest on the same connection, if it keeps that. A file on
-a server without Range is read from its start again when a connection breaks. Over https the
-server's certificate is verified against `/etc/http_ca.pem`; nothing falls back to http.
+a server without Range is read from its start again when a connection breaks. One that comes in
+chunks, or until the connection ends, may have a size that no server says. Over https the server's
+certificate is verified against `/etc/http_ca.pem`; nothing falls back to http.
 No call waits for the server. Only two things take time: looking up a name (lwIP), and the
 arithmetic of a TLS handshake.
 """
@@ -19,6 +20,7 @@ except ImportError:  # before MicroPython 1.23
 
 from .channel import Timer
 from .compat import const
+from .engine import UNTOLD
 from .settings import etc
 from .source import pulled
 
@@ -31,7 +33,6 @@ _LINES = const(100)
 _LONGEST = const(16384)
 _LINE = const(2048)
 _PIECE = const(256)
-_CHUNKS = const(-1)
 
 
 def make(engine):
@@ -42,7 +43,8 @@ def make(engine):
 class Http:
     """A file at an address.
 
-    url: "http://host[:port]/path" or https. size: bytes of the file, 0 until the server has said.
+    url: "http://host[:port]/path" or https. size: bytes of the file, 0 until the server has
+    answered, UNTOLD when it does not say.
     """
 
     def __init__(self, url):
@@ -50,7 +52,8 @@ class Http:
         self._stream = None
         self._opening = None  # a generator, until the server has answered
         self._wanted = 0  # the byte that is read next
-        self._at = self._end = 0  # the unread rest of the answer
+        self._at = self._end = 0  # the unread rest of the answer, or of its chunk
+        self._chunked = False
         self._keeper = ""  # the server that keeps the connection when the answer is read
         self._patience = Timer(0, 0)
         self.size = 0
@@ -82,9 +85,11 @@ class Http:
     def _read(self, offset, view):
         ended = self._at == self._end and len(view)
         idle = self._opening is None and (self._stream is None or ended)
-        if idle or offset != self._wanted:
+        if offset != self._wanted or (idle and not self._chunked):
             self._wanted = offset
             self._opening = self._open(offset)
+        elif idle:
+            self._opening = self._next_chunk()
         if self._opening:
             for _ in self._opening:
                 return self._none_yet()
@@ -115,6 +120,7 @@ class Http:
 
     def _hang_up(self):
         self._keeper = ""
+        self._chunked = False
         if self._stream:
             self._stream.close()
             self._stream = None
@@ -124,7 +130,7 @@ class Http:
         url = self._url
         for _ in range(_REDIRECTS + 1):
             self._patience.after(_PATIENCE_MS)
-            status, length, given, place = yield from self._get(url, offset)
+            status, length, given, place, coding = yield from self._get(url, offset)
             if status not in (301, 302, 303, 307, 308):
                 break
             place = _resolved(place, url)
@@ -133,23 +139,37 @@ class Http:
                 raise OSError("the server redirects to " + place)
             url = place
             self._hang_up()  # its page is not read
+        hop = "the server" if url == self._url else url.split("?")[0]
         if status not in (200, 206):
-            hop = "the server" if url == self._url else url.split("?")[0]
             raise OSError("%s answers %d" % (hop, status))
-        if length == _CHUNKS:
-            raise OSError("the server sends the file in chunks, without its length")
+        if coding:
+            raise OSError("%s sends the file packed, as %s" % (hop, coding))
         if not length:
-            raise OSError("the server does not say how long the file is")
+            raise OSError("the file is empty")
         start, size = 0, length
         if status == 206:
             start, end, size = _range(given)
-            if start != offset or end - start != length:
-                raise OSError("the server sends %d bytes as '%s'" % (length, given))
-        if self.size not in (0, size):
+            if start != offset or length not in (UNTOLD, end - start):
+                raise ValueError("%s, and byte %d was asked for" % (given, offset))
+        if UNTOLD not in (size, self.size) and self.size not in (0, size):
             raise OSError("the file has %d bytes now, it had %d" % (size, self.size))
-        self.size = size
+        self.size = min(size, self.size or size)
         self._at = start
         self._end = start + length
+        if self._chunked:
+            yield from self._chunk()
+
+    def _next_chunk(self):
+        yield from self._line()  # the end of the last one
+        yield from self._chunk()
+
+    def _chunk(self):
+        """Read the size of a chunk (RFC 9112, 7.1). A generator."""
+        line = yield from self._line()
+        size = int(line.partition(b";")[0], 16)
+        self._end = self._at + max(0, size)
+        if size <= 0:
+            raise OSError("the server ended the file at byte %d" % self._at)
 
     def _get(self, url, offset):
         """Send a GET. Returns as `_head`, of the final answer. A generator."""
@@ -185,7 +205,7 @@ class Http:
     def _head(self, server):
         """Read the head of an answer. A generator.
 
-        Returns (status, Content-Length or _CHUNKS or None, Content-Range, Location).
+        Returns (status, Content-Length or UNTOLD, Content-Range, Location, coding of the body).
         """
         line = yield from self._line()
         protocol, status = line.split(b" ", 2)[:2]
@@ -193,22 +213,27 @@ class Http:
             raise ValueError(protocol)
         if protocol == b"HTTP/1.0":
             server = ""
-        length, given, place = None, "", ""
+        length, given, place, coding = UNTOLD, "", "", ""
+        self._chunked = False
         for _ in range(_LINES):
             line = yield from self._line()
             if not line:
                 self._keeper = server
-                return int(status), length, given, place
+                return int(status), UNTOLD if self._chunked else length, given, place, coding
             key, _, value = line.partition(b":")
             key = key.lower()
             if key == b"content-length":
-                length = length or _natural(_text(value))
+                length = _natural(_text(value))
             elif key == b"content-range":
                 given = _text(value)
             elif key == b"connection" and b"close" in value.lower():
                 server = ""
-            elif key == b"transfer-encoding":
-                server, length = "", _CHUNKS
+            elif key in (b"transfer-encoding", b"content-encoding"):
+                value = _text(value).lower()
+                if value == "chunked":
+                    server, self._chunked = "", True
+                elif value != "identity":
+                    coding = value
             elif key == b"location":
                 place = _text(value)
         raise ValueError("a head without end")
@@ -270,7 +295,8 @@ def _range(text):
     """Return (first byte, behind the last, bytes of the file) of "bytes A-B/SIZE"."""
     first, _, size = text.partition("/")
     first, _, last = first[len("bytes ") :].partition("-")
-    first, last, size = _natural(first), _natural(last), _natural(size)
+    size = UNTOLD if size == "*" else _natural(size)
+    first, last = _natural(first), _natural(last)
     if not text.startswith("bytes ") or not first <= last < size:
         raise ValueError(text)
     return first, last + 1, size

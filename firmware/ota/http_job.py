@@ -7,6 +7,7 @@ still good then.
 """
 
 from . import errors
+from .engine import UNTOLD
 from .http import Http
 from .source import Pulled
 
@@ -64,7 +65,7 @@ class HttpJob(Pulled):
             self._source = None
             self._refused, self._awaited = True, False
             raise
-        if source.size not in (0, self.size):
+        if source.size not in (0, UNTOLD, self.size):
             raise errors.SourceError(
                 "%s has %d bytes, the job says %d" % (self, source.size, self.size)
             )

@@ -1,9 +1,9 @@
 """The data path from a file, a server or a cable: at most one read per step.
 
-A source has `size` (bytes of the file, 0 while it does not know), `close()`, a text for people, and
-`read(offset, view)`, which puts the bytes that are there into `view` and returns how many they are,
-0 when none are yet, or raises OSError. One that fails is asked again, with pauses that double; one
-that brings no whole block any more is given up.
+A source has `size` (bytes of the file, 0 while it does not know, UNTOLD when nobody tells it,
+see `engine`), `close()`, a text for people, and `read(offset, view)`, which puts the bytes that are
+there into `view` and returns how many they are, 0 when none are yet, or raises OSError. One that
+fails is asked again, with pauses that double; one that brings no whole block any more is given up.
 """
 
 from . import errors, journal
@@ -116,7 +116,7 @@ class Pulled:
     def _read(self, offset, piece):
         """Read as a source does; afterwards `size` is known, if the source knows it."""
         count = self._source.read(offset, piece)
-        self.size = self._source.size
+        self.size = self.size or self._source.size
         return count
 
     def _failed(self, error):

@@ -2,7 +2,8 @@
 
 Data path: how a file comes. `make(engine)` of its module returns an object with
     size            bytes of the file, 0 while the path does not know; it does before the first
-                    block, and stays as it is
+                    block. UNTOLD when nobody tells it: then it is set when the head is read. Else
+                    it stays as it is
     block           the block that `poll` returned (memoryview), None without one. It stays as it is
                     until `release()`, `connected()` or `suspend()`
     poll(window)    return the number of a block that the window.Window wants and that is here, the
@@ -49,7 +50,8 @@ a manifest.Component of which something is missing, an object with
 
 A block allocates nothing on its way, once the first ones are through. Exceptions: base64, in JSON
 and through the cable, leaves 4 to 5 bytes per byte; HTTP and files a view of each piece that is no
-whole block; the 64 KB writer a slice; a directory what each of its files takes.
+whole block, HTTP in chunks two lines of each; the 64 KB writer a slice; a directory what each of
+its files takes.
 """
 
 from . import engine as states

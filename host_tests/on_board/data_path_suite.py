@@ -17,6 +17,7 @@ A clause takes a kit, which knows one path and the far end that has the file:
     close()         clean up after a clause
 """
 
+from ota.engine import UNTOLD
 from ota.errors import OtaError
 from ota.window import Window
 
@@ -39,6 +40,8 @@ class Fetch:
             kit.turn()
             turns += 1
             assert turns < kit.patience, "the size never comes"
+        if path.size == UNTOLD:
+            path.size = len(kit.data)  # as the head says
         self.window = Window(size or len(kit.data), block, width, first)
         for index in here:
             self.window.mark(index)
@@ -120,7 +123,7 @@ class Fetch:
 
 def size_is_known_before_the_first_block(kit):
     path = kit.open()
-    assert path.size in (0, len(kit.data))
+    assert path.size in (0, UNTOLD, len(kit.data))
     Fetch(kit, path)
     assert path.size == len(kit.data)
 
