@@ -54,7 +54,7 @@ define need_port
 	@$(PYTHON) -m tools.setup venv natives
 endef
 
-.PHONY: help setup demo play flash broker csr deploy status logs repl reset erase board-test mip bench bench-service size wear troubleshooting picture test test-all mutation fuzz fuzz-branches compatibility lint format doctor release lock clean
+.PHONY: help setup demo play flash broker csr deploy status logs repl reset erase board-test mip bench bench-service bench-fleet size wear troubleshooting picture test test-all mutation fuzz fuzz-branches compatibility lint format doctor release lock clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 12
@@ -129,6 +129,10 @@ bench: ## the agent's download beside plain ones; [PORT= HOST=this machine's add
 bench-service: ## an update and the service's answers beside strangers; fails when a bound is missed
 	@$(PYTHON) -m tools.setup venv umqtt natives
 	@$(VENV)/python -m bench.crowd
+
+bench-fleet: ## 10 to 1000 light boards at once: blocks/s and cost of a block, beside a bare publisher
+	@$(PYTHON) -m tools.setup venv natives
+	@$(VENV)/python -m bench.fleet
 
 mip: ## [EXTENSIONS=] build/mip/: the agent alone, compiled, for `mpremote mip install`
 	@$(PYTHON) -m tools.setup venv natives
