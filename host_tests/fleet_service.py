@@ -127,6 +127,16 @@ class Service:
             self.process.send_signal(signal.SIGTERM)
         return self._reap()
 
+    @contextlib.contextmanager
+    def stopped(self) -> Iterator[None]:
+        """Let it do nothing within the context, as on a machine that is busy."""
+        assert self.process is not None
+        self.process.send_signal(signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            self.process.send_signal(signal.SIGCONT)
+
     def clients(self) -> Clients:
         return Clients(self.config)
 

@@ -6,10 +6,12 @@ from typing import Any
 
 from twinslot.config import Credentials
 from twinslot.service import store
+from twinslot.service.access import Access
 from twinslot.service.executions import Executions
 from twinslot.service.jobs import Jobs
 from twinslot.service.objects import ObjectFolder
 from twinslot.service.presign import Presigner
+from twinslot.service.streams import Streams
 
 NOW = 1_700_000_000
 
@@ -25,6 +27,8 @@ class World:
         self.store = store.Store(database or f"sqlite:///{folder}/fleet.db")
         self.objects = ObjectFolder(folder / "objects")
         self.heard = 0
+        self.access = Access(self.store)
+        self.streams = Streams(self.store, self.access, self.objects)
         self.presign("http://boards.test:8080", Credentials("key", "secret"))
 
     def presign(self, base: str, credentials: Credentials) -> None:

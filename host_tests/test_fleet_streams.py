@@ -31,7 +31,7 @@ def world(tmp_path: Path, database: str) -> World:
 
 def ask(world: World, operation: str, payload: Any, root: str = ROOT) -> list[tuple[str, Any]]:
     """The decoded answers, topics without the stream's root."""
-    service = streams.Streams(world.store, world.objects)
+    service = world.streams
     form = operation.partition("/")[2]
     if not isinstance(payload, bytes):
         payload = cbor2.dumps(payload) if form == "cbor" else json.dumps(payload).encode()
@@ -55,7 +55,7 @@ def code(world: World, request: Any, operation: str = "get/cbor", root: str = RO
     path="MQTT",
 )
 def test_a_block_has_the_bytes_that_agents_of_2019_know(world: World) -> None:
-    service = streams.Streams(world.store, world.objects)
+    service = world.streams
     # The request of V1.0.2 for this file, then one of 256-byte blocks without a token.
     request = HEX("a56163637264796166 00616c190400616f00616242ff03")
     answers = service.handle(f"{ROOT}/get/cbor", request)
@@ -75,7 +75,7 @@ def test_a_block_has_the_bytes_that_agents_of_2019_know(world: World) -> None:
     path="MQTT",
 )
 def test_a_4096_byte_block_costs_24_bytes_more(world: World) -> None:
-    service = streams.Streams(world.store, world.objects)
+    service = world.streams
     request = HEX("a6616363726479616600616c191000616f00616241076 16e01".replace(" ", ""))
     (answer,) = service.handle(f"{ROOT}/get/cbor", request)
     assert len(answer.payload) == 4096 + 24
@@ -103,7 +103,7 @@ def test_a_stream_describes_itself(world: World) -> None:
         ("description/json", {"c": "d-1", **expected})
     ]
     assert ask(world, "describe/cbor", {}) == [("description/cbor", expected)]
-    service = streams.Streams(world.store, world.objects)
+    service = world.streams
     (answer,) = service.handle(f"{ROOT}/describe/cbor", cbor2.dumps({"c": "t"}))
     assert answer.payload.startswith(HEX("bf61636174617301"))
     assert answer.payload.endswith(HEX("617282bf6166 00617a192710ffbf616601617a190258ffff"))
@@ -257,7 +257,7 @@ def test_an_unknown_stream_is_not_found(world: World) -> None:
 )
 def test_a_topic_that_nobody_listens_behind_is_refused(world: World, topic: str) -> None:
     with pytest.raises(StreamError) as error:
-        streams.Streams(world.store, world.objects).handle(topic, b"")
+        world.streams.handle(topic, b"")
     assert error.value.code == "InvalidTopic"
 
 

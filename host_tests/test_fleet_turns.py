@@ -1,6 +1,5 @@
 """The queues of the service: no thing waits behind another's pile, and no pile grows for ever."""
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -12,7 +11,7 @@ def turns(each: int = 3, each_bytes: int = 100, all_bytes: int = 1000) -> Turns[
 
 
 def everything(made: Turns[str]) -> list[str]:
-    return [made.take() for _ in range(len(made))]
+    return [item for _ in range(len(made)) for item in made.round(1)]
 
 
 def test_things_take_turns_and_each_things_requests_keep_their_order() -> None:
@@ -21,15 +20,32 @@ def test_things_take_turns_and_each_things_requests_keep_their_order() -> None:
         assert made.add(item[0], 1, item)
     assert everything(made) == ["a1", "b1", "c1", "a2", "b2", "a3"]
     assert not made
-    with pytest.raises(LookupError, match="no request waits"):
-        made.take()
+    assert made.round(1) == []
+
+
+def test_a_round_takes_one_request_of_each_of_the_next_things() -> None:
+    made = turns()
+    for item in ("a1", "a2", "b1", "c1"):
+        made.add(item[0], 1, item)
+    assert made.round(2) == ["a1", "b1"]
+    assert made.round(3) == ["c1", "a2"]
+
+
+def test_a_request_that_waits_is_known_until_it_is_taken() -> None:
+    made = turns()
+    made.add("a", 1, "x")
+    assert made.waits("a", "x")
+    assert not made.waits("a", "y")
+    assert not made.waits("b", "x")
+    made.round(1)
+    assert not made.waits("a", "x")
 
 
 def test_a_thing_that_asks_again_stands_behind_those_that_wait() -> None:
     made = turns()
     made.add("a", 1, "a1")
     made.add("b", 1, "b1")
-    assert made.take() == "a1"
+    assert made.round(1) == ["a1"]
     made.add("a", 1, "a2")
     assert everything(made) == ["b1", "a2"]
 
@@ -47,7 +63,7 @@ def test_what_one_thing_has_waiting_is_bounded_by_number_and_by_bytes() -> None:
 def test_what_all_things_have_waiting_is_bounded() -> None:
     made = turns(all_bytes=1000)
     assert sum(made.add(str(number), 100, "x") for number in range(50)) == 10
-    made.take()
+    made.round(1)
     assert made.add("late", 100, "x")
     assert not made.add("later", 100, "x")
 

@@ -19,7 +19,6 @@ from fleet_site import IMAGE, ROLE, THING, Site, fetch, moment, plain, refused
 
 from tools.paths import ROOT
 from twinslot.service import store
-from twinslot.service.streams import Streams
 
 SIGNATURE = bytes(range(70))
 S3 = {"s3Location": {"bucket": "packages", "key": "app.bin"}}
@@ -112,7 +111,7 @@ def test_an_update_makes_stream_and_job_and_tells_the_board(site: Site, iot: Any
             }
         ],
     }
-    (answer,) = Streams(site.world.store, site.world.objects).handle(
+    (answer,) = site.world.streams.handle(
         f"$aws/things/board-1/streams/{stream_id}/get/json", b'{"f":0,"l":4096,"n":1}'
     )
     assert base64.b64decode(json.loads(answer.payload)["p"]) == IMAGE[:4096]
@@ -197,7 +196,7 @@ def test_by_http_alone_a_stream_that_is_there_is_not_opened_to_boards(site: Site
     update = told(site)
     assert "streamname" not in update
     assert fetch(update["files"][0]["update_data_url"]) == IMAGE
-    (answer,) = Streams(site.world.store, site.world.objects).handle(
+    (answer,) = site.world.streams.handle(
         "$aws/things/board-1/streams/s-1/get/json", b'{"f":0,"l":4096,"n":1}'
     )
     assert json.loads(answer.payload)["o"] == "Unauthorized"

@@ -1,10 +1,11 @@
 """The service's one MQTT connection: requests in, acknowledged after commit; the outbox out.
 
 One thread does all of it, a piece at a time: it reads what has come into the queues of the things,
-answers one request, the next thing's, and publishes the outbox in the order of its ids. So one
-thing's requests follow one another, and no thing waits behind another's pile. A crash at any point
-leaves the request unacknowledged at the broker (the session is persistent) or the answer in the
-outbox; either is done again, so at least once.
+answers one request of each of the next few things, and publishes the outbox in the order of its
+ids. So one thing's requests follow one another, and no thing waits behind another's pile. While the
+broker does not take what is written nobody is answered, and a window that is asked for again
+meanwhile is answered once. A crash at any point leaves the request unacknowledged at the broker
+(the session is persistent) or the answer in the outbox; either is done again, so at least once.
 """
 
 import contextlib
@@ -16,7 +17,7 @@ import ssl
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -29,8 +30,11 @@ from paho.mqtt.subscribeoptions import SubscribeOptions
 from twinslot import config as configuration
 from twinslot.errors import FleetError
 from twinslot.formats import aws
+from twinslot.formats import mqtt as packets
 from twinslot.service import jobs, shadows, states, streams
-from twinslot.service.store import Store
+from twinslot.service.access import Access
+from twinslot.service.outgoing import Outgoing
+from twinslot.service.store import Changes, Store
 from twinslot.service.turns import Turns
 from twinslot.trust import authority
 
@@ -40,7 +44,8 @@ TICK = 0.5  # seconds between two looks at timers and counters
 WAITING = 100  # requests of one thing; AWS takes so many a second of one connection
 WAITING_BYTES = 2 * aws.MAX_PAYLOAD  # of one thing's requests
 ALL_WAITING_BYTES = 64 * 2**20
-READING = 0.03  # seconds of reading, at most, between two answers
+READING = 0.03  # seconds of reading, at most, between two rounds of answers
+ROUND = 16  # things that are answered in one round
 
 _IN_FLIGHT = 1000  # requests that the broker may have out without an acknowledgement
 _FOR_EVER = 2**32 - 1  # seconds that the broker keeps the session (MQTT 5, 3.1.2.11.2)
@@ -74,6 +79,7 @@ class Bus:
         settings: configuration.Broker,
         client_id: str,
         store: Store,
+        access: Access,
         jobs_service: jobs.Jobs,
         streams_service: streams.Streams,
         shadows_service: shadows.Shadows,
@@ -82,6 +88,7 @@ class Bus:
         """Prepare the connection. Raises BusError or ConfigError for files that cannot be used."""
         self._settings = settings
         self._store = store
+        self._access = access
         self._jobs = jobs_service
         self._streams = streams_service
         self._shadows = shadows_service
@@ -98,7 +105,6 @@ class Bus:
             each=WAITING, each_bytes=WAITING_BYTES, all_bytes=ALL_WAITING_BYTES
         )
         self._throttled: Counter[str] = Counter()  # requests, by thing
-        self._revoked: frozenset[str] = frozenset()  # as of the last tick
         self._next_summary = 0.0
         self._next_tick = 0.0
 
@@ -119,6 +125,7 @@ class Bus:
             protocol=mqtt.MQTTv5,
             manual_ack=True,
         )
+        self._outgoing = Outgoing(self._client)
         self._client.on_connect = self._connected
         self._client.on_disconnect = self._disconnected
         self._client.on_socket_open = _send_at_once
@@ -142,7 +149,7 @@ class Bus:
 
     def start(self) -> None:
         """Connect in the background, again and again until it works."""
-        self._store.on_messages(self._note_outbox)
+        self._store.on_commit(self._note_outbox)
         self._thread.start()
 
     @property
@@ -163,8 +170,10 @@ class Bus:
         self._woken.close()
         self._waker.close()
 
-    def _note_outbox(self) -> None:
+    def _note_outbox(self, changes: Changes) -> None:
         """Any thread calls it, after a commit."""
+        if not changes.messages:
+            return
         self._outbox_changed = True
         if threading.current_thread() is not self._thread:
             self._wake()
@@ -184,6 +193,7 @@ class Bus:
                 self._serve()
                 self._tick()
                 self._publish_outbox()
+                self._outgoing.write()
             except FleetError as error:
                 _log.error("the bus is stuck; trying again: %s", error)
                 self._stopping.wait(TICK)
@@ -191,6 +201,7 @@ class Bus:
                 _log.exception("the bus is stuck; trying again")
                 self._stopping.wait(TICK)
         self._client.disconnect()
+        self._outgoing.write()
         try:
             self._streams.flush()
         except FleetError as error:
@@ -213,9 +224,9 @@ class Bus:
         found = select.poll()
         found.register(self._woken, select.POLLIN)
         link: Any = self._client.socket()
-        busy = bool(self._turns)
+        busy = bool(self._turns) and not self._outgoing.full
         if link is not None:
-            writing = select.POLLOUT if self._client.want_write() else 0
+            writing = select.POLLOUT if self._outgoing.waits else 0
             found.register(link, select.POLLIN | writing)
             busy = busy or bool(isinstance(link, ssl.SSLSocket) and link.pending())
         pause = 0.0 if busy else max(0.0, self._next_tick - time.monotonic())
@@ -231,16 +242,16 @@ class Bus:
         while True:
             self._arrived = False
             self._client.loop_read()
-            if self._client.want_write():
-                self._client.loop_write()
+            self._outgoing.write()
             if not self._arrived or time.monotonic() > end:
                 break
         self._client.loop_misc()
 
     def _serve(self) -> None:
-        """Answer one request, of the thing whose turn it is."""
-        if self._turns:
-            request = self._turns.take()
+        """Answer one request of each of the things whose turn it is."""
+        if self._outgoing.full:
+            return
+        for request in self._turns.round(ROUND):
             self._answer(request.topic, request.payload)
             self._acknowledge(request)
 
@@ -251,8 +262,7 @@ class Bus:
         self._next_tick = now + TICK
         self._streams.flush()
         self._jobs.time_out_overdue()
-        with self._store.read() as transaction:
-            self._revoked = frozenset(transaction.revoked())
+        self._access.refresh()
         self._forget_delivered()
         self._outbox_changed = True  # another process may have filled it
         if self._throttled and now >= self._next_summary:
@@ -291,6 +301,7 @@ class Bus:
     def _disconnected(
         self, _client: mqtt.Client, _data: Any, _flags: Any, reason: Any, _properties: Any
     ) -> None:
+        self._outgoing.forget()
         self._next_attempt = time.monotonic() + self._pause
         short = time.monotonic() - self._subscribed_at < _SHORT
         self._short = self._short + 1 if short else 0
@@ -323,9 +334,11 @@ class Bus:
             _log.warning("ignored a request of more than %d bytes: %s", aws.MAX_PAYLOAD, topic)
         elif jobs.is_answer(topic):
             pass  # brokers that know no `noLocal` bring the service its own words
+        elif streams.concerns(topic) and self._turns.waits(thing, request):
+            pass  # the answer that is still to come is the answer to both
         elif self._turns.add(thing, size, request):
             return
-        elif thing not in self._revoked:
+        elif not self._access.is_revoked(thing):
             self._throttled[thing] += 1
             self._refuse(topic, request.payload, _THROTTLED)
         self._acknowledge(request)
@@ -334,19 +347,20 @@ class Bus:
         self, _client: mqtt.Client, _data: Any, mid: int, _reason: Any, _properties: Any
     ) -> None:
         outbox_id = self._on_the_way.pop(mid, None)
-        if outbox_id is not None:  # else it was a block of a stream
+        if outbox_id is not None:  # else it was a refusal
             self._delivered.append(outbox_id)
 
     # Answers
 
     def _answer(self, topic: str, payload: bytes) -> None:
         try:
-            if self._is_revoked(topic):
+            if self._access.is_revoked(aws.of_thing(topic)[0]):
+                # It gets no answer and leaves no trace. The broker still lets it in until it reads
+                # the new revocation list and cuts the connection.
                 _log.warning("ignored a request of a revoked thing: %s", topic)
                 return
             if streams.concerns(topic):
-                for answer in self._streams.handle(topic, payload):
-                    self._client.publish(answer.topic, answer.payload)
+                self._publish(self._streams.handle(topic, payload))
             elif shadows.concerns(topic):
                 self._shadows.handle(topic, payload)
             else:
@@ -360,21 +374,17 @@ class Bus:
             _log.exception("failed to answer %s", topic)
             self._refuse(topic, payload, _FAILED)
 
-    def _is_revoked(self, topic: str) -> bool:
-        """Say whether the thing that a topic names is revoked: it gets no answer, leaves no trace.
-
-        The broker still lets it in until it reads the new revocation list and cuts the connection.
-        """
-        with self._store.read() as transaction:
-            return transaction.is_revoked(aws.of_thing(topic)[0])
+    def _publish(self, answers: Iterable[streams.Answer]) -> None:
+        """Send the answers to a stream's request, at most once and as one piece."""
+        written = (packets.publish(answer.topic, answer.payload) for answer in answers)
+        self._outgoing.put(b"".join(written))
 
     def _refuse(self, topic: str, payload: bytes, trouble: "_Trouble") -> None:
         """Tell the device that the fault is here; not by the outbox, which may be the fault."""
         if streams.concerns(topic):
             token = streams.token_of(topic, payload)
             with contextlib.suppress(streams.StreamError):  # no answer belongs to such a topic
-                refusal = streams.refuse(topic, trouble.word, trouble.message, token)
-                self._client.publish(refusal.topic, refusal.payload)
+                self._publish([streams.refuse(topic, trouble.word, trouble.message, token)])
             return
         of_shadow = shadows.concerns(topic)
         rejection = {

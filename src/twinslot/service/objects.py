@@ -1,7 +1,8 @@
 """The bytes of S3 objects: files named by their own SHA-256, so never half written or changed."""
 
 import hashlib
-from collections.abc import Iterator
+import os
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import BinaryIO
 
@@ -47,6 +48,17 @@ class ObjectFolder:
                     raise ObjectError(f"{file.name} is cut short")
                 start += len(piece)
                 yield piece
+
+    def pieces(self, sha256: str, places: Sequence[tuple[int, int]]) -> list[bytes]:
+        """Some parts of an object; places: start and length of each, in bytes.
+
+        Raises ObjectError for a file that is gone or shorter than it was.
+        """
+        with self.open(sha256) as file:
+            found = [os.pread(file.fileno(), length, start) for start, length in places]
+        if any(len(piece) != length for piece, (_, length) in zip(found, places, strict=True)):
+            raise ObjectError(f"{file.name} is cut short")
+        return found
 
     def open(self, sha256: str) -> BinaryIO:
         """The file of these bytes, to be read and closed. Raises ObjectError."""

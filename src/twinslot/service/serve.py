@@ -21,6 +21,7 @@ from twinslot import config as configuration
 from twinslot import disk
 from twinslot.config import Config, Endpoint
 from twinslot.errors import FleetError
+from twinslot.service.access import Access
 from twinslot.service.api import Api
 from twinslot.service.bus import Bus
 from twinslot.service.control import Control
@@ -85,12 +86,14 @@ def run(
         presigner = Presigner(config.data_url or endpoint.data, credentials, config.region)
         executions = Executions(presigner)
         shadows = Shadows(store, time.time)
+        access = Access(store)
         bus = Bus(
             config.broker,
             f"fleet-{config.product}",
             store,
+            access,
             Jobs(store, executions, time.time),
-            Streams(store, objects),
+            Streams(store, access, objects),
             shadows,
         )
         names = Names(config.region, credentials.secret_key)

@@ -5,9 +5,9 @@ outbox), so that after a crash either both are there or neither.
 """
 
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import sqlalchemy as sa
@@ -26,6 +26,8 @@ _MIGRATIONS = {
     2: "ALTER TABLE jobs ADD COLUMN url_role TEXT",
 }
 """The statement that makes the next version of one, beside tables that are missing."""
+
+_PARAMETERS = 1000  # of one query, well below what databases take
 
 MAX_PRODUCT = 32
 """Bytes of a product's name (package-format.md)."""
@@ -257,10 +259,14 @@ class Update:
 
 @dataclass(frozen=True)
 class Grant:
-    """One stream as one thing may read it now: `order` is the open execution that names it."""
+    """One stream as one thing may read it now: `order` is the open execution that names it.
+
+    objects: SHA-256 by file id, of the files whose object is as it was when the stream was made.
+    """
 
     stream: Stream
     order: int
+    objects: Mapping[int, str]
 
 
 @dataclass(frozen=True)
@@ -289,6 +295,21 @@ class Message:
     payload: bytes
 
 
+@dataclass
+class Changes:
+    """The part of a transaction that others than the database keep in mind.
+
+    messages: something is in the outbox; ended: things that may have lost an execution; revoked,
+    admitted: things; streams: a stream or one of its objects is another one, or gone.
+    """
+
+    messages: bool = False
+    ended: set[str] = field(default_factory=set)
+    revoked: set[str] = field(default_factory=set)
+    admitted: set[str] = field(default_factory=set)
+    streams: bool = False
+
+
 class Store:
     """The database. Thread-safe: every transaction has its own connection."""
 
@@ -299,7 +320,7 @@ class Store:
         StoreError for another program's file, and for tables of a version that is not known here.
         """
         self._database = Database(url)
-        self._on_messages: Callable[[], None] = lambda: None
+        self._followers: list[Callable[[Changes], None]] = []
         with self._database.transaction(writing=True) as connection:
             tables = sa.inspect(connection).get_table_names()
             if self._database.file is not None and tables and _schema.name not in tables:
@@ -314,9 +335,9 @@ class Store:
         """Raise DatabaseError where the database's file is not the one that was opened."""
         self._database.check()
 
-    def on_messages(self, callback: Callable[[], None]) -> None:
-        """Call this after every commit that left messages in the outbox."""
-        self._on_messages = callback
+    def on_commit(self, callback: Callable[[Changes], None]) -> None:
+        """Call this after every commit, in its thread, before `write` ends."""
+        self._followers.append(callback)
 
     @contextmanager
     def read(self) -> Iterator["Transaction"]:
@@ -330,8 +351,8 @@ class Store:
         with self._database.transaction(writing=True) as connection:
             transaction = Transaction(connection)
             yield transaction
-        if transaction.has_messages:
-            self._on_messages()
+        for follow in self._followers:
+            follow(transaction.changes)
 
     def close(self) -> None:
         """Close all connections."""
@@ -358,7 +379,7 @@ class Transaction:
 
     def __init__(self, connection: sa.Connection) -> None:
         self._connection = connection
-        self.has_messages = False
+        self.changes = Changes()
 
     # Things
 
@@ -378,11 +399,13 @@ class Transaction:
 
     def revoke(self, name: str, now: int) -> None:
         """Refuse everything that comes from this thing; again is no harm."""
+        self.changes.revoked.add(name)
         if not self.is_revoked(name):
             self._insert(_revoked, thing=name, revoked_at=now)
 
     def admit(self, name: str) -> None:
         """Take back what `revoke` did."""
+        self.changes.admitted.add(name)
         self._connection.execute(_revoked.delete().where(_revoked.c.thing == name))
 
     def is_revoked(self, name: str) -> bool:
@@ -418,6 +441,8 @@ class Transaction:
 
     def put_object(self, item: Object) -> None:
         """Add an object, or replace the one of the same bucket and key."""
+        before = self.object(item.bucket, item.key)
+        self.changes.streams |= before is not None and before.sha256 != item.sha256
         self._connection.execute(
             _objects.delete().where(_objects.c.bucket == item.bucket, _objects.c.key == item.key)
         )
@@ -450,6 +475,7 @@ class Transaction:
 
     def delete_stream(self, stream_id: str) -> None:
         """Forget a stream; its objects stay."""
+        self.changes.streams = True
         for table in (_stream_files, _streams):
             self._connection.execute(table.delete().where(table.c.stream_id == stream_id))
 
@@ -478,7 +504,34 @@ class Transaction:
             .limit(1)
         )
         stream = None if order is None else self.stream(stream_id)
-        return None if order is None or stream is None else Grant(stream, order)
+        if order is None or stream is None:
+            return None
+        unchanged = sa.and_(
+            _objects.c.bucket == _stream_files.c.bucket,
+            _objects.c.key == _stream_files.c.key,
+            _objects.c.etag == _stream_files.c.etag,
+        )
+        query = (
+            sa.select(_stream_files.c.file_id, _objects.c.sha256)
+            .join(_objects, unchanged)
+            .where(_stream_files.c.stream_id == stream_id)
+        )
+        return Grant(stream, order, {row["file_id"]: row["sha256"] for row in self._all(query)})
+
+    def still_open(self, orders: Collection[int]) -> set[int]:
+        """Those of these executions that have not ended."""
+        found: set[int] = set()
+        rest = list(orders)
+        while rest:  # a database takes a bounded number of parameters
+            some, rest = rest[:_PARAMETERS], rest[_PARAMETERS:]
+            found |= set(
+                self._connection.scalars(
+                    sa.select(_executions.c.order).where(
+                        _executions.c.order.in_(some), _executions.c.status.in_(aws.OPEN)
+                    )
+                )
+            )
+        return found
 
     # Jobs and executions
 
@@ -505,6 +558,8 @@ class Transaction:
 
     def delete_job(self, job_id: str) -> None:
         """Forget a job and all its executions."""
+        things = sa.select(_executions.c.thing).where(_executions.c.job_id == job_id)
+        self.changes.ended.update(self._connection.scalars(things))
         for table in (_executions, _jobs):
             self._connection.execute(table.delete().where(table.c.job_id == job_id))
 
@@ -557,6 +612,8 @@ class Transaction:
 
     def save(self, before: Execution, after: Execution) -> None:
         """Write a changed execution. Raises StoreError if it is not as it was read any more."""
+        if after.terminal:
+            self.changes.ended.add(after.thing)
         result = self._connection.execute(
             _executions.update()
             .where(_executions.c.order == before.order, _executions.c.version == before.version)
@@ -567,6 +624,7 @@ class Transaction:
 
     def delete_execution(self, execution: Execution) -> None:
         """Forget one execution."""
+        self.changes.ended.add(execution.thing)
         self._connection.execute(_executions.delete().where(_executions.c.order == execution.order))
 
     # OTA updates
@@ -604,16 +662,19 @@ class Transaction:
 
     # Served blocks
 
-    def add_served(self, order: int, served: Served) -> None:
-        """Count blocks that were served for an execution."""
+    def add_served(self, served: Mapping[int, Served]) -> None:
+        """Count blocks that were served, by the `order` of their execution."""
         furthest = _executions.c.served_bytes
+        up_to = sa.bindparam("up_to", type_=sa.BigInteger)
+        blocks = _executions.c.served_blocks + sa.bindparam("blocks")
         self._connection.execute(
             _executions.update()
-            .where(_executions.c.order == order)
+            .where(_executions.c.order == sa.bindparam("execution"))
             .values(
-                served_blocks=_executions.c.served_blocks + served.blocks,
-                served_bytes=sa.case((furthest < served.up_to, served.up_to), else_=furthest),
-            )
+                served_blocks=blocks,
+                served_bytes=sa.case((furthest < up_to, up_to), else_=furthest),
+            ),
+            [{"execution": order, **vars(counted)} for order, counted in served.items()],
         )
 
     def served(self, job_id: str) -> dict[str, Served]:
@@ -632,7 +693,7 @@ class Transaction:
         """Publish a JSON message, at least once, after this transaction is committed."""
         payload = json.dumps(message, separators=(",", ":")).encode()
         self._insert(_outbox, topic=topic, payload=payload)
-        self.has_messages = True
+        self.changes.messages = True
 
     def messages(self, *, after: int, limit: int) -> list[Message]:
         """Unsent messages in their order, those behind the id `after`."""

@@ -1,8 +1,9 @@
 """MQTT file streams: a request's topic and payload in, messages out.
 
 Topics, keys and limits are AWS IoT's (developer guide, "MQTT-based file delivery"). A stream is
-served to a thing only while an open execution of that thing names it. Nothing is written per
-block: what was served is counted here and flushed now and then.
+served to a thing only while an open execution of that thing names it. The database is not asked
+and nothing is written per block: `access` knows who may read, and what was served is counted here
+and flushed now and then.
 """
 
 import base64
@@ -18,8 +19,9 @@ import cbor2
 
 from twinslot.errors import FleetError
 from twinslot.formats import aws
-from twinslot.service.objects import ObjectError, ObjectFolder
-from twinslot.service.store import Grant, Served, Store, StreamFile, Transaction
+from twinslot.service.access import Access
+from twinslot.service.objects import ObjectFolder
+from twinslot.service.store import Grant, Served, Store, StreamFile
 
 SUBSCRIPTIONS = aws.subscriptions("streams")
 VERSION = 1
@@ -92,8 +94,9 @@ def token_of(topic: str, payload: bytes) -> dict[str, str]:
 class Streams:
     """Answers the requests of devices."""
 
-    def __init__(self, store: Store, objects: ObjectFolder) -> None:
+    def __init__(self, store: Store, access: Access, objects: ObjectFolder) -> None:
         self._store = store
+        self._access = access
         self._objects = objects
         self._served: dict[int, Served] = {}
         self._served_lock = threading.Lock()
@@ -124,13 +127,11 @@ class Streams:
             served, self._served = self._served, {}
         if served:
             with self._store.write() as transaction:
-                for order, counted in served.items():
-                    transaction.add_served(order, counted)
+                transaction.add_served(served)
 
     def _describe(self, request: Request, body: "_Body", token: Mapping[str, str]) -> bytes:
         body.check_version()
-        with self._store.read() as transaction:
-            stream = _granted(transaction, request).stream
+        stream = self._granted(request).stream
         described: dict[str, Any] = {**token, "s": VERSION}
         if stream.description is not None:
             described["d"] = stream.description
@@ -139,23 +140,32 @@ class Streams:
 
     def _blocks(self, request: Request, body: "_Body") -> list[dict[str, Any]]:
         window = _read_window(body)
-        with self._store.read() as transaction:
-            grant = _granted(transaction, request)
-            file = _file(grant, window.file_id)
-            item = transaction.object(file.bucket, file.key)
-        if item is None or item.etag != file.etag:
+        grant = self._granted(request)
+        file = _file(grant, window.file_id)
+        sha256 = grant.objects.get(file.file_id)
+        if sha256 is None:
             raise StreamError("ETagMismatch", "the object changed since the stream was made")
-        indexes = list(window.indexes(file.size))
-        blocks = []
-        with self._objects.open(item.sha256) as source:
-            for index in indexes:
-                source.seek(index * window.block_size)
-                data = source.read(window.block_size)
-                if len(data) != min(window.block_size, file.size - index * window.block_size):
-                    raise ObjectError(f"{source.name} is cut short")
-                blocks.append({"f": window.file_id, "i": index, "l": len(data), "p": data})
-        self._count(grant.order, len(blocks), min(file.size, (indexes[-1] + 1) * window.block_size))
-        return blocks
+        size = window.block_size
+        indexes = window.indexes(file.size)
+        places = [(index * size, min(size, file.size - index * size)) for index in indexes]
+        pieces = self._objects.pieces(sha256, places)
+        self._count(grant.order, len(pieces), sum(places[-1]))
+        return [
+            {"f": window.file_id, "i": index, "l": len(piece), "p": piece}
+            for index, piece in zip(indexes, pieces, strict=True)
+        ]
+
+    def _granted(self, request: Request) -> Grant:
+        grant = self._access.grant(request.thing, request.stream_id)
+        if grant is not None:
+            return grant
+        with self._store.read() as transaction:
+            known = transaction.stream(request.stream_id) is not None
+        if not known:
+            raise StreamError("ResourceNotFound", f"no stream {request.stream_id}")
+        raise StreamError(
+            "Unauthorized", f"no open job of {request.thing} names the stream {request.stream_id}"
+        )
 
     def _count(self, order: int, blocks: int, up_to: int) -> None:
         with self._served_lock:
@@ -173,7 +183,7 @@ class Window:
     count: int | None = None
     bitmap: bytes | None = None
 
-    def indexes(self, file_size: int) -> Iterator[int]:
+    def indexes(self, file_size: int) -> list[int]:
         """The blocks to send, counted from the file's start, ascending.
 
         The bitmap's bits (least significant first, bit 0 is the origin), or all blocks from the
@@ -191,17 +201,17 @@ class Window:
         indexes = list(islice(self._asked(total), most))
         if not indexes:
             raise StreamError("InvalidRequest", "the request asks for no block of the file")
-        return iter(indexes)
+        return indexes
 
     def _asked(self, total: int) -> Iterator[int]:
         if self.bitmap is None:
             yield from range(self.origin, total)
             return
-        for at, byte in enumerate(self.bitmap):
-            for bit in range(8):
-                index = self.origin + 8 * at + bit
-                if byte >> bit & 1 and index < total:
-                    yield index
+        bits = int.from_bytes(self.bitmap, "little") & (1 << total - self.origin) - 1
+        while bits:
+            lowest = bits & -bits
+            yield self.origin + lowest.bit_length() - 1
+            bits ^= lowest
 
 
 def _read_window(body: "_Body") -> Window:
@@ -214,17 +224,6 @@ def _read_window(body: "_Body") -> Window:
     if file_id is None or block_size is None:
         raise StreamError("InvalidRequest", "file id (f) and block size (l) are required")
     return Window(file_id, block_size, origin or 0, count, bitmap)
-
-
-def _granted(transaction: Transaction, request: Request) -> Grant:
-    grant = transaction.grant(request.thing, request.stream_id)
-    if grant is not None:
-        return grant
-    if transaction.stream(request.stream_id) is None:
-        raise StreamError("ResourceNotFound", f"no stream {request.stream_id}")
-    raise StreamError(
-        "Unauthorized", f"no open job of {request.thing} names the stream {request.stream_id}"
-    )
 
 
 def _file(grant: Grant, file_id: int) -> StreamFile:
@@ -314,7 +313,7 @@ def _load_json(payload: bytes) -> Any:
 def _dump_cbor(message: Mapping[str, Any]) -> bytes:
     # AWS sends maps of indefinite length, and receivers of 2019 know the overhead to the byte.
     def dump(value: Any) -> bytes:
-        if isinstance(value, Mapping):
+        if isinstance(value, dict):
             items = (cbor2.dumps(key) + dump(item) for key, item in value.items())
             return b"\xbf" + b"".join(items) + b"\xff"
         if isinstance(value, list):

@@ -5,6 +5,7 @@ The queues are bounded, so that a stranger costs no more memory than they hold.
 """
 
 from collections import deque
+from itertools import islice
 from typing import Generic, TypeVar
 
 Item = TypeVar("Item")
@@ -43,14 +44,18 @@ class Turns(Generic[Item]):
         self._sum += size
         return True
 
-    def take(self) -> Item:
-        """Return the oldest request of the thing whose turn it is. Raises LookupError: none waits.
+    def waits(self, thing: str, item: Item) -> bool:
+        """Say whether the thing has the same request waiting already."""
+        return any(item == waiting for _, waiting in self._queues.get(thing, ()))
 
-        The thing then stands behind all others.
+    def round(self, most: int) -> list[Item]:
+        """Return the oldest request of each of the next things, of so many at most.
+
+        These things then stand behind all others.
         """
-        thing = next(iter(self._queues), None)
-        if thing is None:
-            raise LookupError("no request waits")
+        return [self._take(thing) for thing in list(islice(self._queues, most))]
+
+    def _take(self, thing: str) -> Item:
         queue = self._queues.pop(thing)
         size, item = queue.popleft()
         self._sum -= size
