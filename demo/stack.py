@@ -128,6 +128,11 @@ class Stack:
         self.clients = client.Clients(self.config)
         self.endpoint = config.find_endpoint(self.config)
 
+    @property
+    def broker_pid(self) -> int:
+        """The broker's process; 0 before it was started."""
+        return self._broker.pid if self._broker else 0
+
     def kill_broker(self) -> None:
         """kill -9 the broker."""
         _kill(self._broker)

@@ -11,6 +11,7 @@ from twinslot.service.executions import Executions
 from twinslot.service.jobs import Jobs
 from twinslot.service.objects import ObjectFolder
 from twinslot.service.presign import Presigner
+from twinslot.service.shadows import Shadows
 from twinslot.service.streams import Streams
 
 NOW = 1_700_000_000
@@ -35,9 +36,15 @@ class World:
         """Say where boards get objects, and with whose key URLs are signed."""
         self.executions = Executions(Presigner(base, credentials, "local"))
 
-    @property
-    def jobs(self) -> Jobs:
-        return Jobs(self.store, self.executions, self.clock)
+    def ask_jobs(self, topic: str, payload: bytes) -> None:
+        """Let the Jobs service answer a request, whose answer then is in the outbox."""
+        with self.store.write() as transaction:
+            Jobs(self.executions, self.clock).answer(transaction, topic, payload)
+
+    def ask_shadows(self, topic: str, payload: bytes) -> None:
+        """Let the shadow service answer a request, whose answer then is in the outbox."""
+        with self.store.write() as transaction:
+            Shadows(self.store, self.clock).answer(transaction, topic, payload)
 
     def clock(self) -> float:
         return self.now + 0.25

@@ -235,9 +235,8 @@ def test_a_new_job_reaches_its_things(site: Site) -> None:
 )
 def test_executions(site: Site, iot: Any) -> None:
     make_jobs(site, "job-1")
-    jobs = site.world.jobs
     update = {"status": "IN_PROGRESS", "statusDetails": {"receive": "64/400"}}
-    jobs.handle("$aws/things/board-1/jobs/job-1/update", json.dumps(update).encode())
+    site.world.ask_jobs("$aws/things/board-1/jobs/job-1/update", json.dumps(update).encode())
     listed = iot.list_job_executions_for_job(jobId="job-1")["executionSummaries"]
     assert [entry["thingArn"] for entry in listed] == [THING + "board-1", THING + "board-2"]
     assert [entry["jobExecutionSummary"]["status"] for entry in listed] == ["IN_PROGRESS", "QUEUED"]
@@ -278,7 +277,7 @@ def test_cancelling_an_execution(site: Site, iot: Any) -> None:
     found = iot.describe_job_execution(jobId="job-1", thingName="board-2")["execution"]
     assert found["status"] == "CANCELED"
     assert found["statusDetails"]["detailsMap"] == {"why": "wrong board"}
-    site.world.jobs.handle("$aws/things/board-1/jobs/job-1/update", b'{"status":"IN_PROGRESS"}')
+    site.world.ask_jobs("$aws/things/board-1/jobs/job-1/update", b'{"status":"IN_PROGRESS"}')
     for arguments, code, status in (
         ({"thingName": "board-2"}, "InvalidStateTransitionException", 409),
         ({"thingName": "board-1"}, "InvalidStateTransitionException", 409),
@@ -305,7 +304,7 @@ def test_cancelling_an_execution(site: Site, iot: Any) -> None:
 @pytest.mark.compatibility("1", "CancelJob through `boto3`, with and without `force`")
 def test_cancelling_a_job(site: Site, iot: Any) -> None:
     make_jobs(site, "job-1")
-    site.world.jobs.handle("$aws/things/board-1/jobs/job-1/update", b'{"status":"IN_PROGRESS"}')
+    site.world.ask_jobs("$aws/things/board-1/jobs/job-1/update", b'{"status":"IN_PROGRESS"}')
     iot.cancel_job(jobId="job-1", comment="recalled", reasonCode="BAD")
 
     def statuses() -> list[str]:
@@ -322,7 +321,7 @@ def test_cancelling_a_job(site: Site, iot: Any) -> None:
 
 
 def begin(site: Site, job: str = "job-1", thing: str = "board-1") -> None:
-    site.world.jobs.handle(f"$aws/things/{thing}/jobs/{job}/update", b'{"status":"IN_PROGRESS"}')
+    site.world.ask_jobs(f"$aws/things/{thing}/jobs/{job}/update", b'{"status":"IN_PROGRESS"}')
 
 
 @pytest.mark.compatibility(

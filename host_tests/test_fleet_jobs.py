@@ -1,10 +1,14 @@
 """The Jobs service: every operation of AWS IoT Jobs over MQTT, and every way to get it wrong."""
 
+import contextlib
 import json
+import sqlite3
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+import sqlalchemy as sa
 from fleet_world import NOW, World
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -22,7 +26,7 @@ def world(tmp_path: Path, database: str) -> World:
 def ask(world: World, topic: str, body: Any = None) -> list[tuple[str, Any]]:
     """All messages that a request causes, topics without `$aws/things/board-1/jobs/`."""
     payload = body if isinstance(body, bytes) else json.dumps(body or {}).encode()
-    world.jobs.handle(f"{ROOT}/{topic}", payload)
+    world.ask_jobs(f"{ROOT}/{topic}", payload)
     return [(sent.removeprefix(ROOT + "/"), message) for sent, message in world.sent()]
 
 
@@ -228,10 +232,9 @@ def test_a_timer_runs_out_and_the_device_is_told(world: World) -> None:
 
 def test_the_job_is_completed_with_its_last_execution(world: World) -> None:
     world.job("job-1", "board-1", "board-2")
-    jobs = world.jobs
     for thing, status in (("board-1", "IN_PROGRESS"), ("board-2", "COMPLETED")):
         world.now += 5
-        jobs.handle(f"$aws/things/{thing}/jobs/job-1/update", b'{"status":"SUCCEEDED"}')
+        world.ask_jobs(f"$aws/things/{thing}/jobs/job-1/update", b'{"status":"SUCCEEDED"}')
         with world.store.read() as transaction:
             job = transaction.job("job-1")
         assert job is not None
@@ -248,7 +251,7 @@ def test_one_thing_neither_sees_nor_changes_anothers_jobs(world: World) -> None:
 
 
 def test_a_thing_that_is_not_there_is_answered_so(world: World) -> None:
-    world.jobs.handle("$aws/things/stranger/jobs/$next/get", b"{}")
+    world.ask_jobs("$aws/things/stranger/jobs/$next/get", b"{}")
     ((topic, message),) = world.sent()
     assert topic == "$aws/things/stranger/jobs/$next/get/rejected"
     assert message["code"] == "ResourceNotFound"
@@ -332,3 +335,38 @@ def test_whatever_arrives_is_accepted_or_rejected(world: World, topic: str, body
         assert message["code"] in ("InvalidJson", "InvalidRequest", "ResourceNotFound")
     else:
         assert where == f"{topic}/accepted"
+
+
+def test_the_end_of_an_execution_costs_the_same_whatever_the_number_of_targets(
+    tmp_path: Path,
+) -> None:
+    """SQLite's own steps are counted, which no other load of the machine changes."""
+    found = []
+    for targets in (10, 2000):
+        things = [f"board-{number:04}" for number in range(targets)]
+        folder = tmp_path / str(targets)
+        folder.mkdir()
+        with steps() as counted:
+            world = World(folder)
+            world.things(*things)
+            world.job("job-1", *things)
+            for thing in things[:5]:
+                counted.clear()
+                world.ask_jobs(f"$aws/things/{thing}/jobs/job-1/update", b'{"status":"FAILED"}')
+        found.append(len(counted))
+    assert 0 < found[1] < 1.5 * found[0]
+
+
+@contextlib.contextmanager
+def steps() -> Iterator[list[None]]:
+    """An entry for every ten steps of SQLite's machine on connections that are opened here."""
+    taken: list[None] = []
+
+    def count(connection: sqlite3.Connection, _record: object) -> None:
+        connection.set_progress_handler(lambda: taken.append(None), 10)
+
+    sa.event.listen(sa.Pool, "connect", count)
+    try:
+        yield taken
+    finally:
+        sa.event.remove(sa.Pool, "connect", count)

@@ -146,7 +146,7 @@ def test_what_a_board_says_is_shown_as_it_is(
     published(site, create_things=True)
     said = {"status": "FAILED", "statusDetails": {"reason": "cannot write [/app_1] [bold]"}}
     topic = f"$aws/things/board-1/jobs/{JOB}/update"
-    site.world.jobs.handle(topic, json.dumps(said).encode())
+    site.world.ask_jobs(topic, json.dumps(said).encode())
     console = screen(terminal=terminal)
     assert not watch.watch(site.config, JOB, 10, progress_view(console))
     shown = console.file.getvalue() if terminal else capsys.readouterr().out  # type: ignore[attr-defined]
@@ -176,7 +176,7 @@ def crowd(site: Site, count: int = 60) -> list[str]:
 
 def end(site: Site, thing: str, status: str, **details: str) -> None:
     said = {"status": status, "statusDetails": details}
-    site.world.jobs.handle(f"$aws/things/{thing}/jobs/{JOB}/update", json.dumps(said).encode())
+    site.world.ask_jobs(f"$aws/things/{thing}/jobs/{JOB}/update", json.dumps(said).encode())
 
 
 def test_many_boards_fit_the_screen_and_failures_are_named(site: Site) -> None:

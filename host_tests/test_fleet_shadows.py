@@ -12,8 +12,6 @@ from fleet_world import NOW, World
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from twinslot.service.shadows import Shadows
-
 ROOT = "$aws/things/board-1/shadow/name/ota"
 
 
@@ -27,7 +25,7 @@ def world(tmp_path: Path) -> World:
 def ask(world: World, operation: str, body: Any = None, root: str = ROOT) -> tuple[str, Any]:
     """The one answer to a request: accepted or rejected, and its message."""
     payload = body if isinstance(body, bytes) else json.dumps(body or {}).encode()
-    Shadows(world.store, world.clock).handle(f"{root}/{operation}", payload)
+    world.ask_shadows(f"{root}/{operation}", payload)
     ((topic, message),) = world.sent()
     assert topic.startswith(f"{root}/{operation}/")
     assert message["timestamp"] == world.now

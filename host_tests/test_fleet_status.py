@@ -17,7 +17,6 @@ from twinslot.cli.main import main
 from twinslot.client import shadow
 from twinslot.client.clients import Clients
 from twinslot.client.shadow import Reported
-from twinslot.service.shadows import Shadows
 
 Status = Callable[..., str]
 
@@ -45,7 +44,7 @@ def status(site: Site, tmp_path: Path) -> Status:
 def report(site: Site, thing: str, **reported: Any) -> None:
     topic = f"$aws/things/{thing}/shadow/name/ota/update"
     message = json.dumps({"state": {"reported": reported}}).encode()
-    Shadows(site.world.store, site.world.clock).handle(topic, message)
+    site.world.ask_shadows(topic, message)
     ((answer, _),) = site.world.sent()
     assert answer.endswith("accepted")
 

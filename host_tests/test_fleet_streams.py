@@ -132,11 +132,10 @@ def test_a_stream_is_served_while_an_open_execution_names_it(world: World, statu
     assert code(world, request, root=nobodys) == "Unauthorized"
     assert code(world, {}, "describe/cbor", theirs) == "Unauthorized"
     world.job("job-2", "board-1", stream_id="s-2")
-    jobs = world.jobs
     for update in ("IN_PROGRESS", status):
         assert ask(world, "get/cbor", request)[0][0] == "data/cbor"
         body = json.dumps({"status": update}).encode()
-        jobs.handle("$aws/things/board-1/jobs/job-1/update", body)
+        world.ask_jobs("$aws/things/board-1/jobs/job-1/update", body)
     assert code(world, request) == "Unauthorized"
 
 

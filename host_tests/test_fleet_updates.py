@@ -354,7 +354,7 @@ def test_a_name_is_used_once(site: Site, iot: Any) -> None:
 def test_deleting_an_update_by_force_takes_the_job_from_the_board(site: Site, iot: Any) -> None:
     create(iot)
     stream_id = told(site)["streamname"]
-    site.world.jobs.handle(f"{JOBS}/AFR_OTA-u-1/update", b'{"status":"IN_PROGRESS"}')
+    site.world.ask_jobs(f"{JOBS}/AFR_OTA-u-1/update", b'{"status":"IN_PROGRESS"}')
     with pytest.raises(ClientError, match="is IN_PROGRESS: cancel it, or set forceDelete") as error:
         iot.delete_ota_update(otaUpdateId="u-1", deleteStream=True)
     assert refused(error) == ("InvalidRequestException", 400)
@@ -365,7 +365,7 @@ def test_deleting_an_update_by_force_takes_the_job_from_the_board(site: Site, io
         (f"{JOBS}/notify", {"timestamp": now, "jobs": {}}),
         (f"{JOBS}/notify-next", {"timestamp": now}),
     ]
-    site.world.jobs.handle(f"{JOBS}/AFR_OTA-u-1/update", b'{"status":"SUCCEEDED"}')
+    site.world.ask_jobs(f"{JOBS}/AFR_OTA-u-1/update", b'{"status":"SUCCEEDED"}')
     ((topic, message),) = site.world.sent()
     assert topic == f"{JOBS}/AFR_OTA-u-1/update/rejected"
     assert message["code"] == "ResourceNotFound"
@@ -396,7 +396,7 @@ def test_a_stream_that_a_board_still_reads_is_not_deleted_with_its_update(
 ) -> None:
     create(iot)
     stream_id = told(site)["streamname"]
-    site.world.jobs.handle(f"{JOBS}/AFR_OTA-u-1/update", b'{"status":"IN_PROGRESS"}')
+    site.world.ask_jobs(f"{JOBS}/AFR_OTA-u-1/update", b'{"status":"IN_PROGRESS"}')
     iot.cancel_job(jobId="AFR_OTA-u-1")  # not by force: the board goes on
     with pytest.raises(ClientError, match=f"stream {stream_id} is needed by AFR_OTA-u-1"):
         iot.delete_ota_update(otaUpdateId="u-1", deleteStream=True)

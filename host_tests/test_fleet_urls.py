@@ -63,7 +63,7 @@ def offer(site: Site, job: str = "job-1", seconds: int = 60) -> None:
 
 def ask(site: Site, operation: str, body: dict[str, Any] | None = None) -> Any:
     site.world.sent()
-    site.world.jobs.handle(f"{JOBS}/{operation}", json.dumps(body or {}).encode())
+    site.world.ask_jobs(f"{JOBS}/{operation}", json.dumps(body or {}).encode())
     topic, message = site.world.sent()[0]
     assert topic == f"{JOBS}/{operation}/accepted"
     return message

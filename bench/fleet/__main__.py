@@ -19,6 +19,7 @@ from tools.natives import NativeMissing
 from tools.paths import CACHE, ROOT
 from twinslot.errors import FleetError
 
+REPORTING = 100  # boards
 _COLUMNS = (
     "boards", "blocks/s", "of bare", "µs/block", "bare", "p50 ms", "p99 ms",
     "sent again", "asked again", "refused", "MB",
@@ -43,6 +44,8 @@ def main(boards: str, seconds: float, out: Path) -> None:
             fleet = Fleet(stack, [f"board-{number:04}" for number in range(max(counts))])
             console.print(f"create_thing {fleet.create_thing:.1f} ms")
             console.print(f"one job for {max(counts)} boards {fleet.create_job:.1f} s")
+            reporting = fleet.reports(min(REPORTING, max(counts)), seconds)
+            console.print(_sentence(reporting))
             for count in counts:
                 served, bare = fleet.service(count, seconds), fleet.bare(count, seconds)
                 table.add_row(*_row(served, bare))
@@ -54,6 +57,15 @@ def main(boards: str, seconds: float, out: Path) -> None:
     console.print(table)
     out.mkdir(parents=True, exist_ok=True)
     (out / "fleet.json").write_text(json.dumps(saved, indent=1) + "\n")
+
+
+def _sentence(load: Load) -> str:
+    return (
+        f"{load.boards} boards report: {load.rate:.0f} answers/s, p50 {load.median:.0f} ms, "
+        f"p99 {load.slow:.0f} ms; {load.cost:.0f} µs of the service for each answer, "
+        f"{1e6 * load.broker / max(1, load.told.new):.0f} µs of the broker; "
+        f"{load.told.repeats} asked again, {load.told.refused} refused"
+    )
 
 
 def _row(served: Load, bare: Load) -> list[str]:
@@ -74,7 +86,7 @@ def _row(served: Load, bare: Load) -> list[str]:
 
 
 def _saved(load: Load) -> dict[str, Any]:
-    told = {name: value for name, value in asdict(load.told).items() if name != "windows"}
+    told = {name: value for name, value in asdict(load.told).items() if name != "waits"}
     figures = {"rate": load.rate, "cost_us": load.cost, "p50_ms": load.median, "p99_ms": load.slow}
     return {"boards": load.boards, "memory_kb": load.memory, **figures, **told}
 

@@ -3,6 +3,7 @@
 Each has a connection of its own and asks for the windows of one object, one after the other and
 from its beginning again, in the words of the agent (firmware/ota/stream_cbor.py), and again where
 one has not come within the agent's time. It looks at each block's number and passes the bytes over.
+Or it reports progress, again and again.
 An order is a line of JSON (`Order`); the answer is one, too (`Told`).
 """
 
@@ -22,7 +23,9 @@ from twinslot.formats import aws
 
 SERVICE, BARE = "$aws", "bare"
 """The first level of topics: by the service, and by the bare publisher; equally long."""
-STREAM = "bench"
+BLOCKS, REPORTS = "blocks", "reports"
+"""The kinds of orders: boards ask for windows of the object, or report the progress of the job."""
+STREAM = JOB = "bench"
 BLOCK, WINDOW = 4096, 8
 """Bytes of a block, and blocks of a window, as the agent has them."""
 REPEAT = 2.5
@@ -35,8 +38,12 @@ _PATIENCE = 60  # seconds until connections and subscriptions are there
 
 @dataclass(frozen=True)
 class Order:
-    """The work of one measurement. blocks: of the object; seconds: how long to ask."""
+    """The work of one measurement.
 
+    kind: BLOCKS or REPORTS; blocks: of the object; seconds: how long to ask.
+    """
+
+    kind: str
     port: int
     root: str
     things: list[str]
@@ -46,8 +53,8 @@ class Order:
 
 @dataclass
 class Told:
-    """What the boards saw: blocks that were new and that had come before, requests, repeats of
-    requests, refusals; seconds of asking; seconds of each whole window.
+    """What the boards saw: blocks or answers that were new and that had come before, requests,
+    repeats of requests, refusals; seconds of asking; seconds of each whole window or answer.
     """
 
     seconds: float = 0
@@ -56,7 +63,7 @@ class Told:
     requests: int = 0
     repeats: int = 0
     refused: int = 0
-    windows: list[float] = field(default_factory=list)
+    waits: list[float] = field(default_factory=list)
 
 
 def get_topic(root: str, thing: str) -> str:
@@ -100,25 +107,20 @@ class _Work:
 
 
 class _Board(asyncio.Protocol):
-    """One connection and the window that it waits for."""
+    """One connection, and the answer that it waits for."""
 
     def __init__(self, work: _Work, thing: str) -> None:
         self._work = work
         self._told = work.told
         self._thing = thing
-        self._topic = get_topic(work.order.root, thing)
         self._rest = b""
-        self._first = 0  # block of the window
-        self._missing: set[int] = set()
         self._begun = self._heard = 0.0
         self.ready = asyncio.get_running_loop().create_future()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         assert isinstance(transport, asyncio.Transport)  # noqa: S101 - for mypy
         self._link = transport
-        answers = [data_topic(self._work.order.root, self._thing)]
-        answers.append(answers[0].replace("/data/", "/rejected/"))
-        transport.write(packets.connect(self._thing) + packets.subscribe(answers))
+        transport.write(packets.connect(self._thing) + packets.subscribe(self._answers()))
 
     def connection_lost(self, exc: Exception | None) -> None:
         if not self.ready.done():
@@ -135,6 +137,73 @@ class _Board(asyncio.Protocol):
             elif kind == packets.SUBSCRIBE_ACK and not self.ready.done():
                 self.ready.set_result(None)
 
+    def begin(self) -> None:
+        """Ask for the next, unless time is over."""
+        self._begun = time.monotonic()
+        if self._begun < self._work.end:
+            self._next()
+            self._send()
+
+    def ask_again(self, late: float) -> None:
+        """Ask again, if nothing has come since `late` (of the monotonic clock)."""
+        if self._heard < late:
+            self._told.repeats += 1
+            self._send()
+
+    def close(self) -> None:
+        """End the connection."""
+        self._link.abort()
+
+    def _send(self) -> None:
+        self._told.requests += 1
+        self._heard = time.monotonic()
+        self._link.write(self._request())
+
+    def _answered(self) -> None:
+        self._told.waits.append(self._heard - self._begun)
+        self.begin()
+
+    def _answers(self) -> list[str]:
+        """Return the topics of the answers."""
+        raise NotImplementedError
+
+    def _next(self) -> None:
+        """Choose what to ask for next."""
+        raise NotImplementedError
+
+    def _request(self) -> bytes:
+        """Return the packet that asks for what is missing."""
+        raise NotImplementedError
+
+    def _message(self, data: bytes, body: int, end: int) -> None:
+        """Take in a PUBLISH packet. body, end: where its body begins and ends in data."""
+        raise NotImplementedError
+
+
+class _Reader(_Board):
+    """Asks for windows of the object."""
+
+    def __init__(self, work: _Work, thing: str) -> None:
+        super().__init__(work, thing)
+        self._topic = get_topic(work.order.root, thing)
+        self._first = -WINDOW  # block of the window
+        self._missing: set[int] = set()
+
+    def _answers(self) -> list[str]:
+        data = data_topic(self._work.order.root, self._thing)
+        return [data, data.replace("/data/", "/rejected/")]
+
+    def _next(self) -> None:
+        self._first = (self._first + WINDOW) % self._work.order.blocks
+        self._missing = set(range(self._first, min(self._first + WINDOW, self._work.order.blocks)))
+
+    def _request(self) -> bytes:
+        origin, last = min(self._missing), max(self._missing)
+        bits = sum(1 << (index - origin) for index in self._missing)
+        wanted = {"c": "rdy", "f": 0, "l": BLOCK, "o": origin}
+        wanted |= {"b": bits.to_bytes((last - origin) // 8 + 1, "little"), "n": len(self._missing)}
+        return packets.publish(self._topic, cbor2.dumps(wanted))
+
     def _message(self, data: bytes, body: int, end: int) -> None:
         at = packets.payload_at(data, body)
         if end - at < BLOCK:
@@ -148,36 +217,44 @@ class _Board(asyncio.Protocol):
         self._told.new += 1
         self._heard = time.monotonic()  # the agent's timer begins again with each block
         if not self._missing:
-            self._told.windows.append(self._heard - self._begun)
-            self._first = (self._first + WINDOW) % self._work.order.blocks
-            self.begin()
+            self._answered()
 
-    def begin(self) -> None:
-        """Ask for the next window, unless time is over."""
-        self._begun = time.monotonic()
-        if self._begun < self._work.end:
-            last = min(self._first + WINDOW, self._work.order.blocks)
-            self._missing = set(range(self._first, last))
-            self._ask()
 
-    def ask_again(self, late: float) -> None:
-        """Ask for what is missing, if nothing has come since `late` (of the monotonic clock)."""
-        if self._missing and self._heard < late:
-            self._told.repeats += 1
-            self._ask()
+class _Reporter(_Board):
+    """Reports its progress, at QoS 1, as soon as the report before has been answered."""
 
-    def _ask(self) -> None:
-        origin, last = min(self._missing), max(self._missing)
-        bits = sum(1 << (index - origin) for index in self._missing)
-        wanted = {"c": "rdy", "f": 0, "l": BLOCK, "o": origin}
-        wanted |= {"b": bits.to_bytes((last - origin) // 8 + 1, "little"), "n": len(self._missing)}
-        self._told.requests += 1
-        self._heard = time.monotonic()
-        self._link.write(packets.publish(self._topic, cbor2.dumps(wanted)))
+    def __init__(self, work: _Work, thing: str) -> None:
+        super().__init__(work, thing)
+        self._topic = aws.topic(thing, f"jobs/{JOB}/update")
+        self._number = 0
 
-    def close(self) -> None:
-        """End the connection."""
-        self._link.abort()
+    def _answers(self) -> list[str]:
+        return [f"{self._topic}/{end}" for end in ("accepted", "rejected")]
+
+    def _next(self) -> None:
+        self._number += 1
+
+    def _request(self) -> bytes:
+        details = {"receive": f"{self._number}/{self._work.order.blocks}"}
+        report = {"status": aws.IN_PROGRESS, "statusDetails": details}
+        report["clientToken"] = str(self._number)
+        return packets.publish_acknowledged(
+            self._topic, json.dumps(report).encode(), self._number % 65535 + 1
+        )
+
+    def _message(self, data: bytes, body: int, end: int) -> None:
+        answer = json.loads(data[packets.payload_at(data, body) : end])
+        if "code" in answer:
+            self._told.refused += 1
+        elif answer["clientToken"] != str(self._number):
+            self._told.again += 1
+        else:
+            self._told.new += 1
+            self._heard = time.monotonic()
+            self._answered()
+
+
+_KINDS = {BLOCKS: _Reader, REPORTS: _Reporter}
 
 
 async def _carry_out(order: Order) -> Told:
@@ -188,7 +265,7 @@ async def _carry_out(order: Order) -> Told:
     async def connected(thing: str) -> _Board:
         async with gate, asyncio.timeout(_PATIENCE):
             _, board = await loop.create_connection(
-                lambda: _Board(work, thing), "127.0.0.1", order.port
+                lambda: _KINDS[order.kind](work, thing), "127.0.0.1", order.port
             )
             await board.ready
             return board

@@ -16,7 +16,7 @@ from statistics import median, quantiles
 from typing import Any
 
 from bench.fleet import bare, boards
-from bench.fleet.boards import BARE, SERVICE, STREAM, Order, Told
+from bench.fleet.boards import BARE, BLOCKS, JOB, REPORTS, SERVICE, STREAM, Order, Told
 from bench.run import BenchError
 from demo.children import die_with_parent
 from demo.stack import Stack
@@ -30,32 +30,37 @@ SIZE = 1_048_576
 
 @dataclass(frozen=True)
 class Load:
-    """One measurement. cpu: seconds of the publisher's processor time; memory: its KB, at most."""
+    """One measurement.
+
+    cpu, broker: seconds of processor time of the side that answers, and of the broker; memory: KB
+    that the first had at most.
+    """
 
     boards: int
     told: Told
     cpu: float
+    broker: float
     memory: int
 
     @property
     def rate(self) -> float:
-        """New blocks a second."""
+        """New blocks, or answers, a second."""
         return self.told.new / self.told.seconds
 
     @property
     def cost(self) -> float:
-        """Microseconds of the publisher's processor time for each block that it sent."""
+        """Microseconds of processor time for each block or answer that was sent."""
         return 1e6 * self.cpu / max(1, self.told.new + self.told.again)
 
     @property
     def median(self) -> float:
-        """Milliseconds of a window."""
-        return 1000 * median(self.told.windows or [0])
+        """Milliseconds until a window, or an answer, is there."""
+        return 1000 * median(self.told.waits or [0])
 
     @property
     def slow(self) -> float:
-        """Milliseconds within which 99 of 100 windows were there."""
-        return 1000 * quantiles(self.told.windows or [0, 0], n=100)[-1]
+        """Milliseconds within which 99 of 100 were there."""
+        return 1000 * quantiles(self.told.waits or [0, 0], n=100)[-1]
 
 
 class Fleet:
@@ -76,12 +81,16 @@ class Fleet:
         offered = [document.File("bench", SIZE, location=document.Location(BUCKET, "bench"))]
         text = document.of_update(offered, ["MQTT"], STREAM, stack.clients.region)
         begun = time.monotonic()
-        iot.create_job(jobId="bench", targets=targets, document=text)
+        iot.create_job(jobId=JOB, targets=targets, document=text)
         self.create_job = time.monotonic() - begun
 
     def service(self, count: int, seconds: float) -> Load:
-        """So many boards ask the service."""
-        return self._load(SERVICE, count, seconds, self._stack.endpoint.pid)
+        """So many boards ask the service for blocks."""
+        return self._load(BLOCKS, SERVICE, count, seconds, self._stack.endpoint.pid)
+
+    def reports(self, count: int, seconds: float) -> Load:
+        """So many boards report progress to the service."""
+        return self._load(REPORTS, SERVICE, count, seconds, self._stack.endpoint.pid)
 
     def bare(self, count: int, seconds: float) -> Load:
         """So many boards ask the bare publisher."""
@@ -89,16 +98,19 @@ class Fleet:
             _pipe(process.stdin).write(self._object)
             _pipe(process.stdin).close()
             _pipe(process.stdout).readline()
-            return self._load(BARE, count, seconds, process.pid)
+            return self._load(BLOCKS, BARE, count, seconds, process.pid)
 
-    def _load(self, root: str, count: int, seconds: float, publisher: int) -> Load:
+    def _load(self, kind: str, root: str, count: int, seconds: float, answering: int) -> Load:
         blocks = SIZE // boards.BLOCK
-        order = Order(self._stack.broker_port, root, self._things[:count], blocks, seconds)
+        order = Order(kind, self._stack.broker_port, root, self._things[:count], blocks, seconds)
+        broker = self._stack.broker_pid
         with _child(boards.__name__) as process:
             _ask(process, asdict(order))
-            before = _cpu(publisher)
+            before = _cpu(answering), _cpu(broker)
             told = Told(**_ask(process, "go"))
-            return Load(count, told, _cpu(publisher) - before, _memory(publisher))
+            after = _cpu(answering), _cpu(broker)
+        used = [end - begin for begin, end in zip(before, after, strict=True)]
+        return Load(count, told, used[0], used[1], _memory(answering))
 
 
 @contextmanager

@@ -2,7 +2,8 @@
 
 One thread does all of it, a piece at a time: it reads what has come into the queues of the things,
 answers one request of each of the next few things, and publishes the outbox in the order of its
-ids. So one thing's requests follow one another, and no thing waits behind another's pile. While the
+ids. So one thing's requests follow one another, and no thing waits behind another's pile. What is
+written for the requests of one round is committed together, and acknowledged afterwards. While the
 broker does not take what is written nobody is answered, and a window that is asked for again
 meanwhile is answered once. A crash at any point leaves the request unacknowledged at the broker
 (the session is persistent) or the answer in the outbox; either is done again, so at least once.
@@ -17,7 +18,7 @@ import ssl
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -33,6 +34,7 @@ from twinslot.formats import aws
 from twinslot.formats import mqtt as packets
 from twinslot.service import jobs, shadows, states, streams
 from twinslot.service.access import Access
+from twinslot.service.executions import Executions
 from twinslot.service.outgoing import Outgoing
 from twinslot.service.store import Changes, Store
 from twinslot.service.turns import Turns
@@ -80,6 +82,7 @@ class Bus:
         client_id: str,
         store: Store,
         access: Access,
+        executions: Executions,
         jobs_service: jobs.Jobs,
         streams_service: streams.Streams,
         shadows_service: shadows.Shadows,
@@ -89,6 +92,7 @@ class Bus:
         self._settings = settings
         self._store = store
         self._access = access
+        self._executions = executions
         self._jobs = jobs_service
         self._streams = streams_service
         self._shadows = shadows_service
@@ -251,9 +255,19 @@ class Bus:
         """Answer one request of each of the things whose turn it is."""
         if self._outgoing.full:
             return
+        written = []
         for request in self._turns.round(ROUND):
-            self._answer(request.topic, request.payload)
-            self._acknowledge(request)
+            if self._access.is_revoked(aws.of_thing(request.topic)[0]):
+                # It gets no answer and leaves no trace. The broker still lets it in until it reads
+                # the new revocation list and cuts the connection.
+                _log.warning("ignored a request of a revoked thing: %s", request.topic)
+                self._acknowledge(request)
+            elif streams.concerns(request.topic):
+                self._answer(request)
+            else:
+                written.append(request)
+        if written:
+            self._commit(written)
 
     def _tick(self) -> None:
         now = time.monotonic()
@@ -261,7 +275,7 @@ class Bus:
             return
         self._next_tick = now + TICK
         self._streams.flush()
-        self._jobs.time_out_overdue()
+        self._executions.time_out_overdue(self._store, int(self._clock()))
         self._access.refresh()
         self._forget_delivered()
         self._outbox_changed = True  # another process may have filled it
@@ -352,27 +366,41 @@ class Bus:
 
     # Answers
 
-    def _answer(self, topic: str, payload: bytes) -> None:
+    def _answer(self, request: _Request) -> None:
+        """Answer the request of a stream."""
         try:
-            if self._access.is_revoked(aws.of_thing(topic)[0]):
-                # It gets no answer and leaves no trace. The broker still lets it in until it reads
-                # the new revocation list and cuts the connection.
-                _log.warning("ignored a request of a revoked thing: %s", topic)
-                return
-            if streams.concerns(topic):
-                self._publish(self._streams.handle(topic, payload))
-            elif shadows.concerns(topic):
-                self._shadows.handle(topic, payload)
-            else:
-                self._jobs.handle(topic, payload)
+            self._publish(self._streams.handle(request.topic, request.payload))
         except streams.StreamError as error:
             _log.warning("ignored a request: %s", error)
-        except FleetError as error:  # of the disk or the database
-            _log.error("failed to answer %s: %s", topic, error)
-            self._refuse(topic, payload, _FAILED)
-        except Exception:  # noqa: BLE001 - whatever a device sends: stay up, answer
-            _log.exception("failed to answer %s", topic)
-            self._refuse(topic, payload, _FAILED)
+        except Exception as error:  # noqa: BLE001 - whatever a device sends: stay up, answer
+            self._fail(request, error)
+
+    def _commit(self, requests: Sequence[_Request]) -> None:
+        """Answer requests of jobs and shadows in one transaction, and acknowledge them.
+
+        Where that fails each has a transaction of its own, so that one cannot be in another's way.
+        """
+        try:
+            with self._store.write() as transaction:
+                for request in requests:
+                    service = self._shadows if shadows.concerns(request.topic) else self._jobs
+                    service.answer(transaction, request.topic, request.payload)
+        except Exception as error:  # noqa: BLE001 - whatever a device sends: stay up, answer
+            if len(requests) > 1:
+                for request in requests:
+                    self._commit([request])
+                return
+            self._fail(requests[0], error)
+        for request in requests:
+            self._acknowledge(request)
+
+    def _fail(self, request: _Request, error: Exception) -> None:
+        """Note why a request cannot be answered, and say so to the thing."""
+        if isinstance(error, FleetError):  # of the disk or the database
+            _log.error("failed to answer %s: %s", request.topic, error)
+        else:
+            _log.error("failed to answer %s", request.topic, exc_info=error)
+        self._refuse(request.topic, request.payload, _FAILED)
 
     def _publish(self, answers: Iterable[streams.Answer]) -> None:
         """Send the answers to a stream's request, at most once and as one piece."""

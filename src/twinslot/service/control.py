@@ -2,7 +2,6 @@
 
 import json
 import re
-from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import ExitStack
 from dataclasses import replace
@@ -293,8 +292,7 @@ class Control:
     def _describe_job(self, parameters: Mapping[str, Any]) -> Result:
         with self._store.read() as transaction:
             job = _job(transaction, parameters["jobId"])
-            found = transaction.executions_of(job.job_id)
-        counts = Counter(execution.status for execution in found)
+            counts = transaction.counts_of(job.job_id)
         described = {
             **self._job_summary(job),
             "description": job.description,
@@ -302,7 +300,9 @@ class Control:
             "forceCanceled": job.forced,
             "reasonCode": job.reason_code,
             "comment": job.comment,
-            "jobProcessDetails": {name: counts[status] for status, name in _STATUS_COUNTS.items()},
+            "jobProcessDetails": {
+                name: counts.get(status, 0) for status, name in _STATUS_COUNTS.items()
+            },
         }
         if job.progress_minutes is not None:
             described["timeoutConfig"] = {"inProgressTimeoutInMinutes": job.progress_minutes}

@@ -104,8 +104,7 @@ def save(transaction: Transaction, before: Execution, after: Execution, now: int
 def complete(transaction: Transaction, job_id: str, now: int) -> None:
     """A job none of whose executions is open any more is COMPLETED."""
     job = transaction.job(job_id)
-    found = transaction.executions_of(job_id)
-    if job is not None and job.status == JOB_RUNNING and all(e.terminal for e in found):
+    if job is not None and job.status == JOB_RUNNING and not transaction.is_open(job_id):
         transaction.save_job(replace(job, status=JOB_COMPLETED, updated_at=now, completed_at=now))
 
 

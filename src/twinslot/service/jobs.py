@@ -14,7 +14,7 @@ from twinslot.formats import aws
 from twinslot.service import states
 from twinslot.service.executions import Executions, save, state, summary
 from twinslot.service.states import JobError
-from twinslot.service.store import Store, Transaction
+from twinslot.service.store import Transaction
 
 SUBSCRIPTIONS = aws.subscriptions("jobs")
 
@@ -76,41 +76,35 @@ def token_of(payload: bytes) -> dict[str, str]:
 class Jobs:
     """Answers the requests of devices. `clock` returns Unix seconds."""
 
-    def __init__(self, store: Store, executions: Executions, clock: Callable[[], float]) -> None:
-        self._store = store
+    def __init__(self, executions: Executions, clock: Callable[[], float]) -> None:
         self._executions = executions
         self._clock = clock
-        self._operations = {
-            "get": self._get_pending,
-            "start-next": self._start_next,
-            "describe": self._describe,
-            "update": self._update,
-        }
+        self._looks = {"get": self._get_pending, "describe": self._describe}
+        self._changes = {"start-next": self._start_next, "update": self._update}
 
-    def handle(self, topic: str, payload: bytes) -> None:
-        """Do what a request asks. When this returns, change and answer are committed."""
+    def answer(self, transaction: Transaction, topic: str, payload: bytes) -> None:
+        """Do what a request asks, and send its answer. An operation is refused before it writes."""
         now = int(self._clock())
         token: dict[str, str] = {}
         try:
             body = _Body(payload)
             token = body.token()
             request = parse_topic(topic)
-            with self._store.write() as transaction:
-                if transaction.thing(request.thing) is None:
-                    raise JobError(states.NOT_FOUND, f"no thing {request.thing}")
-                with self._executions.notifying(transaction, request.thing, now):
-                    answer = self._operations[request.operation](transaction, request, body, now)
-                    transaction.send(f"{topic}/accepted", {**token, "timestamp": now, **answer})
+            if transaction.thing(request.thing) is None:
+                raise JobError(states.NOT_FOUND, f"no thing {request.thing}")
+            look = self._looks.get(request.operation)
+            if look is not None:
+                answer = look(transaction, request, body, now)
+                transaction.send(f"{topic}/accepted", {**token, "timestamp": now, **answer})
+                return
+            with self._executions.notifying(transaction, request.thing, now):
+                answer = self._changes[request.operation](transaction, request, body, now)
+                transaction.send(f"{topic}/accepted", {**token, "timestamp": now, **answer})
         except JobError as error:
             rejection = {**token, "timestamp": now, "code": error.code, "message": str(error)}
             if error.execution is not None:
                 rejection["executionState"] = state(error.execution)
-            with self._store.write() as transaction:
-                transaction.send(f"{topic}/rejected", rejection)
-
-    def time_out_overdue(self) -> None:
-        """Executions whose timers have run out become TIMED_OUT."""
-        self._executions.time_out_overdue(self._store, int(self._clock()))
+            transaction.send(f"{topic}/rejected", rejection)
 
     def _get_pending(
         self, transaction: Transaction, request: Request, _body: "_Body", _now: int

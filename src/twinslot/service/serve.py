@@ -92,7 +92,8 @@ def run(
             f"fleet-{config.product}",
             store,
             access,
-            Jobs(store, executions, time.time),
+            executions,
+            Jobs(executions, time.time),
             Streams(store, access, objects),
             shadows,
         )

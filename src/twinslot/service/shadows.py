@@ -45,26 +45,24 @@ class Shadows:
             "GetThingShadow": Operation(self._get_thing_shadow, {"thingName", "shadowName"})
         }
 
-    def handle(self, topic: str, payload: bytes) -> None:
-        """Do what a request asks. When this returns, change and answer are committed."""
+    def answer(self, transaction: Transaction, topic: str, payload: bytes) -> None:
+        """Do what a request asks, and send its answer. An operation is refused before it writes."""
         now = int(self._clock())
         token: dict[str, str] = {}
         thing, levels = aws.of_thing(topic)
         try:
             body = _parsed(payload)
             token = _token(body)
-            with self._store.write() as transaction:
-                if transaction.thing(thing) is None:
-                    raise ShadowError(NOT_FOUND, "Thing not found")
-                if levels[-1] == "update":
-                    answer = _update(transaction, thing, body, now)
-                else:
-                    answer = document(_found(transaction, thing))
-                transaction.send(f"{topic}/accepted", {**answer, "timestamp": now, **token})
+            if transaction.thing(thing) is None:
+                raise ShadowError(NOT_FOUND, "Thing not found")
+            if levels[-1] == "update":
+                answer = _update(transaction, thing, body, now)
+            else:
+                answer = document(_found(transaction, thing))
+            transaction.send(f"{topic}/accepted", {**answer, "timestamp": now, **token})
         except ShadowError as error:
             rejection = {"code": error.code, "message": str(error), "timestamp": now, **token}
-            with self._store.write() as transaction:
-                transaction.send(f"{topic}/rejected", rejection)
+            transaction.send(f"{topic}/rejected", rejection)
 
     def _get_thing_shadow(self, parameters: Mapping[str, Any]) -> Result:
         name = parameters.get("shadowName", "")

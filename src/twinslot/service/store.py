@@ -18,14 +18,19 @@ from twinslot.formats.document import described_sequence
 from twinslot.service.database import NEVER_AGAIN, NUMBER, Database
 from twinslot.service.states import Execution
 
-SCHEMA = 3
+SCHEMA = 4
 """Version of the tables; an older database is brought up to it, a newer one is refused."""
 
 _MIGRATIONS = {
-    1: "ALTER TABLE jobs ADD COLUMN url_seconds INTEGER",
-    2: "ALTER TABLE jobs ADD COLUMN url_role TEXT",
+    1: ("ALTER TABLE jobs ADD COLUMN url_seconds INTEGER",),
+    2: ("ALTER TABLE jobs ADD COLUMN url_role TEXT",),
+    3: (
+        "CREATE INDEX IF NOT EXISTS executions_of_job ON executions (job_id, status)",
+        "CREATE INDEX IF NOT EXISTS executions_in_progress ON executions (progress_deadline)",
+        "CREATE INDEX IF NOT EXISTS executions_in_step ON executions (step_deadline)",
+    ),
 }
-"""The statement that makes the next version of one, beside tables that are missing."""
+"""The statements that make the next version of one, beside tables that are missing."""
 
 _PARAMETERS = 1000  # of one query, well below what databases take
 
@@ -137,6 +142,9 @@ _executions = sa.Table(
     sa.Column("served_bytes", sa.BigInteger, nullable=False, server_default="0"),
     sa.UniqueConstraint("job_id", "thing", "number"),
     sa.Index("executions_of_thing", "thing", "status"),
+    sa.Index("executions_of_job", "job_id", "status"),
+    sa.Index("executions_in_progress", "progress_deadline"),
+    sa.Index("executions_in_step", "step_deadline"),
 )
 _EXECUTION_COLUMNS = [
     column for column in _executions.columns if column.name not in ("served_blocks", "served_bytes")
@@ -166,6 +174,36 @@ _outbox = sa.Table(
     sa.Column("topic", sa.String(512), nullable=False),
     sa.Column("payload", sa.LargeBinary, nullable=False),
     **NEVER_AGAIN,  # so that order survives deletion
+)
+
+
+def _without_id(table: sa.Table) -> sa.Select[Any]:
+    return sa.select(*(column for column in table.columns if column.name != "id"))
+
+
+# The statements of a device's request. To make one takes as long as to carry it out.
+_NAMED = sa.bindparam("named", type_=sa.String)
+_NUMBERED = sa.bindparam("numbered", type_=sa.Integer)
+_THING = sa.select(_things).where(_things.c.name == _NAMED)
+_REVOKED = sa.select(_revoked.c.thing).where(_revoked.c.thing == _NAMED)
+_JOB = _without_id(_jobs).where(_jobs.c.job_id == _NAMED)
+_OPEN_EXECUTIONS = sa.select(*_EXECUTION_COLUMNS).where(
+    _executions.c.thing == _NAMED, _executions.c.status.in_(aws.OPEN)
+)
+_NEWEST_EXECUTION = (
+    sa.select(*_EXECUTION_COLUMNS)
+    .where(_executions.c.thing == _NAMED, _executions.c.job_id == sa.bindparam("of_job"))
+    .order_by(_executions.c.number.desc())
+    .limit(1)
+)
+_EXECUTION = _NEWEST_EXECUTION.where(_executions.c.number == _NUMBERED)
+_SAVE_EXECUTION = _executions.update().where(
+    _executions.c.order == sa.bindparam("saved"), _executions.c.version == _NUMBERED
+)
+_IS_OPEN = (
+    sa.select(_executions.c.order)
+    .where(_executions.c.job_id == _NAMED, _executions.c.status.in_(aws.OPEN))
+    .limit(1)
 )
 
 
@@ -367,7 +405,8 @@ def _migrate(connection: sa.Connection) -> None:
         return
     version = found
     while version in _MIGRATIONS:
-        connection.execute(sa.text(_MIGRATIONS[version]))
+        for statement in _MIGRATIONS[version]:
+            connection.execute(sa.text(statement))
         version += 1
     if version != SCHEMA:
         raise StoreError(f"the database has schema {found}, this program {SCHEMA}")
@@ -389,7 +428,7 @@ class Transaction:
 
     def thing(self, name: str) -> Thing | None:
         """The thing of this name."""
-        row = self._one(sa.select(_things).where(_things.c.name == name))
+        row = self._one(_THING, named=name)
         return None if row is None else Thing(**row)
 
     def things(self, *, after: str = "", limit: int) -> list[Thing]:
@@ -410,7 +449,7 @@ class Transaction:
 
     def is_revoked(self, name: str) -> bool:
         """Say whether the thing is revoked."""
-        return self._one(sa.select(_revoked.c.thing).where(_revoked.c.thing == name)) is not None
+        return self._one(_REVOKED, named=name) is not None
 
     def revoked(self) -> dict[str, int]:
         """Everything that is revoked, and since when (Unix seconds)."""
@@ -541,7 +580,7 @@ class Transaction:
 
     def job(self, job_id: str) -> Job | None:
         """The job of this id."""
-        row = self._one(_without_id(_jobs).where(_jobs.c.job_id == job_id))
+        row = self._one(_JOB, named=job_id)
         return None if row is None else Job(**row)
 
     def jobs(self, *, status: str | None, before: int | None, limit: int) -> list[tuple[int, Job]]:
@@ -580,19 +619,15 @@ class Transaction:
 
     def execution(self, thing: str, job_id: str, number: int | None = None) -> Execution | None:
         """This execution, or the latest of the job on the thing."""
-        query = (
-            sa.select(*_EXECUTION_COLUMNS)
-            .where(_executions.c.thing == thing, _executions.c.job_id == job_id)
-            .order_by(_executions.c.number.desc())
-        )
-        if number is not None:
-            query = query.where(_executions.c.number == number)
-        row = self._one(query.limit(1))
+        if number is None:
+            row = self._one(_NEWEST_EXECUTION, named=thing, of_job=job_id)
+        else:
+            row = self._one(_EXECUTION, named=thing, of_job=job_id, numbered=number)
         return None if row is None else Execution(**row)
 
     def open_executions(self, thing: str) -> list[Execution]:
         """The thing's executions that are not terminal, in no particular order."""
-        return self._executions(_executions.c.thing == thing, _executions.c.status.in_(aws.OPEN))
+        return [Execution(**row) for row in self._all(_OPEN_EXECUTIONS, named=thing)]
 
     def executions_of(
         self, job_id: str, *, status: str | None = None, after: str = "", limit: int | None = None
@@ -602,6 +637,19 @@ class Transaction:
         if status is not None:
             conditions.append(_executions.c.status == status)
         return self._executions(*conditions, limit=limit)
+
+    def is_open(self, job_id: str) -> bool:
+        """Say whether any execution of the job has not ended."""
+        return self._one(_IS_OPEN, named=job_id) is not None
+
+    def counts_of(self, job_id: str) -> dict[str, int]:
+        """The number of the job's executions in each status that one has."""
+        query = (
+            sa.select(_executions.c.status, sa.func.count().label("count"))
+            .where(_executions.c.job_id == job_id)
+            .group_by(_executions.c.status)
+        )
+        return {row["status"]: row["count"] for row in self._all(query)}
 
     def overdue(self, now: int) -> list[Execution]:
         """Executions one of whose timers has run out."""
@@ -614,10 +662,9 @@ class Transaction:
         """Write a changed execution. Raises StoreError if it is not as it was read any more."""
         if after.terminal:
             self.changes.ended.add(after.thing)
+        found = {"saved": before.order, "numbered": before.version}
         result = self._connection.execute(
-            _executions.update()
-            .where(_executions.c.order == before.order, _executions.c.version == before.version)
-            .values(**{**vars(after), "details": dict(after.details)})
+            _SAVE_EXECUTION, {**vars(after), "details": dict(after.details), **found}
         )
         if result.rowcount != 1:
             raise StoreError(f"execution {before.identity} of {before.thing} changed meanwhile")
@@ -725,14 +772,10 @@ class Transaction:
         return [(row.pop("id"), row) for row in rows]
 
     def _insert(self, table: sa.Table, **values: Any) -> None:
-        self._connection.execute(table.insert().values(**values))
+        self._connection.execute(table.insert(), values)
 
-    def _one(self, query: sa.Select[Any]) -> sa.RowMapping | None:
-        return self._connection.execute(query).mappings().first()
+    def _one(self, query: sa.Select[Any], **parameters: Any) -> sa.RowMapping | None:
+        return self._connection.execute(query, parameters).mappings().first()
 
-    def _all(self, query: sa.Select[Any]) -> Sequence[sa.RowMapping]:
-        return self._connection.execute(query).mappings().all()
-
-
-def _without_id(table: sa.Table) -> sa.Select[Any]:
-    return sa.select(*(column for column in table.columns if column.name != "id"))
+    def _all(self, query: sa.Select[Any], **parameters: Any) -> Sequence[sa.RowMapping]:
+        return self._connection.execute(query, parameters).mappings().all()
