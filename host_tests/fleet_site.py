@@ -20,6 +20,7 @@ from twinslot.service import listener, s3
 from twinslot.service.api import Api
 from twinslot.service.control import Control
 from twinslot.service.names import Names
+from twinslot.service.overview import Overview
 from twinslot.service.shadows import Shadows
 from twinslot.service.updates import Updates
 
@@ -82,7 +83,13 @@ class Site:
             "iot-jobs-data": {},
             "s3": objects.operations,
         }
-        self.control = Listener(self._api(self.operations, {"GET served": control.served}), limits)
+        overview = Overview(self.world.store)
+        extensions = {
+            "GET served": control.served,
+            "GET executions": overview.executions,
+            "GET shadows": overview.shadows,
+        }
+        self.control = Listener(self._api(self.operations, extensions), limits)
         text = (folder / "fleet.toml").read_text()
         self._toml = text.replace('endpoint = ""', f'endpoint = "{self.control.url}"')
         self.config = config.parse(self._toml, folder)

@@ -13,6 +13,7 @@ import chipboard  # noqa: F401  gives CPython the chip's modules
 import click
 import ota
 import pytest
+from fleet_commands import commands_of
 from ota import defaults, errors, inbox, recovery, words
 from ota.agent import Agent
 
@@ -252,7 +253,7 @@ def test_every_target_and_command_that_is_named_exists(page: Path) -> None:
     for target in re.findall(r"^make (?:-C \S+ )?([a-z-]+)", shown, re.MULTILINE):
         assert re.search(rf"^{target}:", makefile, re.MULTILINE), target
     for name, rest in re.findall(r"^fleet ([a-z-]+)(.*)", shown, re.MULTILINE):
-        command = fleet.commands[name]
+        command = commands_of(fleet)[name]
         options = {o for p in command.params if isinstance(p, click.Option) for o in p.opts}
         assert set(re.findall(r"(?<=\s)--?[a-z][a-z-]*", rest.split("#")[0])) <= options, name
 

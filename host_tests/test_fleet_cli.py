@@ -9,6 +9,7 @@ import click
 import pytest
 from click.testing import CliRunner, Result
 from esp_images import app, merged
+from fleet_commands import commands_of
 
 from tools.paths import ROOT
 from twinslot.cli.main import main
@@ -44,7 +45,7 @@ def test_help_lists_every_command_and_the_exit_codes(fleet: Fleet) -> None:
     for code in ("0  done", "1  refused", "2  wrong usage", "3  fleet.toml", "4  no service"):
         assert code in shown
     assert all(len(line) <= 80 for line in shown.splitlines())
-    for command in main.commands:
+    for command in commands_of(main):
         assert fleet(command, "--help").exit_code == 0
 
 
@@ -378,11 +379,11 @@ def test_a_shell_gets_what_completes_the_words_of_fleet(shell: str) -> None:
 
 
 def test_help_lists_every_command_once_with_a_whole_sentence() -> None:
-    for group, words in ((main, []), (main.commands["board"], ["board"])):
+    for group, words in ((main, []), (commands_of(main)["board"], ["board"])):
         shown = CliRunner().invoke(main, [*words, "--help"], terminal_width=80).output
         assert isinstance(group, click.Group)
         assert "..." not in shown.replace("[ARGS]...", "").replace("COMMAND [ARGS]", "")
-        for name, command in group.commands.items():
+        for name, command in commands_of(group).items():
             sentence = command.get_short_help_str(200)
             assert len(re.findall(rf"^  {name} +{re.escape(sentence)}$", shown, re.M)) == 1, name
             assert sentence[0].isupper()

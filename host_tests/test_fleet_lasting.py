@@ -16,7 +16,7 @@ from twinslot.formats import archive
 from twinslot.formats.component import application_content
 from twinslot.trust import keys, signing
 
-MORE = 200_000  # bytes
+MORE = 300_000  # bytes
 
 
 @pytest.fixture

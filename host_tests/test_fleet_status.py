@@ -17,6 +17,7 @@ from twinslot.cli.main import main
 from twinslot.client import shadow
 from twinslot.client.clients import Clients
 from twinslot.client.shadow import Reported
+from twinslot.service import overview
 
 Status = Callable[..., str]
 
@@ -216,3 +217,28 @@ def test_what_is_read_is_of_its_kind_short_and_printable(
     for value in vars(found).values():
         assert value is None or isinstance(value, int) or value.isprintable()
         assert len(str(value)) <= 1000
+
+
+def test_more_boards_than_a_page_holds_are_asked_for_by_the_page(
+    site: Site, status: Status, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(overview, "PAGE", 7)
+    site.world.job("job-1", *boards(site, 30))
+    for number in range(0, 30, 2):
+        report(site, f"board-{number:02}", version="1.0.0")
+    asked: list[str] = []
+    extension = Clients._extension
+
+    def counting(clients: Clients, method: str, name: str, *rest: Any) -> dict[str, Any]:
+        asked.append(name)
+        return extension(clients, method, name, *rest)
+
+    monkeypatch.setattr(Clients, "_extension", counting)
+    found = json.loads(status("--json"))
+    assert len(found) == 30
+    assert [thing for thing, board in found.items() if board["reported"] is not None] == [
+        f"board-{number:02}" for number in range(0, 30, 2)
+    ]
+    assert asked.count("shadows") == 3
+    assert asked.count("executions") == 5
+    assert {len(board["updates"]) for board in found.values()} == {1}

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 import click
 import pytest
+from fleet_commands import commands_of
 
 from twinslot.cli.main import main
 
@@ -15,7 +16,7 @@ UNITS = {"--timeout": "SECONDS", "--timeout-minutes": "MINUTES", "--slot-size": 
 
 
 def commands(group: click.Group, names: str = "fleet") -> Iterator[tuple[str, click.Command]]:
-    for name, command in group.commands.items():
+    for name, command in commands_of(group).items():
         yield f"{names} {name}", command
         if isinstance(command, click.Group):
             yield from commands(command, f"{names} {name}")

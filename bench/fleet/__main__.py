@@ -44,6 +44,9 @@ def main(boards: str, seconds: float, out: Path) -> None:
             fleet = Fleet(stack, [f"board-{number:04}" for number in range(max(counts))])
             console.print(f"create_thing {fleet.create_thing:.1f} ms")
             console.print(f"one job for {max(counts)} boards {fleet.create_job:.1f} s")
+            for command in ("--version", "status"):
+                took, lines = fleet.command(command)
+                console.print(f"fleet {command}: {took:.1f} s, {lines} lines")
             reporting = fleet.reports(min(REPORTING, max(counts)), seconds)
             console.print(_sentence(reporting))
             for count in counts:

@@ -100,6 +100,12 @@ class Fleet:
             _pipe(process.stdout).readline()
             return self._load(BLOCKS, BARE, count, seconds, process.pid)
 
+    def command(self, *arguments: str) -> tuple[float, int]:
+        """Seconds that a `fleet` command takes, and the lines that it prints."""
+        begun = time.monotonic()
+        shown = self._stack.fleet(*arguments)
+        return time.monotonic() - begun, len(shown.splitlines())
+
     def _load(self, kind: str, root: str, count: int, seconds: float, answering: int) -> Load:
         blocks = SIZE // boards.BLOCK
         order = Order(kind, self._stack.broker_port, root, self._things[:count], blocks, seconds)

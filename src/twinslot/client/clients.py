@@ -107,6 +107,27 @@ class Clients:
         """
         return self._extension("GET", "served", job_id, _is_served)
 
+    def executions(self, job_id: str) -> Iterator[dict[str, Any]]:
+        """The executions of a job, by thing (an extension: AWS tells one at a time).
+
+        thing, status, details; queued_at, started_at and updated_at in Unix seconds.
+        """
+        after, more = "", True
+        while more:
+            found = self._extension("GET", "executions", f"{job_id}/{after}", _is_executions)
+            yield from found["executions"]
+            more = found["more"] and bool(found["executions"])
+            after = found["executions"][-1]["thing"] if more else ""
+
+    def shadows(self) -> Iterator[tuple[str, Any]]:
+        """The shadow `ota` of each thing that has one (an extension: AWS tells one at a time)."""
+        after, more = "", True
+        while more:
+            found = self._extension("GET", "shadows", after, _is_shadows)
+            yield from found["shadows"].items()
+            more = found["more"] and bool(found["shadows"])
+            after = [*found["shadows"]][-1] if more else ""
+
     def allot(self, product: str, above: int) -> int:
         """Take the next sequence of a product, above this number (an extension)."""
         found = self._extension("POST", "sequence", f"{above}/{product}", _is_allotted)
@@ -261,6 +282,25 @@ def _is_served(found: dict[str, Any]) -> bool:
         and isinstance(things, dict)
         and all(isinstance(one, dict) and type(one.get("bytes")) is int for one in things.values())
     )
+
+
+def _is_executions(found: dict[str, Any]) -> bool:
+    listed = found.get("executions")
+    kinds = {"thing": str, "status": str, "details": dict, "queued_at": int, "updated_at": int}
+    return (
+        type(found.get("more")) is bool
+        and isinstance(listed, list)
+        and all(
+            isinstance(one, dict)
+            and all(type(one.get(name)) is kind for name, kind in kinds.items())
+            and type(one.get("started_at")) in (int, type(None))
+            for one in listed
+        )
+    )
+
+
+def _is_shadows(found: dict[str, Any]) -> bool:
+    return type(found.get("more")) is bool and isinstance(found.get("shadows"), dict)
 
 
 def _is_reach(found: dict[str, Any]) -> bool:

@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from twinslot.client import settings
+from twinslot.client import many, settings
 from twinslot.client.clients import Clients, Reach
 from twinslot.config import Config, is_local
 from twinslot.errors import FleetError, InterruptedByUserError
@@ -114,7 +114,7 @@ def publish(
     """
     head = package.inspect(data)
     manifest = head.manifest
-    targets = [thing_arn(clients, thing, create=create_things) for thing in things]
+    targets = many.each(lambda thing: thing_arn(clients, thing, create=create_things), things)
     job_id = job_id or f"ota-{manifest.sequence}-{secrets.token_hex(4)}"
     key = hashlib.sha256(data).hexdigest() + ".ota"
     described = document.description(manifest.product, manifest.version, manifest.sequence)

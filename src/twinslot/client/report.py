@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from twinslot.client import shadow
+from twinslot.client import many, shadow
 from twinslot.client.clients import Clients
 from twinslot.client.shadow import Reported
 from twinslot.formats import aws
@@ -17,6 +17,7 @@ WIDTH = 80  # characters
 MOST_LISTED = 20
 """With more boards than these, `fleet status` counts instead."""
 
+_PAGES = {"PageSize": 250}  # things; AWS gives no more
 _FIRST_DETAILS = ("reason", "detail", "cause", "version")
 _NOT_KNOWN = "-"
 _MOST_COUNTED = 8  # different values of which each has a line of its own
@@ -79,41 +80,54 @@ class Board:
 def of_job(clients: Clients, job_id: str) -> list[Progress]:
     """The executions of a job, by thing. Raises botocore's ClientError for an unknown job."""
     description = clients.iot.describe_job(jobId=job_id)["job"].get("description", "")
+    executions = _one_by_one(clients, job_id) if clients.of_aws else clients.executions(job_id)
+    return [Progress(job=job_id, description=description, **one) for one in executions]
+
+
+def _one_by_one(clients: Clients, job_id: str) -> Iterable[dict[str, Any]]:
+    """The executions of a job at AWS, which has a call for each."""
     pages = clients.iot.get_paginator("list_job_executions_for_job").paginate(jobId=job_id)
-    found = []
-    for entry in (entry for page in pages for entry in page["executionSummaries"]):
-        thing = entry["thingArn"].rpartition("/")[2]
+    entries = [entry for page in pages for entry in page["executionSummaries"]]
+    things = [entry["thingArn"].rpartition("/")[2] for entry in entries]
+
+    def described(thing: str) -> dict[str, Any]:
         execution = clients.iot.describe_job_execution(jobId=job_id, thingName=thing)["execution"]
         started: datetime | None = execution.get("startedAt")
-        found.append(
-            Progress(
-                thing=thing,
-                job=job_id,
-                status=execution["status"],
-                details=execution.get("statusDetails", {}).get("detailsMap", {}),
-                queued_at=int(execution["queuedAt"].timestamp()),
-                started_at=None if started is None else int(started.timestamp()),
-                updated_at=int(execution["lastUpdatedAt"].timestamp()),
-                description=description,
-            )
-        )
-    return found
+        return {
+            "thing": thing,
+            "status": execution["status"],
+            "details": execution.get("statusDetails", {}).get("detailsMap", {}),
+            "queued_at": int(execution["queuedAt"].timestamp()),
+            "started_at": None if started is None else int(started.timestamp()),
+            "updated_at": int(execution["lastUpdatedAt"].timestamp()),
+        }
+
+    return many.each(described, things)
 
 
 def of_fleet(clients: Clients, newest: int) -> dict[str, Board]:
     """Every thing with its report, and its executions of the `newest` jobs."""
     updates: dict[str, list[Progress]] = {}
-    for page in clients.iot.get_paginator("list_things").paginate():
+    for page in clients.iot.get_paginator("list_things").paginate(PaginationConfig=_PAGES):
         updates.update((thing["thingName"], []) for thing in page["things"])
     jobs = clients.iot.get_paginator("list_jobs").paginate(PaginationConfig={"MaxItems": newest})
     for job in (job for page in jobs for job in page["jobs"]):
         for progress in of_job(clients, job["jobId"]):
             updates.setdefault(progress.thing, []).append(progress)
-    data = clients.data()
+    reports = _reports(clients, [*updates])
     return {
-        thing: Board(shadow.of_thing(data, thing), updates[thing])
-        for thing in sorted(updates, key=natural)
+        thing: Board(reports.get(thing), updates[thing]) for thing in sorted(updates, key=natural)
     }
+
+
+def _reports(clients: Clients, things: Sequence[str]) -> Mapping[str, Reported | None]:
+    """The report of each thing that has sent one."""
+    if not clients.of_aws:
+        return {thing: shadow.of_document(document) for thing, document in clients.shadows()}
+    data = clients.data()
+    return dict(
+        zip(things, many.each(lambda thing: shadow.of_thing(data, thing), things), strict=True)
+    )
 
 
 def as_json(boards: Mapping[str, Board]) -> dict[str, Any]:

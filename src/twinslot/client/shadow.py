@@ -58,9 +58,13 @@ def of_thing(data: Any, thing: str) -> Reported | None:
 def read(payload: bytes) -> Reported | None:
     """The report in a shadow's document, None where there is none."""
     try:
-        document = json.loads(payload)
+        return of_document(json.loads(payload))
     except (ValueError, RecursionError):
         return None
+
+
+def of_document(document: Any) -> Reported | None:
+    """The report in a shadow's document that is parsed already, None where there is none."""
     found = _inside(document, "state", "reported")
     if not found:
         return None

@@ -30,6 +30,7 @@ from twinslot.service.jobs import Jobs
 from twinslot.service.listener import Limits, Listener, affordable
 from twinslot.service.names import Names
 from twinslot.service.objects import ObjectFolder
+from twinslot.service.overview import Overview
 from twinslot.service.presign import Presigner
 from twinslot.service.s3 import S3
 from twinslot.service.sequences import Sequences
@@ -100,6 +101,7 @@ def run(
         names = Names(config.region, credentials.secret_key)
         control = Control(store, names, executions, time.time)
         updates = Updates(store, names, control, time.time)
+        overview = Overview(store)
         sequences = Sequences(store, _public_key(config))
         s3 = S3(store, objects, time.time, sequences.count)
         control_api = Api(
@@ -111,6 +113,8 @@ def run(
             },
             {
                 "GET served": control.served,
+                "GET executions": overview.executions,
+                "GET shadows": overview.shadows,
                 "GET reach": lambda _: {**bus.broker, "data": config.data_url or endpoint.data},
                 "GET revoked": control.revoked,
                 "POST revoke": control.revoke,

@@ -702,6 +702,12 @@ class Transaction:
         row = self._one(sa.select(*columns).where(_shadows.c.thing == thing))
         return None if row is None else Shadow(**row)
 
+    def shadows(self, *, after: str, limit: int) -> dict[str, Shadow]:
+        """Shadows by thing, in the order of the things, those behind `after`."""
+        query = sa.select(_shadows).where(_shadows.c.thing > after).order_by(_shadows.c.thing)
+        rows = [dict(row) for row in self._all(query.limit(limit))]
+        return {row.pop("thing"): Shadow(**row) for row in rows}
+
     def save_shadow(self, thing: str, shadow: Shadow) -> None:
         """Write a thing's shadow, instead of the one that is there."""
         self._connection.execute(_shadows.delete().where(_shadows.c.thing == thing))

@@ -1,0 +1,148 @@
+"""Commands that send a package to boards, and tell what became of it."""
+
+import time
+from collections.abc import Iterable
+from pathlib import Path
+
+import click
+
+from twinslot import disk
+from twinslot.cli.parts import PROTOCOLS, protocol_option, read_config
+from twinslot.cli.say import say, say_json
+from twinslot.cli.views import progress_view
+from twinslot.client import publish as publishing
+from twinslot.client import report
+from twinslot.client import watch as watching
+from twinslot.client.clients import Clients
+from twinslot.errors import FleetError
+from twinslot.formats import aws
+
+
+@click.command()
+@click.argument("file", type=click.Path(path_type=Path, dir_okay=False))
+@click.argument("things", metavar="BOARD...", nargs=-1, required=True)
+@click.option("--job", "job_id", metavar="JOB", help="Name of the job.  [default: a new one]")
+@protocol_option
+@click.option("--create-things", is_flag=True, help="Make new boards known to the service.")
+@click.option(
+    "--timeout-minutes",
+    type=click.IntRange(1, aws.MAX_TIMEOUT),
+    metavar="MINUTES",
+    help="Time limit of each board.",
+)
+@click.option("--force", is_flag=True, help="Send also a package that the boards will refuse.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def publish(
+    file: Path,
+    things: tuple[str, ...],
+    job_id: str | None,
+    protocol: str,
+    create_things: bool,
+    timeout_minutes: int | None,
+    force: bool,
+    as_json: bool,
+) -> None:
+    """Send the package FILE to every BOARD, as one job.
+
+    It prints the job's name. It refuses a package of another product, chip, size or key.
+    """
+    config = read_config()
+    data = disk.read(file, "the package")
+    if not force:
+        publishing.check(data, config)
+    clients = Clients(config)
+    reach = clients.reach()
+    if not force:
+        publishing.check_way(reach, config, things, PROTOCOLS[protocol])
+    published = publishing.publish(
+        clients,
+        data,
+        file.name,
+        things,
+        job_id=job_id,
+        protocols=PROTOCOLS[protocol],
+        create_things=create_things,
+        timeout_minutes=timeout_minutes,
+    )
+    if as_json:
+        say_json(vars(published))
+        return
+    boards = ", ".join(published.things)
+    say(
+        f"job {published.job}: {published.product} {published.version}, "
+        f"sequence {published.sequence}, for {boards}"
+    )
+    say(f"  fleet watch {published.job}")
+    for warning in publishing.waits(reach):
+        say(f"warning: {warning}")
+
+
+@click.command()
+@click.argument("things", metavar="[BOARD...]", nargs=-1)
+@click.option(
+    "--jobs",
+    type=click.IntRange(1),
+    default=10,
+    show_default=True,
+    metavar="N",
+    help="Number of newest jobs to show.",
+)
+@click.option(
+    "--all", "every", is_flag=True, help=f"List more than {report.MOST_LISTED} boards, too."
+)
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def status(things: tuple[str, ...], jobs: int, every: bool, as_json: bool) -> None:
+    """Show what each board reports, and its newest job.
+
+    Without BOARD it shows every board of the fleet. Boards report what they run if their settings
+    say so (docs/reports.md).
+    """
+    found = report.of_fleet(Clients(read_config()), jobs)
+    unknown = [thing for thing in things if thing not in found]
+    if unknown:
+        raise FleetError(f"the service knows no board {', '.join(unknown)}")
+    if things:
+        found = {thing: found[thing] for thing in things}
+    if as_json:
+        say_json(report.as_json(found))
+        return
+    now = time.time()
+    if not found:
+        lines: Iterable[str] = [
+            "no boards yet: `fleet publish FILE BOARD --create-things` makes them known"
+        ]
+    elif things:
+        lines = report.as_text(found, now)
+    elif every or len(found) <= report.MOST_LISTED:
+        lines = report.as_table(found, now)
+    else:
+        lines = report.as_counts(found)
+    for line in lines:
+        say(line)
+
+
+@click.command()
+@click.argument("job")
+@click.option("--timeout", type=click.FloatRange(0), metavar="SECONDS", help="Time limit.")
+def watch(job: str, timeout: float | None) -> None:
+    """Show JOB until every board has ended it.
+
+    It exits with 0 only when every board SUCCEEDED.
+    """
+    if not watching.watch(read_config(), job, timeout, progress_view()):
+        click.get_current_context().exit(1)
+
+
+@click.command()
+@click.argument("job")
+@click.option("--thing", metavar="BOARD", help="Cancel on this board only.")
+@click.option("--force", is_flag=True, help="Cancel also on boards that have begun.")
+def cancel(job: str, thing: str | None, force: bool) -> None:
+    """Cancel JOB on the boards that have not begun it."""
+    iot = Clients(read_config()).iot
+    if thing is None:
+        iot.cancel_job(jobId=job, force=force)
+        say(f"canceled {job}")
+    else:
+        iot.cancel_job_execution(jobId=job, thingName=thing, force=force)
+        say(f"canceled {job} on {thing}")
