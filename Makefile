@@ -1,8 +1,9 @@
 # Every target sets itself up; a second run starts at once. PYTHON is only needed to make .venv.
 PYTHON ?= python3
 VENV := .venv/bin
-# Tests run in this many processes.
+# What computes runs in this many processes. Tests wait for most of their time: twice as many.
 JOBS ?= 2
+TESTS := $(shell expr 2 \* $(JOBS))
 # `make play` and `make deploy` run the application in this folder instead of the demo's.
 APP ?=
 
@@ -156,10 +157,10 @@ picture: ## docs/push.svg: a push that is accepted and one that is rolled back, 
 	@$(VENV)/python -m tools.picture
 
 test: setup ## everything but the slow tests, five minutes at most
-	@$(VENV)/pytest -n $(JOBS) -m "not slow"
+	@$(VENV)/pytest -n $(TESTS) -m "not slow"
 
 test-all: setup ## every test
-	@$(VENV)/pytest -n $(JOBS)
+	@$(VENV)/pytest -n $(TESTS)
 
 mutation: setup ## [MODULES=]: docs/testing.md, whether tests notice a wrong line; an hour at most
 	@$(VENV)/python -m tools.mutation -n $(JOBS) $(MODULES)

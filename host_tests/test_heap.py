@@ -42,7 +42,8 @@ def test_a_job_by_either_road_passes_with_it_too(tmp_path: Path, form: str, prot
     ):
         case.start()
         job = case.offer(case.image("0.9.1"))
-        assert case.ended(job) == ("SUCCEEDED", "accepted v0.9.1")
+        ended = case.ended(job)
+        assert ended == ("SUCCEEDED", "accepted v0.9.1"), case.execution(job)["statusDetails"]
 
 
 def test_an_agent_at_rest_keeps_nothing_of_what_an_update_needs(tmp_path: Path) -> None:
