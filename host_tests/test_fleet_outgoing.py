@@ -3,12 +3,16 @@
 import random
 import select
 import socket
+import ssl
 import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import paho.mqtt.client as mqtt
 import pytest
+from local_ca import LocalCA
 from paho.mqtt.enums import CallbackAPIVersion
 
 from twinslot.formats import mqtt as packets
@@ -18,11 +22,21 @@ CONNACK = bytes([0x20, 3, 0, 0, 0])
 
 
 class Slow:
-    """A broker that lets the client in, and reads as little as it is told."""
+    """A broker that lets the client in, and reads as little as it is told.
 
-    def __init__(self) -> None:
+    ca: that of its certificate, None for plain TCP.
+    """
+
+    def __init__(self, ca: LocalCA | None = None) -> None:
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.port = self._listener.getsockname()[1]
+        self.trusted = ca and ssl.create_default_context(cafile=str(ca.path))
+        if ca is not None:
+            context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            context.load_cert_chain(*ca.issue("broker", "127.0.0.1"))
+            self._listener = context.wrap_socket(
+                self._listener, server_side=True, do_handshake_on_connect=False  # `recv` does it
+            )
 
     def accept(self) -> socket.socket:
         link, _ = self._listener.accept()
@@ -42,6 +56,13 @@ def broker() -> Iterator[Slow]:
     made.close()
 
 
+@pytest.fixture(params=["plain", "TLS"])
+def any_broker(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Slow]:
+    made = Slow(LocalCA(tmp_path) if request.param == "TLS" else None)
+    yield made
+    made.close()
+
+
 def connected(broker: Slow) -> tuple[mqtt.Client, Outgoing, socket.socket]:
     client = mqtt.Client(CallbackAPIVersion.VERSION2, "service", protocol=mqtt.MQTTv5)
     outgoing = Outgoing(client)
@@ -50,14 +71,19 @@ def connected(broker: Slow) -> tuple[mqtt.Client, Outgoing, socket.socket]:
         link.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
 
     client.on_socket_open = shrink
-    client.connect("127.0.0.1", broker.port)
+    if broker.trusted:
+        client.tls_set_context(broker.trusted)
+    client.connect_async("127.0.0.1", broker.port)
     return client, outgoing, let_in(broker, client, outgoing)
 
 
 def let_in(broker: Slow, client: mqtt.Client, outgoing: Outgoing) -> socket.socket:
-    """The broker's end of a connection that the client has begun."""
-    outgoing.write()
-    link = broker.accept()
+    """Connect the client. Returns the broker's end."""
+    with ThreadPoolExecutor(1) as pool:
+        accepted = pool.submit(broker.accept)
+        client.reconnect()
+        outgoing.write()
+        link = accepted.result(10)
     wanted: Any = client.socket()
     while not client.is_connected():
         select.select([wanted], [], [], 10)
@@ -110,9 +136,9 @@ def test_a_packet_is_what_paho_writes(broker: Slow, size: int) -> None:
     link.close()
 
 
-def test_packets_of_both_stay_whole_while_the_broker_reads_slowly(broker: Slow) -> None:
+def test_packets_of_both_stay_whole_while_the_broker_reads_slowly(any_broker: Slow) -> None:
     """Windows and messages of QoS 1 by turns, over a socket that never takes a whole one."""
-    client, outgoing, link = connected(broker)
+    client, outgoing, link = connected(any_broker)
     for number in range(20):
         outgoing.put(b"".join(packets.publish(f"block/{number}", bytes(40_000)) for _ in range(2)))
         client.publish(f"job/{number}", bytes(30_000), 1)
@@ -143,7 +169,6 @@ def test_without_a_connection_blocks_are_dropped_and_a_new_one_begins_with_a_pac
     outgoing.forget()
     outgoing.put(packets.publish("lost", b"nobody hears it"))
     assert not outgoing.waits
-    client.reconnect()
     link = let_in(broker, client, outgoing)
     outgoing.put(packets.publish("heard", b"!"))
     assert read_packets(link, 1) == [("heard", b"!")]

@@ -53,8 +53,10 @@ class Outgoing:
         try:
             self._unsent = self._unsent[link.send(self._unsent) :]
             self._begun = self.full
-        except (BlockingIOError, ssl.SSLWantWriteError, ssl.SSLWantReadError):
+        except BlockingIOError:
             pass
+        except (ssl.SSLWantWriteError, ssl.SSLWantReadError):
+            self._begun = True  # OpenSSL has made a record of it, and wants the same bytes again
         except OSError:  # the client finds out when it reads
             self.forget()
 
