@@ -58,7 +58,8 @@ class JobService:
     """Jobs, streams and the shadow of one thing. Knobs: `drop_blocks`, `silent_stream`, `online`,
     `refusal`: the code with which the service refuses to name a job; `shadow`: the answer to a
     report of what runs, "accepted", "rejected", "" for none, or "cut": the link ends, as AWS ends
-    that of a client whose policy does not allow the topic. `reports`: what was reported."""
+    that of a client whose policy does not allow the topic. `reports`: what was reported. `largest`:
+    bytes of a message with a block that the broker lets pass."""
 
     def __init__(self, thing: str) -> None:
         self.prefix = f"$aws/things/{thing}/"
@@ -70,6 +71,7 @@ class JobService:
         self.outgoing: deque[tuple[str, bytes]] = deque()
         self.drop_blocks: set[int] = set()
         self.silent_stream = False
+        self.largest = 1 << 20
         self.silent_updates = False
         self.refusal = ""
         self.shadow = "accepted"
@@ -216,9 +218,11 @@ class JobService:
             topic = f"{self.prefix}streams/{stream}/data/{form}"
             if form == "json":
                 message["p"] = base64.b64encode(block).decode()
-                self.outgoing.append((topic, json.dumps(message).encode()))
+                payload = json.dumps(message).encode()
             else:
-                self.outgoing.append((topic, indefinite_map(message)))
+                payload = indefinite_map(message)
+            if len(payload) <= self.largest:
+                self.outgoing.append((topic, payload))
 
     def _send(self, topic: str, message: dict[str, Any]) -> None:
         self.outgoing.append((self.prefix + topic, json.dumps(message).encode()))

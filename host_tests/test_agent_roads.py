@@ -9,6 +9,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+import cbor2
 import hardware
 import pytest
 from agent_bench import Bench, Patient, finish, packed, receive
@@ -171,6 +172,16 @@ def test_a_bad_document_fails_its_own_job_and_the_next_one_goes_on(bench: Bench)
     assert bench.service.status("job-2") == "SUCCEEDED"
 
 
+def go_on_until(bench: Bench, status: str) -> None:
+    """Go on until the service has recorded how job-1 ended."""
+    deadline = time.monotonic() + 30
+    while bench.service.status("job-1") != status:
+        assert time.monotonic() < deadline, bench.service.jobs["job-1"]
+        if bench.step() is not None:
+            bench.boot()
+        time.sleep(0.01)
+
+
 @pytest.mark.compatibility(
     "5",
     "a silent request counts against momentum only while the job service answers",
@@ -182,12 +193,47 @@ def test_a_silent_stream_ends_the_job_while_the_service_answers(bench: Bench) ->
     bench.service.silent_stream = True
     bench.service.add("job-1", packed("1.1.0", 2))
     bench.boot(momentum=3)
-    deadline = time.monotonic() + 10
-    while bench.service.status("job-1") == "QUEUED" and time.monotonic() < deadline:
-        bench.step()
-        time.sleep(0.02)
+    go_on_until(bench, "FAILED")
     assert bench.service.details("job-1")["reason"] == "aborted: 0x21000020"
     assert bench.service.details("job-1")["cause"] == "no_data"
+
+
+@pytest.mark.parametrize("block_size", [2048, 4096, 8192])
+def test_a_broker_that_drops_large_blocks_lets_the_update_come_in_small_ones(
+    bench: Bench, block_size: int
+) -> None:
+    bench.service.largest = 2000
+    bench.service.add("job-1", packed("1.1.0", 2))
+    bench.boot(momentum=2, block_size=block_size)
+    go_on_until(bench, "SUCCEEDED")
+    assert bench.agent.running == ("1.1.0", 2)
+    told = [details.get("receive", "") for _, _, details in bench.service.updates]
+    large = f"no block of {block_size} bytes comes, blocks of 1024 are tried"
+    assert told.count(large) == 1
+    sizes = [request["l"] for request in bench.service.stream_requests]
+    assert sizes == sorted(sizes, reverse=True), "once small, they stay small"
+
+
+def test_a_broker_that_lets_no_block_pass_is_told_with_the_size(bench: Bench) -> None:
+    bench.service.largest = 1000
+    bench.service.add("job-1", packed("1.1.0", 2))
+    bench.boot(momentum=2)
+    go_on_until(bench, "FAILED")
+    assert bench.service.details("job-1")["cause"] == "no_data"
+    assert "no block of 1024 bytes" in bench.service.details("job-1")["detail"]
+    assert {request["l"] for request in bench.service.stream_requests} == {4096, 1024}
+
+
+def test_a_stream_that_was_refused_is_not_asked_in_small_blocks(bench: Bench) -> None:
+    bench.service.silent_stream = True
+    bench.service.add("job-1", packed("1.1.0", 2))
+    bench.boot(momentum=2)
+    bench.step()
+    topic = f"{bench.service.prefix}streams/job-1/rejected/cbor"
+    bench.service.outgoing.append((topic, cbor2.dumps({"o": "ETagMismatch", "m": "changed"})))
+    go_on_until(bench, "FAILED")
+    assert "ETagMismatch" in bench.service.details("job-1")["detail"]
+    assert {request["l"] for request in bench.service.stream_requests} == {4096}
 
 
 @pytest.mark.compatibility(

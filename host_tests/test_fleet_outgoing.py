@@ -35,7 +35,9 @@ class Slow:
             context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
             context.load_cert_chain(*ca.issue("broker", "127.0.0.1"))
             self._listener = context.wrap_socket(
-                self._listener, server_side=True, do_handshake_on_connect=False  # `recv` does it
+                self._listener,
+                server_side=True,
+                do_handshake_on_connect=False,  # `recv` does it
             )
 
     def accept(self) -> socket.socket:

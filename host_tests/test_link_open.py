@@ -16,6 +16,15 @@ class Link:
         self.options = options
 
 
+class Alpn:
+    """The part of an SSLContext that firmware with ALPN has."""
+
+    protocols: list[str]
+
+    def set_alpn_protocols(self, protocols: list[str]) -> None:
+        self.protocols = protocols
+
+
 def made(broker: dict[str, Any]) -> Any:
     return link_open.make_link(Link, {"thing": "a", "broker": broker})
 
@@ -42,6 +51,23 @@ def test_user_and_password_come_from_the_settings() -> None:
     assert made({"host": "x", "user": "pump"}).options["password"] is None
     for wrong in ({"user": 7}, {"user": "pump", "password": 7}):
         refused(dict(wrong, host="x"))
+
+
+def test_aws_on_port_443_needs_alpn_and_a_firmware_without_it_says_so(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    aws = {"host": "a1b2-ats.iot.eu-west-1.amazonaws.com", "port": 443, "tls": True}
+    monkeypatch.setattr(link_open, "read_etc", lambda *_: b"")
+    monkeypatch.setattr(link_open, "is_there", lambda _: False)
+    with_alpn, without = Alpn(), object()
+    monkeypatch.setattr(link_open, "tls_context", lambda *_: without)
+    text = refused(aws)
+    assert "ALPN" in text and "broker.port to 8883" in text
+    for other in (dict(aws, port=8883), dict(aws, host="broker.example")):
+        assert made(other).options["tls_context"] is without
+    monkeypatch.setattr(link_open, "tls_context", lambda *_: with_alpn)
+    assert made(aws).options["tls_context"] is with_alpn
+    assert with_alpn.protocols == ["x-amzn-mqtt-ca"]
 
 
 @pytest.mark.parametrize(

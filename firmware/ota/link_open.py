@@ -29,6 +29,9 @@ _PLENTY = 512 * 1024
 # The operating system frees a stack when it has nothing else to do.
 _FREEING_MS = 50
 
+# AWS IoT, "Device communication protocols": MQTT with a client certificate on port 443.
+_ALPN = "x-amzn-mqtt-ca"
+
 # What a broker answers to CONNECT (MQTT 3.1.1, 3.2.2.3).
 _REFUSED = {
     1: "the broker does not speak MQTT 3.1.1",
@@ -108,6 +111,13 @@ def make_link(link, settings):
             )
         except ValueError as error:
             raise errors.SettingsError("a certificate in %s cannot be used: %s" % (etc(""), error))
+        if port == 443 and host.endswith(".amazonaws.com"):
+            if not hasattr(context, "set_alpn_protocols"):
+                raise errors.SettingsError(
+                    "AWS wants ALPN on port 443, which this firmware's ssl does not have: set "
+                    "broker.port to 8883"
+                )
+            context.set_alpn_protocols([_ALPN])
     return link(
         require(settings, "thing"),
         host,

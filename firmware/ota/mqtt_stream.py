@@ -1,7 +1,8 @@
 """The data path over MQTT: the agent requests blocks, which come through the inbox.
 
 Momentum counts a silent request only after the service has named the job again in answer to a
-question. So a dead link or service never passes for a dead stream.
+question. So a dead link or service never passes for a dead stream. A broker that drops large
+messages does: see `outcome.fail`.
 """
 
 from . import errors, loader
@@ -16,23 +17,27 @@ def make(engine):
 
 
 class MqttStream:
-    """One file of one stream, see `transfer`. form: module of its messages."""
+    """One file of one stream, see `transfer`. form: module of its messages.
+
+    refusal: what the stream service answered in place of blocks, "" as long as it refused nothing.
+    """
 
     def __init__(self, engine, form):
         job, settings = engine.job, engine.board.settings
         self.size = job.file_size
         self.block = None
+        self.refusal = ""
         self._channel = engine.channel
         self._inbox = engine.inbox
         self._file_id = job.file_id
         self._period = settings["request_ms"]
         self._most = settings["momentum"]
+        self._block_size = settings["block_size"]
         self._longest = settings["message_size"]
         self._timer = Timer(self._period, self._period)
         self._pace = Pace(settings["min_rate"])
         self._momentum = 0
         self._silent = self._again = False
-        self._refusal = "no answer"
         self._form = form
         self._out = bytearray()
         prefix = "%sstreams/%s/" % (engine.channel.things, job.stream)
@@ -92,13 +97,13 @@ class MqttStream:
             self._momentum += 1
             if self._momentum >= self._most:
                 raise errors.MomentumError(
-                    "the service answers, but sends no block of the job's stream (%s)"
-                    % self._refusal
+                    "the service answers, but no block of %d bytes of the job's stream comes (%s)"
+                    % (self._block_size, self.refusal or "no answer")
                 )
 
     def refused(self, data):
         """Keep the error that the stream service answered with."""
-        self._refusal = self._form.parse_rejected(data)
+        self.refusal = self._form.parse_rejected(data)
 
     def suspend(self):
         """Give the inbox's buffers back to the heap."""

@@ -5,13 +5,15 @@ Lent to the engine when that comes, and loaded at a start, which may find an upd
 
 from . import EVENT_FAIL, EVENT_UPDATE_COMPLETE, chip, errors, journal
 from . import engine as states
-from .channel import DUE, FAILED, SENT, SUCCEEDED, TOLD, status_details
+from .channel import DUE, FAILED, IN_PROGRESS, SENT, SUCCEEDED, TOLD, status_details
 from .compat import const
 
 # A sentence, in a journal that must fit a blob of NVS (characters); in the history.
 _MAX_DETAIL = const(500)
 _MAX_REMEMBERED = const(96)
 _RESULTS = const(8)
+# Bytes. A broker that drops messages of so many lets no job document pass, either.
+_SMALL_BLOCK = const(1024)
 
 
 def keep(engine):
@@ -38,9 +40,24 @@ def succeed(engine):
 
 
 def fail(engine, error):
-    """End the update in hand with `error`, and tell the application."""
-    finish(engine, error)
-    engine.tell(EVENT_FAIL, error)
+    """End the update in hand with `error`, and tell the application.
+
+    Where no large block of a silent stream came, the job begins again with small ones: a broker
+    may drop messages above its limit, and tells nobody.
+    """
+    settings, path = engine.board.settings, engine.path
+    size = settings["block_size"]
+    silent = isinstance(error, errors.MomentumError) and not path.refusal
+    if not silent or engine.received or size <= _SMALL_BLOCK:
+        finish(engine, error)
+        engine.tell(EVENT_FAIL, error)
+        return
+    settings["block_size"] = _SMALL_BLOCK
+    job_id = engine.job.job_id
+    engine.let_go()
+    engine.ask_anew()
+    said = "no block of %d bytes comes, blocks of %d are tried" % (size, _SMALL_BLOCK)
+    engine.channel.report(job_id, IN_PROGRESS, {"receive": said}, qos=0)
 
 
 def finish(engine, error):
