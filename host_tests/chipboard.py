@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import _thread
 import builtins
 import contextlib
 import functools
@@ -176,6 +177,9 @@ class Threads:
 
     def __init__(self, board: ChipBoard) -> None:
         self._board = board
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(_thread, name)  # CPython's own modules are imported on the board, too
 
     def stack_size(self, _size: int) -> None:
         pass
