@@ -68,6 +68,13 @@ def test_limits_that_awss_models_know_are_theirs() -> None:
         (aws.MAX_REQUEST, 32 * 1024),
         (aws.MAX_FILE, 24 * 1024 * 1024),
         (aws.MAX_UPDATE_FILE, 16 * 1024 * 1024),
+        # Developer guide, device shadow service documents.
+        (aws.MAX_SHADOW, 8 * 1024),
+        (aws.MAX_SHADOW_DEPTH, 6),
+        # S3 user guide, naming of objects and buckets.
+        (aws.MAX_KEY, 1024),
+        (aws.MAX_BUCKET, 63),
+        (aws.MAX_CONTENT_TYPE, 255),
     ],
 )
 def test_the_other_limits_are_those_of_the_guide(limit: int, value: int) -> None:
@@ -105,6 +112,13 @@ def test_the_topics_are_those_of_the_guide() -> None:
         "shadow/name/ota/get/rejected",
     }
     assert aws.topic("board-1", f"jobs/{aws.NEXT_JOB}/get") == "$aws/things/board-1/jobs/$next/get"
+
+
+def test_a_topic_of_a_thing_is_told_from_any_other() -> None:
+    assert aws.of_thing("$aws/things/board-1/jobs/get") == ("board-1", ["jobs", "get"])
+    assert aws.of_thing("$aws/things/board-1") == ("board-1", [])
+    for topic in ("", "$aws", "$aws/things", "$aws/rules/x", "aws/things/board-1/jobs", "x"):
+        assert aws.of_thing(topic) == ("", [])
 
 
 def test_the_service_subscribes_to_requests_and_to_every_topic_of_jobs() -> None:

@@ -77,10 +77,25 @@ def test_damage_in_a_bundle_is_named() -> None:
         (data.replace(b"/b ", b"/b-"), "index is damaged"),
         (data.replace(b"/b ", b"\xff\xff "), "index is damaged"),
         (data[:-20] + b"\xff" * 20, "modules are damaged: "),
+        (data[:-20] + b"\x07" * 20, "modules are damaged: Error -3"),
         (b"x" + data, "no bundle of modules"),
     ):
         with pytest.raises(bundle.BundleError, match=words):
             bundle.read(damaged)
+
+
+def test_a_module_above_the_largest_or_cut_in_its_midst_is_named() -> None:
+    largest = bundle.build({"a": bytes(1 << 18)})
+    assert len(bundle.read(largest).modules["a"]) == 1 << 18
+    with pytest.raises(bundle.BundleError, match="one is cut, or above 262144 bytes"):
+        bundle.read(bundle.build({"a": bytes((1 << 18) + 1)}))
+
+
+def test_a_bundle_is_told_by_its_first_line_whole_or_not() -> None:
+    data = bundle.build({"a": b"alpha"})
+    assert bundle.is_bundle(data) is bundle.is_bundle(data[:-3]) is True
+    for other in (b"", b"ota-bundle", b"x" + data):
+        assert bundle.is_bundle(other) is False
 
 
 def test_modules_of_more_than_a_megabyte_fit_no_bundle() -> None:

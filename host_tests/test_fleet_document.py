@@ -97,6 +97,23 @@ def test_a_placeholder_of_nothing_is_named_in_the_error(url: str) -> None:
     assert PREFIX in str(error.value)
 
 
+def test_a_placeholder_with_half_a_character_is_no_url() -> None:
+    text = '{"a":"' + PREFIX + r'https://s3.local.amazonaws.com/bucket/\ud800"}'
+    text = text.replace('"}', '}"}')
+    with pytest.raises(DocumentError, match="not a URL"):
+        document.locations(text)
+
+
+def test_the_sequence_of_a_package_is_read_out_of_its_description() -> None:
+    text = document.description("demo-board", "1.1.0", 7)
+    assert text == "demo-board 1.1.0, sequence 7", "databases hold it"
+    assert document.described_sequence(text, "demo-board") == 7
+    for other in ("demo", "demo-board 1.1.0", "other"):
+        assert document.described_sequence(text, other) == 0
+    for other in ("", "demo-board 1.1.0", f"{text} ", "demo-board 1, sequence 12345678901"):
+        assert document.described_sequence(other, "demo-board") == 0
+
+
 def test_other_placeholders_and_text_stay_as_they_are() -> None:
     text = '{"a":"${aws:iot:parameter:x}","b":"$ { } \\u00e4","c":[1.50,{"d":null}]}'
     assert document.locations(text) == []

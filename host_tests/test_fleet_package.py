@@ -123,6 +123,20 @@ def test_a_trailer_holds_one_record_or_two_and_has_4096_bytes() -> None:
             read_trailer(data)
 
 
+def test_the_first_byte_of_a_records_length_counts() -> None:
+    data = bytearray(worked_example())
+    data[4] = 1
+    with pytest.raises(PackageError, match="allowed are 1 to"):
+        read_head(bytes(data))
+
+
+@pytest.mark.parametrize("name", [b"app\0_0", b"\xc3\xa4pp"])
+def test_a_trailer_whose_directory_is_no_plain_name_is_refused(name: bytes) -> None:
+    body = write_trailer([worked_example()])[:4056] + name.ljust(8, b"\0")
+    with pytest.raises(PackageError, match="names no directory"):
+        read_trailer(body + hashlib.sha256(body).digest())
+
+
 def test_a_trailer_is_padded_with_ff_between_its_records_and_its_directory() -> None:
     whole = write_trailer([worked_example(), worked_example()], "app_0")
     length = 2 * len(read_head(worked_example()).record)

@@ -95,6 +95,14 @@ def refused(content, says=""):
     return error
 
 
+def test_an_update_that_makes_no_sense_is_handed_on_as_a_document_with_its_fault():
+    content = file_of(filesize=-1)
+    job, _ = jobs.parse(message(content))
+    assert job.fault and job.fault.job_id == job.job_id == "AFR_OTA-fw091"
+    assert job.document == content["jobDocument"]
+    assert not job.file
+
+
 class Client:
     """Notes what is published, subscribed to and left."""
 

@@ -191,17 +191,19 @@ def missed(stage, wifi="1010", link=""):
 
 
 def test_a_missed_deadline_is_told_by_the_furthest_stage():
-    for stage, cause in (
-        ("repl", "stopped"),
-        ("main", "no_agent"),
-        ("returned", "returned"),
-        ("agent", "not_stepped"),
-        ("stepped", "no_broker"),
-        ("started", "no_job"),
-        ("named", "no_answer"),
-        ("selftest", "watchdog"),
+    for stage, cause, said in (
+        ("repl", "stopped", "main.py was stopped at the REPL"),
+        ("main", "no_agent", "main.py runs, but made no Agent"),
+        ("returned", "returned", "main.py ended, and nothing made an Agent"),
+        ("agent", "not_stepped", "made an Agent, but never called its step()"),
+        ("stepped", "no_broker", "never reached the broker: it called no start()"),
+        ("started", "no_job", "the job service did not name this job"),
+        ("named", "no_answer", "the application did not accept it"),
+        ("selftest", "watchdog", "it hung at stage selftest of the test"),
     ):
-        assert missed(stage)[0] == cause
+        found, sentence = missed(stage)
+        assert found == cause
+        assert said in sentence, (said, sentence)
 
 
 def test_without_wifi_no_broker_is_missed():

@@ -5,7 +5,8 @@ from binascii import unhexlify
 from expect import raises
 from mutation import Mutations
 from ota import stream_cbor as stream
-from ota.errors import BlockError, SettingsError
+from ota import window as windows
+from ota.errors import BlockError, SettingsError, SlowError
 from ota.window import Window
 
 BLOCK = bytes(range(256))
@@ -196,6 +197,61 @@ def test_a_window_is_halved_down_to_one_block():
         window.narrow()
         assert window.missing() == missing
         assert not window.wants(bin(missing).count("1"))
+
+
+class Paced:
+    """A Pace of 1000 bytes a second, with a clock of its own (ms)."""
+
+    def __init__(self):
+        self.now = 5000
+        self._ticks_ms, windows.ticks_ms = windows.ticks_ms, lambda: self.now
+        self._pace = windows.Pace(1000)
+
+    def add(self, milliseconds, count):
+        self.now += milliseconds
+        self._pace.add(count)
+
+    def close(self):
+        windows.ticks_ms = self._ticks_ms
+
+
+def test_a_transfer_is_slow_when_too_little_came_in_five_minutes():
+    paced = Paced()
+    try:
+        for _ in range(4):
+            paced.add(60_000, 10)
+        error = raises(SlowError, paced.add, 60_000, 10)
+        assert str(error) == "50 bytes in 300 s, below min_rate"
+    finally:
+        paced.close()
+
+
+def test_a_transfer_is_judged_after_five_minutes_and_then_from_the_beginning():
+    paced = Paced()
+    try:
+        for _ in range(2):
+            for _ in range(4):
+                paced.add(59_750, 0)
+            paced.add(60_000, 0)  # 299 s
+            paced.add(1000, 300_000)  # exactly as many as must be
+        for _ in range(4):
+            paced.add(59_750, 60_000)
+        paced.add(60_000, 0)
+        raises(SlowError, paced.add, 1000, 59_999)
+    finally:
+        paced.close()
+
+
+def test_after_a_minute_of_silence_the_pace_is_judged_from_the_beginning():
+    paced = Paced()
+    try:
+        for _ in range(20):
+            paced.add(60_001, 1)
+        for _ in range(4):
+            paced.add(60_000, 0)
+        raises(SlowError, paced.add, 60_000, 299_998)
+    finally:
+        paced.close()
 
 
 def test_what_is_wanted_or_complete_is_said_by_yes_and_no():

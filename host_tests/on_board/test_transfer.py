@@ -10,6 +10,8 @@ class Writer:
     """Notes what it is given. safe_bytes: what it says is safe; due: pieces of work it has."""
 
     find = None
+    group = 0
+    kept_bytes = 0
 
     def __init__(self, in_order=False, safe_bytes=0, due=0):
         self.in_order = in_order
@@ -28,6 +30,9 @@ class Writer:
 
     def safe(self):
         return self.safe_bytes
+
+    def kept(self):
+        return self.kept_bytes
 
     def finish(self):
         self.ended.append("finished")
@@ -130,6 +135,37 @@ def test_a_checkpoint_is_what_is_safe_in_whole_sectors_up_to_the_first_gap():
     ):
         first.safe_bytes, second.safe_bytes = here, there
         assert taking.checkpoint == safe, (here, there)
+
+
+def test_no_checkpoint_is_claimed_for_a_writer_that_finds_it_by_itself():
+    first, second = Writer(), Writer()
+    taking = transfer([(HEAD, 8192, first), (HEAD + 8192, 8192, second)], size=30_000)
+    first.find = True
+    first.safe_bytes = 4096
+    assert taking.checkpoint == 0
+    first.safe_bytes, second.safe_bytes = 8192, 4096
+    assert taking.checkpoint == HEAD + 12_288
+    assert transfer([]).checkpoint == 0
+
+
+def test_what_comes_once_more_is_all_behind_what_the_first_writer_keeps():
+    def again(kept, more, find=None, group=0):
+        first, second = Writer(), Writer()
+        taking = Transfer(65_536, Window(65_536, BLOCK, 4, 40), [])
+        taking._parts = [(HEAD, 16_384, first), (HEAD + 16_384, 16_384, second)]
+        first.kept_bytes, second.kept_bytes = kept, more
+        first.find, first.group = find, group
+        return taking.again
+
+    received = 40 * BLOCK
+    assert again(16_384, 16_384) == 0
+    assert again(0, 16_384) == received - HEAD
+    assert again(4096, 16_384) == received - HEAD - 4096
+    assert again(8191, 16_384) == received - HEAD - 4096, "in whole sectors"
+    assert again(8191, 16_384, group=8192) == received - HEAD
+    assert again(8191, 16_384, find=True) == received - HEAD - 7 * BLOCK, "it knows to the byte"
+    assert again(16_384, 0) == received - HEAD - 16_384
+    assert again(8192, 0) == received - HEAD - 8192
 
 
 def test_the_flash_works_for_one_writer_at_a_time():

@@ -6,7 +6,7 @@ import hostile
 import vectors
 from expect import raises
 from ota.errors import ArchiveError
-from ota.ustar import check_path, parse, write_header
+from ota.ustar import MARK, check_path, parse, parse_mark, write_header
 
 
 def written(path, size):
@@ -57,6 +57,14 @@ def test_a_line_of_a_directorys_list_says_size_and_path():
         raises(ArchiveError, parse, line)
     for line in ("x main.py\n", " main.py\n", "1.5 main.py\n"):
         raises(ValueError, parse, line)
+
+
+def test_a_mark_in_a_directorys_list_says_bytes_and_digest():
+    assert MARK == "= ", "boards have it in their flash"
+    assert parse_mark("= 4096 00ff\n") == (4096, "00ff")
+    assert parse_mark("= 0 \n") == (0, "")
+    for line in ("= \n", "= x 00ff\n", "= \n"):
+        raises(ValueError, parse_mark, line)
 
 
 def test_other_paths_pass():
