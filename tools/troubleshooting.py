@@ -163,7 +163,7 @@ UPDATE = {
         "Look at the network and the server; lower `min_rate` where the link is known to be slow.",
     ),
     "no_data": (
-        "The service answers, but the stream stays silent, in blocks of `block_size` and of 1024 bytes.",
+        "The service answers, but no block comes, neither of `block_size` nor of 1024 bytes.",
         "See that `fleet serve` runs with its streams, and that the policy lets the board "
         "subscribe to them.",
     ),
