@@ -137,6 +137,7 @@ class Gate(http.server.ThreadingHTTPServer):
 
     def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), _Passing)
+        self.socket.setblocking(False)  # a connection may be gone when it is accepted (select(2))
         self.target = ""  # host:port
         self._thread = threading.Thread(target=self.serve_forever, args=(0.02,))
         self.reset()

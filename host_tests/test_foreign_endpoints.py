@@ -105,6 +105,7 @@ class Somebody:
             pass
 
     def close(self) -> None:
+        self._socket.shutdown(socket.SHUT_RDWR)  # which ends a thread that waits in `accept`
         self._socket.close()
 
 

@@ -25,6 +25,7 @@ class Server(http.server.ThreadingHTTPServer):
 
     def __init__(self, data: bytes, tls: ssl.SSLContext | None = None) -> None:
         super().__init__(("127.0.0.1", 0), Handler)
+        self.socket.setblocking(False)  # a connection may be gone when it is accepted (select(2))
         self.data = data
         self.scheme = "http"
         if tls:

@@ -5,10 +5,11 @@ from ota import http
 ALLOWED = (OSError,)
 COVERS = (
     "firmware/ota/http.py: Http.read Http._read Http._open Http._get Http._head Http._line _text"
-    " _resolved _range _natural",
+    " Http._next_chunk Http._chunk _resolved _range _natural",
 )
 _OK = b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello"
 _PART = b"HTTP/1.1 206 OK\r\nContent-Length: 3\r\nContent-Range: bytes 2-4/7\r\n\r\n"
+_CHUNKS = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
 SEEDS = (
     _OK,
     b"HTTP/1.0 200 OK\r\nContent-Length: 70\r\nConnection: close\r\n\r\n" + b"x" * 70,
@@ -26,6 +27,13 @@ SEEDS = (
     b"HTTP/1.1 301 Found\r\n\r\n",
     b"HTTP/1.1 100 Continue\r\n\r\n" + _OK,
     b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\n",
+    _CHUNKS + b"5;a=b\r\nhello\r\n2\r\nto\r\n0\r\n\r\n",
+    _CHUNKS + b"-5\r\nhello",
+    _CHUNKS + b"x\r\n",
+    _CHUNKS.replace(b"chunked", b"identity") + b"hello",
+    _CHUNKS.replace(b"chunked", b"gzip"),
+    b"\x00" + _PART.replace(b"/7", b"/*") + b"hel",
+    b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n",
     b"HTTP/1.1 200 OK\r\n\r\n",
     b"HTTP/1.1 404 No\r\nContent-Length: 1\r\n\r\n",
     b"SSH-2.0\r\n\r\n",

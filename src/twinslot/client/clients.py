@@ -293,7 +293,8 @@ def _is_executions(found: dict[str, Any]) -> bool:
         and all(
             isinstance(one, dict)
             and all(type(one.get(name)) is kind for name, kind in kinds.items())
-            and type(one.get("started_at")) in (int, type(None))
+            and "started_at" in one
+            and type(one["started_at"]) in (int, type(None))
             for one in listed
         )
     )
