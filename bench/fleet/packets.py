@@ -5,6 +5,8 @@ Source: MQTT 3.1.1, chapters 2 and 3. Nothing is checked: the other side is the 
 
 from __future__ import annotations
 
+from twinslot.formats import mqtt
+
 PUBLISH = 3
 """Type of the packet that carries a message."""
 CONNECT_ACK, SUBSCRIBE_ACK = 2, 9
@@ -14,23 +16,23 @@ _KEEPALIVE = 600  # seconds; no run takes as long, so that nobody has to ping
 
 def connect(client_id: str) -> bytes:
     """Return a CONNECT with a clean session."""
-    variable = _text("MQTT") + bytes([4, 2]) + _KEEPALIVE.to_bytes(2, "big")
-    return _packet(0x10, variable + _text(client_id))
+    variable = mqtt.text("MQTT") + bytes([4, 2]) + _KEEPALIVE.to_bytes(2, "big")
+    return _packet(0x10, variable + mqtt.text(client_id))
 
 
 def subscribe(topics: list[str]) -> bytes:
     """Return a SUBSCRIBE for topics, each at QoS 0."""
-    return _packet(0x82, b"\0\1" + b"".join(_text(topic) + b"\0" for topic in topics))
+    return _packet(0x82, b"\0\1" + b"".join(mqtt.text(topic) + b"\0" for topic in topics))
 
 
 def publish(topic: str, payload: bytes) -> bytes:
     """Return a PUBLISH at QoS 0."""
-    return _packet(0x30, _text(topic) + payload)
+    return _packet(0x30, mqtt.text(topic) + payload)
 
 
 def publish_acknowledged(topic: str, payload: bytes, number: int) -> bytes:
     """Return a PUBLISH at QoS 1. number: of the packet, 1 to 65535."""
-    return _packet(0x32, _text(topic) + number.to_bytes(2, "big") + payload)
+    return _packet(0x32, mqtt.text(topic) + number.to_bytes(2, "big") + payload)
 
 
 def split(data: bytes) -> tuple[list[tuple[int, int, int]], int]:
@@ -66,14 +68,4 @@ def topic_of(data: bytes, body: int) -> str:
 
 
 def _packet(head: int, body: bytes) -> bytes:
-    length = len(body)
-    encoded = bytearray()
-    while True:
-        length, low = length >> 7, length & 127
-        encoded.append(low | (128 if length else 0))
-        if not length:
-            return bytes([head]) + encoded + body
-
-
-def _text(text: str) -> bytes:
-    return len(text).to_bytes(2, "big") + text.encode()
+    return bytes([head]) + mqtt.variable(len(body)) + body

@@ -9,12 +9,18 @@ _NO_PROPERTIES = b"\0"
 
 def publish(topic: str, payload: bytes) -> bytes:
     """Return the packet that brings a message to the broker."""
-    name = topic.encode()
-    head = len(name).to_bytes(2, "big") + name + _NO_PROPERTIES
-    return b"".join((_PUBLISH, _variable(len(head) + len(payload)), head, payload))
+    head = text(topic) + _NO_PROPERTIES
+    return b"".join((_PUBLISH, variable(len(head) + len(payload)), head, payload))
 
 
-def _variable(number: int) -> bytes:
+def text(value: str) -> bytes:
+    """Return a UTF-8 string as packets have it (MQTT 5, 1.5.4; the same in 3.1.1)."""
+    encoded = value.encode()
+    return len(encoded).to_bytes(2, "big") + encoded
+
+
+def variable(number: int) -> bytes:
+    """Return a variable byte integer, such as a packet's length (the same in 3.1.1)."""
     found = bytearray()
     while number > 127:
         found.append(number & 127 | 128)
