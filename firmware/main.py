@@ -23,12 +23,13 @@ import ota
 from link import make_link
 from ota.settings import require
 
-# Names of settings that this application reads beside those of docs/settings.md.
+# Settings that this application reads beside those of docs/settings.md.
 OWN_SETTINGS = ()
 
-# A link that worked, and then finds no memory so often, needs a restart: Python's heap has it.
-# Not in a test of this image, which has a deadline.
+# A link that worked and then lacks memory so often needs a restart: Python's heap has it.
+# A test of this image has a deadline instead.
 SHORT = 5
+ENOMEM = 12
 UNDER_TEST = 1
 
 
@@ -109,7 +110,7 @@ def main():
             print("main: link lost:", error)
             ota.note_link(str(error))
             if short >= 0:
-                short = short + 1 if "memory" in str(error) else 0
+                short = short + 1 if getattr(error, "errno", 0) == ENOMEM else 0
             if short == SHORT and agent.image_state != UNDER_TEST:
                 machine.reset()
         time.sleep_ms(link.pause_ms())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from typing import Any
 
 import pytest
@@ -87,6 +88,22 @@ def test_a_link_that_cannot_be_opened_says_in_a_sentence_what_to_look_at(
     explained = link_open.explained(error, over_tls)
     assert isinstance(explained, wire.MQTTError)
     assert said in str(explained)
+
+
+@pytest.mark.parametrize(
+    ("error", "short"),
+    [
+        (MemoryError("memory allocation failed, allocating 4096 bytes"), True),
+        (MemoryError(), True),
+        (OSError(12, "ENOMEM"), True),
+        (OSError(-32512, "MBEDTLS_ERR_SSL_ALLOC_FAILED"), True),
+        (OSError(104), False),
+        (OSError(-30592, "MBEDTLS_ERR_SSL_FATAL_ALERT_MESSAGE"), False),
+    ],
+)
+def test_want_of_memory_has_its_number_whatever_found_it(error: Exception, short: bool) -> None:
+    """A board restarts when a link that worked finds none again and again."""
+    assert (link_open.explained(error, True).errno == errno.ENOMEM) == short
 
 
 def test_an_error_that_is_a_sentence_stays_as_it_is() -> None:

@@ -18,7 +18,7 @@ real = link.Link.connect
 def connect(self, clean_session=True):
     global opens
     if not opens:
-        raise wire.MQTTError("the link cannot be opened: memory is short")
+        raise wire.MQTTError("the link cannot be opened: memory is short", 12)
     opens -= 1
     return real(self, clean_session)
 link.Link.connect = connect

@@ -330,12 +330,16 @@ class Supply:
 
 
 def _sleeps(pid: int) -> bool:
-    """Say whether a process waits for something; yes where the system does not tell."""
+    """Say whether each thread of a process waits for something; yes where nobody tells.
+
+    A thread that waits for the heap's lock must not be interrupted: another one holds it, and runs.
+    """
     try:
-        status = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8")
+        threads = list(Path(f"/proc/{pid}/task").iterdir())
+        states = [(thread / "stat").read_text(encoding="utf-8") for thread in threads]
     except OSError:
         return True
-    return status.rpartition(") ")[2].startswith("S")
+    return all(state.rpartition(") ")[2].startswith("S") for state in states)
 
 
 def _die_with_parent() -> None:

@@ -10,7 +10,7 @@ AGENT = {
     "request_ms": (2500, 100, 60000),
     "retry_max_ms": (60000, 1000, 3600000),
     "stream_json": (0, 0, 1),
-    "momentum": (32, 1, 1000),
+    "momentum": (8, 1, 1000),
     "prefer_http": (0, 0, 1),
     "min_rate": (100, 0, 1000000),
     "silence_s": (900, 60, 86400),

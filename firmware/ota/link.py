@@ -95,7 +95,7 @@ class Link(MQTTClient):
         try:
             opening = loader.lend("link_open")
         except MemoryError:
-            raise MQTTError(_NO_MEMORY)
+            raise MQTTError(_NO_MEMORY, errno.ENOMEM)
         try:
             sock = opening.connected(*self._address, self._timeout_ms, self._tls_context)
             self.sock = Stream(sock, self._deadline())
@@ -181,7 +181,7 @@ class Link(MQTTClient):
             return action(*arguments)
         except MemoryError:
             stream.close()
-            raise MQTTError(_NO_MEMORY)
+            raise MQTTError(_NO_MEMORY, errno.ENOMEM)
         except OSError:
             stream.close()
             raise

@@ -7,7 +7,7 @@ import gc
 import socket
 import struct
 import time
-from errno import ECONNRESET
+from errno import ECONNRESET, ENOMEM
 
 try:
     import tls
@@ -170,7 +170,8 @@ def connected(host, port, timeout_ms, context):
 def explained(error, over_tls):
     """Return the error that says in a sentence why a link could not be opened.
 
-    error: of `connected`, or of what was read and written afterwards; over_tls (bool).
+    Its errno is ENOMEM where memory is short. error: of `connected`, or of what was read and
+    written afterwards; over_tls (bool).
     """
     if isinstance(error, MQTTError):
         return error
@@ -179,7 +180,10 @@ def explained(error, over_tls):
         if part in text:
             text = "%s (%s)" % (hint, text)
             break
-    return MQTTError("the link cannot be opened: " + text, getattr(error, "errno", ECONNRESET))
+    number = getattr(error, "errno", ECONNRESET)
+    if isinstance(error, MemoryError) or "memory" in text:
+        number = ENOMEM
+    return MQTTError("the link cannot be opened: " + text, number)
 
 
 def introduction(client, clean_session):

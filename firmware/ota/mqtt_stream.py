@@ -3,10 +3,15 @@
 Momentum counts a silent request only after the service has named the job again in answer to a
 question. So a dead link or service never passes for a dead stream. A broker that drops large
 messages does: see `outcome.fail`.
+
+A busy service is not asked more often: a request is repeated after `request_ms` or four round
+trips, the longer one, then after pauses that double. An answer to a repeated request shows no round
+trip (RFC 6298, 3: Karn's rule).
 """
 
 from . import errors, loader
 from .channel import Timer
+from .compat import spread
 from .window import Pace
 
 
@@ -30,14 +35,16 @@ class MqttStream:
         self._channel = engine.channel
         self._inbox = engine.inbox
         self._file_id = job.file_id
-        self._period = settings["request_ms"]
+        self._period = self._pause = settings["request_ms"]
+        self._longest_pause = max(self._period, settings["retry_max_ms"])
         self._most = settings["momentum"]
         self._block_size = settings["block_size"]
         self._longest = settings["message_size"]
-        self._timer = Timer(self._period, self._period)
+        self._timer = Timer(0, 0)
+        self._trip = self._waits = 0
         self._pace = Pace(settings["min_rate"])
         self._momentum = 0
-        self._silent = self._again = False
+        self._silent = self._again = self._measures = False
         self._form = form
         self._out = bytearray()
         prefix = "%sstreams/%s/" % (engine.channel.things, job.stream)
@@ -59,7 +66,8 @@ class MqttStream:
                 self.block = inbox.lend(slot, data.start, data.end)
                 self._momentum = 0
                 self._silent = False
-                self._timer.after(self._period)
+                self._measure()
+                self._timer.after(self._waits)
                 return index
             inbox.block_done()
         return -1
@@ -73,9 +81,12 @@ class MqttStream:
         """Request blocks when all have come, or when the stream stays silent."""
         if self._again or window.idle(self._inbox.lost):
             self._request(window)
+            self._measures = True
             return 0  # while the blocks are on their way, the flash has work
         if self._timer.left == 0:
             self._silent = True
+            self._measures = False
+            self._pause = min(2 * self._pause, self._longest_pause)
             self._channel.ask()
             self._request(window)
         return self._timer.left
@@ -121,6 +132,16 @@ class MqttStream:
 
     def _request(self, window):
         self._again = False
-        self._timer.after(self._period)
+        half = self._pause // 2
+        self._waits = self._pause + half - spread(half)  # up to a quarter more
+        self._timer.after(self._waits)
         self._form.get_request(self._out, self._file_id, window.ask())
         self._channel.request(self._get, self._out)
+
+    def _measure(self):
+        """Learn from the first block of an answer how long to wait for one (ms)."""
+        if self._measures:
+            self._measures = False
+            trip = self._waits - self._timer.left
+            self._trip = (3 * self._trip + trip) // 4 if self._trip else trip
+            self._pause = min(max(self._period, 4 * self._trip), self._longest_pause)

@@ -69,7 +69,7 @@ class Fetch:
             self.take(index)
             return -1
         wait = path.request(window)
-        assert isinstance(wait, int) and 0 <= wait <= 60000
+        assert isinstance(wait, int) and 0 <= wait <= 75000
         return wait
 
     def take(self, index):
