@@ -113,9 +113,9 @@ class Kept:
 
 
 def check(device: Device) -> None:
-    """Judge whether the tests may begin. Changes nothing. Raises DeviceError that says why not.
+    """Judge whether the tests may begin. Raises DeviceError that says why not.
 
-    An image under test goes on with its test.
+    Changes nothing that the board keeps. An image under test goes on with its test.
     """
     active = otadata.active(device.records())
     if active is not None and active.state in (otadata.NEW, otadata.PENDING):
@@ -124,6 +124,7 @@ def check(device: Device) -> None:
             "a new image is under test on the board, or about to be: nothing may change until it "
             "is accepted or rolled back. `make logs` shows how it goes; then begin again"
         )
+    device.finish_start()
     folder, hiding, unpacked, left_over = ast.literal_eval(device.execute(_LOOK).strip())
     if left_over:
         raise DeviceError(

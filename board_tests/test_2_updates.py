@@ -3,6 +3,7 @@
 Each test finds the board in its start slot without a test under way, and leaves it so.
 """
 
+from board_tests import kept
 from board_tests.device import Device
 from board_tests.report import Report
 from board_tests.world import Outcome, World
@@ -25,6 +26,7 @@ def test_a_good_update_is_accepted(world: World, report: Report) -> None:
 
 
 def test_the_agent_at_rest_takes_little_heap(world: World, report: Report) -> None:
+    kept.set_journal(world.device)  # as it is at first: history takes heap, too
     report.measured["heap_taken_agent"] = taken = world.device.heap_of_the_agent()
     world.restart()
     assert taken <= AGENT_AT_REST

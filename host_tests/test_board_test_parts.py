@@ -163,6 +163,22 @@ def test_a_board_with_something_in_the_way_is_refused(
         kept.check(tester)
 
 
+INTERRUPTED = """
+import os, sys
+for _name in [name for name in sys.modules if name.startswith("ota")]: del sys.modules[_name]
+os.mkdir("/elsewhere")
+os.chdir("/elsewhere")
+"""
+
+
+def test_a_run_that_begins_amid_boot_py_lets_it_come_to_its_end(tmp_path: Path) -> None:
+    with running_board(tmp_path / "board") as board, device(board, tmp_path) as tester:
+        tester.execute(INTERRUPTED)  # as where boot.py has not gone to the application yet
+        kept.check(tester)
+        assert tester.execute("import ota\nprint(ota.__name__)").strip() == "ota"
+        assert board.boots[1:] == [(0, SOFT)]
+
+
 # -- what it puts back -----------------------------------------------------------------------------
 
 
