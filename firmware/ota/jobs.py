@@ -5,9 +5,10 @@ Pure. `channel` has the topics, and the requests that a board publishes.
 
 import json
 from collections import namedtuple
+from gc import collect
 
 from . import errors
-from .compat import const
+from .compat import const, mem_free
 
 MQTT = "MQTT"
 HTTP = "HTTP"
@@ -17,6 +18,9 @@ _MAX_DIGITS = const(10)
 
 # The last second (Unix) that fits a chip's clock: 31 bits, counted from 2000.
 _LAST_SECOND = const(3094168447)
+
+# Bytes of heap that a document must leave to the agent's next steps.
+_SPARE = const(8192)
 
 # AWS's word for an address that needs no further authentication.
 _PRESIGNED = const("aws.s3.presigned")
@@ -90,6 +94,9 @@ def _job(job_id, execution):
         except errors.JobError as error:
             fault = error
             fault.job_id = job_id
+    collect()
+    if 0 < mem_free() < _SPARE:
+        raise errors.JobError("the job's document leaves this board too little memory")
     queued = execution.get("queuedAt"), execution.get("executionNumber")
     return Job(job_id, {}, False, 0, None, 0, 0, (), None, None, document, queued, fault)
 

@@ -249,6 +249,21 @@ def test_a_job_over_http_needs_no_stream():
     assert (job.stream, job.protocols) == (None, ["HTTP"])
 
 
+def test_a_document_that_leaves_no_heap_for_the_next_step_is_refused_with_its_job():
+    found = jobs.mem_free
+    try:
+        for free, fits in ((4000, False), (8191, False), (8192, True), (0, True)):  # 0: unknown
+            jobs.mem_free = lambda free=free: free
+            if fits:
+                assert job_of(execution(jobDocument={"steps": [1]})).document
+            else:
+                error = refused(execution(jobDocument={"steps": [1]}), "too little memory")
+                assert error.job_id == "AFR_OTA-fw091"
+            assert job_of(execution()).stream, "an update leaves nothing of its document"
+    finally:
+        jobs.mem_free = found
+
+
 def test_a_document_of_2019_without_protocols_means_mqtt():
     assert job_of(update_of(protocols=None)).protocols == ["MQTT"]
 
