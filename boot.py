@@ -68,7 +68,7 @@ def note(stage, deadline, rest=""):
         nvs.set_blob("trial", ("%s %s %s" % (stage, deadline, rest)).encode())
         nvs.commit()
     except OSError as error:
-        print("boot: NVS takes no note of the trial:", error)  # its result will say less
+        print("boot: NVS takes no note:", error)  # its result will say less
 
 
 def watch(deadline, otadata, sector):
@@ -105,27 +105,35 @@ def run(path, names):
     os.umount(STAGE)
     try:
         execfile("main.py", names)  # type: ignore[name-defined]  # noqa: F821
+    except SystemExit:
+        raise
     except KeyboardInterrupt:
         note("repl", noted()[1])
         raise
-    except Exception as error:
+    except BaseException as error:
+        text = described(error)
         names.clear()  # the heap may be full of the application's things
-        sys.print_exception(error)
+        if ":" not in text:
+            text = described(error)
         print("boot: main.py died, rolling back")
-        end("crash", described(error))
+        end("crash", text)
     stage, deadline = noted()[:2]
     if stage == "main":
         note("returned", deadline)
 
 
 def described(error):
-    """Return type, text and innermost place of an exception as one line."""
-    text = "%s: %s" % (type(error).__name__, error)
-    trace = io.StringIO()
-    sys.print_exception(error, trace)
-    places = [line.strip() for line in trace.getvalue().split("\n") if line[:7] == "  File "]
+    """Print an exception. Returns type, text and place as one line, or type alone if it must."""
+    try:
+        sys.print_exception(error)
+        text = "%s: %s" % (type(error).__name__, error)
+        trace = io.StringIO()
+        sys.print_exception(error, trace)
+    except BaseException:  # of its own __str__, or for want of memory
+        return type(error).__name__
+    places = [line for line in trace.getvalue().split("\n") if line[:7] == "  File "]
     if places:
-        text = "%s (%s)" % (text[:120], places[-1][5:])
+        text = "%s (%s)" % (text[:120], places[-1][7:])
     return " ".join(text.split())
 
 
@@ -306,6 +314,8 @@ def alone():
 def guard(record):
     """Let watchdog and thread keep the deadline. Returns it and the names that `alone` returns."""
     deadline = read_deadline()
+    if machine.reset_cause() == machine.SOFT_RESET:
+        deadline = min(deadline, int(noted()[1]) or deadline)  # whatever the settings say by now
     left = deadline - time.ticks_ms()
     machine.WDT(timeout=max(1, left) + SPARE_MS)
     trial = alone()
@@ -389,8 +399,8 @@ def test(journal, record, mended):
         machine.reset()
     deadline, trial = guard(record)
     if cause == machine.SOFT_RESET:
-        if noted()[0] != "selftest":  # there the self-test was broken off
-            note("repl", deadline)  # until main.py goes on
+        if noted()[0] not in ("selftest", "repl"):  # what was broken off, or stopped by a person
+            note("main", deadline)
         print("boot: image under test, %d s left" % ((deadline - time.ticks_ms()) // 1000))
         return False
     if attempt("the note of the trial", tried, True) and not mended:
@@ -402,10 +412,11 @@ def test(journal, record, mended):
         path = enter_application()
         built_in_test()
         application_test()
-    except (Exception, SystemExit) as error:
-        detail = "%s: %s" % (type(error).__name__, error)
-        print("boot: self-test failed, rolling back.", detail)
-        end("self_test", detail)
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:
+        print("boot: self-test failed, rolling back")
+        end("self_test", described(error))
     note("main", deadline)
     if has_frozen_main():
         print("boot: main.py is frozen into this firmware; only the deadline ends its trial")
@@ -561,7 +572,7 @@ def start():
         try:
             return test(journal, record, mended)
         except Exception as error:  # an image that cannot be tested is not kept
-            print("boot: the trial cannot be carried out, rolling back:", repr(error))
+            print("boot: no trial, rolling back:", repr(error))
             end("self_test", "the trial could not be carried out: %r" % error)
     return False
 

@@ -114,7 +114,7 @@ def test_a_soft_reset_neither_tests_again_nor_prolongs_the_deadline(bench: Bench
     assert boot_only(bench) is None
     assert record(bench, 1) == PENDING
     assert 5_000 < hardware.board.watchdog_ms <= 25_000
-    assert noted(bench) == "repl", "until main.py goes on"
+    assert noted(bench) == "main", "which runs again"
 
 
 def test_waking_from_deep_sleep_under_test_resets_at_once(bench: Bench) -> None:

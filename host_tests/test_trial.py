@@ -77,6 +77,28 @@ def noted(bench: Bench) -> str:
     return bytes(stored[1:]).decode().split(" ")[0] if stored else ""
 
 
+# Exceptions that a plain `except Exception` does not take, or whose text cannot be had so easily.
+UNUSUAL = [
+    (
+        b"import asyncio\nasync def stuck():\n    await asyncio.sleep(9)\n"
+        b"async def main():\n    task = asyncio.create_task(stuck())\n    await asyncio.sleep(0)\n"
+        b"    task.cancel()\n    await task\nasyncio.run(main())\n",
+        "CancelledError",
+    ),
+    (b"raise GeneratorExit\n", "GeneratorExit"),
+    (b"class Own(BaseException):\n    pass\nraise Own('over')\n", "Own: over"),
+    (
+        b"class Mute(Exception):\n    def __str__(self):\n        raise ValueError\nraise Mute\n",
+        "Mute",
+    ),
+    (
+        b"CODES = {7: 'no sensor'}\nclass Coded(Exception):\n    def __str__(self):\n"
+        b"        return CODES[self.args[0]]\nraise Coded(7)\n",
+        "Coded: no sensor",
+    ),
+]
+
+
 @pytest.mark.parametrize(
     ("main", "said"),
     [
@@ -92,6 +114,7 @@ def noted(bench: Bench) -> str:
         ),
         ("raise ValueError('a\\nb\\x00' + 300 * 'c')\n", "ValueError: a b"),
         ("class Odd(Exception):\n    pass\nraise Odd\n", "Odd: "),
+        *[(main.decode(), said) for main, said in UNUSUAL],
     ],
 )
 def test_an_exception_that_leaves_main_py_ends_the_trial_at_once_and_is_told(
@@ -165,7 +188,18 @@ def test_a_soft_reset_gains_no_time(bench: Bench) -> None:
     left = hardware.board.watchdog_ms
     assert 0 < left <= 7_000 + 100, "20 s and 5 to spare, less 18"
     assert isinstance(bench.board.run(lambda: bench.board.time_passes(2_500)), hardware.Reset)
-    assert end_of_job(bench)["cause"] == "stopped"
+    assert end_of_job(bench)["cause"] == "no_agent", "nobody stopped it"
+
+
+def test_settings_that_the_image_changes_gain_no_time_after_a_soft_reset(bench: Bench) -> None:
+    begin(bench)
+    path = bench.board.folder / "etc/settings.json"
+    settings = json.loads(path.read_text())
+    path.write_text(json.dumps({**settings, "self_test_s": 3600}))
+    shims.advance(6_000)
+    bench.board.cause = hardware.SOFT
+    start(bench)
+    assert 0 < hardware.board.watchdog_ms <= 19_000 + 100, "20 s and 5 to spare, less 6"
 
 
 def test_an_application_that_feeds_a_watchdog_of_its_own_meets_the_deadline(bench: Bench) -> None:

@@ -12,6 +12,7 @@ import pytest
 from agent_bench import KEY, PRODUCT
 from link_fixtures import need
 from test_looking_inside import MAIN, Person, mpremote
+from test_trial import UNUSUAL
 
 from sim import image
 from sim.board import Board, application_files, compile_module
@@ -140,6 +141,27 @@ def test_threads_and_relative_paths_live_on_when_main_py_has_ended(
     assert newest["cause"] == "returned"
 
 
+@pytest.mark.parametrize(("main", "said"), UNUSUAL)
+def test_whatever_leaves_main_py_ends_the_trial_at_once(
+    trial: Callable[..., Board], main: bytes, said: str
+) -> None:
+    board = trial({"main.py": main})
+    newest = failed(board)
+    assert newest["cause"] == "crash"
+    assert said in newest["detail"]
+
+
+@pytest.mark.parametrize(("main", "said"), UNUSUAL)
+def test_whatever_leaves_the_self_test_ends_the_trial_at_once(
+    trial: Callable[..., Board], main: bytes, said: str
+) -> None:
+    body = b"".join(b"    " + line + b"\n" for line in main.splitlines() if line)
+    board = trial({"main.py": WATCHDOG, "selftest.py": b"def run():\n    global CODES\n" + body})
+    newest = failed(board)
+    assert newest["cause"] == "self_test"
+    assert said in newest["detail"]
+
+
 WATCHDOG = b"""
 import machine, time
 wdt = machine.WDT(timeout=4000)
@@ -162,7 +184,7 @@ def test_nobody_prolongs_the_deadline(trial: Callable[..., Board], doing: str) -
     board = trial({"main.py": main})
     board.wait_console("main: feeds")
     newest = failed_after(board, DEADLINE_S + 15)
-    assert newest["cause"] in ("no_agent", "stopped")
+    assert newest["cause"] == "no_agent", "nobody stopped it"
     assert time.monotonic() - began < DEADLINE_S + 12
 
 
