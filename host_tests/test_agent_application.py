@@ -286,6 +286,19 @@ def test_a_verified_pair_waits_through_resets_and_is_hashed_again(chip: Chip) ->
     assert "does not hold the files that the manifest names" in later.asked[2][1]
 
 
+def test_a_file_that_changed_while_a_verified_update_waited_is_not_started(chip: Chip) -> None:
+    later = Patient()
+    chip.service.add("job-1", pack("1.1.0", 2, application("1.1.0")))
+    chip.boot(later)
+    chip.step()
+    assert later.asked == [("Activate", "1.1.0")]
+    (chip.folder / "app_0/app.py").write_bytes(b"version = 'changed'\n")
+    chip.agent.activate()
+    assert chip.step() is None
+    assert chip.board.running == 0
+    assert chip.service.details("job-1")["cause"] == "bad_image"
+
+
 def test_a_listing_that_is_no_text_is_no_archives(chip: Chip) -> None:
     later = Patient()
     chip.service.add("job-1", pack("1.1.0", 2, application("1.1.0")))

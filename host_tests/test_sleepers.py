@@ -390,6 +390,10 @@ def test_in_a_test_and_before_a_restart_it_says_no_and_why(chip: Chip) -> None:
     assert "restart into the new version" in refused(chip)
     chip.service.silent_updates = False
     assert chip.boot() is None
+    while not (chip.in_hand and chip.in_hand.state == "confirming"):
+        chip.client.deliver()
+        chip.agent.step()
+    assert "restart into the new version" in refused(chip)
     assert isinstance(chip.step(), hardware.Reset)
     assert chip.boot(Patient()) is None
     assert "1.1.0 is under test" in refused(chip)

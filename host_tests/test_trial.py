@@ -202,6 +202,20 @@ def test_settings_that_the_image_changes_gain_no_time_after_a_soft_reset(bench: 
     assert 0 < hardware.board.watchdog_ms <= 19_000 + 100, "20 s and 5 to spare, less 6"
 
 
+def test_without_threads_the_agents_own_step_ends_a_trial_at_its_deadline(bench: Bench) -> None:
+    bench.service.add("job-1", packed("1.1.0", 2))
+    assert bench.boot() is None
+    assert isinstance(bench.step(), hardware.Reset)
+    bench.boot(lambda *_: None)
+    bench.step()
+    bench.board.threads.clear()
+    shims.advance(19_000)
+    assert bench.step() is None
+    shims.advance(1_000)
+    assert isinstance(bench.step(), hardware.Reset)
+    assert end_of_job(bench)["cause"] == "no_answer"
+
+
 def test_an_application_that_feeds_a_watchdog_of_its_own_meets_the_deadline(bench: Bench) -> None:
     names = begin(bench, "import machine\nwdt = machine.WDT(timeout=8000)\n")
     assert run_main(bench, names) is None

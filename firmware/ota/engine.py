@@ -170,7 +170,7 @@ class Engine:
         transfer, state = self.transfer, self.state  # in this order, as no lock is held
         if state == PROVING:
             raise errors.StateError("%s is under test: asleep it fails" % self.board.version)
-        if state in (AGREED, ACTIVATING) and not self.offline:
+        if state in (AGREED, CONFIRMING, ACTIVATING) and not self.offline:
             raise errors.StateError("the restart into the new version is about to come")
         if not self.in_hand or self.journal.phase == journal.VERIFIED:
             return 0

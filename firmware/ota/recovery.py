@@ -42,7 +42,9 @@ _MISSED = {
     "started": ("no_job", "the job service did not name this job within the deadline"),
     "named": ("no_answer", "the application did not accept it within the deadline"),
 }
-_GOT_IP = const("1010")  # `wlan.status()` of a board with Wi-Fi
+# `wlan.status()` of a board with Wi-Fi, and of one whose radio is not used.
+_GOT_IP = const("1010")
+_IDLE = const("1000")
 
 
 def decide(journal, running, other, active_is_running, cause):
@@ -96,7 +98,7 @@ def _missed(note, wifi, reason):
     """Say what a trial that missed its deadline lacked. wifi: `wlan.status()`, "" if unknown."""
     stage, _, link, _ = note or ("main", "", "", "")
     if stage in ("agent", "stepped"):  # there the application looks for its broker
-        if wifi not in ("", _GOT_IP):
+        if wifi not in ("", _GOT_IP) and (wifi != _IDLE or not link or link.startswith("no Wi-Fi")):
             if link.startswith("no Wi-Fi"):
                 return "no_wifi", link
             return "no_wifi", "no Wi-Fi: " + reason(int(wifi))

@@ -95,6 +95,8 @@ def _roll_back(pair, journal, yes):
     if not yes and input("Type yes to boot %s: " % there).strip() != "yes":
         say("Nothing was changed.")
         return
+    if not yes:  # it may have changed since
+        found = roll_back.find(pair, journal, running[1], load_keys(trusted_keys()), buf)
     say("If %s is right, the board restarts and tests it." % there)
     try:
         roll_back.begin(pair, journal, found, running, buf, _dot)

@@ -226,6 +226,16 @@ def test_a_broker_that_was_not_reached_is_told_with_its_fault():
             assert "ECONNREFUSED" in sentence
 
 
+def test_a_board_that_uses_no_wifi_is_told_of_its_broker():
+    """As with Ethernet: the radio is idle, and the link failed."""
+    for stage in ("agent", "stepped"):
+        cause, sentence = missed(stage, "1000", "no connection to port 1883 of b: ECONNREFUSED")
+        assert cause == "no_broker" and "ECONNREFUSED" in sentence
+        assert missed(stage, "1000") == ("no_wifi", "no Wi-Fi: reason 1000")
+        said = "no Wi-Fi sim: it was not found"
+        assert missed(stage, "1000", said) == ("no_wifi", said)
+
+
 def test_without_a_note_of_the_trial_a_missed_deadline_is_still_told():
     entry = journal(phases.TESTING, THERE, 1, cause="deadline", detail="")
     assert recovery.explain(entry, "reset", None, words)[0] == "no_agent"
