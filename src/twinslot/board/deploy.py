@@ -170,6 +170,8 @@ def deploy(
     with cable.paused() as pause:
         board = running.look(cable)
         running.check(board)
+        if board.fat:
+            say(f"Note: {running.FAT}.")
         in_lib = _agent_is_in_lib(cable, board.directory)
         found = wanted(_asked_for(cable))
         found = placed(board, files.agent_in_lib(found) if in_lib else found)

@@ -43,6 +43,12 @@ SAVED = "adopted"
     metavar="DIR",
     help=f"Folder for the files of the board.  [default: {SAVED}/, by the chip's number]",
 )
+@click.option(
+    "--drop",
+    multiple=True,
+    metavar="LABEL",
+    help="Partition with data of the board's own that need not stay; may be repeated.",
+)
 @settings_extensions
 @click.option("--yes", is_flag=True, help="Change the board without asking.")
 def adopt(
@@ -52,6 +58,7 @@ def adopt(
     firmware: Path | None,
     fleet: Path | None,
     place: Path | None,
+    drop: tuple[str, ...],
     chosen: tuple[str, ...] | None,
     yes: bool,
 ) -> None:
@@ -95,7 +102,7 @@ def adopt(
             return
         pause.starts_again = False
     job = flash.Job(
-        *(firmware, None, None, 0, settings, None, fleet, "1.0.0", 1, (), False, chosen)
+        *(firmware, None, None, 0, settings, None, fleet, "1.0.0", 1, (), False, chosen, drop)
     )
     adopting.by_flash(resolve(port), job, coming, old, say)
     say("The board restarts, with its files.")
