@@ -322,18 +322,16 @@ def test_a_folder_is_on_the_board_with_all_records_in_postgresql(
         assert not list(service.config.state.glob("*.db*"))
 
 
-def reports(pair: tuple[Service, Broker], **values: Any) -> None:
+def reports(service: Service, device: Device, **values: Any) -> None:
     """Let the board say this of itself."""
-    device = Device(pair[1])
     topic = f"$aws/things/{THING}/shadow/name/ota/update"
     device.send(topic, {"state": {"reported": values}})
 
     def known() -> bool:
-        found = shadow.of_thing(pair[0].clients().data(), THING)
+        found = shadow.of_thing(service.clients().data(), THING)
         return found is not None and (found.room, found.spare) == (*values.values(),)
 
     until(known, "the report")
-    device.close()
 
 
 @pytest.mark.parametrize("command", ["push", "publish"])
@@ -347,7 +345,8 @@ def test_an_application_without_room_by_the_boards_report_is_no_job(
         said = ["--app", "app", "--no-agent", "--version", "1", "-o", "x.ota"]
         assert service.fleet("pack", *said).returncode == 0
         arguments = ["publish", "x.ota", THING]
-    reports(pair, room=60, spare=20)
+    device = Device(pair[1])
+    reports(service, device, room=60, spare=20)
     refused = service.fleet(*arguments)
     assert refused.returncode == 1
     assert "the application takes 156 KB of a board's file system" in refused.stderr
@@ -355,8 +354,11 @@ def test_an_application_without_room_by_the_boards_report_is_no_job(
     assert "large.py (147 KB), main.py (1 KB), pump.py (1 KB)" in refused.stderr
     assert service.clients().iot.list_jobs()["jobs"] == []
     for more in ({"room": 60, "spare": 110}, {"room": 60, "spare": None}):
-        reports(pair, **more)  # what it gives back counts; without the number nobody judges
+        reports(
+            service, device, **more
+        )  # what it gives back counts; without the number nobody judges
         service.fleet(*arguments)
-    reports(pair, room=60, spare=20)
+    reports(service, device, room=60, spare=20)
     service.fleet(*arguments, "--force")
     assert len(service.clients().iot.list_jobs()["jobs"]) == 3
+    device.close()
