@@ -8,7 +8,7 @@ from twinslot.board import adopt as adopting
 from twinslot.board import adoption, flash
 from twinslot.board.cable import Cable
 from twinslot.board.port import resolve
-from twinslot.cli.parts import FILE, FOLDER, settings_extensions, short
+from twinslot.cli.parts import FILE, FOLDER, by_cable, settings_extensions, short
 from twinslot.cli.say import say
 from twinslot.errors import FleetError
 
@@ -23,12 +23,7 @@ SAVED = "adopted"
     metavar="DIR",
     help="Settings folder of the board, for its /etc.",
 )
-@click.option(
-    "--app",
-    type=FOLDER,
-    metavar="DIR",
-    help="Folder of an application with the agent.  [default: the files on the board stay]",
-)
+@by_cable
 @click.option(
     "--firmware",
     type=FILE,
@@ -54,7 +49,7 @@ SAVED = "adopted"
 def adopt(
     port: str,
     settings: Path | None,
-    app: Path | None,
+    app: dict[str, bytes] | None,
     firmware: Path | None,
     fleet: Path | None,
     place: Path | None,
