@@ -6,6 +6,8 @@ JOBS ?= 2
 TESTS := $(shell expr 2 \* $(JOBS))
 # `make play` and `make deploy` run the application in this folder instead of the demo's.
 APP ?=
+# FORCE=1: the application is taken though it is judged to be one that could not run.
+FORCE =
 
 # A real board: PORT is a serial device, socket://HOST:PORT or rfc2217://HOST:PORT; docs/flashing.md.
 PORT ?=
@@ -41,7 +43,7 @@ YES =
 
 # What was given goes to commands letter by letter: neither make nor the shell reads $, ` or " in it.
 unexport APP PORT FIRMWARE CHIP FLASH SETTINGS FLEET VERSION SEQUENCE PACKAGE IMAGE THING OUT HOST
-unexport AGENT EXTENSIONS WIFI_SSID WIFI_PASSWORD SELF_TEST_S KEEP DRY_RUN YES
+unexport FORCE AGENT EXTENSIONS WIFI_SSID WIFI_PASSWORD SELF_TEST_S KEEP DRY_RUN YES
 # $(call quoted,PORT): its value; $(call option,APP,app): --app=its value, if there is one;
 # $(call flag,YES,yes): --yes if YES=1.
 quoted = '$(subst ','\'',$(value $(1)))'
@@ -69,7 +71,7 @@ demo: ## seven updates of a simulated board, a minute
 
 play: ## broker, service and one board, until Ctrl-C; APP=dir runs your application
 	@$(PYTHON) -m tools.setup venv umqtt natives
-	@$(VENV)/python -m demo.play $(call option,APP,app)
+	@$(VENV)/python -m demo.play $(call option,APP,app) $(call flag,FORCE,force)
 
 flash: ## PORT= FIRMWARE=esp32.bin [CHIP= FLASH=4MB SETTINGS= FLEET= ...]: flash a board; IMAGE=out.bin: a file
 	@$(PYTHON) -m tools.setup venv natives
@@ -95,7 +97,7 @@ csr: ## PORT= THING=: the board makes its private key, and THING.csr for `fleet 
 deploy: ## PORT= [SETTINGS= APP= EXTENSIONS=]: bring what changed onto a running board, and restart it
 	$(need_port)
 	@$(VENV)/fleet deploy $(call quoted,PORT) $(call option,SETTINGS,settings) \
-		$(call option,APP,app) $(call option,EXTENSIONS,extensions)
+		$(call option,APP,app) $(call flag,FORCE,force) $(call option,EXTENSIONS,extensions)
 
 status: ## PORT=: what runs on the board, and what its last update came to
 	$(need_port)

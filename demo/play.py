@@ -14,7 +14,8 @@ from demo.stack import THING, Stack
 from sim.board import Board
 from tools.natives import NativeMissing
 from tools.paths import CACHE
-from twinslot.board import files
+from twinslot.client import application
+from twinslot.errors import FleetError
 
 APP = "def start():\n    print('app: the lamp is on')\n"
 
@@ -46,6 +47,15 @@ def explain(stack: Stack, board: Board, app: Path | None) -> None:
     say(f"Ctrl-C ends everything. From another terminal: kill {os.getpid()}")
 
 
+def judged(folder: Path, *, force: bool) -> dict[str, bytes]:
+    """Return the files of an application for the board, judged as `fleet pack` does."""
+    options = application.Options(force=force, by_cable=True)
+    found = application.collect(folder, options, chip=None)
+    for line in (*found.notes, *(f"warning: {warning}" for warning in found.warnings)):
+        say(line)
+    return {f"/{path}": data for path, data in found.files.items()}
+
+
 def shown(path: Path, folder: Path) -> str:
     """Return how to name `path` in a shell that stands in `folder`."""
     path = path.resolve()
@@ -56,17 +66,18 @@ def main() -> int:
     """Run until Ctrl-C. Returns the exit status."""
     parser = argparse.ArgumentParser(prog="python -m demo.play", description=__doc__)
     parser.add_argument("--app", type=Path, help="folder of the application to run on the board")
+    parser.add_argument("--force", action="store_true", help="run also what could not run")
     parser.add_argument("--folder", type=Path, default=CACHE / "play", help="emptied first")
     arguments = parser.parse_args()
     try:
-        own = files.folder(arguments.app) if arguments.app else None
+        own = judged(arguments.app, force=arguments.force) if arguments.app else None
         with Stack(arguments.folder, self_test_s=60) as stack:
             board = stack.board(THING, application=own)
             board.start()
             explain(stack, board, arguments.app)
             while True:
                 time.sleep(3600)
-    except (children.StartError, files.FilesError, NativeMissing) as error:
+    except (children.StartError, FleetError, NativeMissing) as error:
         say(f"play: {error}")
         return 2
     except KeyboardInterrupt:

@@ -233,24 +233,37 @@ class Stack:
         heapsize: str | None = None,
         application: dict[str, bytes] | None = None,
         settings: dict[str, Any] | None = None,
+        files: bool = True,
+        **options: Any,
     ) -> boards.Board:
         """Make a board that runs 1.0.0 (sequence 1), registered, not yet switched on.
 
-        application: files instead of the project's own application beside the agent.
+        application: files instead of the project's own application beside the agent; files: False
+        for a board without any; options: of sim.board.Board. A factory application runs without a
+        trailer.
         """
         found = boards.Board(
-            self.folder / thing, interpreter=self.interpreter, heapsize=heapsize, ssid=SSID
+            self.folder / thing,
+            interpreter=self.interpreter,
+            heapsize=heapsize,
+            ssid=SSID,
+            **options,
         )
         self._exit.callback(found.close)
-        head = package.inspect(self.pack("1.0.0", 1).read_bytes())
-        found.flash_firmware(0, self.firmware("1.0.0"), write_trailer([head.record]))
+        if found.layout.app(boards.FACTORY):
+            found.flash_firmware(boards.FACTORY, self.firmware("1.0.0"))
+        else:
+            head = package.inspect(self.pack("1.0.0", 1).read_bytes())
+            found.flash_firmware(0, self.firmware("1.0.0"), write_trailer([head.record]))
         etc = self.settings_folder(thing, settings=settings)
+        if not files:
+            return found
         chosen = extensions.asked_for(json.loads((etc / "settings.json").read_text()))
-        files = boards.application_files(compiled=self._compiled, chosen=chosen)
-        files.update(application or {})
+        there = boards.application_files(compiled=self._compiled, chosen=chosen)
+        there.update(application or {})
         for path in etc.iterdir():
-            files[f"/etc/{path.name}"] = path.read_bytes()
-        found.install(files)
+            there[f"/etc/{path.name}"] = path.read_bytes()
+        found.install(there)
         return found
 
     def settings_folder(

@@ -78,7 +78,7 @@ class ChipBoard:
 
     def power_on(self) -> Any:
         """Run the bootloader with the cause the last reset left. Returns the hardware.Board."""
-        running = hardware.board.running if self.cause == hardware.SOFT else -1
+        running = hardware.board.running if self.cause == hardware.SOFT else None
         if self.cause != hardware.SOFT:
             shims.start()
         return hardware.power_on(self.flash, self.cause, self.rollback, running)

@@ -9,7 +9,7 @@ from typing import Any
 import hardware
 import pytest
 import shims
-from agent_bench import Bench, Chip, Patient, packed
+from agent_bench import Bench, Chip, Patient, application, pack, packed
 from job_service import LinkDown
 
 UPDATE = "$aws/things/board-1/shadow/name/ota/update"
@@ -114,6 +114,16 @@ def test_the_version_of_boot_py_is_read_where_it_notes_it(bench: Bench) -> None:
     for value, said in ((b"0.2.0", "0.2.0"), (b"\xff", None), (b"x" * 100, None)):
         note(bench, "boot", value)
         assert reported(bench)["boot"] == said
+
+
+def test_what_the_next_application_will_give_back_is_told(tmp_path: Path) -> None:
+    chip = Chip(tmp_path)
+    for sequence in (2, 3, 4):
+        version = f"1.{sequence}.0"
+        large = {"lib/large.py": b"#" * 20_000} if sequence == 3 else {}
+        files = application(version, more=large)
+        assert chip.update(f"job-{sequence}", pack(version, sequence, files)) == "SUCCEEDED"
+    assert reported(chip)["spare"] == 20 + 8, "of the one before: large.py, and app.py's two blocks"
 
 
 def test_an_accepted_update_is_reported_once_by_the_new_image(bench: Bench) -> None:

@@ -16,7 +16,7 @@ from sim import image
 from sim.board import Board
 from twinslot.board import adopt, adoption, files, flash, running
 from twinslot.board.cable import Cable, NoAnswer
-from twinslot.formats import otadata
+from twinslot.formats import otadata, table
 
 MAIN = b"""
 import time
@@ -215,10 +215,18 @@ def judged(board: running.Running, **more: Any) -> adoption.Needs:
         ({"version": (1, 19, 1)}, "MicroPython 1.19.1 is older than"),
         ({"table": image.TABLE[:1]}, "its table has no otadata"),
         ({"free": None}, "no file system at /"),
+        ({"fat": True}, "its file system is FAT"),
     ],
 )
 def test_what_files_cannot_mend_takes_a_flash(change: dict[str, Any], words: str) -> None:
     assert any(words in reason for reason in judged(GOOD, **change).flash)
+
+
+def test_data_of_the_boards_own_is_said_to_stay_when_its_flash_is_written() -> None:
+    fonts = table.Partition("fonts", 0x40, 1, 0x3E8000, 0x18000)
+    said = judged(GOOD, free=None, table=(*image.TABLE, fonts)).changes
+    assert "its partitions fonts stay where they are; --drop LABEL gives one up" in said
+    assert not any("stay" in change for change in judged(GOOD, free=None).changes)
 
 
 def test_a_board_that_fits_needs_files_alone() -> None:

@@ -14,7 +14,7 @@ import bootloader
 import nor
 import pytest
 from agent_bench import KEY, PRODUCT
-from board_flashing import APPLICATION, move_agent_to_lib
+from board_flashing import APPLICATION, make_fleet, move_agent_to_lib
 from connected_board import (
     ACTIVATE,
     SETTINGS,
@@ -32,11 +32,12 @@ from sim.board import HARD, PWRON, SOFT, Board, firmware
 from tools.paths import ROOT
 from twinslot.board import deploy, files, running
 from twinslot.board.cable import Cable, Raised
+from twinslot.client.application import ApplicationError, Options, collect
 from twinslot.formats import bundle, otadata, table
 from twinslot.formats.component import firmware_content
 from twinslot.formats.head import read_head
 from twinslot.formats.trailer import write_trailer
-from twinslot.trust import signing
+from twinslot.trust import keys, signing
 
 NEW, PENDING, VALID, INVALID, ABORTED = range(5)
 RECORD = otadata.Record
@@ -55,6 +56,12 @@ def app(tmp_path: Path) -> Path:
     folder.mkdir()
     (folder / "main.py").write_bytes(MAIN)
     return folder
+
+
+def judged(app: Path, *, force: bool = False) -> dict[str, bytes]:
+    """The files of an application, as `fleet deploy` judges them."""
+    options = Options(compiled=True, force=force, by_cable=True)
+    return collect(app, options, chip=None).files
 
 
 @pytest.fixture
@@ -80,7 +87,7 @@ def signed(directory: str) -> tuple[bytes, bytes]:
 
 
 def test_a_board_whose_application_came_over_the_air_gets_boot_py_and_settings_alone(
-    tmp_path: Path, settings: Path
+    tmp_path: Path, app: Path, settings: Path
 ) -> None:
     there = {f"/app_0{path}": data for path, data in APPLICATION.items() if path != "/boot.py"}
     there |= {"/app_0/main.py": MAIN, "/app_0/.files": b""}
@@ -90,7 +97,7 @@ def test_a_board_whose_application_came_over_the_air_gets_boot_py_and_settings_a
         board.start()
         board.wait_console("main: runs 1.1.0", since=len(board.log_path.read_bytes()))
         (settings / "settings.json").write_bytes(SETTINGS["settings.json"] + b"\n")
-        refused = command("deploy", port(board), "--app", tmp_path)
+        refused = command("deploy", port(board), "--app", app)
         assert refused.exit_code == 1
         assert "fleet send" in refused.output
         done = command("deploy", port(board), "--settings", settings, "--no-start")
@@ -193,16 +200,58 @@ def test_an_application_takes_the_place_of_the_demos(app: Path, settings: Path) 
     (app / "__pycache__").mkdir()
     (app / "__pycache__/pump.pyc").write_bytes(b"no")
     (app / ".hidden").write_bytes(b"no")
-    found = deploy.wanted(settings, app)
+    found = deploy.wanted(settings, judged(app))
     own = {"/main.py", "/lib/pump.mpy", "/link.mpy", "/logo.bin"}
     assert set(found) == set(APPLICATION) | own | {f"/etc/{name}" for name in SETTINGS}
     assert found["/main.py"] == MAIN
     assert found["/boot.py"] == APPLICATION["/boot.py"]
-    assert found["/lib/pump.mpy"] == files.compile_module(app / "lib/pump.py")
+    assert found["/lib/pump.mpy"] == files.compile_module(app / "lib/pump.py", "lib/pump.py")
     assert found["/link.mpy"] != APPLICATION["/link.mpy"]
     (app / "lib/pump.mpy").write_bytes(b"M\x06")
-    with pytest.raises(files.FilesError, match=r"holds lib/pump.mpy and its source"):
-        deploy.wanted(None, app)
+    with pytest.raises(
+        ApplicationError, match=r"lib/pump.py': the module is there as .py and as .mpy"
+    ):
+        judged(app)
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "words"),
+    [
+        ("pump.py", "def f(:\n", "pump.py, line 1 does not compile: SyntaxError"),
+        ("main.py", "import absent\n", "main.py, line 1: no module absent is in the application"),
+        ("asyncio.py", "x = 1\n", "asyncio.py"),
+        ("spare.pem", None, "spare.pem holds a private key"),
+        ("boot.py", "x = 1\n", "boot.py"),
+    ],
+)
+def test_what_pack_refuses_deploy_refuses_in_the_same_words_before_a_port_is_opened(
+    tmp_path: Path, app: Path, name: str, text: str | None, words: str
+) -> None:
+    if text is None:
+        keys.write_private(keys.generate(), app / name)
+    else:
+        (app / name).write_text(text)
+    refused = command("deploy", "/dev/no-such-port", "--app", app)
+    assert refused.exit_code == 1
+    assert words in refused.stderr
+    make_fleet(tmp_path)
+    packed = command(
+        f"--config {tmp_path}/fleet.toml pack",
+        *("--app", app, "--version", "1", "-o", tmp_path / "x.ota"),
+    )
+    assert packed.stderr == refused.stderr
+    adopted = command("adopt", "/dev/no-such-port", "--app", app)
+    assert adopted.stderr == refused.stderr
+
+
+def test_what_stays_at_home_is_said_and_force_turns_a_refusal_into_a_warning(app: Path) -> None:
+    (app / ".otaignore").write_text("notes.txt\n")
+    (app / "notes.txt").write_text("not for boards\n")
+    (app / "main.py").write_text("import absent\n")
+    forced = command("deploy", "/dev/no-such-port", "--app", app, "--force")
+    assert "left out by .otaignore: notes.txt" in forced.stdout
+    assert "warning: main.py, line 1: no module absent" in forced.stdout
+    assert "/dev/no-such-port" in forced.stderr
 
 
 # -- whether the board may be changed, pure --------------------------------------------------------
@@ -350,7 +399,7 @@ def test_an_agent_of_ones_own_takes_the_place_of_ours_and_of_its_bundle(
 ) -> None:
     (app / "ota").mkdir()
     (app / "ota/__init__.py").write_text("WHOSE = 'mine'\n")
-    found = deploy.wanted(settings, app)
+    found = deploy.wanted(settings, judged(app, force=True))
     assert [path for path in found if path.startswith("/ota/")] == ["/ota/__init__.mpy"]
     there = {path: sha(data) for path, data in (APPLICATION | found).items()}
     changes = deploy.compare(found, there, ["/ota/__init__.mpy", "/ota/bundle.mpy"])

@@ -251,6 +251,43 @@ def test_a_flashed_board_holds_what_the_image_holds(tmp_path):
     assert all(start >= 0x8000 for start, _ in chip.writes[1:-1])
 
 
+OWN = (
+    table.Partition("calib", 1, 2, 0x3E0000, 0x8000),
+    table.Partition("fonts", 0x40, 1, 0x3E8000, 0x18000, 2),
+)
+
+
+@pytest.mark.slow
+def test_data_of_the_boards_own_stays_byte_by_byte_and_in_the_table(tmp_path):
+    before = flash_with((*PLAIN, *OWN))
+    with RomLoader(before) as chip:
+        done = flash(chip.port, download(tmp_path))
+    assert done.exit_code == 0, done.output
+    assert "Data of the board's own stays: calib, fonts" in done.output
+    rows = table.parse(bytes(chip.flash[0x8000:0x8C00]))
+    for row in OWN:
+        assert table.find(rows, row.label) == row
+        assert chip.flash[row.offset : row.end] == before[row.offset : row.end]
+    assert table.need(rows, "vfs").end <= OWN[0].offset
+
+
+def test_data_that_leaves_no_room_is_refused_by_name_before_a_write_and_dropped_on_request(
+    tmp_path,
+):
+    amid = table.Partition("pictures", 1, 0x99, 0x200000, 0x180000)
+    with RomLoader(flash_with((*PLAIN[:2], amid))) as chip:
+        done = flash(chip.port, download(tmp_path, application=image.firmware(size=1_500_000)))
+        assert chip.writes == []
+        other = flash("--drop", "photos", chip.port, download(tmp_path))
+        assert chip.writes == []
+    assert done.exit_code == 1
+    assert "pictures (1536 KB at 0x200000)" in done.stderr
+    assert "--drop LABEL" in done.stderr
+    assert "no data of its own called photos: it has pictures" in other.stderr
+    there = device.Device("esp32", 4 * MB, False, False, (*PLAIN[:2], amid))
+    assert device.own_data(there, ["pictures"]) == ()
+
+
 @pytest.mark.slow
 def test_files_and_nvs_are_kept_on_request(tmp_path):
     before = flash_with(PLAN.table)

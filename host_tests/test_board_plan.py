@@ -85,3 +85,35 @@ def test_the_plan_is_shown_as_a_table():
     assert text[1].split() == ["bootloader", "0x1000", "0x8000", "28", "KB"]
     assert text[5].split() == ["ota_0", "app", "0x10000", "0x1c0000", "1728", "KB"]
     assert text[-1] == "An image may have 1765376 bytes; this one leaves 92400 (5 %)."
+
+
+def own(label, offset, size):
+    return table.Partition(label, table.DATA, 0x99, offset, size)
+
+
+@pytest.mark.parametrize(
+    "kept",
+    [
+        [own("end", 0x3F0000, 0x10000)],
+        [own("begin", 0x10000, 0x3000)],
+        [own("amid", 0x1C1000, 0x1000), own("late", 0x3A0000, 0x1000)],
+        [own("late", 0x300000, 0x1000), own("amid", 0x180000, 0x20000)],
+    ],
+)
+def test_a_plan_goes_around_what_stays(kept):
+    found = plan.plan(CHIPS["esp32"], 4 << 20, 1_000_000, kept=tuple(kept))
+    assert table.parse(table.build(found.table)) == found.table  # ascends, aligned, no overlap
+    assert table.strangers(found.table) == tuple(sorted(kept, key=lambda row: row.offset))
+    assert len(table.slots(found.table)) == 2
+    assert found.slot_size >= 1_050_000
+    assert table.need(found.table, "vfs").size >= plan.LEAST_FILESYSTEM
+    assert max(row.end for row in found.table) <= 4 << 20
+
+
+@pytest.mark.parametrize(
+    "kept",
+    [own("low", 0xC000, 0x1000), own("large", 0x100000, 0x200000), own("far", 0x3F0000, 0x20000)],
+)
+def test_what_cannot_stay_is_named_with_what_to_do(kept):
+    with pytest.raises(plan.PlanError, match=rf"{kept.label} \(.*--drop LABEL"):
+        plan.plan(CHIPS["esp32"], 4 << 20, 1_600_000, kept=(kept,))

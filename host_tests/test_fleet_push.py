@@ -15,7 +15,7 @@ from fleet_service import Broker, Service, running, until
 from postgresql import PostgreSQL
 from test_fleet_service import THING, Device
 
-from twinslot.client import changes
+from twinslot.client import changes, shadow
 from twinslot.client.application import Application
 from twinslot.client.publish import publish
 from twinslot.client.sequences import highest_published
@@ -320,3 +320,45 @@ def test_a_folder_is_on_the_board_with_all_records_in_postgresql(
         service.start("--database", url)
         assert "SUCCEEDED" in service.fleet("status").stdout
         assert not list(service.config.state.glob("*.db*"))
+
+
+def reports(service: Service, device: Device, **values: Any) -> None:
+    """Let the board say this of itself."""
+    topic = f"$aws/things/{THING}/shadow/name/ota/update"
+    device.send(topic, {"state": {"reported": values}})
+
+    def known() -> bool:
+        found = shadow.of_thing(service.clients().data(), THING)
+        return found is not None and (found.room, found.spare) == (*values.values(),)
+
+    until(known, "the report")
+
+
+@pytest.mark.parametrize("command", ["push", "publish"])
+def test_an_application_without_room_by_the_boards_report_is_no_job(
+    pair: tuple[Service, Broker], command: str
+) -> None:
+    service = pair[0]
+    write(service, "large.py", "#" * 150_000)
+    arguments = ["push", "app", THING, "--no-agent", "--timeout", "1"]
+    if command == "publish":
+        said = ["--app", "app", "--no-agent", "--version", "1", "-o", "x.ota"]
+        assert service.fleet("pack", *said).returncode == 0
+        arguments = ["publish", "x.ota", THING]
+    device = Device(pair[1])
+    reports(service, device, room=60, spare=20)
+    refused = service.fleet(*arguments)
+    assert refused.returncode == 1
+    assert "the application takes 156 KB of a board's file system" in refused.stderr
+    assert f"{THING} has 80 KB free for it" in refused.stderr
+    assert "large.py (147 KB), main.py (1 KB), pump.py (1 KB)" in refused.stderr
+    assert service.clients().iot.list_jobs()["jobs"] == []
+    for more in ({"room": 60, "spare": 110}, {"room": 60, "spare": None}):
+        reports(
+            service, device, **more
+        )  # what it gives back counts; without the number nobody judges
+        service.fleet(*arguments)
+    reports(service, device, room=60, spare=20)
+    service.fleet(*arguments, "--force")
+    assert len(service.clients().iot.list_jobs()["jobs"]) == 3
+    device.close()

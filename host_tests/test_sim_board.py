@@ -692,7 +692,7 @@ def test_the_chip_runs_from_files_where_it_cannot_run_in_place(tmp_path: Path) -
     settings = {
         "flash": str(board.flash_path), "wire": 1, "cause": PWRON, "slot": -1, "rollback": True,
         "rtc": "", "clock": None, "wifi": False, "watchdog_ms": None, "uptime_ms": 0, "raw": False,
-        "ssid": "", "password": "", "cut_at": None, "seed": 0,
+        "encrypted": False, "ssid": "", "password": "", "cut_at": None, "seed": 0,
     }  # fmt: skip
     with subprocess.Popen(
         [*before, "import sys; sys.modules['ffi'] = sys; " + start],

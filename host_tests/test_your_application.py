@@ -17,6 +17,7 @@ from test_first_board import Shell, commands
 from bench.delay import DelayedPort
 from demo import contents
 from demo.children import StartError
+from demo.play import judged
 from demo.stack import Stack
 from sim.board import Board
 from sim.chip import layout
@@ -88,7 +89,7 @@ def pushed(stack: Stack, name: str) -> Board:
     """Let a board run the example, as a cable brings it; push the example over the air."""
     folder = stack.folder / name
     write(folder, application(name))
-    board = stack.board(f"board-{name}", application=files.folder(folder))
+    board = stack.board(f"board-{name}", application=judged(folder, force=False))
     board.start()
     said = stack.fleet("push", name, f"board-{name}", "--mpy", "--timeout", "60")
     assert "\naccepted: " in said
@@ -125,7 +126,7 @@ def test_a_board_that_sleeps_takes_an_update_over_several_wakes(stack: Stack) ->
     with DelayedPort(stack.broker_port, 150) as slow:
         board = stack.board(
             "board-sleeper",
-            application=files.folder(stack.folder / "sleeper"),
+            application=judged(stack.folder / "sleeper", force=False),
             settings={
                 "broker": {"host": "127.0.0.1", "port": slow.port, "keepalive": 20},
                 "window": 1,
@@ -161,7 +162,7 @@ def test_applications_as_large_as_flashing_says_take_turns_in_4_mb(
     name = f"large{place.replace('/', '-')}"
     folder = stack.folder / f"of-{name}"
     write(folder, application("plain"))
-    board = stack.board(name, application=files.folder(folder))
+    board = stack.board(name, application=judged(folder, force=False))
     there = files.application()
     there |= {path: board.read_file(path) for path in ("/main.py", *etc(board))}
     options = ["--timeout", "60"]

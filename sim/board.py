@@ -18,14 +18,15 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from sim import filesystem
+from sim import filesystem, tables
 from sim.build import CHIP, command, default_interpreter, firmware
 from sim.chip import layout
 from sim.supply import DEEPSLEEP, HARD, PWRON, SOFT, WDT, Events, Options, Supply
 from sim.wear import Wear
 from twinslot.board.files import application as application_files
 from twinslot.board.files import compile_module
-from twinslot.board.filesystem import write
+from twinslot.board.filesystem import FilesystemError, write
+from twinslot.formats import table
 from twinslot.formats.otadata import PENDING
 
 # The chip's own modules are the one implementation of what lies in flash.
@@ -33,11 +34,13 @@ if str(CHIP) not in sys.path:
     sys.path.append(str(CHIP))
 
 import bootloader
+import layout as chip_layout
 import nor
 import nvs
 
 __all__ = [
     "DEEPSLEEP",
+    "FACTORY",
     "HARD",
     "PWRON",
     "SOFT",
@@ -55,6 +58,8 @@ class BoardError(Exception):
     """The simulated board cannot do this."""
 
 
+FACTORY = layout.FACTORY
+
 # How much later boot.py's watchdog comes than the deadline; what a slow machine may add (s).
 _SPARE_S = 5
 _SLACK_S = 15
@@ -66,10 +71,14 @@ class Board:
     """One simulated board, kept in `folder`: flash.bin, console.log.
 
     interpreter: "micropython", or "cpython" where none can be had; heapsize: MicroPython's
-    `-X heapsize` value; rollback: False for an old bootloader; ssid, password: of the only Wi-Fi
-    there is; console_port: of the console's TCP socket, 0 for a free one.
-    boots: (slot, reset cause) of every boot so far; on_boot: called with both at every boot; wear:
-    set it while the board is off, and it counts what happens to each sector.
+    `-X heapsize` value; rollback: False for an old bootloader; partitions: CSV file of a new
+    board's partition table (sim/tables.py), None for the one that `fleet flash` makes; flash_size:
+    bytes of a new board's flash; encrypted: whether flash encryption is on; ssid, password: of the
+    only Wi-Fi there is; console_port: of the console's TCP socket, 0 for a free one.
+    layout: its table, as the chip reads it.
+    boots: (slot, reset cause) of every boot so far, FACTORY for a factory application; on_boot:
+    called with both at every boot; wear: set it while the board is off, and it counts what happens
+    to each sector.
     """
 
     def __init__(
@@ -79,6 +88,9 @@ class Board:
         interpreter: str | None = None,
         heapsize: str | None = None,
         rollback: bool = True,
+        partitions: Path | None = None,
+        flash_size: int = layout.FLASH_SIZE,
+        encrypted: bool = False,
         ssid: str = "sim",
         password: str = "",
         console_port: int = 0,
@@ -87,6 +99,7 @@ class Board:
         self.interpreter = interpreter or default_interpreter()
         self.heapsize = heapsize
         self.rollback = rollback
+        self.encrypted = encrypted
         self.wifi = (ssid, password)
         self.boots: list[tuple[int, int]] = []
         self.on_boot: Callable[[int, int], None] = lambda _slot, _cause: None
@@ -101,7 +114,11 @@ class Board:
         folder.mkdir(parents=True, exist_ok=True)
         self.log_path.touch()
         if not self.flash_path.exists():
-            self.flash_path.write_bytes(b"\xff" * layout.FLASH_SIZE)
+            rows = tables.read(partitions) if partitions else ()
+            blank = bytearray(b"\xff" * flash_size)
+            if rows:
+                blank[table.ADDRESS : table.ADDRESS + table.LENGTH] = table.build(rows)
+            self.flash_path.write_bytes(blank)
 
     def __enter__(self) -> Board:
         return self
@@ -117,9 +134,12 @@ class Board:
     # -- while it is off --------------------------------------------------------------------------
 
     def flash_firmware(self, slot: int, image: bytes, trailer: bytes | None = None) -> None:
-        """Write an image (and a slot trailer) into slot 0 or 1 by cable. Raises BoardError."""
+        """Write an image (and a slot trailer) into a slot, or FACTORY, by cable.
+
+        Raises BoardError.
+        """
         self._only_off()
-        _, _, _, start, size = layout.SLOTS[slot]
+        _, _, _, start, size = self.layout.app(slot)
         if len(image) + len(trailer or b"") > size:
             raise BoardError(f"{len(image)} bytes do not fit a slot of {size}")
         data = bytearray(b"\xff" * size)
@@ -149,6 +169,7 @@ class Board:
         settings: dict[str, Any] = {
             "flash": str(self.flash_path.resolve()),
             "rollback": self.rollback,
+            "encrypted": self.encrypted,
             "ssid": self.wifi[0],
             "password": self.wifi[1],
             "wear": str(self.wear.path.resolve()) if self.wear else None,
@@ -228,7 +249,7 @@ class Board:
 
     def slot_bytes(self, slot: int, length: int | None = None) -> bytes:
         """Return the first `length` bytes of a slot."""
-        _, _, _, start, size = layout.SLOTS[slot]
+        _, _, _, start, size = self.layout.app(slot)
         with self.flash_path.open("rb") as file:
             file.seek(start)
             return file.read(size if length is None else length)
@@ -237,18 +258,29 @@ class Board:
         """Return the last sector of a slot."""
         return self.slot_bytes(slot)[-layout.SECTOR :]
 
+    @property
+    def layout(self) -> Any:
+        """The partition table (layout.Layout) as it is in flash."""
+        with self.flash_path.open("rb") as file:
+            return chip_layout.of(_nor(file))
+
+    def partition(self, label: str) -> bytes:
+        """Return all bytes of a partition."""
+        _, _, _, start, size = self.layout.find(label)
+        with self.flash_path.open("rb") as file:
+            file.seek(start)
+            return file.read(size)
+
     def otadata(self) -> list[tuple[int, int] | None]:
         """Return both otadata records as (sequence, state), None for a blank or torn one."""
         with self.flash_path.open("rb") as file:
-            found: list[tuple[int, int] | None] = bootloader.records(
-                nor.Nor(file, layout.FLASH_SIZE)
-            )
+            found: list[tuple[int, int] | None] = bootloader.records(_nor(file))
             return found
 
     def nvs(self, namespace: str, key: str) -> bytes | None:
         """Return a blob from NVS, or an integer's 4 bytes (little-endian); None without either."""
         with self.flash_path.open("rb") as file:
-            value = nvs.Store(nor.Nor(file, layout.FLASH_SIZE)).get(namespace, key)
+            value = nvs.Store(_nor(file)).get(namespace, key)
         return bytes(value[1:]) if value else None
 
     def read_file(self, path: str) -> bytes:
@@ -297,8 +329,8 @@ class Board:
         """Return the seconds that a new image has on this board, as boot.py reads its settings."""
         try:
             found = json.loads(self.read_file("/etc/settings.json")).get("self_test_s")
-        except (OSError, ValueError, AttributeError):
-            found = None
+        except (OSError, ValueError, AttributeError, FilesystemError):
+            found = None  # FAT is not looked into
         fits = isinstance(found, (int, float)) and _SHORTEST_S <= found <= _LONGEST_S
         return found if fits else _DEADLINE_S
 
@@ -347,3 +379,8 @@ class Board:
 
     def _log_end(self) -> str:
         return self.log_path.read_bytes()[-2000:].decode(errors="replace")
+
+
+def _nor(file: Any) -> Any:
+    """Return a flash over an open file."""
+    return nor.Nor(file, file.seek(0, 2))

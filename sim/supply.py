@@ -51,7 +51,7 @@ class Registers:
     """
 
     cause: int = PWRON
-    slot: int = -1
+    slot: int | None = None
     rtc: str = ""
     clock: float | None = None
     wifi: bool = False
@@ -280,11 +280,10 @@ class Supply:
         if word == "slot":
             slot = int(values[0])
             self._registers = replace(self._registers, slot=slot)
-            if slot < 0:
-                self._start_at = None  # it tries again only when somebody switches it off and on
-                self._events.dead()
-            else:
-                self._events.boot(slot, self._registers.cause)
+            self._events.boot(slot, self._registers.cause)
+        elif word == "dead":
+            self._start_at = None  # it tries again only when somebody switches it off and on
+            self._events.dead()
         elif word in ("ready", "interrupted"):
             self._keyboard.ready()
         elif word == "interrupt":

@@ -67,7 +67,7 @@ QUESTIONS = {
     "roll_back console repl_commands",
     "install": "journal slots inbox agent channel window source console repl_install",
     "crash": "journal slots channel trial",
-    "report": "journal channel report",
+    "report": "journal ustar flat cleanup channel report",
     "rollback": "journal slots cbor package trust p256 manifest installed ustar rebuild readback "
     "roll_back",
 }

@@ -10,6 +10,7 @@ What changes all the time, free room and heap, rides along.
     agent, boot  versions of the agent, and of boot.py as it notes it in NVS
     chip, micropython  what both run on
     room, heap   free KB of the file system, free bytes of the heap
+    spare        KB that the next application gives back before it needs them
 
 What is not known is null, which takes an older value out of the shadow. Source: AWS IoT, "Device
 Shadow service documents", "Device Shadow MQTT topics".
@@ -21,10 +22,10 @@ import sys
 
 from esp32 import NVS
 
-from . import __version__
+from . import __version__, cleanup
 from .channel import SUCCEEDED
 from .compat import const, mem_free, ticks_add, ticks_ms
-from .settings import free
+from .settings import absolute, free
 
 _VERSION = getattr(sys.implementation, "version", ())  # which type stubs do not know
 _HISTORY = const(8)
@@ -60,6 +61,7 @@ def reported(board):
         "chip": _chip(),
         "micropython": _micropython(),
         "room": _room(),
+        "spare": sum([cleanup.taken(n) for _, n in cleanup.listed(absolute(board.spare))]) >> 10,
         "heap": mem_free() or None,
     }
 

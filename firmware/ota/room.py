@@ -9,7 +9,7 @@ import os
 from . import cleanup, errors, flat
 from .chip import SECTOR
 from .compat import const
-from .settings import OLD, absolute, free
+from .settings import OLD, absolute, free, is_there
 
 _SPARE = const(2)  # blocks that stay free: littlefs writes elsewhere before it frees what was there
 _PAIR = const(8192)  # bytes that a directory takes
@@ -20,8 +20,10 @@ def checking(component, board):
     """Judge an application. A generator of slices.
 
     component: of the manifest; board: board.Board. Raises TooLargeError with both numbers,
-    FilesystemError.
+    FilesystemError, also where the file system is FAT.
     """
+    if is_there("etc."):  # FAT alone passes over the dot
+        raise errors.FilesystemError("FAT loses files with the power; applications need littlefs")
     needed = cleanup.taken(component.size)  # of a package that does not say: less than it takes
     if component.room:
         needed = component.room[0] * SECTOR

@@ -163,11 +163,14 @@ class Slot:
 class Slots:
     """Both slots as they are now: `running` and `other`.
 
-    Raises SettingsError on a board whose partition table has no two OTA slots.
+    Raises SettingsError on a board whose partition table has no two OTA slots, or whose flash is
+    encrypted: there a slot takes no writes of any other length than 16 bytes.
     """
 
     def __init__(self):
         here = Partition(Partition.RUNNING)
+        if here.info()[5]:
+            raise errors.SettingsError("this board's flash is encrypted: it takes no updates")
         otadata = Partition.find(Partition.TYPE_DATA, subtype=_OTADATA)
         self._count = 0
         for partition in Partition.find(Partition.TYPE_APP):

@@ -1,7 +1,8 @@
 """The keys that this board trusts, and the claim that a signature makes. Pure.
 
 Trusted keys are PEM blocks "PUBLIC KEY" (SubjectPublicKeyInfo, RFC 5280; P-256 by RFC 5480), one
-file, several keys. A key is named by its kid: the first 8 bytes of SHA-256 over its DER.
+file, several keys. A key is named by its kid: the first 8 bytes of SHA-256 over its DER. A block
+that is no such key is trusted for nothing, and told where a key is missed.
 """
 
 from binascii import a2b_base64
@@ -19,20 +20,28 @@ P256_SPKI = bytes.fromhex("3059301306072a8648ce3d020106082a8648ce3d030107034200"
 def load_keys(pem):
     """Read trusted public keys.
 
-    pem (str): one or more PEM blocks. Returns {kid: x || y}, both bytes (8 and 64).
-    Raises SettingsError when there is none, or one is not a P-256 key.
+    pem (str): one or more PEM blocks. Returns {kid: x || y}, both bytes (8 and 64); at None it has
+    a sentence about the blocks that are no such key, by their numbers, where there are some.
+    Raises SettingsError when there is no key.
     """
     keys = {}
-    try:
-        found = unwrapped(pem, "PUBLIC KEY")
-    except ValueError as error:
-        raise errors.SettingsError("a trusted key cannot be read: %s" % error)
-    for der in found:
-        if len(der) != len(P256_SPKI) + 64 or not der.startswith(P256_SPKI):
-            raise errors.SettingsError("a trusted key is not an uncompressed P-256 public key")
-        keys[sha256(der).digest()[:8]] = der[len(P256_SPKI) :]
+    bad = ""
+    blocks = pem.split("-----BEGIN ")
+    for number in range(1, len(blocks)):
+        try:
+            der = unwrapped("-----BEGIN " + blocks[number], "PUBLIC KEY")[0]
+        except (ValueError, IndexError):
+            der = b""
+        if len(der) == len(P256_SPKI) + 64 and der.startswith(P256_SPKI):
+            keys[sha256(der).digest()[:8]] = der[len(P256_SPKI) :]
+        else:
+            bad += " %d" % number
+    if bad:
+        bad = "; no P-256 public key in trusted_keys.pem is block" + bad
     if not keys:
-        raise errors.SettingsError("there is no trusted key")
+        raise errors.SettingsError("there is no trusted key" + bad)
+    if bad:
+        keys[None] = bad
     return keys
 
 
@@ -60,7 +69,7 @@ def claim(keys, algorithm, kid, signed, signature):
     key = keys.get(kid)
     if key is None:
         raise errors.UnknownKeyError(
-            "signed by key %s, which this board does not trust" % kid.hex()
+            "signed by key %s, which this board does not trust%s" % (kid.hex(), keys.get(None, ""))
         )
     if algorithm != ES256:
         raise errors.SignatureError(

@@ -59,8 +59,9 @@ def test_a_file_without_a_public_key_is_refused():
 
 
 def test_a_key_without_its_end_is_refused():
-    assert "END" in refused(pem(SPKI).split("-----END")[0])
-    assert "END" in refused(pem(SPKI).split("-----END")[0] + pem(STRANGER_SPKI))
+    assert "is block 1" in refused(pem(SPKI).split("-----END")[0])
+    keys = trust.load_keys(pem(SPKI).split("-----END")[0] + pem(STRANGER_SPKI))
+    assert [kid for kid in keys if kid] == [heads.kid(heads.STRANGER)]
 
 
 def test_what_is_not_base64_is_refused():
@@ -89,12 +90,32 @@ def test_another_kind_of_key_is_refused():
         SPKI + b"\x00",
         SPKI[-64:],
     ):
-        assert "P-256" in refused(pem(der))
+        assert "no P-256 public key in trusted_keys.pem is block 1" in refused(pem(der))
 
 
-def test_one_bad_key_among_good_ones_is_not_passed_over():
-    refused(pem(SPKI) + pem(SPKI[:-1]))
-    refused(pem(SPKI[:-1]) + pem(SPKI))
+def test_a_block_that_is_no_key_is_named_and_makes_no_good_key_useless():
+    cut = pem(STRANGER_SPKI).split("-----END")[0]
+    for others, numbers in (
+        ([pem(SPKI[:-1])], "2"),
+        ([pem(SPKI, "CERTIFICATE"), pem(SPKI, "PRIVATE KEY")], "2 3"),
+        ([cut], "2"),
+    ):
+        for text, bad in (
+            (pem(SPKI) + "".join(others), numbers),
+            ("\ufeff# of ours\r\n" + others[0] + pem(SPKI, newline="\r\n"), "1"),
+        ):
+            keys = trust.load_keys(text)
+            verify(keys, trust.ES256, KID, SIGNED, SIGNATURE)
+            error = raises(
+                UnknownKeyError, trust.claim, keys, trust.ES256, b"12345678", SIGNED, SIGNATURE
+            )
+            assert str(error).endswith("in trusted_keys.pem is block " + bad)
+
+
+def test_a_block_that_is_no_key_is_trusted_for_nothing():
+    keys = trust.load_keys(pem(SPKI) + pem(STRANGER_SPKI, "CERTIFICATE") + pem(STRANGER_SPKI[:-1]))
+    assert [kid for kid in keys if kid] == [KID]
+    raises(UnknownKeyError, trust.claim, keys, trust.ES256, heads.kid(heads.STRANGER), b"", b"")
 
 
 def test_a_signature_of_a_trusted_key_holds():

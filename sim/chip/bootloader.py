@@ -5,8 +5,9 @@ otadata is two sectors, one record at the start of each (esp_ota_select_entry_t)
 
 At a reset: a record still PENDING_VERIFY becomes ABORTED; of the records with a good CRC that are
 neither INVALID nor ABORTED the highest sequence wins; NEW becomes PENDING_VERIFY; a slot whose
-image does not verify is passed over, which otadata never learns. Blank otadata boots the first
-slot that verifies and records it VALID. A bootloader without rollback leaves every state alone.
+image does not verify is passed over, which otadata never learns. Without a record that counts the
+factory application boots; a table without one boots the first slot that verifies, and blank otadata
+then records it VALID. A bootloader without rollback leaves every state alone.
 (ESP-IDF 5.x: bootloader_utility.c, esp_ota_ops.c, esp_image_format.c, what they do.)
 """
 
@@ -14,7 +15,8 @@ import sys
 from binascii import crc32
 from hashlib import sha256
 
-from layout import SECTOR, SLOT_SIZE, SLOTS, find
+import layout
+from layout import FACTORY, SECTOR
 
 NEW, PENDING, VALID, INVALID, ABORTED = range(5)
 _BLANK = 0xFFFFFFFF
@@ -46,7 +48,7 @@ def records(flash):
 
 def _read_records(flash):
     """Return both records as (sequence, state, CRC is good), as they lie there."""
-    address = find("otadata")[3]
+    address = _otadata(flash)
     found = []
     buf = bytearray(32)
     for sector in (0, 1):
@@ -59,6 +61,10 @@ def _read_records(flash):
     return found
 
 
+def _otadata(flash):
+    return layout.of(flash).of(1, 0)[3]
+
+
 def write_record(flash, sector, sequence, state):
     """Write a whole new otadata record."""
     encoded = sequence.to_bytes(4, "little")
@@ -69,13 +75,13 @@ def write_record(flash, sector, sequence, state):
 
 
 def _set_state(flash, sector, state):
-    _rewrite(flash, sector, _read(flash, find("otadata")[3] + sector * SECTOR, 32), state)
+    _rewrite(flash, sector, _read(flash, _otadata(flash) + sector * SECTOR, 32), state)
 
 
 def _rewrite(flash, sector, record, state):
     """Erase the sector, program the record: a power cut can come between."""
     record[24:28] = state.to_bytes(4, "little")
-    address = find("otadata")[3] + sector * SECTOR
+    address = _otadata(flash) + sector * SECTOR
     flash.erase(address // SECTOR)
     flash.program(address, record)
 
@@ -90,24 +96,29 @@ def active(found):
     return best
 
 
-def slot_of(record):
-    """Return the slot index a record names."""
-    return (record[0] - 1) % len(SLOTS)
+def slot_of(record, count=2):
+    """Return the slot index a record names. count: of the table's slots."""
+    return (record[0] - 1) % count
 
 
 def set_boot(flash, index):
     """Record `index` as the slot to boot next, as esp_ota_set_boot_partition does.
 
-    Set on the slot that is active already, it writes the same sequence into the other sector: the
-    record of the other slot is lost.
+    For FACTORY it erases otadata. Set on the slot that is active already, it writes the same
+    sequence into the other sector: the record of the other slot is lost.
     """
+    if index == FACTORY:
+        for sector in (0, 1):
+            flash.erase(_otadata(flash) // SECTOR + sector)
+        return
+    count = len(layout.of(flash).slots)
     found = records(flash)
     current = active(found)
     if current is None:
         write_record(flash, 0, index + 1, NEW)
         return
     sequence = found[current][0]
-    while (sequence - 1) % len(SLOTS) != index:
+    while (sequence - 1) % count != index:
         sequence += 1
     write_record(flash, 1 - current, sequence, NEW)
 
@@ -127,7 +138,13 @@ def mark_valid(flash):
 
 
 def choose(flash, rollback=True):
-    """Do what the bootloader does at a reset. Returns the slot index that runs, None for none."""
+    """Do what the bootloader does at a reset.
+
+    Returns the slot index that runs, FACTORY for the factory application, None for none.
+    """
+    table = layout.of(flash)
+    if not table.of(1, 0):
+        return _first_good(flash, [FACTORY] if table.app(FACTORY) else [])
     raw = _read_records(flash)
     if rollback:
         for i in (0, 1):
@@ -137,17 +154,26 @@ def choose(flash, rollback=True):
     found = [record[:2] if record[2] else None for record in raw]
     blank = found == [None, None] and all(_never_written(record) for record in raw)
     current = active(found)
-    wanted = 0 if current is None else slot_of(found[current])
+    if current is None:
+        wanted = FACTORY if table.app(FACTORY) else 0
+    else:
+        wanted = slot_of(found[current], len(table.slots))
     if rollback and current is not None and found[current][1] == NEW:
         _set_state(flash, current, PENDING)
-    for index in _order(wanted):
+    index = _first_good(flash, _order(table, wanted))
+    if blank and index is not None and not table.app(FACTORY):
+        write_record(flash, 0, index + 1, VALID)
+    return index
+
+
+def _first_good(flash, indexes):
+    """Return the first of these whose image verifies, None without one."""
+    for index in indexes:
         try:
             verify(flash, index, booting=True)
         except ImageError as error:
             sys.stdout.write("E boot: OTA app partition slot %d: %s\n" % (index, error))
             continue
-        if blank:
-            write_record(flash, 0, index + 1, VALID)
         return index
     sys.stdout.write("E boot: No bootable app partitions in the partition table\n")
     return None
@@ -158,11 +184,12 @@ def _never_written(record):
     return record[0] == _BLANK or record[1] in (INVALID, ABORTED)
 
 
-def _order(wanted):
+def _order(table, wanted):
     """Yield slot indexes as they are tried: down from the wanted one, then up from it."""
-    for index in range(wanted, -1, -1):
-        yield index
-    for index in range(wanted + 1, len(SLOTS)):
+    for index in range(wanted, FACTORY - 1, -1):
+        if table.app(index):
+            yield index
+    for index in range(wanted + 1, len(table.slots)):
         yield index
 
 
@@ -174,7 +201,7 @@ def verify(flash, index, booting=False):
 
     Raises ImageError. Header, chip and its revision, segments, checksum, appended SHA-256, length.
     """
-    start = SLOTS[index][3]
+    _, _, _, start, size = layout.of(flash).app(index)
     header = _read(flash, start, 24)
     if header[0] != _MAGIC:
         raise ImageError("image at 0x%x has invalid magic byte 0x%02x" % (start, header[0]))
@@ -193,7 +220,7 @@ def verify(flash, index, booting=False):
         digest.update(segment)
         at += 8
         load, length = _word(segment, 0, 4), _word(segment, 4, 4)
-        _check_segment(load, length, at, booting)
+        _check_segment(load, length, at, size, booting)
         end = at + length
         while at < end:
             view = memoryview(buf)[: min(_CHUNK, end - at)]
@@ -210,11 +237,11 @@ def verify(flash, index, booting=False):
         raise ImageError("image at 0x%x: hash mismatch" % start)
 
 
-def _check_segment(load, length, at, booting):
-    """Check one segment's load address and length. at: bytes from the start of the slot."""
+def _check_segment(load, length, at, room, booting):
+    """Check one segment's load address and length. at: bytes from the start of the slot's room."""
     if length % 4 or length >= _MAX_SEGMENT:
         raise ImageError("segment at 0x%x has invalid length 0x%x" % (at, length))
-    if at + length + 1 + 32 > SLOT_SIZE:
+    if at + length + 1 + 32 > room:
         raise ImageError("the image is longer than its partition")
     for first, last in _MAPPED:
         if first <= load < last and (load - at) % _MMU_PAGE:

@@ -1,7 +1,7 @@
 """What a board needs of its interpreter, from MicroPython's unix port.
 
-littlefs is the port's own, over the flash file. `/.rom` stands for what is frozen: the modules of
-the image, then those every chip has (`rom/`), which are read from the host.
+littlefs and FAT are the port's own, over the flash file. `/.rom` stands for what is frozen: the
+modules of the image, then those every chip has (`rom/`), which are read from the host.
 """
 
 import builtins
@@ -11,9 +11,10 @@ import os
 import sys
 import time
 
+import disk
+import layout
 import micropython  # noqa: F401 - only MicroPython has it, so CPython turns to chip_cpython
 import vfs
-from disk import Disk
 from frozen import Modules
 from start import host
 
@@ -75,7 +76,7 @@ class Rom:
 
 
 class Files:
-    """littlefs at `/`, and the frozen modules below `/.rom`, which no listing shows."""
+    """The file system at `/`, and the frozen modules below `/.rom`, which no listing shows."""
 
     def __init__(self, filesystem, rom):
         self._filesystem = filesystem
@@ -86,7 +87,7 @@ class Files:
         return getattr(self._filesystem, name)
 
     def __repr__(self):
-        return "<VfsLfs2>"
+        return "<%s>" % type(self._filesystem).__name__
 
     def mount(self, readonly, mkfs):
         pass
@@ -135,12 +136,12 @@ class System:
     def __init__(self, flash, slot, interrupted, replaced):
         self.modules = Modules(flash, slot)
         self._rom = Rom(self.modules)
-        disk = Disk(flash, interrupted)
-        try:
-            filesystem = vfs.VfsLfs2(disk, progsize=32, readsize=32, lookahead=32)
-        except OSError:
-            vfs.VfsLfs2.mkfs(disk, progsize=32, readsize=32, lookahead=32)
-            filesystem = vfs.VfsLfs2(disk, progsize=32, readsize=32, lookahead=32)
+        row = layout.of(flash).files
+        if row[0] == disk.FAT_LABEL:
+            filesystem = _mount(vfs.VfsFat, disk.FatDisk(flash, row, interrupted), {})
+        else:
+            options = {"progsize": 32, "readsize": 32, "lookahead": 32}
+            filesystem = _mount(vfs.VfsLfs2, disk.Disk(flash, row, interrupted), options)
         vfs.umount("/.chip")
         vfs.umount("/")
         self._files = Files(filesystem, self._rom)
@@ -189,6 +190,17 @@ class System:
         """Return the bytes of heap in use."""
         gc.collect()
         return gc.mem_alloc()
+
+
+def _mount(kind, device, options):
+    """Return a file system on a block device, which is formatted where there is none yet."""
+    try:
+        filesystem = kind(device, **options)
+        filesystem.statvfs("/")  # FAT says only then that there is none
+    except OSError:
+        kind.mkfs(device, **options)
+        filesystem = kind(device, **options)
+    return filesystem
 
 
 def _begin_table():

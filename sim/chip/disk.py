@@ -1,19 +1,24 @@
-"""The vfs partition as a block device, for littlefs."""
+"""The partition of the file system as a block device, for littlefs or FAT."""
 
-from layout import SECTOR, find
+import esp32
+from layout import SECTOR
+
+# MicroPython takes FAT in the partition `ffat`, by its sectors (ports/esp32, flashbdev.py).
+FAT_LABEL = "ffat"
+_FAT_SECTOR = 512
 
 
 class Disk:
-    """flash: a nor.Nor; interrupted: called when Ctrl-C came in the middle of an access.
+    """flash: a nor.Nor; row: of the partition table; interrupted: called when Ctrl-C came amid it.
 
-    littlefs does not survive an exception here, and the chip raises none: the access is completed,
+    No file system survives an exception here, and the chip raises none: the access is completed,
     and Ctrl-C has to come again later.
     """
 
-    def __init__(self, flash, interrupted):
+    def __init__(self, flash, row, interrupted):
         self._flash = flash
         self._interrupted = interrupted
-        _, _, _, self._start, self._size = find("vfs")
+        _, _, _, self._start, self._size = row
 
     def readblocks(self, block, buf, offset=0):
         """Fill `buf`."""
@@ -44,3 +49,22 @@ class Disk:
             result = action(*arguments)
             self._interrupted()
             return result
+
+
+class FatDisk(Disk):
+    """The same for FAT, whose sectors of 512 bytes the chip writes by whole sectors of flash."""
+
+    def __init__(self, flash, row, interrupted):
+        super().__init__(flash, row, interrupted)
+        self._partition = esp32.Partition(row[0], _FAT_SECTOR)
+
+    def readblocks(self, block, buf):
+        """Fill `buf`."""
+        self._access(self._partition.readblocks, block, buf)
+
+    def writeblocks(self, block, buf):
+        """Write `buf`."""
+        self._access(self._partition.writeblocks, block, buf)
+
+    def _control(self, operation, argument):
+        return self._partition.ioctl(operation, argument)

@@ -4,8 +4,9 @@ import sys
 
 import bootloader
 import hardware
+import layout
 import nvs
-from layout import SECTOR, SLOTS, TABLE, find
+from layout import FACTORY, SECTOR
 from nor import BLOCK
 
 HEAP_DATA = 4
@@ -35,14 +36,18 @@ class Partition:
     TYPE_DATA = 1
 
     def __init__(self, id, block_size=SECTOR):
+        table = layout.of(hardware.board.flash)
         if isinstance(id, str):
-            row = find(id)
+            row = table.find(id)
         elif id == self.RUNNING:
-            row = SLOTS[hardware.board.running]
+            row = table.app(hardware.board.running)
         elif id == self.BOOT:
             found = bootloader.records(hardware.board.flash)
             active = bootloader.active(found)
-            row = SLOTS[0 if active is None else bootloader.slot_of(found[active])]
+            if active is None:
+                row = table.app(FACTORY) or table.app(0)
+            else:
+                row = table.app(bootloader.slot_of(found[active], len(table.slots)))
         else:
             raise ValueError("invalid partition id")
         if row is None:
@@ -55,14 +60,16 @@ class Partition:
         """Return the partitions that match, as a list."""
         return [
             Partition(row[0], block_size)
-            for row in TABLE
+            for row in layout.of(hardware.board.flash).rows
             if row[1] == type and subtype in (0xFF, row[2]) and label in (None, row[0])
         ]
 
     def info(self):
         """Return (type, subtype, address, size, label, encrypted)."""
         label, kind, subtype, address, size = self._row
-        return kind, subtype, address, size, label, False
+        # With the eFuse, ESP-IDF encrypts applications and otadata (esp_partition.c).
+        encrypted = hardware.board.encrypted and (kind == 0 or subtype == 0)
+        return kind, subtype, address, size, label, encrypted
 
     def readblocks(self, block, buf, offset=0):
         """Fill `buf` from byte block * block_size + offset."""
@@ -98,14 +105,16 @@ class Partition:
 
     def get_next_update(self):
         """Return the OTA slot after this one; after any other partition, the first."""
-        index = SLOTS.index(self._row) + 1 if self._row in SLOTS else 0
-        return Partition(SLOTS[index % len(SLOTS)][0])
+        slots = layout.of(hardware.board.flash).slots
+        index = slots.index(self._row) + 1 if self._row in slots else 0
+        return Partition(slots[index % len(slots)][0])
 
     def set_boot(self):
         """Verify the image, then record the slot as the next to boot (NEW)."""
-        if self._row not in SLOTS:
+        slots = layout.of(hardware.board.flash).slots
+        if self._row[1:3] != (0, 0) and self._row not in slots:
             raise OSError(-5379, "ESP_ERR_OTA_VALIDATE_FAILED")
-        index = SLOTS.index(self._row)
+        index = slots.index(self._row) if self._row in slots else FACTORY
         try:
             bootloader.verify(hardware.board.flash, index)
         except bootloader.ImageError as error:
@@ -130,7 +139,7 @@ class Partition:
     def _writable(self, offset, length):
         """As `_at`. ESP-IDF aborts where the code that runs would be written over."""
         address = self._at(offset, length)
-        if self._row is SLOTS[hardware.board.running]:
+        if self._row is layout.of(hardware.board.flash).app(hardware.board.running):
             hardware.panic("abort: dangerous write to the running app")
         return address
 

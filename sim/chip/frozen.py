@@ -4,18 +4,18 @@ They follow the application descriptor in the first segment (sim/image.py): `MOD
 for each u8 name length, file name, u32 size, bytes. Little-endian.
 """
 
-from layout import SLOTS
+import layout
 
 _ARCHIVE = 24 + 8 + 256  # image header, segment header, application descriptor
 
 
 class Modules:
-    """The frozen modules of one slot, by file name: `a.py`, `a/b.mpy`."""
+    """The frozen modules of one slot (or layout.FACTORY), by file name: `a.py`, `a/b.mpy`."""
 
     def __init__(self, flash, slot):
         self._flash = flash
         self._files = {}
-        at = SLOTS[slot][3] + _ARCHIVE
+        at = layout.of(flash).app(slot)[3] + _ARCHIVE
         head = self._read(at, 6)
         if head[:4] != b"MODS":
             return

@@ -27,13 +27,13 @@ class Hung(Exception):
 
 
 class Board:
-    """flash (nor.Nor), cause (reset cause), running (slot index), registers.
+    """flash (nor.Nor), cause (reset cause), running (slot index or layout.FACTORY), registers.
 
     rtc: RTC memory; clock: what to add to the host's clock, s;
     watchdog_ms: None while it is not armed; watchdog: called with that whenever it is armed or fed;
-    ssid, password: of the only Wi-Fi there is; radio: False where it never connects; wifi_up:
-    whether the station is associated; keep_rtc, keep_clock, keep_wifi: called with what must
-    outlive a reset.
+    encrypted: whether flash encryption is on; ssid, password: of the only Wi-Fi there is; radio:
+    False where it never connects; wifi_up: whether the station is associated; keep_rtc, keep_clock,
+    keep_wifi: called with what must outlive a reset.
     """
 
     def __init__(self, flash, cause, running):
@@ -47,6 +47,7 @@ class Board:
         self.keep_rtc = _ignore
         self.keep_clock = _ignore
         self.keep_wifi = _ignore
+        self.encrypted = False
         self.ssid = "sim"
         self.password = ""
         self.radio = True
@@ -57,7 +58,7 @@ class Board:
 board = None
 
 
-def power_on(flash, cause=PWRON, rollback=True, running=-1):
+def power_on(flash, cause=PWRON, rollback=True, running=None):
     """Start the board: the bootloader chooses a slot. Returns the Board, now the current one.
 
     cause: PWRON, or the cause of the reset the board before ended with. RTC memory and clock
@@ -69,7 +70,7 @@ def power_on(flash, cause=PWRON, rollback=True, running=-1):
     flash.power_on()
     before = board if board is not None and cause != PWRON else None
     if cause in (SOFT, DEEPSLEEP):
-        if running < 0:
+        if running is None:
             running = before.running
     else:
         running = bootloader.choose(flash, rollback)
@@ -79,6 +80,7 @@ def power_on(flash, cause=PWRON, rollback=True, running=-1):
     if before:
         board.rtc = before.rtc
         board.clock = before.clock
+        board.encrypted = before.encrypted
         board.ssid = before.ssid
         board.password = before.password
         if cause == SOFT:

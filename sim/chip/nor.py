@@ -76,6 +76,7 @@ class Nor:
     size: bytes; seed: int, chooses how much of the cut operation is done; wear: None, or another
     such file of zeros, for counters of 4 bytes (little-endian): for each sector how often it was
     erased, and programmed; then commits of NVS, and the entries they take in ESP-IDF's layout.
+    layout: of its partitions, once layout.py has read it.
     operations: how many were done since it was made; cut_at: number of the operation in which the
     power fails, None for never; dead: after a cut nothing is written until `power_on`.
     """
@@ -88,6 +89,7 @@ class Nor:
         self.operations = 0
         self.cut_at = None
         self.dead = False
+        self.layout = None
         self._page = bytearray(PAGE)
         self._lock = allocate_lock()
 

@@ -13,10 +13,10 @@ ESP-IDF does this outside of Python's heap, so nothing here takes as much heap a
 
 from binascii import crc32
 
-from layout import SECTOR, find
+import layout
+from layout import SECTOR
 from nor import PAGE
 
-_HALF = 2 * SECTOR
 _HEADER = 6
 _HEAD = 6
 _NUMBER = 8  # bytes that ESP-IDF keeps in one entry; a blob has two beside its bytes
@@ -25,11 +25,18 @@ _NAMES = 32
 
 
 class Store:
-    """The storage of one flash. Raises OSError(-4357) when it is full."""
+    """The storage of one flash, of whatever size its partition has.
+
+    Raises OSError(-4357) when it is full, OSError(-4353) in a table without a partition `nvs`.
+    """
 
     def __init__(self, flash):
         self._flash = flash
-        self._start = find("nvs")[3]
+        row = layout.of(flash).find("nvs")
+        if row is None:
+            raise OSError(-4353, "ESP_ERR_NVS_NOT_INITIALIZED")
+        self._start = row[3]
+        self._half = row[4] // 2 // SECTOR * SECTOR
         self._page = memoryview(bytearray(PAGE))
 
     def get(self, namespace, key):
@@ -63,11 +70,11 @@ class Store:
             return
         self._flash.committed(1 if len(value) <= _NUMBER else 2 + (len(value) + 31) // 32)
         end = self._end(half)
-        if end is not None and end + _HEAD + length <= self._address(half) + _HALF:
+        if end is not None and end + _HEAD + length <= self._address(half) + self._half:
             self._append(end, length, crc, head, value)
             return
         live = [newest[one] for one in newest if newest[one][1] > len(one)]
-        if _HEADER + sum(_HEAD + one for _, one in live) + _HEAD + length > _HALF:
+        if _HEADER + sum(_HEAD + one for _, one in live) + _HEAD + length > self._half:
             raise OSError(-4357, "ESP_ERR_NVS_NOT_ENOUGH_SPACE")
         # Until its header is there, the half that counted does so still.
         other = 1 if half == 0 else 0
@@ -75,7 +82,7 @@ class Store:
         self._flash.program(self._address(other), _header(generation + 1))
 
     def _address(self, half):
-        return self._start + half * _HALF
+        return self._start + half * self._half
 
     def _current(self):
         """Return (half, generation) of the half that counts, (None, 0) on blank flash."""
@@ -91,7 +98,7 @@ class Store:
     def _compact(self, half, live):
         """Erase the half and copy these records into it. Returns the address behind them."""
         end = self._address(half)
-        for sector in range(_HALF // SECTOR):
+        for sector in range(self._half // SECTOR):
             self._flash.erase(end // SECTOR + sector)
         end += _HEADER
         for at, length in live:
@@ -119,7 +126,7 @@ class Store:
         if half is None:
             return
         at = self._address(half) + _HEADER
-        end = self._address(half) + _HALF
+        end = self._address(half) + self._half
         head = bytearray(_HEAD)
         while at + _HEAD <= end:
             self._flash.read(at, head)

@@ -2,10 +2,11 @@
 
 Started by sim/supply.py, which is the power supply, the watchdog and the other end of the console.
 The first line of standard input is JSON: flash (path), wire (descriptor), cause, slot, rollback,
-rtc (hex), clock, wifi, watchdog_ms, uptime_ms, raw, ssid, password, cut_at, seed. From there on
-standard input and output are the console. On the wire the board tells, a line each:
+rtc (hex), clock, wifi, watchdog_ms, uptime_ms, raw, encrypted, ssid, password, cut_at, seed. From
+there on standard input and output are the console. On the wire the board tells, a line each:
 
-    slot N              the bootloader started slot N; "slot -1": none boots
+    slot N              the bootloader started slot N, -1 the factory application
+    dead                nothing boots
     heap BYTES          what the simulation itself takes, before boot.py
     ready               from here on Ctrl-C is wanted
     interrupted         Ctrl-C was heard
@@ -39,7 +40,6 @@ import machine  # noqa: F401
 import network  # noqa: F401
 import nor
 import time_2000
-from layout import FLASH_SIZE
 
 _INTERNAL = (
     "bootloader", "chip_cpython", "chip_micropython", "clock", "cpython_sockets", "disk", "frozen",
@@ -104,18 +104,20 @@ def power_on(settings, wire):
     wear = settings.get("wear")
     wear = open(wear, "r+b", 0) if wear else None
     time_2000.start(settings["uptime_ms"])
-    flash = nor.Nor(open(settings["flash"], "r+b", 0), FLASH_SIZE, settings["seed"], wear)
+    cells = open(settings["flash"], "r+b", 0)
+    flash = nor.Nor(cells, cells.seek(0, 2), settings["seed"], wear)
     flash.cut_at = settings["cut_at"]
     flash.on_cut = wire.cut
     hardware.reset = wire.reset
     try:
         board = hardware.power_on(flash, settings["cause"], settings["rollback"], settings["slot"])
     except bootloader.ImageError:
-        wire.tell("slot", -1)
+        wire.tell("dead")
         interpreter.wait_for_end()
     board.rtc = unhexlify(settings["rtc"])
     board.clock = settings["clock"]
     board.watchdog_ms = settings["watchdog_ms"]
+    board.encrypted = settings["encrypted"]
     board.ssid = settings["ssid"]
     board.password = settings["password"]
     board.wifi_up = settings["wifi"]

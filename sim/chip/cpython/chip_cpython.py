@@ -19,11 +19,12 @@ import traceback
 import types
 
 import cpython_sockets
+import layout
 import littlefs
 import shims
 from disk import Disk
 from frozen import Modules
-from layout import SECTOR, find
+from layout import SECTOR
 from littlefs import LittleFS
 from littlefs.context import UserContext
 from littlefs.errors import LittleFSError
@@ -120,6 +121,7 @@ class Files:
 
     def __init__(self, fs):
         self._fs = fs
+        self.count = fs.block_count
         self.free = lambda: fs.block_count - fs.used_block_count
 
     def __getattr__(self, name):
@@ -176,7 +178,7 @@ class Os(types.ModuleType):
         return (_FOLDER if found.type == 2 else _FILE, 0, 0, 0, 0, 0, found.size, 0, 0, 0)
 
     def statvfs(self, name):
-        count = find("vfs")[4] // SECTOR
+        count = self._fs.count
         free = self._fs.free()
         return (SECTOR, SECTOR, count, free, free, 0, 0, 0, 0, 255)
 
@@ -259,7 +261,7 @@ class System:
         shims.install()
         _defer_interrupts()
         self.modules = Modules(flash, slot)
-        self._os = Os(_mount(Disk(flash, interrupted)))
+        self._os = Os(_mount(Disk(flash, layout.of(flash).files, interrupted)))
         self._replaced = {
             "micropython": types.ModuleType("micropython"),
             "os": self._os,

@@ -88,11 +88,14 @@ def save(found: Mapping[str, bytes], folder: Path) -> Path:
 
 
 def wanted(
-    found: Found, settings: Path | None, app: Path | None, chosen: tuple[str, ...] | None
+    found: Found,
+    settings: Path | None,
+    app: Mapping[str, bytes] | None,
+    chosen: tuple[str, ...] | None,
 ) -> dict[str, bytes]:
     """The files that are to come. With an application all of it, else what goes beside the old one.
 
-    Raises FilesError, ExtensionError.
+    app: as of `deploy.wanted`. Raises FilesError, ExtensionError.
     """
     ours = deploy.wanted(settings, app, chosen)
     return ours if app else adoption.beside(found, ours)

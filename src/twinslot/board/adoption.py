@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from twinslot.board import running
 from twinslot.errors import FleetError
 from twinslot.firmware import agent
-from twinslot.formats import releases
+from twinslot.formats import releases, table
 from twinslot.formats.littlefs_blocks import BLOCK, file_blocks
 
 MAIN, BOOT = "/main.py", "/boot.py"
@@ -82,6 +82,8 @@ def needs(found: Found, files: Mapping[str, bytes], wanted: Mapping[str, bytes])
     flash += [f"its table has {lack}" for lack in running.lacks(board)]
     if board.free is None:
         flash.append("it has no file system at /")
+    if board.fat:
+        flash.append(running.FAT)
     _check_names(found)
     changes = []
     room = sum(file_blocks(len(data)) for data in wanted.values()) * BLOCK
@@ -93,6 +95,10 @@ def needs(found: Found, files: Mapping[str, bytes], wanted: Mapping[str, bytes])
         )
     if flash:
         changes.append("all of its flash is written: MicroPython, a table with two slots, files")
+        if kept := [row.label for row in table.strangers(board.table)]:
+            changes.append(
+                f"its partitions {', '.join(kept)} stay where they are; --drop LABEL gives one up"
+            )
         changes.append("the files that were saved come back to their places")
     changes.append(f"boot.py, the agent and settings come onto it, {room >> 10} KB")
     old = files.get(BOOT)

@@ -51,18 +51,19 @@ class Changes:
 
 
 def wanted(
-    settings: Path | None, app: Path | None, chosen: Iterable[str] | None = None
+    settings: Path | None, app: Mapping[str, bytes] | None, chosen: Iterable[str] | None = None
 ) -> dict[str, bytes]:
     """Return what belongs on the board: absolute path to bytes. Raises FilesError, ExtensionError.
 
-    settings: the board's settings folder, for /etc; app: folder of an application that takes the
-    place of the project's own, module by module, an agent of its own as a whole. Without settings
-    /etc is left alone. chosen: the agent's extensions, None for what the settings ask for.
+    settings: the board's settings folder, for /etc; app: an application, path below `/` to bytes,
+    that takes the place of the project's own, module by module, an agent of its own as a whole.
+    Without settings /etc is left alone. chosen: the agent's extensions, None for what the settings
+    ask for.
     """
     etc = files.settings(settings, running=True) if settings else {}
     found = files.application(chosen=files.extensions_for(etc) if chosen is None else chosen)
     if app:
-        own = files.folder(app, compiled=True)
+        own = {f"/{path}": data for path, data in app.items()}
         if any(path.startswith(_PACKAGE) for path in own):
             found = {path: data for path, data in found.items() if not path.startswith(_PACKAGE)}
         for path in own:
@@ -170,6 +171,8 @@ def deploy(
     with cable.paused() as pause:
         board = running.look(cable)
         running.check(board)
+        if board.fat:
+            say(f"Note: {running.FAT}.")
         in_lib = _agent_is_in_lib(cable, board.directory)
         found = wanted(_asked_for(cable))
         found = placed(board, files.agent_in_lib(found) if in_lib else found)

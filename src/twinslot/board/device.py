@@ -51,6 +51,20 @@ class Device:
         return found
 
 
+def own_data(device: Device, drop: Sequence[str]) -> table.Table:
+    """Return the partitions with data of the board's own, which stay, but for those to drop.
+
+    drop: labels. Raises DeviceError for one that is not there.
+    """
+    found = table.strangers(device.table or ())
+    labels = [row.label for row in found]
+    for label in drop:
+        if label not in labels:
+            said = f"it has {', '.join(labels)}" if labels else "it has none"
+            raise DeviceError(f"the board has no data of its own called {label}: {said}")
+    return tuple(row for row in found if row.label not in drop)
+
+
 def check(device: Device, plan: Plan, keep: Sequence[str], *, signed: bool = False) -> None:
     """Judge whether the plan may be written to the board.
 

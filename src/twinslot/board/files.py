@@ -124,29 +124,6 @@ def _blocks(found: Mapping[str, bytes]) -> int:
     return tree_blocks({path: len(data) for path, data in found.items()})
 
 
-def folder(path: Path, *, compiled: bool = False) -> dict[str, bytes]:
-    """Return somebody's application, a folder that stands for `/`, as the board's files.
-
-    Absolute path on the board to bytes; hidden files and `__pycache__` stay at home. compiled:
-    modules as .mpy; boot.py and main.py stay source, as MicroPython starts them by these names.
-    Raises FilesError if there is no such folder, or a module lies there in both forms.
-    """
-    if not path.is_dir():
-        raise FilesError(f"{path} is no folder")
-    found: dict[str, bytes] = {}
-    for file in sorted(path.rglob("*")):
-        below = file.relative_to(path)
-        if not file.is_file() or any(p == "__pycache__" or p[0] == "." for p in below.parts):
-            continue
-        name, data = f"/{below.as_posix()}", file.read_bytes()
-        if compiled and file.suffix == ".py" and name not in ("/boot.py", "/main.py"):
-            name, data = name[:-3] + ".mpy", compile_module(file)
-        if name in found:
-            raise FilesError(f"{path} holds {name[1:]} and its source; one of them must go")
-        found[name] = data
-    return found
-
-
 def settings(folder: Path, *, running: bool = False) -> dict[str, bytes]:
     """Return a board's settings folder as the files below /etc (docs/settings.md).
 

@@ -22,7 +22,8 @@ class FlashError(FleetError):
 class Job:
     """The wishes of the command line.
 
-    `keep`: partition labels; `extensions`: the agent's, None for what the settings ask for.
+    `keep`: labels of MicroPython's partitions whose content stays; `extensions`: the agent's, None
+    for what the settings ask for; `drop`: labels of the board's own data that need not stay.
     """
 
     firmware: Path
@@ -37,21 +38,27 @@ class Job:
     keep: tuple[str, ...]
     agent_in_lib: bool
     extensions: tuple[str, ...] | None = None
+    drop: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
 class Content:
-    """The content of a board: the plan, the regions of its flash, and the rest in sentences."""
+    """The content of a board: the plan, the regions of its flash, and the rest in sentences.
+
+    `directory`: where its application lies.
+    """
 
     plan: plan.Plan
     regions: list[whole.Region]
     remarks: list[str]
+    directory: str
 
 
-def prepare(job: Job, directory: str = files.FIRST_DIRECTORY) -> Content:
+def prepare(job: Job, directory: str = files.FIRST_DIRECTORY, kept: table.Table = ()) -> Content:
     """Read, plan, sign and build everything; nothing is written. Raises FleetError.
 
-    directory: where a board whose files are kept has its application, "" for `/`.
+    directory: where a board whose files are kept has its application, "" for `/`; kept: the board's
+    own data, which stays where it is.
     """
     found = download.read(disk.read(job.firmware, "the download"), job.chip)
     fleet = config.load(job.fleet / config.FILE_NAME) if job.fleet else None
@@ -63,6 +70,7 @@ def prepare(job: Job, directory: str = files.FIRST_DIRECTORY) -> Content:
         found.application.image.length,
         phy_init=found.phy_init is not None,
         least_slot=max(job.slot_size, fleet.slot_size if fleet else 0),
+        kept=kept,
     )
     settings = files.settings(job.settings) if job.settings else {}
     signed = _sign(job, found, fleet, directory)
@@ -88,7 +96,7 @@ def prepare(job: Job, directory: str = files.FIRST_DIRECTORY) -> Content:
         *(f"Warning: {sentence}." for sentence in found.judged.warnings),
     ]
     remarks = _remarks(job, signed, room, chosen)
-    return Content(layout, regions, [found.summary, *judged, *remarks])
+    return Content(layout, regions, [found.summary, *judged, *remarks], directory)
 
 
 def _sign(
@@ -161,14 +169,30 @@ def commands(content: Content, port: writer.Port) -> list[list[str]]:
 def write(job: Job, content: Content, port: writer.Port, say: Callable[[str], None]) -> None:
     """Judge the board behind a port, then write and verify everything. esptool prints for itself.
 
-    say: is told what flashing changes for a board that ran something else. Raises DeviceError
-    before anything is written, WriteError after.
+    say: is told what flashing changes for a board that ran something else. Data of the board's own
+    stays, and the plan is made around it. Raises DeviceError before anything is written, WriteError
+    after.
     """
     with device.connected(port) as there:
+        kept = device.own_data(there, job.drop)
+        directory = there.directory if "vfs" in job.keep else content.directory
+        if kept or directory != content.directory:
+            content = _around(job, directory, kept)
         device.check(there, content.plan, job.keep, signed=bool(job.package or job.fleet))
-    if "vfs" in job.keep:
-        content = prepare(job, there.directory)
     for remark in there.remarks():
         say(remark)
+    if kept:
+        names = ", ".join(row.label for row in kept)
+        say(f"Data of the board's own stays: {names}. So the plan is:")
+        for line in str(content.plan).splitlines():
+            say(line)
     with tempfile.TemporaryDirectory(prefix="flash-") as folder:
         writer.run(commands(content, port), content.regions, Path(folder))
+
+
+def _around(job: Job, directory: str, kept: table.Table) -> Content:
+    """As `prepare`, while a board waits."""
+    try:
+        return prepare(job, directory, kept)
+    except plan.PlanError as error:
+        raise device.DeviceError(str(error)) from error

@@ -1,8 +1,9 @@
 """Where everything lies in flash. Pure: sizes in, a partition table or a PlanError out.
 
-nvs, otadata, two slots, vfs. A slot has room for the image and 5 % more, because releases grow, and
-for its trailer; where flash allows a quarter of it. The rest is the file system. vfs is in the
-table: MicroPython 1.26 adds it by itself, but after a rollback an older one would find no files.
+nvs, otadata, two slots, vfs, around the data partitions that a board keeps. A slot has room for the
+image and 5 % more, because releases grow, and for its trailer; where flash allows a quarter of it.
+The rest is the file system. vfs is in the table: MicroPython 1.26 adds it by itself, but after a
+rollback an older one would find no files.
 """
 
 from dataclasses import dataclass
@@ -62,7 +63,10 @@ class Plan:
         """The layout as a table for people."""
         rows = [("bootloader", "", self.chip.bootloader, ADDRESS - self.chip.bootloader)]
         rows += [("table", "", ADDRESS, SECTOR)]
-        rows += [(row.label, _TYPES[row.type], row.offset, row.size) for row in self.table]
+        rows += [
+            (row.label, _TYPES.get(row.type, f"{row.type:#x}"), row.offset, row.size)
+            for row in self.table
+        ]
         lines = [f"{'':12}{'type':6}{'from':>10}{'to':>10}{'size':>10}"]
         lines += [
             f"{label:12}{kind:6}{start:#10x}{start + size:#10x}{size >> 10:7} KB"
@@ -83,16 +87,21 @@ def plan(
     *,
     phy_init: bool = False,
     least_slot: int = 0,
+    kept: Table = (),
 ) -> Plan:
     """Lay out flash for updates over the air.
 
     flash_size: bytes, 4, 8 or 16 MB; image_length: bytes of the application image; phy_init: keep
-    a partition for radio data; least_slot: bytes that a slot has at least. Raises PlanError.
+    a partition for radio data; least_slot: bytes that a slot has at least; kept: data partitions
+    that stay where they are. Raises PlanError.
     """
     if flash_size not in FLASH_SIZES.values():
         raise PlanError(f"flash of {flash_size} bytes: known are {', '.join(FLASH_SIZES)}")
     grown = image_length + -(-image_length // GROWTH)
-    slot = _round_up(max(grown + TRAILER_LENGTH, flash_size // 4, least_slot))
+    needed = _round_up(max(grown + TRAILER_LENGTH, least_slot))
+    slot = max(needed, flash_size // 4)
+    if kept:
+        return _around(chip, flash_size, image_length, (slot, needed), phy_init, kept)
     first, second, rest = (_FIRST_SLOT + number * slot for number in range(3))
     if rest + LEAST_FILESYSTEM > flash_size:
         most = (flash_size - _FIRST_SLOT - LEAST_FILESYSTEM) // 2 // MMU_PAGE * MMU_PAGE
@@ -106,13 +115,72 @@ def plan(
             f"fit {flash_size >> 20} MB of flash, where a slot has {most} at most; take a smaller "
             "build or a board with more flash"
         )
-    table = (
-        *(_HEAD_WITH_PHY if phy_init else _HEAD),
+    places = (first, second), slot, (rest, flash_size - rest)
+    return Plan(chip, flash_size, image_length, (*_head(phy_init), *_rows(*places)))
+
+
+def _around(
+    chip: Chip,
+    flash_size: int,
+    image_length: int,
+    sizes: tuple[int, int],
+    phy_init: bool,
+    kept: Table,
+) -> Plan:
+    """Plan around partitions that stay. sizes: of a slot, the wished and the least one."""
+    head = _head(phy_init)
+    names = ", ".join(f"{row.label} ({row.size >> 10} KB at {row.offset:#x})" for row in kept)
+    for slot in sizes:
+        places = _places(_gaps(kept, flash_size), slot)
+        if places and all(head[-1].end <= row.offset < row.end <= flash_size for row in kept):
+            rows = sorted((*head, *kept, *_rows(*places)), key=lambda row: row.offset)
+            return Plan(chip, flash_size, image_length, tuple(rows))
+    raise PlanError(
+        f"the board's own data stays where it is, {names}: around it nvs and otadata below "
+        f"{head[-1].end:#x}, two slots of {sizes[-1]} bytes and a file system of "
+        f"{LEAST_FILESYSTEM} do not fit {flash_size >> 20} MB of flash. Save its content and let "
+        "it go: --drop LABEL"
+    )
+
+
+def _gaps(kept: Table, flash_size: int) -> list[tuple[int, int]]:
+    """Return the free ranges behind the head, as (start, end)."""
+    found, at = [], _FIRST_SLOT
+    for row in sorted(kept, key=lambda row: row.offset):
+        found.append((at, row.offset))
+        at = max(at, row.end)
+    return [(start, end) for start, end in (*found, (at, flash_size)) if start < end]
+
+
+def _places(
+    gaps: list[tuple[int, int]], slot: int
+) -> tuple[tuple[int, int], int, tuple[int, int]] | None:
+    """Return the slots' offsets, their size, and offset and size of the file system; or None."""
+    offsets = []
+    for _ in range(2):
+        for number, (start, end) in enumerate(gaps):
+            at = _round_up(start)
+            if at + slot <= end:
+                offsets.append(at)
+                gaps[number] = at + slot, end
+                break
+    start, end = max(gaps, key=lambda gap: gap[1] - gap[0])
+    if len(offsets) < 2 or end - start < LEAST_FILESYSTEM:
+        return None
+    return (offsets[0], offsets[1]), slot, (start, end - start)
+
+
+def _head(phy_init: bool) -> Table:
+    return _HEAD_WITH_PHY if phy_init else _HEAD
+
+
+def _rows(offsets: tuple[int, int], slot: int, files: tuple[int, int]) -> Table:
+    first, second = offsets
+    return (
         Partition("ota_0", APP, OTA_0, first, slot),
         Partition("ota_1", APP, OTA_0 + 1, second, slot),
-        Partition("vfs", DATA, FAT, rest, flash_size - rest),
+        Partition("vfs", DATA, FAT, *files),
     )
-    return Plan(chip, flash_size, image_length, table)
 
 
 def _round_up(size: int) -> int:

@@ -11,7 +11,10 @@ from twinslot.formats import otadata, releases, table
 from twinslot.formats.chips import SECTOR
 from twinslot.formats.trailer import DIRECTORY_LENGTH, RECORDS_LENGTH
 
-FILE_SYSTEMS = ("vfs", "ffat")  # the labels MicroPython looks for (ports/esp32, _boot.py)
+FAT = (
+    "its file system is FAT, which a power cut may damage: firmware comes over the air there, "
+    "applications do not"
+)
 
 # The note that boot.py and the agent leave of a trial, in NVS, begins with STAGE DEADLINE, the
 # latter in ms since the chip started, where ticks_ms begins.
@@ -46,6 +49,10 @@ def _look():
         disk = os.statvfs("/")
     except OSError:
         disk = None
+    head = bytearray(88)
+    files = Partition.find(1, label="vfs") or Partition.find(1, label="ffat")
+    if files:
+        files[0].readblocks(0, head, 0)
     return {
         "version": tuple(sys.implementation[1][:3]),
         "table": [p.info() for t in (0, 1) for p in Partition.find(t)],
@@ -55,6 +62,7 @@ def _look():
         "records": records,
         "left_ms": left,
         "free": disk and disk[0] * disk[3],
+        "fat": b"FAT" in (head[54:57], head[82:85]),
     }
 print(_look())
 """).substitute(sector=SECTOR, records=RECORDS_LENGTH, signed=RECORDS_LENGTH + DIRECTORY_LENGTH)
@@ -76,7 +84,7 @@ class Running:
     stand in flash; `slot`: label of the one that runs; `records`: otadata; `left_s`: seconds until
     the test ends, None where no test is noted; `free`: bytes of its file system, None without one;
     `encrypted`: flash encryption is on; `directory`: the application's, "" where it lies flat;
-    `unpacked`: a package brought what is in it, not a cable.
+    `unpacked`: a package brought what is in it, not a cable; `fat`: the files lie on FAT.
     """
 
     version: tuple[int, ...]
@@ -88,6 +96,7 @@ class Running:
     encrypted: bool = False
     directory: str = ""
     unpacked: bool = False
+    fat: bool = False
 
     @property
     def pending(self) -> bool:
@@ -129,6 +138,7 @@ def parse(said: dict[str, Any]) -> Running:
         any(row[5] for row in said["table"]),
         said["directory"].decode("ascii", "replace"),
         said["unpacked"],
+        said["fat"],
     )
 
 
@@ -141,7 +151,7 @@ def lacks(board: Running) -> list[str]:
     if count < 2:
         found.append(f"{count or 'no'} OTA slot{'s' * (count != 1)} of two")
     if board.version < releases.FINDS_FILES and not any(
-        table.find(board.table, label) for label in FILE_SYSTEMS
+        table.find(board.table, label) for label in table.FILE_SYSTEMS
     ):
         found.append(f"no vfs, which MicroPython {releases.text(board.version)} needs there")
     return found

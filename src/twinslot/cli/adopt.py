@@ -8,7 +8,7 @@ from twinslot.board import adopt as adopting
 from twinslot.board import adoption, flash
 from twinslot.board.cable import Cable
 from twinslot.board.port import resolve
-from twinslot.cli.parts import FILE, FOLDER, settings_extensions, short
+from twinslot.cli.parts import FILE, FOLDER, by_cable, settings_extensions, short
 from twinslot.cli.say import say
 from twinslot.errors import FleetError
 
@@ -23,12 +23,7 @@ SAVED = "adopted"
     metavar="DIR",
     help="Settings folder of the board, for its /etc.",
 )
-@click.option(
-    "--app",
-    type=FOLDER,
-    metavar="DIR",
-    help="Folder of an application with the agent.  [default: the files on the board stay]",
-)
+@by_cable
 @click.option(
     "--firmware",
     type=FILE,
@@ -43,15 +38,22 @@ SAVED = "adopted"
     metavar="DIR",
     help=f"Folder for the files of the board.  [default: {SAVED}/, by the chip's number]",
 )
+@click.option(
+    "--drop",
+    multiple=True,
+    metavar="LABEL",
+    help="Partition with data of the board's own that need not stay; may be repeated.",
+)
 @settings_extensions
 @click.option("--yes", is_flag=True, help="Change the board without asking.")
 def adopt(
     port: str,
     settings: Path | None,
-    app: Path | None,
+    app: dict[str, bytes] | None,
     firmware: Path | None,
     fleet: Path | None,
     place: Path | None,
+    drop: tuple[str, ...],
     chosen: tuple[str, ...] | None,
     yes: bool,
 ) -> None:
@@ -95,7 +97,7 @@ def adopt(
             return
         pause.starts_again = False
     job = flash.Job(
-        *(firmware, None, None, 0, settings, None, fleet, "1.0.0", 1, (), False, chosen)
+        *(firmware, None, None, 0, settings, None, fleet, "1.0.0", 1, (), False, chosen, drop)
     )
     adopting.by_flash(resolve(port), job, coming, old, say)
     say("The board restarts, with its files.")

@@ -6,7 +6,7 @@ import click
 
 from twinslot.board import deploy as deploying
 from twinslot.board.cable import Cable
-from twinslot.cli.parts import FOLDER, settings_extensions
+from twinslot.cli.parts import FOLDER, by_cable, settings_extensions
 from twinslot.cli.say import say
 
 
@@ -15,15 +15,13 @@ from twinslot.cli.say import say
 @click.option(
     "--settings", type=FOLDER, metavar="DIR", help="Settings folder of the board, for its /etc."
 )
-@click.option(
-    "--app", type=FOLDER, metavar="DIR", help="Folder of the application.  [default: the demo's]"
-)
+@by_cable
 @settings_extensions
 @click.option("--no-start", is_flag=True, help="Leave main.py stopped after a change.")
 def deploy(
     port: str,
     settings: Path | None,
-    app: Path | None,
+    app: dict[str, bytes] | None,
     chosen: tuple[str, ...] | None,
     no_start: bool,
 ) -> None:

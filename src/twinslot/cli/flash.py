@@ -54,6 +54,12 @@ from twinslot.formats.chips import FLASH_SIZES, FLASHED
 @click.option("--keep-files", is_flag=True, help="Keep the file system that is on the board.")
 @click.option("--keep-nvs", is_flag=True, help="Keep NVS, with the agent's journal.")
 @click.option(
+    "--drop",
+    multiple=True,
+    metavar="LABEL",
+    help="Partition with data of the board's own that need not stay; may be repeated.",
+)
+@click.option(
     "--baud", default=writer.BAUD, show_default=True, metavar="BAUD", help="Speed of the cable."
 )
 @click.option(
@@ -79,6 +85,7 @@ def flash(
     chosen: tuple[str, ...] | None,
     keep_files: bool,
     keep_nvs: bool,
+    drop: tuple[str, ...],
     baud: int,
     dry_run: bool,
     image_only: Path | None,
@@ -87,7 +94,8 @@ def flash(
 
     FIRMWARE is the download's .bin. The command plans a partition table with two OTA slots and
     prints it. Then it writes and verifies bootloader, table, application, signed trailer and a file
-    system with all files of the board. PORT is a serial device, socket://HOST:PORT,
+    system with all files of the board. Data partitions that the board has beside MicroPython's stay
+    where they are, and the plan goes around them. PORT is a serial device, socket://HOST:PORT,
     rfc2217://HOST:PORT or a short name of mpremote's. With --image-only there is no PORT: write
     OUT.bin to a board at address 0.
     """
@@ -96,6 +104,8 @@ def flash(
             "--image-only takes FIRMWARE alone" if image_only else "give PORT and FIRMWARE"
         )
     keep = ("vfs",) * keep_files + ("nvs",) * keep_nvs
+    if image_only and drop:
+        raise click.UsageError("an image is new: --image-only has nothing to --drop")
     if image_only and keep:
         raise click.UsageError("an image is new: --image-only keeps nothing")
     if Path(places[-1]).exists() and not Path(places[-1]).is_file():
@@ -127,6 +137,7 @@ def flash(
         keep,
         agent_in_lib,
         chosen,
+        drop,
     )
     content = flashing.prepare(job)
     say(content.remarks[0])

@@ -11,7 +11,7 @@ from twinslot.cli.parts import PROTOCOLS, protocol_option, read_config
 from twinslot.cli.say import say, say_json
 from twinslot.cli.views import progress_view
 from twinslot.client import publish as publishing
-from twinslot.client import report
+from twinslot.client import report, room
 from twinslot.client import watch as watching
 from twinslot.client.clients import Clients
 from twinslot.errors import FleetError
@@ -44,16 +44,18 @@ def publish(
 ) -> None:
     """Send the package FILE to every BOARD, as one job.
 
-    It prints the job's name. It refuses a package of another product, chip, size or key.
+    It prints the job's name. It refuses a package of another product, chip, size or key, and an
+    application for which a board has no room by its own report.
     """
     config = read_config()
     data = disk.read(file, "the package")
-    if not force:
-        publishing.check(data, config)
+    head = None if force else publishing.check(data, config)
     clients = Clients(config)
     reach = clients.reach()
-    if not force:
+    if head is not None:
         publishing.check_way(reach, config, things, PROTOCOLS[protocol])
+        for component in head.manifest.components:
+            room.check(clients, things, component.room)
     published = publishing.publish(
         clients,
         data,

@@ -10,12 +10,16 @@ import click
 
 from twinslot import disk
 from twinslot.board import files
-from twinslot.cli.parts import DEFAULT_EXTENSIONS, extensions_option, read_config
+from twinslot.cli.parts import (
+    DEFAULT_EXTENSIONS,
+    FOLDER_OPTIONS,
+    extensions_option,
+    read_config,
+)
 from twinslot.cli.say import say
 from twinslot.client import diff as differing
 from twinslot.client import packing
 from twinslot.client.application import Options
-from twinslot.client.folder import AT_HOME, IGNORE_FILE
 from twinslot.client.sequences import allot_anywhere, note
 from twinslot.errors import FleetError, PackageError
 from twinslot.firmware import agent
@@ -94,36 +98,7 @@ def packing_options(command: Callable[..., None]) -> Callable[..., None]:
         click.option(
             "--no-agent", is_flag=True, help="Add no agent where the application has no ota/."
         ),
-        click.option(
-            "--exclude",
-            metavar="PATTERN",
-            multiple=True,
-            help="Files to leave out, as 'tests' or 'lib/*.txt'; may be given again."
-            f" These stay at home unless {IGNORE_FILE} says otherwise: {' '.join(AT_HOME)}.",
-        ),
-        click.option(
-            "--include",
-            metavar="PATTERN",
-            multiple=True,
-            help="Files to take, and no others; may be given again.",
-        ),
-        click.option(
-            "--allow-secret",
-            "allowed",
-            metavar="FILE",
-            multiple=True,
-            help="A file that may travel though it holds a key or a password; may be given again.",
-        ),
-        click.option(
-            "--board-has",
-            "elsewhere",
-            metavar="MODULE",
-            multiple=True,
-            help="A module that the boards have in /lib or in their firmware; may be given again.",
-        ),
-        click.option(
-            "--force", is_flag=True, help="Pack also what the boards could not run, with a warning."
-        ),
+        *FOLDER_OPTIONS,
         click.option(
             "--mpy",
             "compiled",

@@ -1,5 +1,6 @@
 """Shared parts of the modules of the `fleet` command."""
 
+import functools
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -7,6 +8,9 @@ from typing import Any
 import click
 
 from twinslot import config as configuration
+from twinslot.cli.say import say
+from twinslot.client import application
+from twinslot.client.folder import AT_HOME, IGNORE_FILE
 from twinslot.firmware import extensions
 from twinslot.formats.document import HTTP, MQTT
 
@@ -44,6 +48,92 @@ def _extensions(
 
 DEFAULT_EXTENSIONS = ",".join(extensions.asked_for({}))
 settings_extensions = extensions_option("of the agent", "as the settings ask for")
+
+
+FOLDER_OPTIONS = (
+    click.option(
+        "--exclude",
+        metavar="PATTERN",
+        multiple=True,
+        help="Files to leave out, as 'tests' or 'lib/*.txt'; may be given again."
+        f" These stay at home unless {IGNORE_FILE} says otherwise: {' '.join(AT_HOME)}.",
+    ),
+    click.option(
+        "--include",
+        metavar="PATTERN",
+        multiple=True,
+        help="Files to take, and no others; may be given again.",
+    ),
+    click.option(
+        "--allow-secret",
+        "allowed",
+        metavar="FILE",
+        multiple=True,
+        help="A file that may travel though it holds a key or a password; may be given again.",
+    ),
+    click.option(
+        "--board-has",
+        "elsewhere",
+        metavar="MODULE",
+        multiple=True,
+        help="A module that the boards have in /lib or in their firmware; may be given again.",
+    ),
+    click.option(
+        "--force", is_flag=True, help="Pack also what the boards could not run, with a warning."
+    ),
+)
+"""About the folder of an application, whichever way it goes onto a board."""
+
+
+def by_cable(command: Callable[..., None]) -> Callable[..., None]:
+    """Add --app and the options about its folder; the command takes them as `app`.
+
+    `app` is the application as files, judged as `fleet pack` does, or None without --app. What
+    there is to say about it is said first.
+    """
+
+    @functools.wraps(command)
+    def collected(
+        *,
+        folder: Path | None,
+        include: tuple[str, ...],
+        exclude: tuple[str, ...],
+        allowed: tuple[str, ...],
+        elsewhere: tuple[str, ...],
+        force: bool,
+        **rest: Any,
+    ) -> None:
+        if folder is None:
+            if any((include, exclude, allowed, elsewhere, force)):
+                raise click.UsageError("these options are about an application; give --app DIR")
+            command(app=None, **rest)
+            return
+        options = application.Options(
+            include,
+            exclude,
+            compiled=True,
+            secrets=allowed,
+            elsewhere=elsewhere,
+            force=force,
+            by_cable=True,
+        )
+        found = application.collect(folder, options, chip=None)
+        for line in (*found.notes, *(f"warning: {warning}" for warning in found.warnings)):
+            say(line)
+        command(app=found.files, **rest)
+
+    for option in (*FOLDER_OPTIONS, _APP):
+        collected = option(collected)
+    return collected
+
+
+_APP = click.option(
+    "--app",
+    "folder",
+    type=FOLDER,
+    metavar="DIR",
+    help="Folder of an application, judged as by `fleet pack`, which comes instead of the demo's.",
+)
 
 
 def read_config() -> configuration.Config:

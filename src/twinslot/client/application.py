@@ -46,7 +46,9 @@ class Options:
     agent where the folder has none, compiled, with these `extensions`; None: what boards get when
     nobody names any. `secrets`: patterns of files that may travel though they hold a key or a
     password. `elsewhere`: modules that the boards have in their /lib or otherwise. `force`: pack
-    also what could not run; a warning takes the place of the refusal.
+    also what could not run; a warning takes the place of the refusal. `by_cable`: it goes onto a
+    board by cable, over the project's own application, whose agent, link and main.py come beside
+    it.
     """
 
     include: Sequence[str] = ()
@@ -57,6 +59,7 @@ class Options:
     secrets: Sequence[str] = ()
     elsewhere: Sequence[str] = ()
     force: bool = False
+    by_cable: bool = False
 
 
 @dataclass(frozen=True)
@@ -93,25 +96,31 @@ class Application:
 
 
 def collect(
-    folder: Path, options: Options, *, chip: str, firmware: image.Application | None = None
+    folder: Path,
+    options: Options,
+    *,
+    chip: str | None,
+    firmware: image.Application | None = None,
 ) -> Application:
     """Make a folder an application.
 
-    `chip` by esptool's name; `firmware`: what the boards run or will run, None when it is not at
-    hand. Raises FolderError for what cannot go along, ApplicationError for what must not or could
-    not run, ArchiveError or MpyError, and FileError for what cannot be read.
+    `chip` by esptool's name, None when it is not known; `firmware`: what the boards run or will
+    run, None when it is not at hand. Raises FolderError for what cannot go along, ApplicationError
+    for what must not or could not run, ArchiveError or MpyError, and FileError for what cannot be
+    read.
     """
     if not folder.is_dir():
         raise ApplicationError(f"{folder} is no folder")
     walk = Walk(folder, options.include, options.exclude)
     sources = dict(walk.files())
-    _check_main(folder, sources)
+    if not options.by_cable:
+        _check_main(folder, sources)
     found = {path: disk.read(source, "the file") for path, source in sources.items()}
     unused = walk.unused | _check_secrets(folder, found, options.secrets)
     known = None if firmware is None else imports.Firmware(firmware.data)
     shadowed = shadows.of(found, known)
     wrong = [shadow.text for shadow in shadowed if shadow.accident]
-    wrong += _broken(found, sources, mpy.Target(chip))
+    wrong += _broken(found, sources, None if chip is None else mpy.Target(chip))
     added, notes, warnings = _agent(found, known, options)
     missing = imports.missing({**found, **added}, known, _elsewhere({**found, **added}, options))
     wrong += [
@@ -193,13 +202,15 @@ def _secret(path: str, data: bytes) -> str | None:
 
 def _elsewhere(files: dict[str, bytes], options: Options) -> list[str]:
     """The modules that boards have though no file has their name; `ota` for its bundle."""
-    if not options.agent:
+    if options.by_cable or not options.agent:
         return [*options.elsewhere, agent.PACKAGE, shadows.LINK]
     own = [agent.PACKAGE] if shadows.own_agent(files) else []
     return [*options.elsewhere, *own]
 
 
-def _broken(found: dict[str, bytes], sources: dict[str, Path], target: mpy.Target) -> list[str]:
+def _broken(
+    found: dict[str, bytes], sources: dict[str, Path], target: mpy.Target | None
+) -> list[str]:
     """A sentence for each source that MicroPython does not compile: file, line, text."""
 
     def complaint(path: str) -> str:
@@ -236,6 +247,8 @@ def _agent(
     """
     frozen = set() if firmware is None else firmware.frozen
     own = shadows.own_agent(found)
+    if options.by_cable:
+        return {}, [], []
     if not options.agent:
         if own or agent.PACKAGE in frozen:
             return {}, [], []
@@ -273,7 +286,7 @@ def _compiled(
     found: dict[str, bytes],
     sources: dict[str, Path],
     options: Options,
-    chip: str,
+    chip: str | None,
     firmware: image.Application | None,
 ) -> dict[str, bytes]:
     """The same files, modules as .mpy if that is asked for; every .mpy is one the board loads.
@@ -284,7 +297,7 @@ def _compiled(
     if not options.compiled:
         chosen = []
     target = None
-    if options.compiled or any(path.endswith(".mpy") for path in sources):
+    if chip is not None and (options.compiled or any(path.endswith(".mpy") for path in sources)):
         target = mpy.Target(chip) if firmware is None else mpy.target(chip, firmware.micropython)
     with ThreadPoolExecutor() as pool:
         made = list(

@@ -4,7 +4,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from twinslot.client import changes, packing, report
+from twinslot.client import changes, packing, report, room
 from twinslot.client import publish as publishing
 from twinslot.client import watch as watching
 from twinslot.client.clients import Clients
@@ -55,6 +55,9 @@ def push(
             say(line)
     for warning in contents.warnings:
         say(f"warning: {warning}")
+    if not sources.options.force:
+        for component in contents.components:
+            room.check(clients, [thing], component.room)
     publishing.check_way(clients.reach(), config, [thing], protocols)
     if sequence is None:
         sequence = allot(config, clients)

@@ -210,6 +210,7 @@ def _report(board: Board, said: Reported, now: float) -> Iterable[str]:
     parts.append(" on ".join(part for part in on if part))
     free = [
         "" if said.room is None else f"{said.room} KB of files",
+        f"{said.spare} KB more for an application" if said.spare else "",
         "" if said.heap is None else f"{said.heap} bytes of heap",
     ]
     last = [said.result, said.cause, said.detail]

@@ -20,7 +20,7 @@ _MOST = 2**63
 class Reported:
     """The report of a board; "" and None for what it does not say.
 
-    at: when it was made (Unix seconds); room in KB, heap in bytes; the rest as
+    at: when it was made (Unix seconds); room and spare in KB, heap in bytes; the rest as
     firmware/ota/report.py has it. Texts hold no control characters.
     """
 
@@ -36,10 +36,11 @@ class Reported:
     chip: str = ""
     micropython: str = ""
     room: int | None = None
+    spare: int | None = None
     heap: int | None = None
 
 
-_NUMBERS = ("sequence", "room", "heap")
+_NUMBERS = ("sequence", "room", "spare", "heap")
 _TEXTS = tuple(name for name in Reported.__dataclass_fields__ if name not in (*_NUMBERS, "at"))
 
 

@@ -69,7 +69,7 @@ class Component:
     """One component as the manifest describes it.
 
     `length`: bytes in the package, in this `encoding`; `size`: bytes of the result; `sha256`: of
-    the result; `offset`: where it starts in the package.
+    the result; `offset`: where it starts in the package; `room`: as of a Content.
     """
 
     kind: int
@@ -79,6 +79,7 @@ class Component:
     sha256: bytes
     chip: int | None
     offset: int
+    room: tuple[int | str, ...] = ()
 
     @property
     def end(self) -> int:
@@ -136,7 +137,16 @@ def read_component(item: Any, offset: int) -> Component:
     if kind != FIRMWARE and fields.has(6):
         raise PackageError("component, chip (6): for firmware only")
     chip = fields.uint(6, "chip", most=0xFFFF) if kind == FIRMWARE else None
-    return Component(kind, encoding, length, size, digest, chip, offset)
+    room = _room(fields.get(_ROOM, "room")) if kind != FIRMWARE and fields.has(_ROOM) else ()
+    return Component(kind, encoding, length, size, digest, chip, offset, room)
+
+
+def _room(value: Any) -> tuple[int | str, ...]:
+    """The value of `room`, if it is blocks, and then paths and bytes. Raises PackageError."""
+    kinds = [type(one) for one in value] if isinstance(value, list) else []
+    if kinds != [int, *[str, int] * (len(kinds) // 2)]:
+        raise PackageError(f"component, room ({_ROOM}): no list of blocks, paths and bytes")
+    return tuple(value)
 
 
 def padded(length: int) -> int:

@@ -16,6 +16,7 @@ from twinslot.formats.chips import MMU_PAGE, SECTOR
 ADDRESS = 0x8000
 LENGTH = 0xC00  # bytes that the bootloader reads
 
+FILE_SYSTEMS = ("vfs", "ffat")  # the labels MicroPython looks for (ports/esp32, flashbdev.py)
 APP, DATA = 0, 1
 FACTORY, OTA_0 = 0x00, 0x10  # subtypes of APP; ota_1 is 0x11, up to ota_15
 OTADATA, PHY, NVS, FAT = 0x00, 0x01, 0x02, 0x81  # of DATA; MicroPython's littlefs is declared FAT
@@ -75,6 +76,17 @@ def slots(table: Iterable[Partition]) -> Table:
 def has_otadata(table: Iterable[Partition]) -> bool:
     """Say whether the table has the partition in which the bootloader looks for the slot."""
     return any((row.type, row.subtype) == (DATA, OTADATA) for row in table)
+
+
+def strangers(table: Iterable[Partition]) -> Table:
+    """Return the data that is neither MicroPython's nor the agent's: of the application's own."""
+    return tuple(
+        row
+        for row in table
+        if row.type != APP
+        and (row.type, row.subtype) not in ((DATA, OTADATA), (DATA, PHY))
+        and row.label not in ("nvs", *FILE_SYSTEMS)
+    )
 
 
 def build(table: Sequence[Partition]) -> bytes:
