@@ -224,12 +224,20 @@ def _still_here(config: Config, store: Store, endpoint: Endpoint) -> None:
     Raises DatabaseError, or ServiceError where the state folder is gone: then nothing would be kept
     that is acknowledged from now on.
     """
+    _check_folder(config, store)
+    path = configuration.endpoint_file(config)
+    if not path.exists():
+        try:
+            _write_endpoint(path, endpoint)
+        except disk.FileError:
+            _check_folder(config, store)  # somebody removes all of it just now
+            raise
+
+
+def _check_folder(config: Config, store: Store) -> None:
     store.check()
     if not config.state.is_dir():
         raise ServiceError(
             f"{config.state} was removed while the service ran; bring a backup back (`fleet "
             "restore`), or start again with no boards and no jobs"
         )
-    path = configuration.endpoint_file(config)
-    if not path.exists():
-        _write_endpoint(path, endpoint)
