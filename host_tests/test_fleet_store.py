@@ -43,7 +43,7 @@ def test_a_database_of_the_first_version_keeps_its_jobs(tmp_path: Path, database
             assert (job.progress_minutes, job.url_seconds, job.url_role) == (5, None, None)
             assert transaction.updates(before=None, limit=1) == []
             assert transaction.shadow("board-1") is None
-            assert len(transaction.open_executions("board-1")) == 1
+            assert len(transaction.open_executions(["board-1"])["board-1"]) == 1
         again.close()
 
 

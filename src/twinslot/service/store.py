@@ -5,10 +5,11 @@ outbox), so that after a crash either both are there or neither.
 """
 
 import json
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any
+from itertools import islice
+from typing import Any, TypeVar
 
 import sqlalchemy as sa
 
@@ -17,6 +18,8 @@ from twinslot.formats import aws
 from twinslot.formats.document import described_sequence
 from twinslot.service.database import NEVER_AGAIN, NUMBER, Database
 from twinslot.service.states import Execution
+
+Item = TypeVar("Item")
 
 SCHEMA = 4
 """Version of the tables; an older database is brought up to it, a newer one is refused."""
@@ -187,8 +190,11 @@ _NUMBERED = sa.bindparam("numbered", type_=sa.Integer)
 _THING = sa.select(_things).where(_things.c.name == _NAMED)
 _REVOKED = sa.select(_revoked.c.thing).where(_revoked.c.thing == _NAMED)
 _JOB = _without_id(_jobs).where(_jobs.c.job_id == _NAMED)
+_SOME: sa.BindParameter[Any] = sa.bindparam("some", expanding=True)
+_THINGS_OF = sa.select(_things.c.name).where(_things.c.name.in_(_SOME))
+_REVOKED_OF = sa.select(_revoked.c.thing).where(_revoked.c.thing.in_(_SOME))
 _OPEN_EXECUTIONS = sa.select(*_EXECUTION_COLUMNS).where(
-    _executions.c.thing == _NAMED, _executions.c.status.in_(aws.OPEN)
+    _executions.c.thing.in_(_SOME), _executions.c.status.in_(aws.OPEN)
 )
 _NEWEST_EXECUTION = (
     sa.select(*_EXECUTION_COLUMNS)
@@ -205,6 +211,13 @@ _IS_OPEN = (
     .where(_executions.c.job_id == _NAMED, _executions.c.status.in_(aws.OPEN))
     .limit(1)
 )
+
+
+def batches(items: Iterable[Item], most: int) -> Iterator[list[Item]]:
+    """Return the items in lists of so many at most."""
+    rest = iter(items)
+    while some := list(islice(rest, most)):
+        yield some
 
 
 class StoreError(FleetError):
@@ -431,6 +444,10 @@ class Transaction:
         row = self._one(_THING, named=name)
         return None if row is None else Thing(**row)
 
+    def known_of(self, names: Collection[str]) -> set[str]:
+        """Those of these names that are a thing's."""
+        return {row["name"] for row in self._some(_THINGS_OF, names)}
+
     def things(self, *, after: str = "", limit: int) -> list[Thing]:
         """In the order of their names, those behind `after`."""
         query = sa.select(_things).where(_things.c.name > after).order_by(_things.c.name)
@@ -450,6 +467,10 @@ class Transaction:
     def is_revoked(self, name: str) -> bool:
         """Say whether the thing is revoked."""
         return self._one(_REVOKED, named=name) is not None
+
+    def revoked_of(self, things: Collection[str]) -> set[str]:
+        """Those of these things that are revoked."""
+        return {row["thing"] for row in self._some(_REVOKED_OF, things)}
 
     def revoked(self) -> dict[str, int]:
         """Everything that is revoked, and since when (Unix seconds)."""
@@ -559,18 +580,10 @@ class Transaction:
 
     def still_open(self, orders: Collection[int]) -> set[int]:
         """Those of these executions that have not ended."""
-        found: set[int] = set()
-        rest = list(orders)
-        while rest:  # a database takes a bounded number of parameters
-            some, rest = rest[:_PARAMETERS], rest[_PARAMETERS:]
-            found |= set(
-                self._connection.scalars(
-                    sa.select(_executions.c.order).where(
-                        _executions.c.order.in_(some), _executions.c.status.in_(aws.OPEN)
-                    )
-                )
-            )
-        return found
+        query = sa.select(_executions.c.order).where(
+            _executions.c.order.in_(_SOME), _executions.c.status.in_(aws.OPEN)
+        )
+        return {row["order"] for row in self._some(query, orders)}
 
     # Jobs and executions
 
@@ -596,26 +609,24 @@ class Transaction:
         )
 
     def delete_job(self, job_id: str) -> None:
-        """Forget a job and all its executions."""
-        things = sa.select(_executions.c.thing).where(_executions.c.job_id == job_id)
-        self.changes.ended.update(self._connection.scalars(things))
+        """Forget a job and its executions, none of which is open."""
         for table in (_executions, _jobs):
             self._connection.execute(table.delete().where(table.c.job_id == job_id))
 
-    def add_execution(self, job_id: str, thing: str, now: int) -> None:
-        """Queue the job on the thing, behind everything that is queued there."""
-        self._insert(
-            _executions,
-            job_id=job_id,
-            thing=thing,
-            number=1,
-            status="QUEUED",
-            details={},
-            queued_at=now,
-            updated_at=now,
-            version=1,
-            forced=False,
-        )
+    def add_executions(self, job_id: str, things: Iterable[str], now: int) -> None:
+        """Queue the job on each thing, behind everything that is queued there."""
+        queued = {
+            "job_id": job_id,
+            "number": 1,
+            "status": aws.QUEUED,
+            "details": {},
+            "queued_at": now,
+            "updated_at": now,
+            "version": 1,
+            "forced": False,
+        }
+        rows = [{**queued, "thing": thing} for thing in things]
+        self._connection.execute(_executions.insert(), rows)
 
     def execution(self, thing: str, job_id: str, number: int | None = None) -> Execution | None:
         """This execution, or the latest of the job on the thing."""
@@ -625,17 +636,20 @@ class Transaction:
             row = self._one(_EXECUTION, named=thing, of_job=job_id, numbered=number)
         return None if row is None else Execution(**row)
 
-    def open_executions(self, thing: str) -> list[Execution]:
-        """The thing's executions that are not terminal, in no particular order."""
-        return [Execution(**row) for row in self._all(_OPEN_EXECUTIONS, named=thing)]
+    def open_executions(self, things: Collection[str]) -> dict[str, list[Execution]]:
+        """The executions of each thing that are not terminal, in no particular order."""
+        found: dict[str, list[Execution]] = {thing: [] for thing in things}
+        for row in self._some(_OPEN_EXECUTIONS, things):
+            found[row["thing"]].append(Execution(**row))
+        return found
 
     def executions_of(
-        self, job_id: str, *, status: str | None = None, after: str = "", limit: int | None = None
+        self, job_id: str, *, statuses: Collection[str] | None = None, after: str = "", limit: int
     ) -> list[Execution]:
         """The job's executions by thing name, those behind the thing `after`."""
         conditions = [_executions.c.job_id == job_id, _executions.c.thing > after]
-        if status is not None:
-            conditions.append(_executions.c.status == status)
+        if statuses is not None:
+            conditions.append(_executions.c.status.in_(statuses))
         return self._executions(*conditions, limit=limit)
 
     def is_open(self, job_id: str) -> bool:
@@ -651,28 +665,35 @@ class Transaction:
         )
         return {row["status"]: row["count"] for row in self._all(query)}
 
-    def overdue(self, now: int) -> list[Execution]:
+    def overdue(self, now: int, *, limit: int) -> list[Execution]:
         """Executions one of whose timers has run out."""
         return self._executions(
             _executions.c.status == "IN_PROGRESS",
             sa.or_(_executions.c.progress_deadline <= now, _executions.c.step_deadline <= now),
+            limit=limit,
         )
 
     def save(self, before: Execution, after: Execution) -> None:
         """Write a changed execution. Raises StoreError if it is not as it was read any more."""
-        if after.terminal:
-            self.changes.ended.add(after.thing)
-        found = {"saved": before.order, "numbered": before.version}
-        result = self._connection.execute(
-            _SAVE_EXECUTION, {**vars(after), "details": dict(after.details), **found}
-        )
-        if result.rowcount != 1:
-            raise StoreError(f"execution {before.identity} of {before.thing} changed meanwhile")
+        self.save_all([(before, after)])
 
-    def delete_execution(self, execution: Execution) -> None:
-        """Forget one execution."""
-        self.changes.ended.add(execution.thing)
-        self._connection.execute(_executions.delete().where(_executions.c.order == execution.order))
+    def save_all(self, changed: Iterable[tuple[Execution, Execution]]) -> None:
+        """Write executions, each as it was read and as it is now. Raises StoreError as `save`."""
+        rows = []
+        for before, after in changed:
+            if after.terminal:
+                self.changes.ended.add(after.thing)
+            found = {"saved": before.order, "numbered": before.version}
+            rows.append({**vars(after), "details": dict(after.details), **found})
+        if self._connection.execute(_SAVE_EXECUTION, rows).rowcount != len(rows):
+            named = ", ".join(sorted({row["job_id"] for row in rows}))
+            raise StoreError(f"executions of {named} changed meanwhile")
+
+    def delete_executions(self, executions: Collection[Execution]) -> None:
+        """Forget executions, of a page at most."""
+        self.changes.ended.update(execution.thing for execution in executions)
+        orders = [execution.order for execution in executions]
+        self._connection.execute(_executions.delete().where(_executions.c.order.in_(orders)))
 
     # OTA updates
 
@@ -744,9 +765,17 @@ class Transaction:
 
     def send(self, topic: str, message: Mapping[str, Any]) -> None:
         """Publish a JSON message, at least once, after this transaction is committed."""
-        payload = json.dumps(message, separators=(",", ":")).encode()
-        self._insert(_outbox, topic=topic, payload=payload)
-        self.changes.messages = True
+        self.send_all([(topic, message)])
+
+    def send_all(self, messages: Iterable[tuple[str, Mapping[str, Any]]]) -> None:
+        """Publish JSON messages with their topics, in this order, as `send` does."""
+        rows = [
+            {"topic": topic, "payload": json.dumps(message, separators=(",", ":")).encode()}
+            for topic, message in messages
+        ]
+        if rows:
+            self._connection.execute(_outbox.insert(), rows)
+            self.changes.messages = True
 
     def messages(self, *, after: int, limit: int) -> list[Message]:
         """Unsent messages in their order, those behind the id `after`."""
@@ -757,9 +786,7 @@ class Transaction:
         """Delete messages that the broker has acknowledged."""
         self._connection.execute(_outbox.delete().where(_outbox.c.id.in_(ids)))
 
-    def _executions(
-        self, *conditions: sa.ColumnElement[bool], limit: int | None = None
-    ) -> list[Execution]:
+    def _executions(self, *conditions: sa.ColumnElement[bool], limit: int) -> list[Execution]:
         query = sa.select(*_EXECUTION_COLUMNS).where(*conditions).order_by(_executions.c.thing)
         return [Execution(**row) for row in self._all(query.limit(limit))]
 
@@ -776,6 +803,11 @@ class Transaction:
             query = query.where(table.c.id < before)
         rows = [dict(row) for row in self._all(query)]
         return [(row.pop("id"), row) for row in rows]
+
+    def _some(self, query: sa.Select[Any], some: Collection[Any]) -> Iterator[sa.RowMapping]:
+        """The rows of a query for some values; a database takes a bounded number of parameters."""
+        for few in batches(some, _PARAMETERS):
+            yield from self._all(query, some=few)
 
     def _insert(self, table: sa.Table, **values: Any) -> None:
         self._connection.execute(table.insert(), values)
