@@ -171,9 +171,9 @@ class Fleet:
         """So many boards report progress to the service."""
         return self._steady(REPORTS, SERVICE, count, seconds, self._stack.endpoint.pid)
 
-    def bare(self, count: int, seconds: float) -> Load:
-        """So many boards ask the bare publisher."""
-        arguments = [str(self._stack.broker_port), *filter(None, [self._identities])]
+    def bare(self, count: int, seconds: float, pause: float = 0) -> Load:
+        """So many boards ask the bare publisher. pause: seconds before each of its looks."""
+        arguments = [str(self._stack.broker_port), str(pause), *filter(None, [self._identities])]
         with _child(bare.__name__, *arguments) as process:
             _pipe(process.stdin).write(self._object)
             _pipe(process.stdin).close()

@@ -60,7 +60,7 @@ def run(
     `database`: SQLAlchemy URL of the service's database, None for the fleet's own.
     `announce` gets the ready line once the listeners are open and the broker has confirmed the
     subscriptions. Raises ListenerError when a port is taken, ServiceError when the folder is
-    served already, DatabaseError or StoreError for a database that cannot be used.
+    served already, DatabaseError or SchemaError for a database that cannot be used.
     """
     for path in config.secrets:
         if said := disk.exposed(path):

@@ -16,37 +16,23 @@ import sqlalchemy as sa
 from twinslot.errors import FleetError
 from twinslot.formats import aws
 from twinslot.formats.document import described_sequence
+from twinslot.service import migrations
 from twinslot.service.database import NEVER_AGAIN, NUMBER, Database
 from twinslot.service.states import Execution
 
 Item = TypeVar("Item")
-
-SCHEMA = 4
-"""Version of the tables; an older database is brought up to it, a newer one is refused."""
-
-_MIGRATIONS = {
-    1: ("ALTER TABLE jobs ADD COLUMN url_seconds INTEGER",),
-    2: ("ALTER TABLE jobs ADD COLUMN url_role TEXT",),
-    3: (
-        "CREATE INDEX IF NOT EXISTS executions_of_job ON executions (job_id, status)",
-        "CREATE INDEX IF NOT EXISTS executions_in_progress ON executions (progress_deadline)",
-        "CREATE INDEX IF NOT EXISTS executions_in_step ON executions (step_deadline)",
-    ),
-}
-"""The statements that make the next version of one, beside tables that are missing."""
 
 _PARAMETERS = 1000  # of one query, well below what databases take
 
 MAX_PRODUCT = 32
 """Bytes of a product's name (package-format.md)."""
 
-_metadata = sa.MetaData()
-
-_schema = sa.Table("schema", _metadata, sa.Column("version", sa.Integer, primary_key=True))
+metadata = sa.MetaData()
+"""The tables as this version has them; `migrations` makes them."""
 
 _things = sa.Table(
     "things",
-    _metadata,
+    metadata,
     sa.Column("name", sa.String(aws.MAX_NAME), primary_key=True),
     sa.Column("attributes", sa.JSON, nullable=False),
     sa.Column("created_at", sa.BigInteger, nullable=False),
@@ -55,14 +41,14 @@ _things = sa.Table(
 # By name alone: a thing that was never registered can be revoked, too.
 _revoked = sa.Table(
     "revoked",
-    _metadata,
+    metadata,
     sa.Column("thing", sa.String(aws.MAX_NAME), primary_key=True),
     sa.Column("revoked_at", sa.BigInteger, nullable=False),
 )
 
 _objects = sa.Table(
     "objects",
-    _metadata,
+    metadata,
     sa.Column("bucket", sa.String(aws.MAX_BUCKET), primary_key=True),
     sa.Column("key", sa.String(aws.MAX_KEY), primary_key=True),
     sa.Column("sha256", sa.String(64), nullable=False),
@@ -75,7 +61,7 @@ _objects = sa.Table(
 
 _streams = sa.Table(
     "streams",
-    _metadata,
+    metadata,
     sa.Column("stream_id", sa.String(aws.MAX_NAME), primary_key=True),
     sa.Column("description", sa.Text),
     sa.Column("role_arn", sa.Text, nullable=False),
@@ -84,7 +70,7 @@ _streams = sa.Table(
 
 _stream_files = sa.Table(
     "stream_files",
-    _metadata,
+    metadata,
     sa.Column("stream_id", sa.ForeignKey("streams.stream_id"), primary_key=True),
     sa.Column("file_id", sa.Integer, primary_key=True),
     sa.Column("bucket", sa.String(aws.MAX_BUCKET), nullable=False),
@@ -95,7 +81,7 @@ _stream_files = sa.Table(
 
 _jobs = sa.Table(
     "jobs",
-    _metadata,
+    metadata,
     sa.Column("id", NUMBER, primary_key=True),
     sa.Column("job_id", sa.String(aws.MAX_JOB_ID), nullable=False, unique=True),
     sa.Column("document", sa.Text, nullable=False),
@@ -116,7 +102,7 @@ _jobs = sa.Table(
 
 _updates = sa.Table(
     "updates",
-    _metadata,
+    metadata,
     sa.Column("id", NUMBER, primary_key=True),
     sa.Column("update_id", sa.String(aws.MAX_NAME), nullable=False, unique=True),
     sa.Column("job_id", sa.String(aws.MAX_JOB_ID), nullable=False),
@@ -127,7 +113,7 @@ _updates = sa.Table(
 
 _executions = sa.Table(
     "executions",
-    _metadata,
+    metadata,
     sa.Column("order", NUMBER, primary_key=True),
     sa.Column("job_id", sa.ForeignKey("jobs.job_id"), nullable=False),
     sa.Column("thing", sa.ForeignKey("things.name"), nullable=False),
@@ -155,7 +141,7 @@ _EXECUTION_COLUMNS = [
 
 _shadows = sa.Table(
     "shadows",
-    _metadata,
+    metadata,
     sa.Column("thing", sa.ForeignKey("things.name"), primary_key=True),
     sa.Column("state", sa.JSON, nullable=False),
     sa.Column("metadata", sa.JSON, nullable=False),
@@ -165,14 +151,14 @@ _shadows = sa.Table(
 # The highest sequence of each product's packages.
 _sequences = sa.Table(
     "sequences",
-    _metadata,
+    metadata,
     sa.Column("product", sa.String(MAX_PRODUCT), primary_key=True),
     sa.Column("highest", sa.BigInteger, nullable=False),
 )
 
 _outbox = sa.Table(
     "outbox",
-    _metadata,
+    metadata,
     sa.Column("id", NUMBER, primary_key=True),
     sa.Column("topic", sa.String(512), nullable=False),
     sa.Column("payload", sa.LargeBinary, nullable=False),
@@ -221,7 +207,7 @@ def batches(items: Iterable[Item], most: int) -> Iterator[list[Item]]:
 
 
 class StoreError(FleetError):
-    """The tables cannot be used, or two writers met."""
+    """Two writers met."""
 
 
 @dataclass(frozen=True)
@@ -368,19 +354,13 @@ class Store:
         """Open the database at a SQLAlchemy URL, and make or extend its tables where need be.
 
         Raises DatabaseError for a URL that cannot be used and a database that does not answer,
-        StoreError for another program's file, and for tables of a version that is not known here.
+        SchemaError for another program's tables, and for those of a version that is not known here.
         """
         self._database = Database(url)
         self._followers: list[Callable[[Changes], None]] = []
         with self._database.transaction(writing=True) as connection:
-            tables = sa.inspect(connection).get_table_names()
-            if self._database.file is not None and tables and _schema.name not in tables:
-                raise StoreError(
-                    f"{self._database.file} is another program's database: it has a table "
-                    f"{tables[0]}; give the service a file of its own"
-                )
-            _metadata.create_all(connection)
-            _migrate(connection)
+            own = self._database.file is not None  # others may use a server's database, too
+            migrations.upgrade(connection, f"the database {self._database}", own=own)
 
     def check(self) -> None:
         """Raise DatabaseError where the database's file is not the one that was opened."""
@@ -408,22 +388,6 @@ class Store:
     def close(self) -> None:
         """Close all connections."""
         self._database.close()
-
-
-def _migrate(connection: sa.Connection) -> None:
-    """Bring the tables up to SCHEMA. Raises StoreError for a version that is not known."""
-    found = connection.scalar(sa.select(_schema.c.version))
-    if found is None:
-        connection.execute(_schema.insert().values(version=SCHEMA))
-        return
-    version = found
-    while version in _MIGRATIONS:
-        for statement in _MIGRATIONS[version]:
-            connection.execute(sa.text(statement))
-        version += 1
-    if version != SCHEMA:
-        raise StoreError(f"the database has schema {found}, this program {SCHEMA}")
-    connection.execute(_schema.update().values(version=SCHEMA))
 
 
 class Transaction:
