@@ -357,13 +357,14 @@ class Control:
         listing = ("executions", parameters["jobId"], status)
         after = self._names.place(parameters.get("nextToken"), listing) or ""
         with self._store.read() as transaction:
-            job = _job(transaction, parameters["jobId"])
             found = transaction.executions_of(
-                job.job_id,
+                parameters["jobId"],
                 statuses=None if status is None else [status],
                 after=after,
                 limit=limit + 1,
             )
+            if not found:
+                _job(transaction, parameters["jobId"])
         shown, token = self._names.page(found, limit, lambda one: one.thing, listing)
         summaries = [
             {

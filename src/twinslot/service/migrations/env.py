@@ -1,4 +1,4 @@
-"""What alembic runs for each command: the transaction of the service's own connection."""
+"""The environment of alembic's commands: the transaction of the service's own connection."""
 
 from alembic import context
 
