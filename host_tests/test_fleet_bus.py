@@ -37,9 +37,9 @@ def broker(tmp_path: Path) -> Iterator[Broker]:
 
 
 @pytest.fixture
-def world(tmp_path: Path, broker: Broker) -> Iterator[World]:
+def world(tmp_path: Path, broker: Broker, database: str) -> Iterator[World]:
     """A store, with a bus between it and the broker."""
-    made = World(tmp_path)
+    made = World(tmp_path, database)
     made.things(*GOOD, BAD)
     made.job("job-1", *GOOD, BAD)
     bus = Bus(
