@@ -37,6 +37,7 @@ _SECTIONS: Mapping[str, Mapping[str, str]] = {
         "keygen": "begin",
         "backup": "backup",
         "restore": "backup",
+        "copy-database": "serve",
     },
     "Updates": {
         "pack": "pack",

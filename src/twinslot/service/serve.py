@@ -66,7 +66,7 @@ def run(
         if said := disk.exposed(path):
             raise ServiceError(said)
     disk.folder(config.state)
-    with _alone(config.state / "lock"), contextlib.ExitStack() as cleanup:
+    with alone(config.state / "lock"), contextlib.ExitStack() as cleanup:
         credentials = configuration.read_credentials(config.credentials)
         store = Store(database or config.database)
         cleanup.callback(store.close)
@@ -193,8 +193,8 @@ async def _serve(
 
 
 @contextmanager
-def _alone(path: Path) -> Iterator[None]:
-    """Holds the folder's lock, which ends with the process however it ends."""
+def alone(path: Path) -> Iterator[None]:
+    """Holds the folder's lock, which ends with the process however it ends. Raises ServiceError."""
     try:
         file = path.open("a")
     except OSError as error:
