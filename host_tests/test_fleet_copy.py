@@ -1,6 +1,5 @@
 """A fleet changes its database, and nothing of it is lost."""
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -17,7 +16,7 @@ from twinslot.service.store import Store, metadata
 
 
 @pytest.fixture
-def old(tmp_path: Path) -> Iterator[str]:
+def old(tmp_path: Path) -> str:
     """A database of release 0.2.0, with a row in each table, in SQLite."""
     url = f"sqlite:///{tmp_path}/old.db"
     bring_back(url, "0.2.0")

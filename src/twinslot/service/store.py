@@ -171,6 +171,7 @@ def _without_id(table: sa.Table) -> sa.Select[Any]:
 
 
 # The statements of a device's request. To make one takes as long as to carry it out.
+_OPEN = sa.or_(*(_executions.c.status == status for status in sorted(aws.OPEN)))  # IN is slower
 _NAMED = sa.bindparam("named", type_=sa.String)
 _NUMBERED = sa.bindparam("numbered", type_=sa.Integer)
 _THING = sa.select(_things).where(_things.c.name == _NAMED)
@@ -179,9 +180,7 @@ _JOB = _without_id(_jobs).where(_jobs.c.job_id == _NAMED)
 _SOME: sa.BindParameter[Any] = sa.bindparam("some", expanding=True)
 _THINGS_OF = sa.select(_things.c.name).where(_things.c.name.in_(_SOME))
 _REVOKED_OF = sa.select(_revoked.c.thing).where(_revoked.c.thing.in_(_SOME))
-_OPEN_EXECUTIONS = sa.select(*_EXECUTION_COLUMNS).where(
-    _executions.c.thing.in_(_SOME), _executions.c.status.in_(aws.OPEN)
-)
+_OPEN_EXECUTIONS = sa.select(*_EXECUTION_COLUMNS).where(_executions.c.thing.in_(_SOME), _OPEN)
 _NEWEST_EXECUTION = (
     sa.select(*_EXECUTION_COLUMNS)
     .where(_executions.c.thing == _NAMED, _executions.c.job_id == sa.bindparam("of_job"))
@@ -192,11 +191,7 @@ _EXECUTION = _NEWEST_EXECUTION.where(_executions.c.number == _NUMBERED)
 _SAVE_EXECUTION = _executions.update().where(
     _executions.c.order == sa.bindparam("saved"), _executions.c.version == _NUMBERED
 )
-_IS_OPEN = (
-    sa.select(_executions.c.order)
-    .where(_executions.c.job_id == _NAMED, _executions.c.status.in_(aws.OPEN))
-    .limit(1)
-)
+_IS_OPEN = sa.select(_executions.c.order).where(_executions.c.job_id == _NAMED, _OPEN).limit(1)
 
 
 def batches(items: Iterable[Item], most: int) -> Iterator[list[Item]]:
@@ -508,7 +503,7 @@ class Transaction:
         query = (
             sa.select(_jobs.c.job_id)
             .join(_executions, _jobs.c.job_id == _executions.c.job_id)
-            .where(_jobs.c.stream_id == stream_id, _executions.c.status.in_(aws.OPEN))
+            .where(_jobs.c.stream_id == stream_id, _OPEN)
             .distinct()
             .order_by(_jobs.c.job_id)
         )
@@ -521,7 +516,7 @@ class Transaction:
             .join(_jobs, _jobs.c.job_id == _executions.c.job_id)
             .where(
                 _executions.c.thing == thing,
-                _executions.c.status.in_(aws.OPEN),
+                _OPEN,
                 _jobs.c.stream_id == stream_id,
             )
             .order_by(_executions.c.order)
@@ -544,9 +539,7 @@ class Transaction:
 
     def still_open(self, orders: Collection[int]) -> set[int]:
         """Those of these executions that have not ended."""
-        query = sa.select(_executions.c.order).where(
-            _executions.c.order.in_(_SOME), _executions.c.status.in_(aws.OPEN)
-        )
+        query = sa.select(_executions.c.order).where(_executions.c.order.in_(_SOME), _OPEN)
         return {row["order"] for row in self._some(query, orders)}
 
     # Jobs and executions
