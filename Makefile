@@ -30,6 +30,12 @@ WIFI_PASSWORD =
 SELF_TEST_S =
 # AGENT=lib puts the agent into /lib, where updates leave it; docs/your-application.md, Room.
 AGENT =
+# `make bench-fleet`: numbers of light boards; with certificates, with PostgreSQL; keep its price.
+BOARDS =
+STARTS =
+TLS =
+POSTGRESQL =
+KEEP_PRICE =
 # EXTENSIONS of the agent: none, all, or names with commas; docs/your-application.md, Extensions.
 EXTENSIONS =
 # KEEP="files nvs" keeps either or both; DRY_RUN=1 prints what would be done.
@@ -43,6 +49,7 @@ YES =
 
 # What was given goes to commands letter by letter: neither make nor the shell reads $, ` or " in it.
 unexport APP PORT FIRMWARE CHIP FLASH SETTINGS FLEET VERSION SEQUENCE PACKAGE IMAGE THING OUT HOST
+unexport BOARDS STARTS TLS POSTGRESQL KEEP_PRICE
 unexport FORCE AGENT EXTENSIONS WIFI_SSID WIFI_PASSWORD SELF_TEST_S KEEP DRY_RUN YES
 # $(call quoted,PORT): its value; $(call option,APP,app): --app=its value, if there is one;
 # $(call flag,YES,yes): --yes if YES=1.
@@ -133,9 +140,10 @@ bench-service: ## an update and the service's answers beside strangers; fails wh
 	@$(PYTHON) -m tools.setup venv umqtt natives
 	@$(VENV)/python -m bench.crowd
 
-bench-fleet: ## 10 to 1000 light boards at once: blocks/s and cost of a block, beside a bare publisher
+bench-fleet: ## 10 to 3000 light boards: blocks/s, starts, price of a block; [BOARDS=10,100 STARTS= TLS=1 POSTGRESQL=1 KEEP_PRICE=1]
 	@$(PYTHON) -m tools.setup venv natives
-	@$(VENV)/python -m bench.fleet
+	@$(VENV)/python -m bench.fleet $(call option,BOARDS,boards) $(call option,STARTS,starts) \
+		$(call flag,TLS,tls) $(call flag,POSTGRESQL,postgresql) $(call flag,KEEP_PRICE,keep)
 
 mip: ## [EXTENSIONS=] build/mip/: the agent alone, compiled, for `mpremote mip install`
 	@$(PYTHON) -m tools.setup venv natives

@@ -16,6 +16,7 @@ from tools import natives
 from tools.paths import ROOT, VENV_BIN
 from twinslot import config
 from twinslot.client import clients as client
+from twinslot.client.broker import LIMITS
 from twinslot.firmware import extensions
 from twinslot.formats import package
 from twinslot.formats.trailer import write_trailer
@@ -34,7 +35,7 @@ class Stack:
     self_test_s: the boards' deadline for a new image, seconds. tls: boards and service need
     certificates at the broker, and are bound by its access list. host: address on which the broker
     listens for boards; advertise: where boards reach it, host if not given; init: further arguments
-    of `fleet init`.
+    of `fleet init`; database: URL of the service's database, "" for its own.
     """
 
     def __init__(
@@ -47,6 +48,7 @@ class Stack:
         host: str = "127.0.0.1",
         advertise: str | None = None,
         init: tuple[str, ...] = (),
+        database: str = "",
     ):
         self.folder = folder
         self.interpreter = interpreter or boards.default_interpreter()
@@ -56,6 +58,7 @@ class Stack:
         self.advertise = advertise or (_LOOPBACK if host == _EVERYWHERE else host)
         self.broker_port = children.free_port()
         self._init = init
+        self._options = ["--database", database] if database else []
         self._broker: subprocess.Popen[bytes] | None = None
         self._service: subprocess.Popen[bytes] | None = None
         self._exit = contextlib.ExitStack()
@@ -104,7 +107,7 @@ class Stack:
         if os.geteuid() == 0:
             lines.append("user root")
         lines += ["retain_available false", "set_tcp_nodelay true"]
-        settings.write_text("\n".join(lines) + "\n")
+        settings.write_text("\n".join(lines) + "\n" + LIMITS)
         return settings
 
     def _tls_broker(self) -> Path:
@@ -118,7 +121,9 @@ class Stack:
         """Start `fleet serve` and wait until it answers."""
         log = self.folder / "service.log"
         before = log.stat().st_size if log.exists() else 0
-        self._service = children.start([str(VENV_BIN / "fleet"), "serve"], log, self.folder)
+        self._service = children.start(
+            [str(VENV_BIN / "fleet"), "serve", *self._options], log, self.folder
+        )
         children.wait_for(
             lambda: b"ready " in log.read_bytes()[before:],
             "the service's start",

@@ -1,5 +1,6 @@
 """What all tests share."""
 
+import contextlib
 import gc
 import os
 import shutil
@@ -19,7 +20,7 @@ from tools import compatibility
 from tools.paths import ROOT
 
 if TYPE_CHECKING:
-    from postgresql import PostgreSQL
+    from tools.postgresql import PostgreSQL
 
 # What stands for the chip is found under the chip's names, but never instead of a module of
 # Python's own.
@@ -83,9 +84,14 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture(scope="session")
 def postgresql_server() -> "Iterator[PostgreSQL]":
-    import postgresql  # most runs need no server
+    from tools import postgresql  # most runs need no server
+    from tools.natives import NativeMissing
 
-    with postgresql.running() as server:
+    with contextlib.ExitStack() as ends:
+        try:
+            server = ends.enter_context(postgresql.running())
+        except NativeMissing as error:
+            pytest.skip(str(error))
         yield server
 
 

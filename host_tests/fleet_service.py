@@ -69,10 +69,11 @@ class Broker:
 
 
 class Service:
-    """`fleet serve` in its own process and folder."""
+    """`fleet serve` in its own process and folder, with these options at each start."""
 
-    def __init__(self, folder: Path, broker: Broker) -> None:
+    def __init__(self, folder: Path, broker: Broker, *options: str) -> None:
         self.folder = folder
+        self._options = options
         folder.mkdir()
         config.create(
             folder,
@@ -99,10 +100,18 @@ class Service:
         path.write_text(f"{head}[broker]{broker}")
 
     def start(self, *options: str) -> str:
-        """Start it and wait for its ready line, which is returned. options: of `fleet serve`."""
+        """Start it and wait for its ready line, which is returned. options: more of them."""
         with self.log.open("a") as log:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "twinslot", "serve", "--die-with-parent", *options],
+                [
+                    sys.executable,
+                    "-m",
+                    "twinslot",
+                    "serve",
+                    "--die-with-parent",
+                    *self._options,
+                    *options,
+                ],
                 cwd=self.folder,
                 env={**os.environ, "PYTHONPATH": str(ROOT)},
                 stdout=subprocess.PIPE,
@@ -162,9 +171,9 @@ def running(folder: Path, *options: str) -> Iterator[tuple[Service, Broker]]:
     """A broker and a service beside it, both ended afterwards. options: of `fleet serve`."""
     broker = Broker(folder / "broker")
     broker.start()
-    service = Service(folder / "fleet", broker)
+    service = Service(folder / "fleet", broker, *options)
     try:
-        service.start(*options)
+        service.start()
         yield service, broker
     finally:
         if service.process is not None:

@@ -55,8 +55,14 @@ class Listener:
 class Site:
     """The control and the data listener over one world."""
 
-    def __init__(self, folder: Path, limits: listener.Limits = USUAL, *tls: Path) -> None:
-        """limits: of both ports; tls: certificate and key of the data listener."""
+    def __init__(
+        self,
+        folder: Path,
+        limits: listener.Limits = USUAL,
+        *tls: Path,
+        database: str | None = None,
+    ) -> None:
+        """limits: of both ports; tls: certificate and key of the data listener; database: URL."""
         config.create(
             folder,
             product="demo-board",
@@ -65,7 +71,7 @@ class Site:
             broker=config.Address("127.0.0.1", 1883),
             tls=False,
         )
-        self.world = World(folder)
+        self.world = World(folder, database)
         self.world.now = int(datetime.now(UTC).timestamp())
         loaded = config.load(folder / "fleet.toml")
         self.credentials = config.read_credentials(loaded.credentials)

@@ -90,7 +90,7 @@ class World:
         with self.store.write() as transaction:
             transaction.add_job(job)
             for thing in things:
-                transaction.add_execution(job_id, thing, self.now)
+                transaction.add_executions(job_id, [thing], self.now)
 
     def sent(self) -> list[tuple[str, Any]]:
         """What was put into the outbox since the last call."""

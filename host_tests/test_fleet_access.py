@@ -8,8 +8,11 @@ import pytest
 import sqlalchemy as sa
 from fleet_world import NOW, World
 
+from twinslot.config import Credentials
 from twinslot.service import states
 from twinslot.service.access import LOOK, Access
+from twinslot.service.executions import Executions
+from twinslot.service.presign import Presigner
 from twinslot.service.store import Store, Transaction
 
 FILE = bytes(10_000)
@@ -61,7 +64,14 @@ def _ends(transaction: Transaction, status: str = "SUCCEEDED") -> None:
 def _is_deleted(transaction: Transaction) -> None:
     execution = transaction.execution("board-1", "job-1")
     assert execution is not None
-    transaction.delete_execution(execution)
+    transaction.delete_executions([execution])
+
+
+def _job_is_deleted(transaction: Transaction) -> None:
+    job = transaction.job("job-1")
+    assert job is not None
+    presigner = Presigner("http://boards.test", Credentials("key", "secret"), "local")
+    Executions(presigner).forget(transaction, job, NOW)
 
 
 @pytest.mark.parametrize(
@@ -69,7 +79,7 @@ def _is_deleted(transaction: Transaction) -> None:
     [
         _ends,
         _is_deleted,
-        lambda transaction: transaction.delete_job("job-1"),
+        _job_is_deleted,
         lambda transaction: transaction.delete_stream("s-1"),
     ],
     ids=["a report", "the execution deleted", "the job deleted", "the stream deleted"],

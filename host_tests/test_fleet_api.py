@@ -24,8 +24,8 @@ DOCUMENT = json.dumps({"afr_ota": {"protocols": ["MQTT"], "streamname": "s-1", "
 
 
 @pytest.fixture
-def site(tmp_path: Path) -> Iterator[Site]:
-    made = Site(tmp_path)
+def site(tmp_path: Path, database: str) -> Iterator[Site]:
+    made = Site(tmp_path, database=database)
     yield made
     made.close()
 

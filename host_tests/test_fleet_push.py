@@ -12,9 +12,9 @@ import cbor2
 import pytest
 from esp_images import app
 from fleet_service import Broker, Service, running, until
-from postgresql import PostgreSQL
 from test_fleet_service import THING, Device
 
+from tools.postgresql import PostgreSQL
 from twinslot.client import changes, shadow
 from twinslot.client.application import Application
 from twinslot.client.publish import publish

@@ -130,8 +130,8 @@ def test_a_flashed_sequence_counts(fleet: Path) -> None:
 
 
 @pytest.fixture
-def store(tmp_path: Path) -> Iterator[Store]:
-    made = Store(f"sqlite:///{tmp_path / 'fleet.db'}")
+def store(database: str) -> Iterator[Store]:
+    made = Store(database)
     yield made
     made.close()
 

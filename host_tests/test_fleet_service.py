@@ -7,7 +7,6 @@ import os
 import queue
 import re
 import signal
-import sqlite3
 import ssl
 import subprocess
 import sys
@@ -23,6 +22,7 @@ from urllib.request import Request, urlopen
 import cbor2
 import paho.mqtt.client as mqtt
 import pytest
+import sqlalchemy as sa
 from esp_images import app
 from fleet_service import DEADLINE, ROOT, Broker, Service, running, until
 from local_ca import LocalCA
@@ -32,7 +32,7 @@ from twinslot.client.broker import LIMITS
 from twinslot.client.publish import publish
 from twinslot.formats.component import firmware_content
 from twinslot.service import bus
-from twinslot.service.database import EXTRA
+from twinslot.service.database import EXTRA, Database
 from twinslot.trust import keys, signing
 
 THING = "board-1"
@@ -94,8 +94,8 @@ class Device:
 
 
 @pytest.fixture
-def pair(tmp_path: Path) -> Iterator[tuple[Service, Broker]]:
-    with running(tmp_path) as made:
+def pair(tmp_path: Path, database: str) -> Iterator[tuple[Service, Broker]]:
+    with running(tmp_path, "--database", database) as made:
         yield made
 
 
@@ -362,30 +362,21 @@ def _asked(broker: Broker, topic: str) -> int:
 
 
 def test_a_service_killed_before_it_could_write_is_asked_again_by_the_broker(
-    service: Service, broker: Broker, device: Device
+    service: Service, broker: Broker, device: Device, database: str
 ) -> None:
     published(service, packed(service))
     topic = f"{JOBS}/job-1/update"
-    database = sqlite3.connect(service.folder / "state" / "fleet.db", isolation_level=None)
-    database.execute("BEGIN IMMEDIATE")  # the service waits for this, its request unanswered
-    device.send(topic, {"status": "SUCCEEDED"})
-    until(lambda: _asked(broker, topic), "the request at the service")
-    service.kill()
-    database.rollback()
-    database.close()
-    assert _status(service) == "QUEUED"
+    other = Database(database)
+    with other.transaction(writing=True):  # the service waits for this, its request unanswered
+        device.send(topic, {"status": "SUCCEEDED"})
+        until(lambda: _asked(broker, topic), "the request at the service")
+        service.kill()
+    with other.transaction(writing=False) as connection:
+        assert connection.scalar(sa.text("SELECT status FROM executions")) == "QUEUED"
+    other.close()
     service.start()
     device.hear(f"{topic}/accepted")
     assert execution(service)["status"] == "SUCCEEDED"
-
-
-def _status(service: Service) -> str:
-    """What the database says while no service runs."""
-    database = sqlite3.connect(service.folder / "state" / "fleet.db")
-    ((status,),) = database.execute("SELECT status FROM executions").fetchall()
-    database.close()
-    assert isinstance(status, str)
-    return status
 
 
 @pytest.mark.parametrize("seed", range(4))

@@ -16,8 +16,8 @@ ROOT = "$aws/things/board-1/shadow/name/ota"
 
 
 @pytest.fixture
-def world(tmp_path: Path) -> World:
-    made = World(tmp_path)
+def world(tmp_path: Path, database: str) -> World:
+    made = World(tmp_path, database)
     made.things("board-1", "board-2")
     return made
 
@@ -207,8 +207,8 @@ def test_whatever_is_reported_can_be_read_again_as_it_was(
 
 
 @pytest.fixture
-def site(tmp_path: Path) -> Iterator[Site]:
-    made = Site(tmp_path)
+def site(tmp_path: Path, database: str) -> Iterator[Site]:
+    made = Site(tmp_path, database=database)
     made.world.things("board-1")
     yield made
     made.close()

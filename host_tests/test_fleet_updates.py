@@ -35,8 +35,8 @@ JOBS = "$aws/things/board-1/jobs"
 
 
 @contextmanager
-def ready(folder: Path) -> Iterator[Site]:
-    made = Site(folder)
+def ready(folder: Path, database: str | None = None) -> Iterator[Site]:
+    made = Site(folder, database=database)
     made.clients.iot.create_thing(thingName="board-1")
     made.clients.s3.put_object(Bucket="packages", Key="app.bin", Body=IMAGE)
     yield made
@@ -44,8 +44,8 @@ def ready(folder: Path) -> Iterator[Site]:
 
 
 @pytest.fixture
-def site(tmp_path: Path) -> Iterator[Site]:
-    with ready(tmp_path) as made:
+def site(tmp_path: Path, database: str) -> Iterator[Site]:
+    with ready(tmp_path, database) as made:
         yield made
 
 

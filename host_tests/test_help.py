@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import re
+import subprocess
+import sys
 from collections.abc import Iterator
 
 import click
 import pytest
+from click.testing import CliRunner
 from fleet_commands import commands_of
 
 from twinslot.cli.main import main
@@ -63,3 +66,20 @@ def test_an_option_of_several_commands_has_one_help() -> None:
     differ = {"--chip", "--slot-size", "--version", "--sequence", "--extensions", "--out", "--host"}
     differ |= {"--force", "--app", "--firmware", "--create-things", "--yes"}
     assert {name for name, texts in told.items() if len(texts) > 1} <= differ
+
+
+def test_the_list_of_commands_tells_of_each_by_its_own_first_sentence() -> None:
+    shown = " ".join(CliRunner().invoke(main, ["--help"], terminal_width=200).output.split())
+    for name, command in commands_of(main).items():
+        assert f" {name} {command.get_short_help_str(200)} " in shown
+
+
+def test_the_list_of_commands_loads_no_library_of_theirs() -> None:
+    """What all commands need together takes half a second."""
+    code = "import sys; from twinslot.cli.main import main; "
+    code += "main(['--help'], standalone_mode=False); print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    loaded = {name.partition(".")[0] for name in done.stdout.splitlines()[-1].split()}
+    heavy = {"boto3", "botocore", "sqlalchemy", "alembic", "rich", "paho", "esptool", "starlette"}
+    assert "click" in loaded
+    assert not loaded & heavy

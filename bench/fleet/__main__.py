@@ -1,68 +1,108 @@
-"""`make bench-fleet`: measure, print the table, write fleet.json."""
+"""`make bench-fleet`: measure, print and write it, and check the price of a block."""
 
 from __future__ import annotations
 
+import contextlib
 import json
+import resource
 import sys
-from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
 import click
 from rich.console import Console
-from rich.table import Table
 
+from bench.fleet import kept, report
 from bench.fleet.run import Fleet, Load
 from demo.children import StartError
 from demo.stack import Stack
+from tools import postgresql
 from tools.natives import NativeMissing
 from tools.paths import CACHE, ROOT
 from twinslot.errors import FleetError
 
 REPORTING = 100  # boards
-_COLUMNS = (
-    "boards", "blocks/s", "of bare", "µs/block", "bare", "p50 ms", "p99 ms",
-    "sent again", "asked again", "refused", "MB",
-)  # fmt: skip
+
+
+def _numbers(_ctx: click.Context, _param: click.Parameter, text: str) -> list[int]:
+    try:
+        return [int(count) for count in text.split(",") if count]
+    except ValueError as error:
+        raise click.BadParameter("numbers, such as 10,100,1000") from error
 
 
 @click.command()
-@click.option("--boards", default="10,100,300,1000", show_default=True, help="Boards at once.")
+@click.option(
+    "--boards", default="10,100,300,1000,3000", callback=_numbers, show_default=True,
+    help="Boards that ask for blocks, at once.",
+)  # fmt: skip
+@click.option(
+    "--starts", default="300,1000,3000", callback=_numbers, show_default=True,
+    help="Boards that begin an update, at once.",
+)  # fmt: skip
+@click.option("--told", default=5000, show_default=True, help="Things that one job is told to.")
 @click.option("--seconds", default=8.0, show_default=True, help="Length of a measurement.")
+@click.option("--within", default=300.0, show_default=True, help="Seconds that a start may take.")
+@click.option("--tls", is_flag=True, help="Boards and service need certificates at the broker.")
+@click.option("--postgresql", "on_postgresql", is_flag=True, help="The database is PostgreSQL.")
+@click.option("--keep", is_flag=True, help="Keep the price of a block, rather than check it.")
 @click.option("--out", type=click.Path(path_type=Path), default=ROOT / "build" / "bench")
-def main(boards: str, seconds: float, out: Path) -> None:
-    """Let more and more light boards ask the service for blocks, and the bare publisher."""
+def main(
+    boards: list[int],
+    starts: list[int],
+    told: int,
+    seconds: float,
+    within: float,
+    tls: bool,
+    on_postgresql: bool,
+    keep: bool,
+    out: Path,
+) -> None:
+    """Let more and more light boards ask the service for blocks, and the bare publisher.
+
+    It fails when a block costs a quarter more than the price that is kept.
+    """
+    # Of broker, service and boards, which inherit it: each board is a descriptor.
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    console = Console(width=120)
+    pairs: list[report.Pair] = []
+    started: list[Load] = []
     try:
-        counts = [int(count) for count in boards.split(",")]
-    except ValueError as error:
-        raise click.UsageError("--boards takes numbers, as 10,100,1000") from error
-    console = Console(width=110)
-    table = Table(*_COLUMNS)
-    saved = []
-    try:
-        with Stack(CACHE / "bench-fleet") as stack:
-            fleet = Fleet(stack, [f"board-{number:04}" for number in range(max(counts))])
+        with contextlib.ExitStack() as ends:
+            database = ""
+            if on_postgresql:
+                database = ends.enter_context(postgresql.running(durable=True)).database()
+            stack = ends.enter_context(Stack(CACHE / "bench-fleet", tls=tls, database=database))
+            most = max([*boards, kept.BOARDS])
+            fleet = Fleet(stack, [f"board-{number:04}" for number in range(most)], starts)
             console.print(f"create_thing {fleet.create_thing:.1f} ms")
-            console.print(f"one job for {max(counts)} boards {fleet.create_job:.1f} s")
-            for command in ("--version", "status"):
+            console.print(f"one job for {most} boards {fleet.create_job:.1f} s")
+            for command in ("--version", "--help", "status"):
                 took, lines = fleet.command(command)
-                console.print(f"fleet {command}: {took:.1f} s, {lines} lines")
-            reporting = fleet.reports(min(REPORTING, max(counts)), seconds)
-            console.print(_sentence(reporting))
-            for count in counts:
-                served, bare = fleet.service(count, seconds), fleet.bare(count, seconds)
-                table.add_row(*_row(served, bare))
-                saved.append({"service": _saved(served), "bare": _saved(bare)})
+                console.print(f"fleet {command}: {took:.2f} s, {lines} lines")
+            console.print(_reports(fleet.reports(min(REPORTING, most), seconds)))
+            for count in boards:
+                pairs.append((fleet.service(count, seconds), fleet.bare(count, seconds)))
                 console.print(f"{count} boards measured")
-    except (FleetError, StartError, NativeMissing) as error:
+            ratio = kept.measure(fleet, 0 if keep else kept.read())
+            for count in starts:
+                started.append(fleet.start(count, within))
+                console.print(f"start of {count} boards measured")
+            if told and not tls:  # with certificates nobody hears what others are told
+                console.print(f"{told} things told of one job in {fleet.told(told):.1f} s")
+            console.print(report.blocks(pairs, fleet.memory))
+            console.print(report.starts(started))
+            _write(out, pairs, started)
+            if keep:
+                kept.write(ratio)
+            elif not (tls or on_postgresql):  # the price is kept of one kind of run
+                console.print(kept.check(ratio, kept.read()))
+    except (FleetError, StartError, NativeMissing, postgresql.PostgreSQLError) as error:
         click.echo(f"bench: {error}", err=True)
         sys.exit(2)
-    console.print(table)
-    out.mkdir(parents=True, exist_ok=True)
-    (out / "fleet.json").write_text(json.dumps(saved, indent=1) + "\n")
 
 
-def _sentence(load: Load) -> str:
+def _reports(load: Load) -> str:
     return (
         f"{load.boards} boards report: {load.rate:.0f} answers/s, p50 {load.median:.0f} ms, "
         f"p99 {load.slow:.0f} ms; {load.cost:.0f} µs of the service for each answer, "
@@ -71,27 +111,15 @@ def _sentence(load: Load) -> str:
     )
 
 
-def _row(served: Load, bare: Load) -> list[str]:
-    told = served.told
-    return [
-        str(served.boards),
-        f"{served.rate:.0f}",
-        f"{served.rate / bare.rate:.2f}",
-        f"{served.cost:.0f}",
-        f"{bare.cost:.0f}",
-        f"{served.median:.1f}",
-        f"{served.slow:.1f}",
-        f"{told.again}",
-        f"{told.repeats}",
-        f"{told.refused}",
-        f"{served.memory / 1024:.0f}",
+def _write(out: Path, pairs: list[report.Pair], started: list[Load]) -> None:
+    out.mkdir(parents=True, exist_ok=True)
+    steady = [
+        {"service": report.saved(served), "bare": report.saved(bare)} for served, bare in pairs
     ]
-
-
-def _saved(load: Load) -> dict[str, Any]:
-    told = {name: value for name, value in asdict(load.told).items() if name != "waits"}
-    figures = {"rate": load.rate, "cost_us": load.cost, "p50_ms": load.median, "p99_ms": load.slow}
-    return {"boards": load.boards, "memory_kb": load.memory, **figures, **told}
+    saved = {"blocks": steady, "starts": [report.saved(load) for load in started]}
+    (out / "fleet.json").write_text(json.dumps(saved, indent=1) + "\n")
+    if pairs:
+        report.plot(pairs, out / "fleet.svg")
 
 
 if __name__ == "__main__":

@@ -1,9 +1,10 @@
 """Light boards, many in one process: `python -m bench.fleet.boards`, orders on standard input.
 
-Each has a connection of its own and asks for the windows of one object, one after the other and
-from its beginning again, in the words of the agent (firmware/ota/stream_cbor.py), and again where
-one has not come within the agent's time. It looks at each block's number and passes the bytes over.
-Or it reports progress, again and again.
+Each has a connection of its own, speaks the words of the agent, and asks again as the agent does. A
+*reader* asks for the windows of one object (firmware/ota/stream_cbor.py), one after the other and
+from its beginning again; it looks at each block's number and passes the bytes over. A *reporter*
+reports progress, again and again. An *updater* does the whole way of an update: it connects, asks
+for its job, reads the object, and reports until the service has answered SUCCEEDED.
 An order is a line of JSON (`Order`); the answer is one, too (`Told`).
 """
 
@@ -14,277 +15,278 @@ import json
 import resource
 import sys
 import time
-from dataclasses import asdict, dataclass, field, replace
-
-import cbor2
+from collections.abc import Sequence
+from dataclasses import asdict, replace
 
 from bench.fleet import packets
+from bench.fleet.link import Board, Work
+from bench.fleet.orders import (
+    BLOCKS,
+    JOB,
+    REPORTS,
+    UPDATES,
+    WINDOW,
+    Order,
+    Told,
+    Window,
+    data_topic,
+    get_topic,
+    index_of,
+    is_block,
+)
+from bench.fleet.patience import Patience
 from twinslot.formats import aws
 
-SERVICE, BARE = "$aws", "bare"
-"""The first level of topics: by the service, and by the bare publisher; equally long."""
-BLOCKS, REPORTS = "blocks", "reports"
-"""The kinds of orders: boards ask for windows of the object, or report the progress of the job."""
-STREAM = JOB = "bench"
-BLOCK, WINDOW = 4096, 8
-"""Bytes of a block, and blocks of a window, as the agent has them."""
-REPEAT = 2.5
-"""Seconds after which the agent asks again, its setting `request_ms`."""
-
-_SWEEP = 0.05  # seconds between two looks at windows that are late
-_AT_ONCE = 100  # connections that are being opened
-_PATIENCE = 60  # seconds until connections and subscriptions are there
+_SWEEP = 0.05  # seconds between two looks at answers that are late
+_AT_ONCE = 100  # connections that readers and reporters open at the same time
+_PATIENCE = 60  # seconds until their connections and subscriptions are there
+_CONNECTING = 20  # seconds that an updater gives a connection
 
 
-@dataclass(frozen=True)
-class Order:
-    """The work of one measurement.
-
-    kind: BLOCKS or REPORTS; blocks: of the object; seconds: how long to ask.
-    """
-
-    kind: str
-    port: int
-    root: str
-    things: list[str]
-    blocks: int
-    seconds: float
-
-
-@dataclass
-class Told:
-    """What the boards saw: blocks or answers that were new and that had come before, requests,
-    repeats of requests, refusals; seconds of asking; seconds of each whole window or answer.
-    """
-
-    seconds: float = 0
-    new: int = 0
-    again: int = 0
-    requests: int = 0
-    repeats: int = 0
-    refused: int = 0
-    waits: list[float] = field(default_factory=list)
-
-
-def get_topic(root: str, thing: str) -> str:
-    """Return the topic of a board's requests."""
-    return root + aws.topic(thing, f"streams/{STREAM}/get/cbor").removeprefix(SERVICE)
-
-
-def data_topic(root: str, thing: str) -> str:
-    """Return the topic of the blocks for a board."""
-    return get_topic(root, thing).replace("/get/", "/data/")
-
-
-def message(index: int, block: bytes) -> bytes:
-    """Return a block's message as the service encodes it."""
-    told = {"l": len(block), "p": block}
-    rest = b"".join(cbor2.dumps(key) + cbor2.dumps(value) for key, value in told.items())
-    return _HEAD + cbor2.dumps(index) + rest + b"\xff"
-
-
-_HEAD = b"\xbf" + b"".join(map(cbor2.dumps, ("c", "rdy", "f", 0, "i")))
-
-
-def _index(data: bytes, at: int) -> int:
-    """Return the block's number in a message. Raises ValueError for one of another form."""
-    start = at + len(_HEAD)
-    if data[at:start] != _HEAD:
-        raise ValueError(f"no block of the stream: {data[at : start + 40]!r}")
-    head = data[start]
-    if head < 24:
-        return head
-    return int.from_bytes(data[start + 1 : start + 1 + (1 << (head - 24))], "big")
-
-
-@dataclass
-class _Work:
-    """An order, the end of its time (monotonic clock), and what was seen so far."""
-
-    order: Order
-    end: float = 0
-    told: Told = field(default_factory=Told)
-
-
-class _Board(asyncio.Protocol):
-    """One connection, and the answer that it waits for."""
-
-    def __init__(self, work: _Work, thing: str) -> None:
-        self._work = work
-        self._told = work.told
-        self._thing = thing
-        self._rest = b""
-        self._begun = self._heard = 0.0
-        self.ready = asyncio.get_running_loop().create_future()
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)  # noqa: S101 - for mypy
-        self._link = transport
-        transport.write(packets.connect(self._thing) + packets.subscribe(self._answers()))
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        if not self.ready.done():
-            self.ready.set_exception(ConnectionError(f"the broker refused {self._thing}: {exc}"))
-
-    def data_received(self, data: bytes) -> None:
-        if self._rest:
-            data = self._rest + data
-        found, end = packets.split(data)
-        self._rest = data[end:]
-        for kind, body, packet_end in found:
-            if kind == packets.PUBLISH:
-                self._message(data, body, packet_end)
-            elif kind == packets.SUBSCRIBE_ACK and not self.ready.done():
-                self.ready.set_result(None)
-
-    def begin(self) -> None:
-        """Ask for the next, unless time is over."""
-        self._begun = time.monotonic()
-        if self._begun < self._work.end:
-            self._next()
-            self._send()
-
-    def ask_again(self, late: float) -> None:
-        """Ask again, if nothing has come since `late` (of the monotonic clock)."""
-        if self._heard < late:
-            self._told.repeats += 1
-            self._send()
-
-    def close(self) -> None:
-        """End the connection."""
-        self._link.abort()
-
-    def _send(self) -> None:
-        self._told.requests += 1
-        self._heard = time.monotonic()
-        self._link.write(self._request())
-
-    def _answered(self) -> None:
-        self._told.waits.append(self._heard - self._begun)
-        self.begin()
-
-    def _answers(self) -> list[str]:
-        """Return the topics of the answers."""
-        raise NotImplementedError
-
-    def _next(self) -> None:
-        """Choose what to ask for next."""
-        raise NotImplementedError
-
-    def _request(self) -> bytes:
-        """Return the packet that asks for what is missing."""
-        raise NotImplementedError
-
-    def _message(self, data: bytes, body: int, end: int) -> None:
-        """Take in a PUBLISH packet. body, end: where its body begins and ends in data."""
-        raise NotImplementedError
-
-
-class _Reader(_Board):
+class _Reader(Board):
     """Asks for windows of the object."""
 
-    def __init__(self, work: _Work, thing: str) -> None:
+    def __init__(self, work: Work, thing: str) -> None:
         super().__init__(work, thing)
-        self._topic = get_topic(work.order.root, thing)
-        self._first = -WINDOW  # block of the window
-        self._missing: set[int] = set()
+        self._topic = get_topic(work.order.root, thing, work.order.stream)
+        self._window = Window(work.order.blocks)
 
-    def _answers(self) -> list[str]:
-        data = data_topic(self._work.order.root, self._thing)
+    def answers(self) -> list[str]:
+        data = data_topic(self.order.root, self.thing, self.order.stream)
         return [data, data.replace("/data/", "/rejected/")]
 
-    def _next(self) -> None:
-        self._first = (self._first + WINDOW) % self._work.order.blocks
-        self._missing = set(range(self._first, min(self._first + WINDOW, self._work.order.blocks)))
+    def begin(self) -> None:
+        """Ask for the next window, unless time is over."""
+        if self.in_time:
+            self._window.move(WINDOW)
+            self.ask()
 
-    def _request(self) -> bytes:
-        origin, last = min(self._missing), max(self._missing)
-        bits = sum(1 << (index - origin) for index in self._missing)
-        wanted = {"c": "rdy", "f": 0, "l": BLOCK, "o": origin}
-        wanted |= {"b": bits.to_bytes((last - origin) // 8 + 1, "little"), "n": len(self._missing)}
-        return packets.publish(self._topic, cbor2.dumps(wanted))
+    def request(self) -> bytes:
+        return packets.publish(self._topic, self._window.request())
 
-    def _message(self, data: bytes, body: int, end: int) -> None:
-        at = packets.payload_at(data, body)
-        if end - at < BLOCK:
-            self._told.refused += 1
-            return
-        index = _index(data, at)
-        if index not in self._missing:
-            self._told.again += 1
-            return
-        self._missing.remove(index)
-        self._told.new += 1
-        self._heard = time.monotonic()  # the agent's timer begins again with each block
-        if not self._missing:
-            self._answered()
+    def message(self, data: bytes, at: int, end: int) -> None:
+        if not is_block(data, at, end):
+            self.told.refused += 1
+        elif not self._window.take(index_of(data, at)):
+            self.told.again += 1
+        else:
+            self.told.new += 1
+            self.heard()  # the agent's timer begins again with each block
+            if self._window.whole:
+                self.told.waits.append(self.answered())
+                self.begin()
 
 
-class _Reporter(_Board):
+class _Reporter(Board):
     """Reports its progress, at QoS 1, as soon as the report before has been answered."""
 
-    def __init__(self, work: _Work, thing: str) -> None:
+    def __init__(self, work: Work, thing: str) -> None:
         super().__init__(work, thing)
         self._topic = aws.topic(thing, f"jobs/{JOB}/update")
         self._number = 0
 
-    def _answers(self) -> list[str]:
+    def answers(self) -> list[str]:
         return [f"{self._topic}/{end}" for end in ("accepted", "rejected")]
 
-    def _next(self) -> None:
-        self._number += 1
+    def begin(self) -> None:
+        """Report once more, unless time is over."""
+        if self.in_time:
+            self._number += 1
+            self.ask()
 
-    def _request(self) -> bytes:
-        details = {"receive": f"{self._number}/{self._work.order.blocks}"}
-        report = {"status": aws.IN_PROGRESS, "statusDetails": details}
-        report["clientToken"] = str(self._number)
-        return packets.publish_acknowledged(
-            self._topic, json.dumps(report).encode(), self._number % 65535 + 1
-        )
+    def request(self) -> bytes:
+        details = {"receive": f"{self._number}/{self.order.blocks}"}
+        return _report(self._topic, aws.IN_PROGRESS, details, self._number)
 
-    def _message(self, data: bytes, body: int, end: int) -> None:
-        answer = json.loads(data[packets.payload_at(data, body) : end])
+    def message(self, data: bytes, at: int, end: int) -> None:
+        answer = json.loads(data[at:end])
         if "code" in answer:
-            self._told.refused += 1
+            self.told.refused += 1
         elif answer["clientToken"] != str(self._number):
-            self._told.again += 1
+            self.told.again += 1
         else:
-            self._told.new += 1
-            self._heard = time.monotonic()
-            self._answered()
+            self.told.new += 1
+            self.told.waits.append(self.answered())
+            self.begin()
 
 
-_KINDS = {BLOCKS: _Reader, REPORTS: _Reporter}
+class _Updater(Board):
+    """Does the whole way of an update, over as many connections as it takes."""
+
+    def __init__(self, work: Work, thing: str) -> None:
+        super().__init__(work, thing)
+        self._begun_at = time.monotonic()
+        self._next = aws.topic(thing, f"jobs/{aws.NEXT_JOB}/get")
+        self._update = aws.topic(thing, f"jobs/{work.order.stream}/update")
+        self._window = Window(work.order.blocks)
+        self._requests = [self._ask_job, self._ask_blocks, self._tell_ready, self._tell_success]
+        self._step = 0
+        self.done = False
+
+    async def run(self) -> None:
+        """Connect, again and again, until the service knows that the update has SUCCEEDED."""
+        pause = Patience()
+        while not self.done:
+            try:
+                async with asyncio.timeout(_CONNECTING):
+                    await self.connect()
+                pause = Patience()
+                if self._step:
+                    self.repeat()
+                else:
+                    self.ask()
+                await self.gone
+            except (OSError, TimeoutError):
+                self.close()
+            if not self.done:
+                pause.repeated()
+                await asyncio.sleep(pause.wait())
+
+    def answers(self) -> list[str]:
+        ends = ("accepted", "rejected")
+        data = data_topic(self.order.root, self.thing, self.order.stream)
+        return [
+            *(f"{topic}/{end}" for topic in (self._next, self._update) for end in ends),
+            aws.topic(self.thing, "jobs/notify-next"),
+            data,
+            data.replace("/data/", "/rejected/"),
+        ]
+
+    def request(self) -> bytes:
+        return self._requests[self._step]()
+
+    def message(self, data: bytes, at: int, end: int) -> None:
+        if is_block(data, at, end):
+            self._block(index_of(data, at))
+        elif data[at : at + 1] != b"{":
+            self.told.refused += 1  # a stream's refusal is CBOR
+        else:
+            self._answer(json.loads(data[at:end]))
+
+    def _block(self, index: int) -> None:
+        if self._requests[self._step] != self._ask_blocks or not self._window.take(index):
+            self.told.again += 1
+            return
+        if index == 0:
+            details = {"receive": f"1/{self.order.blocks}"}
+            self.write(_report(self._update, aws.IN_PROGRESS, details, None))
+        self.told.new += 1
+        self.heard()
+        if not self._window.whole:
+            return
+        self.answered()
+        if self._window.last:
+            self._go_on()
+        else:
+            self._window.move(WINDOW)
+            self.ask()
+
+    def _answer(self, answer: dict[str, object]) -> None:
+        if "code" in answer:
+            self.told.refused += 1
+        elif answer.get("clientToken") == str(self._step):
+            self.answered()
+            if self._step + 1 < len(self._requests):
+                if self._step == 0:
+                    self._window.move(1)  # the head is asked for alone
+                self._go_on()
+            else:
+                self.done = True
+                self.told.succeeded += 1
+                self.told.waits.append(time.monotonic() - self._begun_at)
+                self.close()
+
+    def _go_on(self) -> None:
+        self._step += 1
+        self.ask()
+
+    def _ask_job(self) -> bytes:
+        asked = json.dumps({"clientToken": str(self._step)}).encode()
+        return packets.publish_acknowledged(self._next, asked, 1)
+
+    def _ask_blocks(self) -> bytes:
+        topic = get_topic(self.order.root, self.thing, self.order.stream)
+        return packets.publish(topic, self._window.request())
+
+    def _tell_ready(self) -> bytes:
+        return _report(self._update, aws.IN_PROGRESS, {"self_test": "ready"}, self._step)
+
+    def _tell_success(self) -> bytes:
+        return _report(self._update, aws.SUCCEEDED, {"reason": "accepted"}, self._step)
 
 
-async def _carry_out(order: Order) -> Told:
-    work = _Work(order)
-    loop = asyncio.get_running_loop()
+def _report(topic: str, status: str, details: dict[str, str], token: int | None) -> bytes:
+    """Return a report at QoS 1. token: what its answer brings back, None for none."""
+    report: dict[str, object] = {"status": status, "statusDetails": details}
+    if token is not None:
+        report["clientToken"] = str(token)
+    number = (token or 0) % 65535 + 1
+    return packets.publish_acknowledged(topic, json.dumps(report).encode(), number)
+
+
+_ASKING: dict[str, type[_Reader] | type[_Reporter]] = {BLOCKS: _Reader, REPORTS: _Reporter}
+
+
+async def _ask(work: Work, kind: type[_Reader] | type[_Reporter]) -> None:
+    """Let boards ask until the time of the order is over; all are connected before it begins."""
     gate = asyncio.Semaphore(_AT_ONCE)
 
-    async def connected(thing: str) -> _Board:
+    async def connected(thing: str) -> _Reader | _Reporter:
         async with gate, asyncio.timeout(_PATIENCE):
-            _, board = await loop.create_connection(
-                lambda: _KINDS[order.kind](work, thing), "127.0.0.1", order.port
-            )
-            await board.ready
+            board = kind(work, thing)
+            await board.connect()
             return board
 
-    boards = await asyncio.gather(*map(connected, order.things))
-    _say({"ready": len(boards)})
-    await loop.run_in_executor(None, sys.stdin.readline)
-    begun = time.monotonic()
-    work.end = begun + order.seconds
+    boards = await asyncio.gather(*map(connected, work.order.things))
+    await _go(work)
     for board in boards:
         board.begin()
     while time.monotonic() < work.end:
         await asyncio.sleep(_SWEEP)
-        for board in boards:
-            board.ask_again(time.monotonic() - REPEAT)
-    told = replace(work.told, seconds=time.monotonic() - begun)
+        _look(boards)
     for board in boards:
         board.close()
-    return told
+
+
+async def _update(work: Work) -> None:
+    """Let all boards begin their updates at once; until the last has ended, or time is over."""
+    await _go(work)
+    boards = [_Updater(work, thing) for thing in work.order.things]
+    ways = [asyncio.create_task(board.run()) for board in boards]
+    while time.monotonic() < work.end and not all(way.done() for way in ways):
+        await asyncio.sleep(_SWEEP)
+        _look(boards)
+    for way in ways:
+        way.cancel()
+    for board in boards:
+        board.close()
+    await asyncio.gather(*ways, return_exceptions=True)
+    for way in ways:
+        if not way.cancelled() and (error := way.exception()) is not None:
+            raise error
+
+
+async def _go(work: Work) -> None:
+    """Say that all is ready, and wait for the word to begin."""
+    _say({"ready": len(work.order.things)})
+    await asyncio.get_running_loop().run_in_executor(None, sys.stdin.readline)
+    work.end = time.monotonic() + work.order.seconds
+
+
+def _look(boards: Sequence[Board]) -> None:
+    now = time.monotonic()
+    for board in boards:
+        board.look(now)
+
+
+async def _carry_out(order: Order) -> Told:
+    work = Work(order)
+    if order.kind == UPDATES:
+        await _update(work)
+    else:
+        await _ask(work, _ASKING[order.kind])
+    begun = work.end - order.seconds
+    return replace(work.told, seconds=time.monotonic() - begun)
 
 
 def _say(message: object) -> None:

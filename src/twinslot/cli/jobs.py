@@ -9,7 +9,7 @@ import click
 from twinslot import disk
 from twinslot.cli.parts import PROTOCOLS, protocol_option, read_config
 from twinslot.cli.say import say, say_json
-from twinslot.cli.views import progress_view
+from twinslot.cli.views import counting, progress_view
 from twinslot.client import publish as publishing
 from twinslot.client import report, room
 from twinslot.client import watch as watching
@@ -56,20 +56,24 @@ def publish(
         publishing.check_way(reach, config, things, PROTOCOLS[protocol])
         for component in head.manifest.components:
             room.check(clients, things, component.room)
-    published = publishing.publish(
-        clients,
-        data,
-        file.name,
-        things,
-        job_id=job_id,
-        protocols=PROTOCOLS[protocol],
-        create_things=create_things,
-        timeout_minutes=timeout_minutes,
-    )
+    with counting("boards looked up") as counted:
+        published = publishing.publish(
+            clients,
+            data,
+            file.name,
+            things,
+            job_id=job_id,
+            protocols=PROTOCOLS[protocol],
+            create_things=create_things,
+            timeout_minutes=timeout_minutes,
+            counted=counted,
+        )
     if as_json:
         say_json(vars(published))
         return
     boards = ", ".join(published.things)
+    if len(published.things) > report.MOST_LISTED:
+        boards = f"{len(published.things)} boards"
     say(
         f"job {published.job}: {published.product} {published.version}, "
         f"sequence {published.sequence}, for {boards}"
@@ -99,7 +103,8 @@ def status(things: tuple[str, ...], jobs: int, every: bool, as_json: bool) -> No
     Without BOARD it shows every board of the fleet. Boards report what they run if their settings
     say so (docs/reports.md).
     """
-    found = report.of_fleet(Clients(read_config()), jobs)
+    with counting("boards asked about") as counted:
+        found = report.of_fleet(Clients(read_config()), jobs, counted)
     unknown = [thing for thing in things if thing not in found]
     if unknown:
         raise FleetError(f"the service knows no board {', '.join(unknown)}")

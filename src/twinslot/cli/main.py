@@ -1,5 +1,6 @@
 """The `fleet` command. Thin: it reads arguments, calls one function, shows what came of it."""
 
+import ast
 import errno
 from collections.abc import Mapping
 from importlib import import_module
@@ -36,6 +37,7 @@ _SECTIONS: Mapping[str, Mapping[str, str]] = {
         "keygen": "begin",
         "backup": "backup",
         "restore": "backup",
+        "copy-database": "serve",
     },
     "Updates": {
         "pack": "pack",
@@ -62,6 +64,21 @@ _SECTIONS: Mapping[str, Mapping[str, str]] = {
 _MODULES = {name: module for section in _SECTIONS.values() for name, module in section.items()}
 
 
+def _told(name: str) -> click.Command:
+    """A command that has the help of `name` and nothing else.
+
+    Its module is read, and not loaded: that would be the libraries of all commands.
+    """
+    tree = ast.parse(Path(__file__).with_name(f"{_MODULES[name]}.py").read_bytes())
+    function = name.replace("-", "_")
+    (text,) = (
+        ast.get_docstring(part)
+        for part in tree.body
+        if isinstance(part, ast.FunctionDef) and part.name == function
+    )
+    return click.Command(name, help=text)
+
+
 class _Group(click.Group):
     """Shows errors of people and machines as sentences, and exits with their codes.
 
@@ -80,16 +97,11 @@ class _Group(click.Group):
         found: click.Command = getattr(module, cmd_name.replace("-", "_"))
         return found
 
-    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+    def format_commands(self, _ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """List the commands in sections."""
         limit = formatter.width - max(map(len, _MODULES)) - 6
         for title, names in _SECTIONS.items():
-            commands = {name: self.get_command(ctx, name) for name in names}
-            rows = [
-                (name, command.get_short_help_str(limit))
-                for name, command in commands.items()
-                if command is not None
-            ]
+            rows = [(name, _told(name).get_short_help_str(limit)) for name in names]
             with formatter.section(title):
                 formatter.write_dl(rows)
 

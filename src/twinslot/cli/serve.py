@@ -1,4 +1,4 @@
-"""The command that runs the service."""
+"""The commands of the service and its database."""
 
 import logging
 
@@ -6,6 +6,23 @@ import click
 
 from twinslot.cli.parts import read_config
 from twinslot.cli.say import LogFormatter, say
+
+
+@click.command()
+@click.argument("url")
+def copy_database(url: str) -> None:
+    """Copy the service's database from the state folder into the one at URL.
+
+    It must be empty, and the service must not run. Start it with `--database URL` afterwards; the
+    file in the state folder stays as it was.
+    """
+    from twinslot.service.copying import copy
+    from twinslot.service.serve import alone
+
+    config = read_config()
+    with alone(config.state / "lock"):
+        rows = copy(config.database, url)
+    say(f"copied {rows} rows; now `fleet serve --database URL` with the same URL")
 
 
 @click.command()

@@ -5,12 +5,14 @@ progress seldom. Of more boards than the screen has room for, the bars count how
 only boards that end badly are named.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+import contextlib
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TaskID, TextColumn
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn
 
 from twinslot.cli.say import say
+from twinslot.client.many import Counted
 from twinslot.client.watch import RECEIVING, Board, View, stages
 from twinslot.formats import aws
 from twinslot.text import printable
@@ -24,6 +26,26 @@ def progress_view(console: Console | None = None) -> View:
     """The view that fits where the output goes. console: standard output's, unless it is given."""
     console = console or Console()
     return _Bars(console) if console.is_terminal else _Lines(say)
+
+
+@contextlib.contextmanager
+def counting(what: str, console: Console | None = None) -> Iterator[Counted]:
+    """Show on a terminal how many of many calls are done, and remove that at the end.
+
+    what: the things that are counted; console: standard error's, unless it is given, so that
+    standard output has the result alone. Of few calls nothing is shown.
+    """
+    console = console or Console(stderr=True)
+    columns = (TextColumn(what, markup=False), BarColumn(bar_width=_BAR), MofNCompleteColumn())
+    with Progress(
+        *columns, console=console, transient=True, disable=not console.is_terminal
+    ) as bars:
+        task = bars.add_task(what, total=None, visible=False)
+
+        def counted(done: int, every: int) -> None:
+            bars.update(task, completed=done, total=every, visible=every > MOST_BARS)
+
+        yield counted
 
 
 class _Failures:

@@ -1,11 +1,13 @@
 """The changes that a push brings, against the application that the board has accepted last."""
 
+import itertools
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from botocore.exceptions import ClientError
 
+from twinslot.client import many
 from twinslot.client.application import Application
 from twinslot.client.clients import Clients
 from twinslot.errors import PackageError
@@ -29,17 +31,23 @@ def accepted(clients: Clients, thing: str) -> Accepted | None:
 
     Only streams say which object a job brought, so one by HTTP alone is not found.
     """
-    for job in clients.iot.list_jobs(maxResults=_MOST_JOBS)["jobs"]:
+    jobs = [job["jobId"] for job in clients.iot.list_jobs(maxResults=_MOST_JOBS)["jobs"]]
+
+    def succeeded(job_id: str) -> bool:
         try:
-            execution = clients.iot.describe_job_execution(jobId=job["jobId"], thingName=thing)
-            if execution["execution"]["status"] != aws.SUCCEEDED:
-                continue
-            stream = clients.iot.describe_stream(streamId=job["jobId"])["streamInfo"]
+            found = clients.iot.describe_job_execution(jobId=job_id, thingName=thing)
+        except ClientError:
+            return False  # not this board's
+        return bool(found["execution"]["status"] == aws.SUCCEEDED)
+
+    for job_id in itertools.compress(jobs, many.each(succeeded, jobs)):
+        try:
+            stream = clients.iot.describe_stream(streamId=job_id)["streamInfo"]
             place = stream["files"][0]["s3Location"]
             body = clients.s3.get_object(Bucket=place["bucket"], Key=place["key"])["Body"].read()
             manifest = package.inspect(body).manifest
         except (ClientError, PackageError, KeyError, IndexError):
-            continue  # not this board's, or no package of this project
+            continue  # gone, or no package of this project
         if component := manifest.component(APPLICATION):
             return Accepted(manifest.version, archive.contents(component.result(body)))
     return None

@@ -106,15 +106,18 @@ def publish(
     protocols: Sequence[str] = (MQTT,),
     create_things: bool = False,
     timeout_minutes: int | None = None,
+    counted: many.Counted = many.unseen,
 ) -> Published:
     """Upload a package, called `name` for people, and make one job of it for these things.
 
-    Boards may choose among `protocols`, MQTT and HTTP.
+    Boards may choose among `protocols`, MQTT and HTTP. counted: of the boards that were looked up.
     Raises PackageError for what is no package, PublishError for an unknown thing, RefusedError.
     """
     head = package.inspect(data)
     manifest = head.manifest
-    targets = many.each(lambda thing: thing_arn(clients, thing, create=create_things), things)
+    targets = many.each(
+        lambda thing: thing_arn(clients, thing, create=create_things), things, counted
+    )
     job_id = job_id or f"ota-{manifest.sequence}-{secrets.token_hex(4)}"
     key = hashlib.sha256(data).hexdigest() + ".ota"
     described = document.description(manifest.product, manifest.version, manifest.sequence)

@@ -77,14 +77,19 @@ class Board:
         return f"{found.version}{sequence} {_ORIGINS.get(found.origin, '')}".rstrip()
 
 
-def of_job(clients: Clients, job_id: str) -> list[Progress]:
-    """The executions of a job, by thing. Raises botocore's ClientError for an unknown job."""
+def of_job(clients: Clients, job_id: str, counted: many.Counted = many.unseen) -> list[Progress]:
+    """The executions of a job, by thing. Raises botocore's ClientError for an unknown job.
+
+    counted: of the boards that were asked about one at a time.
+    """
     description = clients.iot.describe_job(jobId=job_id)["job"].get("description", "")
-    executions = _one_by_one(clients, job_id) if clients.of_aws else clients.executions(job_id)
+    executions = (
+        _one_by_one(clients, job_id, counted) if clients.of_aws else clients.executions(job_id)
+    )
     return [Progress(job=job_id, description=description, **one) for one in executions]
 
 
-def _one_by_one(clients: Clients, job_id: str) -> Iterable[dict[str, Any]]:
+def _one_by_one(clients: Clients, job_id: str, counted: many.Counted) -> Iterable[dict[str, Any]]:
     """The executions of a job at AWS, which has a call for each."""
     pages = clients.iot.get_paginator("list_job_executions_for_job").paginate(jobId=job_id)
     entries = [entry for page in pages for entry in page["executionSummaries"]]
@@ -102,32 +107,38 @@ def _one_by_one(clients: Clients, job_id: str) -> Iterable[dict[str, Any]]:
             "updated_at": int(execution["lastUpdatedAt"].timestamp()),
         }
 
-    return many.each(described, things)
+    return many.each(described, things, counted)
 
 
-def of_fleet(clients: Clients, newest: int) -> dict[str, Board]:
-    """Every thing with its report, and its executions of the `newest` jobs."""
+def of_fleet(
+    clients: Clients, newest: int, counted: many.Counted = many.unseen
+) -> dict[str, Board]:
+    """Every thing with its report, and its executions of the `newest` jobs.
+
+    counted: as of `of_job`.
+    """
     updates: dict[str, list[Progress]] = {}
     for page in clients.iot.get_paginator("list_things").paginate(PaginationConfig=_PAGES):
         updates.update((thing["thingName"], []) for thing in page["things"])
     jobs = clients.iot.get_paginator("list_jobs").paginate(PaginationConfig={"MaxItems": newest})
     for job in (job for page in jobs for job in page["jobs"]):
-        for progress in of_job(clients, job["jobId"]):
+        for progress in of_job(clients, job["jobId"], counted):
             updates.setdefault(progress.thing, []).append(progress)
-    reports = _reports(clients, [*updates])
+    reports = _reports(clients, [*updates], counted)
     return {
         thing: Board(reports.get(thing), updates[thing]) for thing in sorted(updates, key=natural)
     }
 
 
-def _reports(clients: Clients, things: Sequence[str]) -> Mapping[str, Reported | None]:
+def _reports(
+    clients: Clients, things: Sequence[str], counted: many.Counted
+) -> Mapping[str, Reported | None]:
     """The report of each thing that has sent one."""
     if not clients.of_aws:
         return {thing: shadow.of_document(document) for thing, document in clients.shadows()}
     data = clients.data()
-    return dict(
-        zip(things, many.each(lambda thing: shadow.of_thing(data, thing), things), strict=True)
-    )
+    found = many.each(lambda thing: shadow.of_thing(data, thing), things, counted)
+    return dict(zip(things, found, strict=True))
 
 
 def as_json(boards: Mapping[str, Board]) -> dict[str, Any]:

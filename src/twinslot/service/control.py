@@ -3,7 +3,6 @@
 import json
 import re
 from collections.abc import Callable, Iterable, Mapping
-from contextlib import ExitStack
 from dataclasses import replace
 from typing import Any
 
@@ -271,23 +270,18 @@ class Control:
             if transaction.object(location.bucket, location.key) is None:
                 raise invalid(f"document: no object {location.bucket}/{location.key}")
         transaction.add_job(job)
-        for thing in dict.fromkeys(self._names.thing(arn) for arn in job.targets):
-            _thing(transaction, thing)
-            if transaction.is_revoked(thing):
+        things = list(dict.fromkeys(self._names.thing(arn) for arn in job.targets))
+        known, revoked = transaction.known_of(things), transaction.revoked_of(things)
+        for thing in things:
+            if thing not in known:
+                raise not_found(f"no thing {thing}")
+            if thing in revoked:
                 raise invalid(f"thing {thing} is revoked")
-            with self._executions.notifying(transaction, thing, job.created_at):
-                transaction.add_execution(job.job_id, thing, job.created_at)
+        self._executions.queue(transaction, job, things)
 
     def delete_job(self, transaction: Transaction, job: Job) -> None:
         """Forget a job with its executions; a thing on which one was open is told."""
-        now = int(self._clock())
-        with ExitStack() as told:
-            for execution in transaction.executions_of(job.job_id):
-                if not execution.terminal:
-                    told.enter_context(
-                        self._executions.notifying(transaction, execution.thing, now)
-                    )
-            transaction.delete_job(job.job_id)
+        self._executions.forget(transaction, job, int(self._clock()))
 
     def _describe_job(self, parameters: Mapping[str, Any]) -> Result:
         with self._store.read() as transaction:
@@ -340,11 +334,7 @@ class Control:
                 forced=force,
             )
             transaction.save_job(job)
-            for execution in transaction.executions_of(job.job_id):
-                if execution.status == aws.QUEUED or (force and not execution.terminal):
-                    with self._executions.notifying(transaction, execution.thing, now):
-                        canceled = states.cancel(execution, now, force=force)
-                        executions.save(transaction, execution, canceled, now)
+            self._executions.cancel(transaction, job, now, force=force)
         return Result(self._job_names(job))
 
     def _delete_job(self, parameters: Mapping[str, Any]) -> Result:
@@ -367,10 +357,14 @@ class Control:
         listing = ("executions", parameters["jobId"], status)
         after = self._names.place(parameters.get("nextToken"), listing) or ""
         with self._store.read() as transaction:
-            job = _job(transaction, parameters["jobId"])
             found = transaction.executions_of(
-                job.job_id, status=status, after=after, limit=limit + 1
+                parameters["jobId"],
+                statuses=None if status is None else [status],
+                after=after,
+                limit=limit + 1,
             )
+            if not found:
+                _job(transaction, parameters["jobId"])
         shown, token = self._names.page(found, limit, lambda one: one.thing, listing)
         summaries = [
             {
@@ -412,7 +406,7 @@ class Control:
         now = int(self._clock())
         with self._store.write() as transaction:
             execution = _execution(transaction, parameters)
-            with self._executions.notifying(transaction, execution.thing, now):
+            with self._executions.notifying(transaction, [execution.thing], now):
                 try:
                     details = parameters.get("statusDetails")
                     canceled = states.cancel(
@@ -437,8 +431,8 @@ class Control:
                     f"the execution is {execution.status}: cancel it, or delete it with force",
                     409,
                 )
-            with self._executions.notifying(transaction, execution.thing, now):
-                transaction.delete_execution(execution)
+            with self._executions.notifying(transaction, [execution.thing], now):
+                transaction.delete_executions([execution])
                 executions.complete(transaction, execution.job_id, now)
         return Result({})
 

@@ -6,7 +6,7 @@ transaction sees one moment. Nothing outside of this module names a kind of data
 """
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -93,6 +93,23 @@ class Database:
                 f"{self._file.path} was removed or replaced while it was in use: stop the service, "
                 "bring a backup back, and start it again"
             )
+
+    def count_on(self, connection: sa.Connection, tables: Iterable[sa.Table]) -> None:
+        """Let new rows get numbers above those of rows that came with their own.
+
+        SQLite does so by itself.
+        """
+        if self._engine.dialect.name != "postgresql":
+            return
+        for table in tables:
+            column = table.autoincrement_column
+            if column is not None:
+                counter = sa.func.pg_get_serial_sequence(table.name, column.name)
+                connection.execute(
+                    sa.select(sa.func.setval(counter, sa.func.max(column))).where(
+                        sa.select(column).exists()
+                    )
+                )
 
     @property
     def file(self) -> Path | None:

@@ -4,8 +4,9 @@ The two sides that change them, devices over MQTT and operators over HTTP, both 
 the thing is told what its next job is, and the job is completed with its last execution.
 """
 
+import functools
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
@@ -15,13 +16,15 @@ from twinslot.formats.document import Location, resolved
 from twinslot.service import states
 from twinslot.service.presign import Presigner
 from twinslot.service.states import Execution
-from twinslot.service.store import Store, Transaction
+from twinslot.service.store import Job, Store, Transaction, batches
 
 JOB_RUNNING = "IN_PROGRESS"
 JOB_COMPLETED = "COMPLETED"
 JOB_CANCELED = "CANCELED"
 DEFAULT_URL_SECONDS = 3600
 """How long URLs are good for where the job does not say."""
+PAGE = 500
+"""Executions, or things, that are read and written at a time."""
 
 
 class Executions:
@@ -31,33 +34,68 @@ class Executions:
         self._presigner = presigner
 
     @contextmanager
-    def notifying(self, transaction: Transaction, thing: str, now: int) -> Iterator[None]:
+    def notifying(
+        self, transaction: Transaction, things: Collection[str], now: int
+    ) -> Iterator[None]:
         """Sends `notify` and `notify-next` at the end, where what happens inside makes them due.
 
         A revoked thing is told nothing.
         """
-        before = states.pending(transaction.open_executions(thing))
+        before = transaction.open_executions(things)
         yield
-        if transaction.is_revoked(thing):
-            return
-        after = states.pending(transaction.open_executions(thing))
-        topic = aws.topic(thing, "jobs")
-        if states.list_changed(before, after):
-            transaction.send(f"{topic}/notify", {"timestamp": now, "jobs": _by_status(after)})
-        if states.next_changed(before, after):
-            transaction.send(
-                f"{topic}/notify-next", {"timestamp": now, **self.next_job(transaction, after, now)}
-            )
+        after = transaction.open_executions(things)
+        revoked = transaction.revoked_of(things)
+        # Many things have the same job next.
+        document = functools.cache(lambda job: self.job_document(transaction, job, now))
+        messages: list[tuple[str, Mapping[str, Any]]] = []
+        for thing in things:
+            if thing in revoked:
+                continue
+            topic = aws.topic(thing, "jobs")
+            earlier, pending = states.pending(before[thing]), states.pending(after[thing])
+            if states.list_changed(earlier, pending):
+                told = {"timestamp": now, "jobs": _by_status(pending)}
+                messages.append((f"{topic}/notify", told))
+            if states.next_changed(earlier, pending):
+                told = {"timestamp": now}
+                for first in pending[:1]:
+                    told["execution"] = {**_view(first, now), "jobDocument": document(first.job_id)}
+                messages.append((f"{topic}/notify-next", told))
+        transaction.send_all(messages)
 
     def time_out_overdue(self, store: Store, now: int) -> None:
         """Executions whose timers have run out become TIMED_OUT."""
         with store.read() as transaction:
-            if not transaction.overdue(now):
+            if not transaction.overdue(now, limit=1):
                 return
-        with store.write() as transaction:
-            for execution in transaction.overdue(now):
-                with self.notifying(transaction, execution.thing, now):
-                    save(transaction, execution, states.time_out(execution, now), now)
+        found = PAGE
+        while found == PAGE:
+            with store.write() as transaction:
+                overdue = transaction.overdue(now, limit=PAGE)
+                with self.notifying(transaction, _things(overdue), now):
+                    transaction.save_all((one, states.time_out(one, now)) for one in overdue)
+                    for job_id in {one.job_id for one in overdue}:
+                        complete(transaction, job_id, now)
+            found = len(overdue)
+
+    def queue(self, transaction: Transaction, job: Job, things: Sequence[str]) -> None:
+        """Queue a job on things, which are told."""
+        for some in batches(things, PAGE):
+            with self.notifying(transaction, some, job.created_at):
+                transaction.add_executions(job.job_id, some, job.created_at)
+
+    def cancel(self, transaction: Transaction, job: Job, now: int, *, force: bool) -> None:
+        """Cancel the executions that have not begun, with `force` all open ones."""
+        for some in _pages(transaction, job, aws.OPEN if force else (aws.QUEUED,)):
+            with self.notifying(transaction, _things(some), now):
+                transaction.save_all((one, states.cancel(one, now, force=force)) for one in some)
+
+    def forget(self, transaction: Transaction, job: Job, now: int) -> None:
+        """Forget a job with its executions; a thing on which one was open is told."""
+        for some in _pages(transaction, job, aws.OPEN):
+            with self.notifying(transaction, _things(some), now):
+                transaction.delete_executions(some)
+        transaction.delete_job(job.job_id)
 
     def next_job(
         self, transaction: Transaction, pending: Sequence[Execution], now: int
@@ -71,21 +109,16 @@ class Executions:
         self, transaction: Transaction, execution: Execution, now: int, *, document: bool = True
     ) -> dict[str, Any]:
         """A JobExecution as devices get it, over MQTT with the job document as an object."""
-        view: dict[str, Any] = {"jobId": execution.job_id, "status": execution.status}
-        if execution.details:
-            view["statusDetails"] = dict(execution.details)
-        view |= _times(execution)
-        if execution.deadline is not None:
-            view["approximateSecondsBeforeTimedOut"] = max(0, execution.deadline - now)
+        view = _view(execution, now)
         if document:
-            view["jobDocument"] = self.job_document(transaction, execution, now)
+            view["jobDocument"] = self.job_document(transaction, execution.job_id, now)
         return view
 
-    def job_document(self, transaction: Transaction, execution: Execution, now: int) -> Any:
+    def job_document(self, transaction: Transaction, job_id: str, now: int) -> Any:
         """The job document of an execution, parsed; the URLs in it are signed now."""
-        job = transaction.job(execution.job_id)
+        job = transaction.job(job_id)
         if job is None:
-            raise LookupError(f"execution of a job that is not there: {execution.job_id}")
+            raise LookupError(f"execution of a job that is not there: {job_id}")
         seconds = job.url_seconds or DEFAULT_URL_SECONDS
 
         def url_of(location: Location) -> str:
@@ -120,6 +153,33 @@ def state(execution: Execution) -> dict[str, Any]:
         "statusDetails": dict(execution.details),
         "versionNumber": execution.version,
     }
+
+
+def _view(execution: Execution, now: int) -> dict[str, Any]:
+    """A JobExecution without its document."""
+    view: dict[str, Any] = {"jobId": execution.job_id, "status": execution.status}
+    if execution.details:
+        view["statusDetails"] = dict(execution.details)
+    view |= _times(execution)
+    if execution.deadline is not None:
+        view["approximateSecondsBeforeTimedOut"] = max(0, execution.deadline - now)
+    return view
+
+
+def _pages(
+    transaction: Transaction, job: Job, statuses: Collection[str]
+) -> Iterator[list[Execution]]:
+    """The executions of a job in these statuses, a page at a time, by thing."""
+    after = ""
+    while found := transaction.executions_of(
+        job.job_id, statuses=statuses, after=after, limit=PAGE
+    ):
+        yield found
+        after = found[-1].thing
+
+
+def _things(executions: Iterable[Execution]) -> list[str]:
+    return list(dict.fromkeys(execution.thing for execution in executions))
 
 
 def _times(execution: Execution) -> dict[str, Any]:

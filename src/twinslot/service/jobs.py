@@ -97,7 +97,7 @@ class Jobs:
                 answer = look(transaction, request, body, now)
                 transaction.send(f"{topic}/accepted", {**token, "timestamp": now, **answer})
                 return
-            with self._executions.notifying(transaction, request.thing, now):
+            with self._executions.notifying(transaction, [request.thing], now):
                 answer = self._changes[request.operation](transaction, request, body, now)
                 transaction.send(f"{topic}/accepted", {**token, "timestamp": now, **answer})
         except JobError as error:
@@ -109,7 +109,7 @@ class Jobs:
     def _get_pending(
         self, transaction: Transaction, request: Request, _body: "_Body", _now: int
     ) -> dict[str, Any]:
-        waiting = states.pending(transaction.open_executions(request.thing))
+        waiting = _pending(transaction, request.thing)
         return {
             "inProgressJobs": [summary(e) for e in waiting if e.status == aws.IN_PROGRESS],
             "queuedJobs": [summary(e) for e in waiting if e.status == aws.QUEUED],
@@ -119,7 +119,7 @@ class Jobs:
         self, transaction: Transaction, request: Request, body: "_Body", now: int
     ) -> dict[str, Any]:
         details, step_minutes = body.details(), body.step_minutes()
-        waiting = states.pending(transaction.open_executions(request.thing))
+        waiting = _pending(transaction, request.thing)
         if not waiting:
             return {}
         started = states.start(
@@ -138,7 +138,7 @@ class Jobs:
         number = body.number("executionNumber", 1, aws.MAX_NUMBER)
         document = body.flag("includeJobDocument", default=True)
         if request.job_id == aws.NEXT_JOB:
-            waiting = states.pending(transaction.open_executions(request.thing))
+            waiting = _pending(transaction, request.thing)
             if not waiting:
                 return {}
             execution = waiting[0]
@@ -180,8 +180,12 @@ class Jobs:
         if with_state:
             answer["executionState"] = state(after)
         if with_document:
-            answer["jobDocument"] = self._executions.job_document(transaction, after, now)
+            answer["jobDocument"] = self._executions.job_document(transaction, after.job_id, now)
         return answer
+
+
+def _pending(transaction: Transaction, thing: str) -> list[states.Execution]:
+    return states.pending(transaction.open_executions([thing])[thing])
 
 
 def _find(transaction: Transaction, request: Request, number: int | None) -> states.Execution:

@@ -60,13 +60,13 @@ def run(
     `database`: SQLAlchemy URL of the service's database, None for the fleet's own.
     `announce` gets the ready line once the listeners are open and the broker has confirmed the
     subscriptions. Raises ListenerError when a port is taken, ServiceError when the folder is
-    served already, DatabaseError or StoreError for a database that cannot be used.
+    served already, DatabaseError or SchemaError for a database that cannot be used.
     """
     for path in config.secrets:
         if said := disk.exposed(path):
             raise ServiceError(said)
     disk.folder(config.state)
-    with _alone(config.state / "lock"), contextlib.ExitStack() as cleanup:
+    with alone(config.state / "lock"), contextlib.ExitStack() as cleanup:
         credentials = configuration.read_credentials(config.credentials)
         store = Store(database or config.database)
         cleanup.callback(store.close)
@@ -193,8 +193,8 @@ async def _serve(
 
 
 @contextmanager
-def _alone(path: Path) -> Iterator[None]:
-    """Holds the folder's lock, which ends with the process however it ends."""
+def alone(path: Path) -> Iterator[None]:
+    """Holds the folder's lock, which ends with the process however it ends. Raises ServiceError."""
     try:
         file = path.open("a")
     except OSError as error:
@@ -224,12 +224,20 @@ def _still_here(config: Config, store: Store, endpoint: Endpoint) -> None:
     Raises DatabaseError, or ServiceError where the state folder is gone: then nothing would be kept
     that is acknowledged from now on.
     """
+    _check_folder(config, store)
+    path = configuration.endpoint_file(config)
+    if not path.exists():
+        try:
+            _write_endpoint(path, endpoint)
+        except disk.FileError:
+            _check_folder(config, store)  # somebody removes all of it just now
+            raise
+
+
+def _check_folder(config: Config, store: Store) -> None:
     store.check()
     if not config.state.is_dir():
         raise ServiceError(
             f"{config.state} was removed while the service ran; bring a backup back (`fleet "
             "restore`), or start again with no boards and no jobs"
         )
-    path = configuration.endpoint_file(config)
-    if not path.exists():
-        _write_endpoint(path, endpoint)

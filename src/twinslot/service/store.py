@@ -5,45 +5,34 @@ outbox), so that after a crash either both are there or neither.
 """
 
 import json
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any
+from itertools import islice
+from typing import Any, TypeVar
 
 import sqlalchemy as sa
 
 from twinslot.errors import FleetError
 from twinslot.formats import aws
 from twinslot.formats.document import described_sequence
+from twinslot.service import migrations
 from twinslot.service.database import NEVER_AGAIN, NUMBER, Database
 from twinslot.service.states import Execution
 
-SCHEMA = 4
-"""Version of the tables; an older database is brought up to it, a newer one is refused."""
-
-_MIGRATIONS = {
-    1: ("ALTER TABLE jobs ADD COLUMN url_seconds INTEGER",),
-    2: ("ALTER TABLE jobs ADD COLUMN url_role TEXT",),
-    3: (
-        "CREATE INDEX IF NOT EXISTS executions_of_job ON executions (job_id, status)",
-        "CREATE INDEX IF NOT EXISTS executions_in_progress ON executions (progress_deadline)",
-        "CREATE INDEX IF NOT EXISTS executions_in_step ON executions (step_deadline)",
-    ),
-}
-"""The statements that make the next version of one, beside tables that are missing."""
+Item = TypeVar("Item")
 
 _PARAMETERS = 1000  # of one query, well below what databases take
 
 MAX_PRODUCT = 32
 """Bytes of a product's name (package-format.md)."""
 
-_metadata = sa.MetaData()
-
-_schema = sa.Table("schema", _metadata, sa.Column("version", sa.Integer, primary_key=True))
+metadata = sa.MetaData()
+"""The tables as this version has them; `migrations` makes them."""
 
 _things = sa.Table(
     "things",
-    _metadata,
+    metadata,
     sa.Column("name", sa.String(aws.MAX_NAME), primary_key=True),
     sa.Column("attributes", sa.JSON, nullable=False),
     sa.Column("created_at", sa.BigInteger, nullable=False),
@@ -52,14 +41,14 @@ _things = sa.Table(
 # By name alone: a thing that was never registered can be revoked, too.
 _revoked = sa.Table(
     "revoked",
-    _metadata,
+    metadata,
     sa.Column("thing", sa.String(aws.MAX_NAME), primary_key=True),
     sa.Column("revoked_at", sa.BigInteger, nullable=False),
 )
 
 _objects = sa.Table(
     "objects",
-    _metadata,
+    metadata,
     sa.Column("bucket", sa.String(aws.MAX_BUCKET), primary_key=True),
     sa.Column("key", sa.String(aws.MAX_KEY), primary_key=True),
     sa.Column("sha256", sa.String(64), nullable=False),
@@ -72,7 +61,7 @@ _objects = sa.Table(
 
 _streams = sa.Table(
     "streams",
-    _metadata,
+    metadata,
     sa.Column("stream_id", sa.String(aws.MAX_NAME), primary_key=True),
     sa.Column("description", sa.Text),
     sa.Column("role_arn", sa.Text, nullable=False),
@@ -81,7 +70,7 @@ _streams = sa.Table(
 
 _stream_files = sa.Table(
     "stream_files",
-    _metadata,
+    metadata,
     sa.Column("stream_id", sa.ForeignKey("streams.stream_id"), primary_key=True),
     sa.Column("file_id", sa.Integer, primary_key=True),
     sa.Column("bucket", sa.String(aws.MAX_BUCKET), nullable=False),
@@ -92,7 +81,7 @@ _stream_files = sa.Table(
 
 _jobs = sa.Table(
     "jobs",
-    _metadata,
+    metadata,
     sa.Column("id", NUMBER, primary_key=True),
     sa.Column("job_id", sa.String(aws.MAX_JOB_ID), nullable=False, unique=True),
     sa.Column("document", sa.Text, nullable=False),
@@ -113,7 +102,7 @@ _jobs = sa.Table(
 
 _updates = sa.Table(
     "updates",
-    _metadata,
+    metadata,
     sa.Column("id", NUMBER, primary_key=True),
     sa.Column("update_id", sa.String(aws.MAX_NAME), nullable=False, unique=True),
     sa.Column("job_id", sa.String(aws.MAX_JOB_ID), nullable=False),
@@ -124,7 +113,7 @@ _updates = sa.Table(
 
 _executions = sa.Table(
     "executions",
-    _metadata,
+    metadata,
     sa.Column("order", NUMBER, primary_key=True),
     sa.Column("job_id", sa.ForeignKey("jobs.job_id"), nullable=False),
     sa.Column("thing", sa.ForeignKey("things.name"), nullable=False),
@@ -152,7 +141,7 @@ _EXECUTION_COLUMNS = [
 
 _shadows = sa.Table(
     "shadows",
-    _metadata,
+    metadata,
     sa.Column("thing", sa.ForeignKey("things.name"), primary_key=True),
     sa.Column("state", sa.JSON, nullable=False),
     sa.Column("metadata", sa.JSON, nullable=False),
@@ -162,14 +151,14 @@ _shadows = sa.Table(
 # The highest sequence of each product's packages.
 _sequences = sa.Table(
     "sequences",
-    _metadata,
+    metadata,
     sa.Column("product", sa.String(MAX_PRODUCT), primary_key=True),
     sa.Column("highest", sa.BigInteger, nullable=False),
 )
 
 _outbox = sa.Table(
     "outbox",
-    _metadata,
+    metadata,
     sa.Column("id", NUMBER, primary_key=True),
     sa.Column("topic", sa.String(512), nullable=False),
     sa.Column("payload", sa.LargeBinary, nullable=False),
@@ -182,14 +171,16 @@ def _without_id(table: sa.Table) -> sa.Select[Any]:
 
 
 # The statements of a device's request. To make one takes as long as to carry it out.
+_OPEN = sa.or_(*(_executions.c.status == status for status in sorted(aws.OPEN)))  # IN is slower
 _NAMED = sa.bindparam("named", type_=sa.String)
 _NUMBERED = sa.bindparam("numbered", type_=sa.Integer)
 _THING = sa.select(_things).where(_things.c.name == _NAMED)
 _REVOKED = sa.select(_revoked.c.thing).where(_revoked.c.thing == _NAMED)
 _JOB = _without_id(_jobs).where(_jobs.c.job_id == _NAMED)
-_OPEN_EXECUTIONS = sa.select(*_EXECUTION_COLUMNS).where(
-    _executions.c.thing == _NAMED, _executions.c.status.in_(aws.OPEN)
-)
+_SOME: sa.BindParameter[Any] = sa.bindparam("some", expanding=True)
+_THINGS_OF = sa.select(_things.c.name).where(_things.c.name.in_(_SOME))
+_REVOKED_OF = sa.select(_revoked.c.thing).where(_revoked.c.thing.in_(_SOME))
+_OPEN_EXECUTIONS = sa.select(*_EXECUTION_COLUMNS).where(_executions.c.thing.in_(_SOME), _OPEN)
 _NEWEST_EXECUTION = (
     sa.select(*_EXECUTION_COLUMNS)
     .where(_executions.c.thing == _NAMED, _executions.c.job_id == sa.bindparam("of_job"))
@@ -200,15 +191,18 @@ _EXECUTION = _NEWEST_EXECUTION.where(_executions.c.number == _NUMBERED)
 _SAVE_EXECUTION = _executions.update().where(
     _executions.c.order == sa.bindparam("saved"), _executions.c.version == _NUMBERED
 )
-_IS_OPEN = (
-    sa.select(_executions.c.order)
-    .where(_executions.c.job_id == _NAMED, _executions.c.status.in_(aws.OPEN))
-    .limit(1)
-)
+_IS_OPEN = sa.select(_executions.c.order).where(_executions.c.job_id == _NAMED, _OPEN).limit(1)
+
+
+def batches(items: Iterable[Item], most: int) -> Iterator[list[Item]]:
+    """Return the items in lists of so many at most."""
+    rest = iter(items)
+    while some := list(islice(rest, most)):
+        yield some
 
 
 class StoreError(FleetError):
-    """The tables cannot be used, or two writers met."""
+    """Two writers met."""
 
 
 @dataclass(frozen=True)
@@ -355,19 +349,13 @@ class Store:
         """Open the database at a SQLAlchemy URL, and make or extend its tables where need be.
 
         Raises DatabaseError for a URL that cannot be used and a database that does not answer,
-        StoreError for another program's file, and for tables of a version that is not known here.
+        SchemaError for another program's tables, and for those of a version that is not known here.
         """
         self._database = Database(url)
         self._followers: list[Callable[[Changes], None]] = []
         with self._database.transaction(writing=True) as connection:
-            tables = sa.inspect(connection).get_table_names()
-            if self._database.file is not None and tables and _schema.name not in tables:
-                raise StoreError(
-                    f"{self._database.file} is another program's database: it has a table "
-                    f"{tables[0]}; give the service a file of its own"
-                )
-            _metadata.create_all(connection)
-            _migrate(connection)
+            own = self._database.file is not None  # others may use a server's database, too
+            migrations.upgrade(connection, f"the database {self._database}", own=own)
 
     def check(self) -> None:
         """Raise DatabaseError where the database's file is not the one that was opened."""
@@ -397,22 +385,6 @@ class Store:
         self._database.close()
 
 
-def _migrate(connection: sa.Connection) -> None:
-    """Bring the tables up to SCHEMA. Raises StoreError for a version that is not known."""
-    found = connection.scalar(sa.select(_schema.c.version))
-    if found is None:
-        connection.execute(_schema.insert().values(version=SCHEMA))
-        return
-    version = found
-    while version in _MIGRATIONS:
-        for statement in _MIGRATIONS[version]:
-            connection.execute(sa.text(statement))
-        version += 1
-    if version != SCHEMA:
-        raise StoreError(f"the database has schema {found}, this program {SCHEMA}")
-    connection.execute(_schema.update().values(version=SCHEMA))
-
-
 class Transaction:
     """The reads and writes of one transaction."""
 
@@ -430,6 +402,10 @@ class Transaction:
         """The thing of this name."""
         row = self._one(_THING, named=name)
         return None if row is None else Thing(**row)
+
+    def known_of(self, names: Collection[str]) -> set[str]:
+        """Those of these names that are a thing's."""
+        return {row["name"] for row in self._some(_THINGS_OF, names)}
 
     def things(self, *, after: str = "", limit: int) -> list[Thing]:
         """In the order of their names, those behind `after`."""
@@ -450,6 +426,10 @@ class Transaction:
     def is_revoked(self, name: str) -> bool:
         """Say whether the thing is revoked."""
         return self._one(_REVOKED, named=name) is not None
+
+    def revoked_of(self, things: Collection[str]) -> set[str]:
+        """Those of these things that are revoked."""
+        return {row["thing"] for row in self._some(_REVOKED_OF, things)}
 
     def revoked(self) -> dict[str, int]:
         """Everything that is revoked, and since when (Unix seconds)."""
@@ -523,7 +503,7 @@ class Transaction:
         query = (
             sa.select(_jobs.c.job_id)
             .join(_executions, _jobs.c.job_id == _executions.c.job_id)
-            .where(_jobs.c.stream_id == stream_id, _executions.c.status.in_(aws.OPEN))
+            .where(_jobs.c.stream_id == stream_id, _OPEN)
             .distinct()
             .order_by(_jobs.c.job_id)
         )
@@ -536,7 +516,7 @@ class Transaction:
             .join(_jobs, _jobs.c.job_id == _executions.c.job_id)
             .where(
                 _executions.c.thing == thing,
-                _executions.c.status.in_(aws.OPEN),
+                _OPEN,
                 _jobs.c.stream_id == stream_id,
             )
             .order_by(_executions.c.order)
@@ -559,18 +539,8 @@ class Transaction:
 
     def still_open(self, orders: Collection[int]) -> set[int]:
         """Those of these executions that have not ended."""
-        found: set[int] = set()
-        rest = list(orders)
-        while rest:  # a database takes a bounded number of parameters
-            some, rest = rest[:_PARAMETERS], rest[_PARAMETERS:]
-            found |= set(
-                self._connection.scalars(
-                    sa.select(_executions.c.order).where(
-                        _executions.c.order.in_(some), _executions.c.status.in_(aws.OPEN)
-                    )
-                )
-            )
-        return found
+        query = sa.select(_executions.c.order).where(_executions.c.order.in_(_SOME), _OPEN)
+        return {row["order"] for row in self._some(query, orders)}
 
     # Jobs and executions
 
@@ -596,26 +566,24 @@ class Transaction:
         )
 
     def delete_job(self, job_id: str) -> None:
-        """Forget a job and all its executions."""
-        things = sa.select(_executions.c.thing).where(_executions.c.job_id == job_id)
-        self.changes.ended.update(self._connection.scalars(things))
+        """Forget a job and its executions, none of which is open."""
         for table in (_executions, _jobs):
             self._connection.execute(table.delete().where(table.c.job_id == job_id))
 
-    def add_execution(self, job_id: str, thing: str, now: int) -> None:
-        """Queue the job on the thing, behind everything that is queued there."""
-        self._insert(
-            _executions,
-            job_id=job_id,
-            thing=thing,
-            number=1,
-            status="QUEUED",
-            details={},
-            queued_at=now,
-            updated_at=now,
-            version=1,
-            forced=False,
-        )
+    def add_executions(self, job_id: str, things: Iterable[str], now: int) -> None:
+        """Queue the job on each thing, behind everything that is queued there."""
+        queued = {
+            "job_id": job_id,
+            "number": 1,
+            "status": aws.QUEUED,
+            "details": {},
+            "queued_at": now,
+            "updated_at": now,
+            "version": 1,
+            "forced": False,
+        }
+        rows = [{**queued, "thing": thing} for thing in things]
+        self._connection.execute(_executions.insert(), rows)
 
     def execution(self, thing: str, job_id: str, number: int | None = None) -> Execution | None:
         """This execution, or the latest of the job on the thing."""
@@ -625,17 +593,20 @@ class Transaction:
             row = self._one(_EXECUTION, named=thing, of_job=job_id, numbered=number)
         return None if row is None else Execution(**row)
 
-    def open_executions(self, thing: str) -> list[Execution]:
-        """The thing's executions that are not terminal, in no particular order."""
-        return [Execution(**row) for row in self._all(_OPEN_EXECUTIONS, named=thing)]
+    def open_executions(self, things: Collection[str]) -> dict[str, list[Execution]]:
+        """The executions of each thing that are not terminal, in no particular order."""
+        found: dict[str, list[Execution]] = {thing: [] for thing in things}
+        for row in self._some(_OPEN_EXECUTIONS, things):
+            found[row["thing"]].append(Execution(**row))
+        return found
 
     def executions_of(
-        self, job_id: str, *, status: str | None = None, after: str = "", limit: int | None = None
+        self, job_id: str, *, statuses: Collection[str] | None = None, after: str = "", limit: int
     ) -> list[Execution]:
         """The job's executions by thing name, those behind the thing `after`."""
         conditions = [_executions.c.job_id == job_id, _executions.c.thing > after]
-        if status is not None:
-            conditions.append(_executions.c.status == status)
+        if statuses is not None:
+            conditions.append(_executions.c.status.in_(statuses))
         return self._executions(*conditions, limit=limit)
 
     def is_open(self, job_id: str) -> bool:
@@ -651,28 +622,35 @@ class Transaction:
         )
         return {row["status"]: row["count"] for row in self._all(query)}
 
-    def overdue(self, now: int) -> list[Execution]:
+    def overdue(self, now: int, *, limit: int) -> list[Execution]:
         """Executions one of whose timers has run out."""
         return self._executions(
             _executions.c.status == "IN_PROGRESS",
             sa.or_(_executions.c.progress_deadline <= now, _executions.c.step_deadline <= now),
+            limit=limit,
         )
 
     def save(self, before: Execution, after: Execution) -> None:
         """Write a changed execution. Raises StoreError if it is not as it was read any more."""
-        if after.terminal:
-            self.changes.ended.add(after.thing)
-        found = {"saved": before.order, "numbered": before.version}
-        result = self._connection.execute(
-            _SAVE_EXECUTION, {**vars(after), "details": dict(after.details), **found}
-        )
-        if result.rowcount != 1:
-            raise StoreError(f"execution {before.identity} of {before.thing} changed meanwhile")
+        self.save_all([(before, after)])
 
-    def delete_execution(self, execution: Execution) -> None:
-        """Forget one execution."""
-        self.changes.ended.add(execution.thing)
-        self._connection.execute(_executions.delete().where(_executions.c.order == execution.order))
+    def save_all(self, changed: Iterable[tuple[Execution, Execution]]) -> None:
+        """Write executions, each as it was read and as it is now. Raises StoreError as `save`."""
+        rows = []
+        for before, after in changed:
+            if after.terminal:
+                self.changes.ended.add(after.thing)
+            found = {"saved": before.order, "numbered": before.version}
+            rows.append({**vars(after), "details": dict(after.details), **found})
+        if self._connection.execute(_SAVE_EXECUTION, rows).rowcount != len(rows):
+            named = ", ".join(sorted({row["job_id"] for row in rows}))
+            raise StoreError(f"executions of {named} changed meanwhile")
+
+    def delete_executions(self, executions: Collection[Execution]) -> None:
+        """Forget executions, of a page at most."""
+        self.changes.ended.update(execution.thing for execution in executions)
+        orders = [execution.order for execution in executions]
+        self._connection.execute(_executions.delete().where(_executions.c.order.in_(orders)))
 
     # OTA updates
 
@@ -744,9 +722,17 @@ class Transaction:
 
     def send(self, topic: str, message: Mapping[str, Any]) -> None:
         """Publish a JSON message, at least once, after this transaction is committed."""
-        payload = json.dumps(message, separators=(",", ":")).encode()
-        self._insert(_outbox, topic=topic, payload=payload)
-        self.changes.messages = True
+        self.send_all([(topic, message)])
+
+    def send_all(self, messages: Iterable[tuple[str, Mapping[str, Any]]]) -> None:
+        """Publish JSON messages with their topics, in this order, as `send` does."""
+        rows = [
+            {"topic": topic, "payload": json.dumps(message, separators=(",", ":")).encode()}
+            for topic, message in messages
+        ]
+        if rows:
+            self._connection.execute(_outbox.insert(), rows)
+            self.changes.messages = True
 
     def messages(self, *, after: int, limit: int) -> list[Message]:
         """Unsent messages in their order, those behind the id `after`."""
@@ -757,9 +743,7 @@ class Transaction:
         """Delete messages that the broker has acknowledged."""
         self._connection.execute(_outbox.delete().where(_outbox.c.id.in_(ids)))
 
-    def _executions(
-        self, *conditions: sa.ColumnElement[bool], limit: int | None = None
-    ) -> list[Execution]:
+    def _executions(self, *conditions: sa.ColumnElement[bool], limit: int) -> list[Execution]:
         query = sa.select(*_EXECUTION_COLUMNS).where(*conditions).order_by(_executions.c.thing)
         return [Execution(**row) for row in self._all(query.limit(limit))]
 
@@ -776,6 +760,11 @@ class Transaction:
             query = query.where(table.c.id < before)
         rows = [dict(row) for row in self._all(query)]
         return [(row.pop("id"), row) for row in rows]
+
+    def _some(self, query: sa.Select[Any], some: Collection[Any]) -> Iterator[sa.RowMapping]:
+        """The rows of a query for some values; a database takes a bounded number of parameters."""
+        for few in batches(some, _PARAMETERS):
+            yield from self._all(query, some=few)
 
     def _insert(self, table: sa.Table, **values: Any) -> None:
         self._connection.execute(table.insert(), values)

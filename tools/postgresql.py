@@ -1,4 +1,4 @@
-"""A real PostgreSQL on a socket of its own, for tests; where none is installed they skip."""
+"""A real PostgreSQL on a socket of its own, for tests and benchmarks."""
 
 from __future__ import annotations
 
@@ -9,24 +9,31 @@ import shutil
 import signal
 import subprocess
 import tempfile
+import time
 from collections.abc import Iterator
 from itertools import count
 from pathlib import Path
 from typing import IO
 
-import pytest
 import sqlalchemy as sa
-from fleet_service import until
+
+from tools.natives import NativeMissing
 
 _MISSING = "no `initdb` on this machine: `apt-get install postgresql`, or `brew install postgresql`"
 _FOLDERS = ("/usr/lib/postgresql/*/bin", "/opt/homebrew/opt/postgresql@*/bin")  # not in PATH
-_DURABLE = ("fsync", "synchronous_commit", "full_page_writes")  # no test cuts this one's power
+_DURABLE = ("fsync", "synchronous_commit", "full_page_writes")
+_PATIENCE, _POLL = 20, 0.02  # seconds
+
+
+class PostgreSQLError(Exception):
+    """The server does not start; the text is what it said."""
 
 
 class PostgreSQL:
-    """A server in a folder; `database()` makes an empty one for a test."""
+    """A server in a folder; `database()` makes an empty one."""
 
-    def __init__(self, folder: Path, programs: Path) -> None:
+    def __init__(self, folder: Path, programs: Path, *, durable: bool) -> None:
+        """durable: what is committed survives a power cut, at the price of its writes."""
         self._folder = folder
         self._programs = programs
         self._numbers = count(1)
@@ -37,12 +44,17 @@ class PostgreSQL:
         log = folder / "log"
         with log.open("w") as output:
             made = self._start(output, "initdb", "-A", "trust", "-U", "fleet", "-E", "UTF8")
-            assert made.wait() == 0, log.read_text()
-            options = [f"-c{name}=off" for name in _DURABLE]
+            if made.wait():
+                raise PostgreSQLError(f"initdb: {log.read_text().strip()}")
+            options = [] if durable else [f"-c{name}=off" for name in _DURABLE]
             where = ("-k", str(folder), "-clisten_addresses=")
             self._process = self._start(output, "postgres", *where, *options)
         self._admin = sa.create_engine(f"postgresql+psycopg://{self._place}")
-        until(self._answers, "PostgreSQL")
+        end = time.monotonic() + _PATIENCE
+        while not self._answers():
+            if self._process.poll() is not None or time.monotonic() > end:
+                raise PostgreSQLError(f"PostgreSQL does not start: {log.read_text().strip()}")
+            time.sleep(_POLL)
 
     def database(self) -> str:
         """Return the URL of an empty database, as an operator would write it.
@@ -85,23 +97,25 @@ def _unprivileged() -> str:
     return "postgres" if "postgres" in names else "nobody"
 
 
-def _programs() -> Path | None:
-    """Return the newest server's folder of programs, None where no server is installed."""
+def _programs() -> Path:
+    """Return the newest server's folder of programs. Raises NativeMissing."""
     found = shutil.which("initdb")
+    if found:
+        return Path(found).parent
     folders = [path for pattern in _FOLDERS for path in Path("/").glob(pattern[1:])]
     held = [path for path in sorted(folders) if (path / "initdb").exists()]
-    return Path(found).parent if found else held[-1] if held else None
+    if not held:
+        raise NativeMissing(_MISSING)
+    return held[-1]
 
 
 @contextlib.contextmanager
-def running() -> Iterator[PostgreSQL]:
-    """A server, ended and removed afterwards; skips the test that needs it where there is none."""
+def running(*, durable: bool = False) -> Iterator[PostgreSQL]:
+    """A server, ended and removed afterwards. Raises NativeMissing, PostgreSQLError."""
     programs = _programs()
-    if programs is None:
-        pytest.skip(_MISSING)
     # A socket's path has some 100 bytes at most, fewer than pytest's folders take.
     with tempfile.TemporaryDirectory(prefix="pg-") as folder:
-        server = PostgreSQL(Path(folder), programs)
+        server = PostgreSQL(Path(folder), programs, durable=durable)
         try:
             yield server
         finally:
