@@ -177,6 +177,12 @@ class Device:
         self._before_typing()
         return self._cable.execute(code, timeout)
 
+    def interrupt_test(self, code: str) -> str:
+        """Run statements amid a test, as a person or a tool does: the application is stopped."""
+        said = self._cable.execute(code)
+        self._cable.interrupt()  # back to the friendly prompt
+        return said
+
     def ask(self, prepare: str, expression: str) -> tuple[Any, int]:
         """Return an expression's value and the milliseconds the board took for it."""
         text = self.execute(

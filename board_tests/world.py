@@ -3,7 +3,7 @@
 import contextlib
 import shutil
 import tempfile
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -99,14 +99,17 @@ class World:
         behaviour: str | None = None,
         task: str = "times",
         application: Mapping[str, bytes | None] | None = None,
+        meanwhile: Callable[[int], None] = lambda since: None,
     ) -> Outcome:
         """Send the board an update, wait until it has ended and the board is ready again.
 
         behaviour: of the image, None without one; task: "times", "heap" or "cut": what the test
         application does beside it, see there; application: files beside the test application's in
-        the package, None for those that are to be missing; None without one. Raises DeviceError.
+        the package, None for those that are to be missing; None without one; meanwhile: called once
+        it is published, with the console's line. Raises DeviceError.
         """
         job, since = self._publish(behaviour, task, application)
+        meanwhile(since)
         limit = TRANSFER_S + 2 * BOOT_S
         until(lambda: self.stack.finished(job, THING), self.device, limit, f"the end of {job}")
         execution = self.stack.execution(job, THING)
@@ -131,7 +134,7 @@ class World:
             contents += ["--app", f"{version}/app", "--no-agent"]
         package = f"{version}/package.ota"
         numbers = ["--version", version, "--sequence", str(self._sequence)]
-        self.stack.fleet("pack", *contents, *numbers, "-o", package)
+        self.stack.fleet("pack", "--force", *contents, *numbers, "-o", package)  # broken on purpose
         self.device.listen(0)
         since = len(self.device.said)
         job = f"{task}-{version}"

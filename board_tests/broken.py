@@ -1,0 +1,3 @@
+"""Raises when it is imported, for the test of an application of compiled modules."""
+
+raise ValueError("compiled")
