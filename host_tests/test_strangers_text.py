@@ -68,9 +68,9 @@ def say(monkeypatch: pytest.MonkeyPatch, **details: str) -> None:
     """Let the service say this of every board; `fleet serve` itself refuses most of it."""
     found = report.of_job
 
-    def of_job(clients: Clients, job: str) -> list[report.Progress]:
+    def of_job(clients: Clients, *given: Any) -> list[report.Progress]:
         said = {"status": "FAILED", "details": details, "description": EVIL}
-        return [dataclasses.replace(one, **said) for one in found(clients, job)]  # type: ignore[arg-type]
+        return [dataclasses.replace(one, **said) for one in found(clients, *given)]  # type: ignore[arg-type]
 
     monkeypatch.setattr(report, "of_job", of_job)
 
