@@ -192,6 +192,19 @@ def signed(version: int) -> bytes:
     return app().ljust(0x10000, b"\xff") + sector.ljust(4096, b"\xff")
 
 
+def old_tar() -> bytes:
+    """A header of before POSIX, whose checksum is all that tells it."""
+    head = bytearray(b"firmware.bin".ljust(512, b"\0"))
+    head[148:156] = b"%06o\0 " % (sum(head) + 8 * 0x20)
+    return bytes(head) + bytes(1024)
+
+
+def fat() -> bytes:
+    start = bytearray(b"\xeb\xfe\x90MSDOS5.0".ljust(512, b"\x01"))
+    start[54:62], start[510:512] = b"FAT12   ", b"\x55\xaa"
+    return bytes(start)
+
+
 HTML = (
     b"\xef\xbb\xbf \n<!-- proxy --><!DOCTYPE html>\n"
     b"<html><head><title> 404\nNot Found</title></head>"
@@ -221,6 +234,23 @@ HTML = (
         (b":020000040800F2\n", "Intel HEX"),
         (b"version https://git-lfs.github.com/spec/v1\n", "git lfs pull"),
         (bytes(257) + b"ustar\x0000", "a tar archive"),
+        (old_tar(), "a tar archive: unpack it first"),
+        (b"PK\x05\x06" + bytes(18), "an empty ZIP archive: the download has failed"),
+        (b"PK\x07\x08PK\x03\x04", "a part of a ZIP archive"),
+        (b"]\0\0\x80\0" + bytes(99), "an lzma file: unpack it first"),
+        (b"\x04\x22\x4d\x18" + bytes(99), "an lz4 file: unpack it first"),
+        (b"MZ" + bytes(99), "a program for Windows; take the .app-bin"),
+        (b"\x89PNG\r\n\x1a\n" + bytes(99), "a picture; take the .app-bin"),
+        (b"M\x06\0\x1f" + bytes(99), "a compiled module of MicroPython"),
+        (b"HTTP/1.1 200 OK\r\n\r\n\xe9\x05", "the whole answer of a web server"),
+        (b"-----BEGIN CERTIFICATE-----\n", "a key or a certificate"),
+        (HTML[3:].decode().encode("utf-16"), r"an HTML page \(404 Not Found\)"),
+        (b"<center><h1>502 Bad Gateway</h1></center>", "an HTML page"),
+        (
+            b"<?xml version='1.0'?><Error><Code>NoSuchKey</Code><Message>no</Message></Error>",
+            "an XML text, the error of a web server: NoSuchKey no",
+        ),
+        (fat(), r"an image of a file system \(FAT\)"),
         (b"\xf0\x0f\xff\xf7" + bytes(4) + b"littlefs" + bytes(99), "a file system"),
         (table([("nvs", 1, 2, 0x9000, 0x4000)]), "a partition table alone"),
         (random.Random(5).randbytes(65536), "encrypted or compressed"),

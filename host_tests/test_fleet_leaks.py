@@ -69,6 +69,12 @@ def test_a_key_in_the_constants_of_source_is_found() -> None:
         ("a.py", b"KEY = " + repr(der).encode()),
         ("a.txt", der.hex().encode()),
         ("a.txt", base64.b64encode(der)),
+        ("a.txt", base64.encodebytes(der)),
+        ("a.txt", base64.urlsafe_b64encode(der)),
+        ("a.py", b"KEY = bytes(%s)" % repr([*der]).encode()),
+        ("a.json", json.dumps({"key": [*der]}).encode()),
+        ("a.ppk", b"PuTTY-User-Key-File-3: ecdsa\nPrivate-Lines: 1\nAAAA\n"),
+        ("a.jks", b"\xfe\xed\xfe\xed\0\0\0\2" + bytes(32)),
         ("a.json", json.dumps({"key": base64.b64encode(der).decode()}).encode()),
         ("a.txt", pem.encode("utf-16")),
     ):
@@ -79,6 +85,14 @@ def test_a_jwk_and_a_store_with_a_key_are_found() -> None:
     jwk = {"kty": "EC", "crv": "P-256", "x": "ab", "y": "cd", "d": "jpsQnnGQmL-YBIffH1136cspYG6"}
     for found in (jwk, {"keys": [jwk]}, {"kty": "oct", "k": "AyM1SysPpbyDfgZld3umj1qzKObwVM"}):
         assert secrets.private_key("k.json", json.dumps(found).encode()) == "a private key as JWK"
+    for text in (
+        json.dumps({"d": jwk["d"], "key_ops": ["sign"], "more": {"a": 1}, "kty": "EC"}),
+        "".join(f"{name}: {value}\n" for name, value in jwk.items()),
+        f"KEY = {jwk!r}\n",
+    ):
+        assert secrets.private_key("k.yaml", text.encode()) == "a private key as JWK"
+    far = {"kty": "EC", "x": "a" * 10_000, "d": jwk["d"]}
+    assert secrets.private_key("k.json", json.dumps(far).encode()) is None, "not of one key"
     del jwk["d"]
     assert secrets.private_key("k.json", json.dumps({"keys": [jwk]}).encode()) is None
     store = pkcs12.serialize_key_and_certificates(b"board", KEYS[0], None, None, SEALED)
@@ -123,6 +137,9 @@ def test_no_file_keeps_the_search_for_long() -> None:
         b"3082" * 300_000,
         b"0\x82\1\0\2\1\0\2" * 100_000,
         b'{"kty":' * 100_000,
+        b'{"kty":"EC"' * 100_000,
+        b"{password" * 100_000,
+        b"PuTTY-User-Key-File-3\n" * 50_000,
     ):
         assert secrets.private_key("data.py", data) is None
     assert time.monotonic() - begun < 20
@@ -142,6 +159,26 @@ def test_no_file_keeps_the_search_for_long() -> None:
         ("c.py", "WIFI = {'ssid': 'home', 'password': 'hunter22'}\n", "password"),
         ("c.py", "MQTT_PASS = 'hunter22'\nBYPASS = 'on'\n", "MQTT_PASS"),
         ("webrepl_cfg.py", "PASS = 'hunter22'\n", "PASS"),
+        ("c.yaml", "networks:\n  - ssid: home\n    password: hunter22\n", "password"),
+        ("c.yaml", "- password: hunter22\n", "password"),
+        ("c.yaml", "wifi: {ssid: home, password: hunter22}\n", "password"),
+        ("c.yml", "'password': \"hunter22\"\n", "password"),
+        ("c.yaml", "password: |\n  hunter22\n", "password"),
+        ("c.jsonc", '{\n  // of the lab\n  "password": "hunter22",\n}', "password"),
+        ("c.json5", "{ssid: 'home', password: 'hunter22'}", "password"),
+        ("c.json", '{"password": "hunter22",}', "password"),
+        ("c.xml", "<wifi><password>hunter22</password></wifi>", "password"),
+        ("settings", "password=hunter22\n", "password"),
+        ("c.py", "PASSWORD: str = 'hunter22'\n", "PASSWORD"),
+        ("c.py", "class Wifi:\n    PASSWORD = 'hunter22'\n", "PASSWORD"),
+        ("c.py", "SSID, PASSWORD = 'home', 'hunter22'\n", "PASSWORD"),
+        ("c.py", "PASSWORD = const('hunter22')\n", "PASSWORD"),
+        ("c.py", "PASSWORD = b'hunter22'\n", "PASSWORD"),
+        ("c.py", "join(ssid='home', password='hunter22')\n", "password"),
+        ("c.py", "password = read('wifi.txt')\n", None),
+        ("c.py", "password = settings['password']\n", None),
+        ("c.yaml", "# password: hunter22 is what it was\n", None),
+        ("readme.txt", "ask Ann, password: with her\n", None),
         ("c.py", "BYPASS = 'always'\n", None),
         ("c.json", '{"password": ""}', None),
         ("c.json", '{"password": "your-password", "psk": "<secret>", "pw": "xxxxxx"}', None),

@@ -31,6 +31,24 @@ _UF2_HAS_FAMILY = 0x2000
 _BEGINNINGS = (
     (b"\x7fELF", "an ELF file"),
     (b"PK\x03\x04", "a ZIP archive: unpack it first"),
+    (b"PK\x05\x06", "an empty ZIP archive: the download has failed"),
+    (b"PK\x07\x08", "a part of a ZIP archive: unpack it first"),
+    (b"\x1f\x9d", "a compressed file (.Z): unpack it first"),
+    (b"\x04\x22\x4d\x18", "an lz4 file: unpack it first"),
+    (b"]\0\0", "an lzma file: unpack it first"),
+    (b"MSCF", "a cabinet archive: unpack it first"),
+    (b"!<arch>\n", "an ar archive: unpack it first"),
+    (b"07070", "a cpio archive: unpack it first"),
+    (b"MZ", "a program for Windows"),
+    (b"\xcf\xfa\xed\xfe", "a program for macOS"),
+    (b"\xca\xfe\xba\xbe", "a program for macOS or Java"),
+    (b"\x89PNG", "a picture"),
+    (b"\xff\xd8\xff", "a picture"),
+    (b"GIF8", "a picture"),
+    (b"SQLite format 3", "a database"),
+    (b"M\x06", "a compiled module of MicroPython (.mpy), which belongs into an application"),
+    (b"HTTP/1.", "the whole answer of a web server, its head included: download it again"),
+    (b"-----BEGIN ", "a key or a certificate (PEM)"),
     (b"\x1f\x8b", "a gzip file: unpack it first"),
     (b"BZh", "a bzip2 file: unpack it first"),
     (b"\xfd7zXZ\0", "an xz file: unpack it first"),
@@ -46,7 +64,12 @@ _BEGINNINGS = (
         "a pointer of Git LFS, not the file itself: `git lfs pull` gets it",
     ),
 )
-_HTML = re.compile(rb"\s*(?:<!--.*?-->\s*)*<(?:!doctype html|html|head|body|\?xml)", re.I | re.S)
+_HTML = re.compile(
+    rb"\s*(?:<!--.*?-->\s*)*<(?:!doctype html|html|head|body|title|center|h1|pre|p|div)\b",
+    re.I | re.S,
+)
+_XML = re.compile(rb"\s*<[A-Za-z?!]")
+_XML_TEXT = re.compile(rb"<(?:code|message)>\s*(.{1,200}?)\s*</", re.I | re.S)
 _TITLE = re.compile(rb"<title[^>]*>\s*(.{1,200}?)\s*</title>", re.I | re.S)
 _CONTROL = re.compile(rb"[\0-\x08\x0e-\x1a\x1c-\x1f\x7f]")
 _ESP8266_ENTRY = range(0x40100000, 0x40110000)  # its instruction RAM; no ESP32 has code there
@@ -78,8 +101,10 @@ def _name(data: bytes) -> str | None:
             return said
     if data.startswith(b"UF2\n"):
         return _uf2(data)
-    if data[257:262] == b"ustar":
+    if data[257:262] == b"ustar" or _is_old_tar(data):
         return "a tar archive: unpack it first"
+    if data[510:512] == b"\x55\xaa" and b"FAT" in (data[54:57], data[82:85]):
+        return "an image of a file system (FAT)"
     if data[8:16] == b"littlefs":
         return "an image of a file system (littlefs)"
     if _is_esp8266(data):
@@ -134,12 +159,27 @@ def _is_esp8266(data: bytes) -> bool:
     return int.from_bytes(data[4:8], "little") in _ESP8266_ENTRY
 
 
+def _is_old_tar(data: bytes) -> bool:
+    """A tar archive of before ustar: by the checksum of its first header."""
+    try:
+        told = int(data[148:156].split(b"\0")[0], 8)
+    except ValueError:
+        return False
+    return len(data) >= 512 and told == sum(data[:148]) + 8 * 0x20 + sum(data[156:512])
+
+
 def _text(data: bytes) -> str | None:
     start = data[:_SAMPLE].removeprefix(b"\xef\xbb\xbf")
+    if start[:2] in (b"\xff\xfe", b"\xfe\xff"):
+        start = start[: len(start) & ~1].decode("utf-16", "replace").encode()
     if _HTML.match(start):
         title = _TITLE.search(start)
         words = f" ({' '.join(title[1].decode('utf-8', 'replace').split())})" if title else ""
         return f"an HTML page{words}, not the file that a browser would save: download it again"
+    if _XML.match(start) and b"\0" not in start:
+        said = " ".join(text.decode("utf-8", "replace") for text in _XML_TEXT.findall(start)[:2])
+        error = f", the error of a web server: {' '.join(said.split())}" if said else ""
+        return f"an XML text{error}"
     if re.match(rb":[0-9A-Fa-f]{10}", start):
         return "an Intel HEX file"
     if re.match(rb"S0[0-9A-Fa-f]{6}", start):

@@ -9,6 +9,7 @@ from pieces. Keys are also found in base64 and in hexadecimal digits, without a 
 import ast
 import base64
 import binascii
+import bisect
 import contextlib
 import json
 import re
@@ -41,10 +42,21 @@ _PKCS12 = re.compile(
     rb"\x01\x07",
     re.S,
 )
-_BASE64 = re.compile(rb"(?<![A-Za-z0-9+/])M[A-I][A-Za-z0-9+/]{38,8192}={0,2}")  # of a SEQUENCE
+# Of a SEQUENCE, in lines or in one, in either alphabet (RFC 4648).
+_BASE64 = re.compile(
+    rb"(?<![A-Za-z0-9+/_-])M[A-I][A-Za-z0-9+/_-](?:[A-Za-z0-9+/_-]|\r?\n){37,8192}"
+)
+_TO_PLAIN = bytes.maketrans(b"-_", b"+/")
 _HEX = re.compile(rb"(?<![0-9A-Fa-f])30[0-9A-Fa-f]{78,16384}(?![0-9A-Fa-f])")
-_JWK = re.compile(rb"""\{[^{}]*["']kty["']\s*:\s*["'](?:EC|RSA|OKP|oct)["'][^{}]*\}""")
-_JWK_PRIVATE = re.compile(rb"""["'][dk]["']\s*:\s*["'][A-Za-z0-9_-]{16,}={0,2}["']""")
+# In JSON, YAML or Python: the kind of key, and near it the member that only a private one has.
+_JWK = re.compile(rb"""\bkty["']?\s*[:=]\s*["']?(?:EC|RSA|OKP|oct)\b""")
+_JWK_PRIVATE = re.compile(
+    rb"""(?<![\w-])[dk]["']?\s*[:=]\s*(?:["'][A-Za-z0-9_-]{16,}={0,2}["']|[A-Za-z0-9_-]{16,}\s*$)""",
+    re.M,
+)
+_JWK_REACH = 4096  # bytes
+_PPK = b"PuTTY-User-Key-File-", b"\nPrivate-Lines:"
+_JKS = (b"\xfe\xed\xfe\xed\0\0\0\x01", b"\xfe\xed\xfe\xed\0\0\0\x02")
 _NVS_PAGE = 4096  # bytes (ESP-IDF, nvs_flash: page structure)
 _NVS_STATES = {0xFFFFFFFE, 0xFFFFFFFC, 0xFFFFFFF8}  # active, full, freeing
 
@@ -57,8 +69,18 @@ _CAMEL = re.compile(r"(?<=[a-z])(?=[A-Z])")
 _EXAMPLE = re.compile(
     r"\W*|.*(?:\.\.\.|<.*>|\{.*\}|x{3,}|\*{3}).*|(?:your|my|change|example).*", re.I
 )
-_LINE = re.compile(r"^[ \t]*(?:export )?([\w.-]{2,40})[ \t]*[=:][ \t]*(\S.*?)[ \t]*$", re.M)
+# NAME=VALUE or NAME: VALUE in a line; in YAML also as an item, with the value in the next line, and
+# between braces, as in JSON with comments.
+_LINE = re.compile(
+    r"""^[ \t]*(?:-[ \t]+)*(?:export )?["']?([\w.-]{2,40})["']?[ \t]*[=:][ \t]*"""
+    r"""(?:[|>][+-]?[ \t]*\n[ \t]+)?(\S.*?)[ \t]*$""",
+    re.M,
+)
+_INLINE = re.compile(r"""[{,]\s*["']?([\w.-]{2,40})["']?\s*:\s*([^\s,}][^\n,}]*)""")
+_ELEMENT = re.compile(r"<([\w.-]{2,40})>([^<>]{3,200})</\1>")
 _PLAIN = (".txt", ".env", ".ini", ".cfg", ".conf", ".properties", ".yaml", ".yml", ".dat")
+_WRAPPERS = ("const", "str", "bytes", "bytearray")
+_WITH_BRACES = (".json", ".jsonc", ".json5", ".yaml", ".yml")
 
 
 def private_key(path: str, data: bytes) -> str | None:
@@ -78,8 +100,9 @@ def private_key(path: str, data: bytes) -> str | None:
 def password(path: str, data: bytes) -> str | None:
     """The name under which a settings file holds a password, None without one.
 
-    Settings files are JSON, TOML, lines of NAME=VALUE, and the constants of a Python module. An
-    empty value and an example, such as "your-password" or "<secret>", are none.
+    Settings files are JSON, TOML, YAML, XML, lines of NAME=VALUE, also those without an end, and
+    the constants of a Python module. An empty value and an example, such as "your-password" or
+    "<secret>", are none.
     """
     try:
         text = _plain(data).decode("utf-8-sig")
@@ -100,15 +123,32 @@ def _key_in(data: bytes) -> str | None:
     for shape in (_KEY, _ENCRYPTED, _PKCS12):
         if any(_is_der(data[match.start() :]) for match in shape.finditer(data)):
             return "a private key in DER"
-    if any(_JWK_PRIVATE.search(match[0]) for match in _JWK.finditer(data)):
+    if _is_jwk(data):
         return "a private key as JWK"
+    if 0 <= data.find(_PPK[0]) < data.rfind(_PPK[1]):
+        return "a private key of PuTTY's"
+    if data.startswith(_JKS):
+        return "a key store of Java's"
     for match in _BASE64.finditer(data):
-        if _is_der(base64.b64decode(_padded(match[0]))):
+        body = match[0].translate(_TO_PLAIN, b"\r\n")
+        if _is_der(base64.b64decode(_padded(body))):
             return "a private key in base64"
     for match in _HEX.finditer(data):
         if _is_der(bytes.fromhex(match[0][: len(match[0]) & ~1].decode())):
             return "a private key in hexadecimal digits"
     return None
+
+
+def _is_jwk(data: bytes) -> bool:
+    """Whether a kind of key and the member of a private one stand near each other."""
+    kinds = [match.start() for match in _JWK.finditer(data)]
+    if not kinds:
+        return False
+    for match in _JWK_PRIVATE.finditer(data):
+        at = bisect.bisect(kinds, match.start() - _JWK_REACH)
+        if at < len(kinds) and kinds[at] < match.start() + _JWK_REACH:
+            return True
+    return False
 
 
 def _is_der(data: bytes) -> bool:
@@ -164,40 +204,72 @@ def _constants(path: str, data: bytes) -> Iterator[bytes]:
             if isinstance(node, ast.Constant) and isinstance(node.value, str | bytes):
                 value = node.value
                 yield value.encode("utf-8", "replace") if isinstance(value, str) else value
+            elif isinstance(node, ast.List | ast.Tuple):
+                yield _bytes_of([one.value for one in node.elts if isinstance(one, ast.Constant)])
     elif path.endswith(".json"):
-        for _, value in _flat("", _json(data)):
+        found = _json(data)
+        for _, value in _flat("", found):
             if isinstance(value, str):
                 yield value.encode("utf-8", "replace")
+        yield _bytes_of([value for _, value in _flat("", found)])
+
+
+def _bytes_of(values: list[Any]) -> bytes:
+    """The numbers of bytes among these, as bytes: a key is written as a list, too."""
+    return bytes(one for one in values if type(one) is int and 0 <= one < 256)
 
 
 def _settings(path: str, text: str) -> Iterator[tuple[str, Any]]:
     """The names and values in a settings file."""
-    end = "." + path.rpartition("/")[2].rpartition(".")[2]
-    if path.endswith(".json"):
-        yield from _flat("", _json(text))
+    name = path.rpartition("/")[2]
+    end = "." + name.rpartition(".")[2]
+    read = _json(text) if end == ".json" else None
+    if read is not None:
+        yield from _flat("", read)
     elif path.endswith(".toml"):
         with contextlib.suppress(ValueError, RecursionError):
             yield from _flat("", tomllib.loads(text))
     elif path.endswith(".py"):
         yield from _assigned(_tree(text))
-    elif end in _PLAIN:
-        yield from ((match[1], match[2].strip("\"'")) for match in _LINE.finditer(text))
+    elif end in (".xml", ".plist"):
+        yield from ((match[1], match[2]) for match in _ELEMENT.finditer(text))
+    elif end in (*_WITH_BRACES, *_PLAIN) or "." not in name:
+        for shape in (_LINE, _INLINE) if end in _WITH_BRACES else (_LINE,):
+            yield from ((match[1], match[2].strip(" \t,\"'")) for match in shape.finditer(text))
 
 
 def _assigned(tree: ast.Module) -> Iterator[tuple[str, Any]]:
-    """The constants to which a module gives names, in dictionaries, too."""
-    for statement in tree.body:
-        if not isinstance(statement, ast.Assign | ast.AnnAssign) or statement.value is None:
-            continue
-        if isinstance(statement.value, ast.Constant):
-            targets = statement.targets if isinstance(statement, ast.Assign) else [statement.target]
-            for target in targets:
-                yield ast.unparse(target), statement.value.value
-        for node in ast.walk(statement.value):
-            if isinstance(node, ast.Dict):
-                for key, item in zip(node.keys, node.values, strict=True):
-                    if isinstance(key, ast.Constant) and isinstance(item, ast.Constant):
-                        yield str(key.value), item.value
+    """The constants to which a module gives names, wherever: also arguments, and dictionaries."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Assign):
+            for target in node.targets:
+                yield from _named(target, node.value)
+        elif isinstance(node, ast.AnnAssign) and node.value is not None:
+            yield from _named(node.target, node.value)
+        elif isinstance(node, ast.keyword) and node.arg is not None:
+            yield node.arg, _constant(node.value)
+        elif isinstance(node, ast.Dict):
+            for key, item in zip(node.keys, node.values, strict=True):
+                if isinstance(key, ast.Constant):
+                    yield str(key.value), _constant(item)
+
+
+def _named(target: ast.expr, value: ast.expr) -> Iterator[tuple[str, Any]]:
+    """The names of one assignment, and what they get: a tuple's one by one."""
+    several = ast.Tuple | ast.List
+    if isinstance(target, several) and isinstance(value, several):
+        for one, item in zip(target.elts, value.elts, strict=False):
+            yield from _named(one, item)
+    else:
+        yield ast.unparse(target), _constant(value)
+
+
+def _constant(value: ast.expr) -> Any:
+    """The constant that an expression is, also as `const(...)`; None for any other."""
+    if isinstance(value, ast.Call) and ast.unparse(value.func) in _WRAPPERS and value.args:
+        value = value.args[0]
+    found = value.value if isinstance(value, ast.Constant) else None
+    return found.decode("utf-8", "replace") if isinstance(found, bytes) else found
 
 
 def _flat(name: str, value: Any) -> Iterator[tuple[str, Any]]:
