@@ -130,7 +130,7 @@ def test_what_only_names_a_key_or_is_public_travels() -> None:
 
 
 def test_no_file_keeps_the_search_for_long() -> None:
-    begun = time.monotonic()
+    begun = time.process_time()
     for data in (
         b"-----BEGIN PRIVATE KEY-----" * 20_000,
         b"MIIE" * 300_000,
@@ -142,7 +142,7 @@ def test_no_file_keeps_the_search_for_long() -> None:
         b"PuTTY-User-Key-File-3\n" * 50_000,
     ):
         assert secrets.private_key("data.py", data) is None
-    assert time.monotonic() - begun < 20
+    assert time.process_time() - begun < 20
 
 
 @pytest.mark.parametrize(
