@@ -136,7 +136,7 @@ def test_on_fat_firmware_comes_and_an_application_is_refused_before_a_write(stac
 def test_encrypted_flash_is_refused_by_name_at_both_ends(stack: Stack) -> None:
     board = board_on(stack, "data", thing="encrypted", encrypted=True)
     board.start()
-    board.wait_console("this board's flash is encrypted: it takes no updates")
+    board.wait_console("this board's flash is encrypted")
     slots = board.slot_bytes(0), board.slot_bytes(1), board.partition("otadata")
     with pytest.raises(children.StartError, match="flash encryption is on"):
         stack.fleet("deploy", port(board), "--settings", str(stack.folder / "boards/encrypted"))

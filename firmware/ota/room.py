@@ -23,7 +23,7 @@ def checking(component, board):
     FilesystemError, also where the file system is FAT.
     """
     if is_there("etc."):  # FAT alone passes over the dot
-        raise errors.FilesystemError("FAT loses files with the power; applications need littlefs")
+        raise errors.FilesystemError("the file system is FAT; applications need littlefs")
     needed = cleanup.taken(component.size)  # of a package that does not say: less than it takes
     if component.room:
         needed = component.room[0] * SECTOR

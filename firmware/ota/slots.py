@@ -170,7 +170,7 @@ class Slots:
     def __init__(self):
         here = Partition(Partition.RUNNING)
         if here.info()[5]:
-            raise errors.SettingsError("this board's flash is encrypted: it takes no updates")
+            raise errors.SettingsError("this board's flash is encrypted")
         otadata = Partition.find(Partition.TYPE_DATA, subtype=_OTADATA)
         self._count = 0
         for partition in Partition.find(Partition.TYPE_APP):

@@ -37,7 +37,7 @@ def load_keys(pem):
         else:
             bad += " %d" % number
     if bad:
-        bad = "; no P-256 public key in trusted_keys.pem is block" + bad
+        bad = "; trusted_keys.pem: no P-256 key is block" + bad
     if not keys:
         raise errors.SettingsError("there is no trusted key" + bad)
     if bad:

@@ -90,7 +90,7 @@ def test_another_kind_of_key_is_refused():
         SPKI + b"\x00",
         SPKI[-64:],
     ):
-        assert "no P-256 public key in trusted_keys.pem is block 1" in refused(pem(der))
+        assert "trusted_keys.pem: no P-256 key is block 1" in refused(pem(der))
 
 
 def test_a_block_that_is_no_key_is_named_and_makes_no_good_key_useless():
@@ -109,7 +109,7 @@ def test_a_block_that_is_no_key_is_named_and_makes_no_good_key_useless():
             error = raises(
                 UnknownKeyError, trust.claim, keys, trust.ES256, b"12345678", SIGNED, SIGNATURE
             )
-            assert str(error).endswith("in trusted_keys.pem is block " + bad)
+            assert str(error).endswith("no P-256 key is block " + bad)
 
 
 def test_a_block_that_is_no_key_is_trusted_for_nothing():

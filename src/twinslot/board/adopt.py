@@ -62,7 +62,8 @@ def look(cable: Cable) -> tuple[Found, dict[str, bytes]]:
     machine, number = cable.evaluate_output(_WHO)
     sizes: dict[str, int | None] = cable.evaluate_output(_WALK, 60)
     there = {path: size for path, size in sizes.items() if size is not None}
-    mounts = tuple(path for path, size in sizes.items() if size is None)
+    # The agent mounts its own bundle.
+    mounts = tuple(path for path, size in sizes.items() if size is None and path != "/.ota")
     return (
         Found(board, str(machine), str(number), there, mounts),
         {path: cable.get(path) for path in there},
