@@ -18,20 +18,22 @@ from demo.stack import Stack
 def test_the_first_wait_is_the_setting_or_four_round_trips_whichever_is_longer() -> None:
     patience = Patience(lambda: 0)
     assert patience.wait() == LEAST
-    patience.answered(0.5)
+    patience.measured(0.5)
     assert patience.wait() == LEAST
-    patience.answered(8.5)  # the smoothed round trip moves an eighth of the way
+    patience.measured(4.5)  # the smoothed round trip moves a quarter of the way
     assert patience.wait() == 4 * 1.5
+    patience.measured(1000)
+    assert patience.wait() == MOST
 
 
-def test_each_repeat_doubles_the_wait_up_to_a_minute_and_an_answer_ends_that() -> None:
+def test_each_repeat_doubles_the_wait_up_to_a_minute_until_a_round_trip_is_seen() -> None:
     patience = Patience(lambda: 0)
     waits = []
     for _ in range(8):
         waits.append(patience.wait())
         patience.repeated()
     assert waits == [2.5, 5, 10, 20, 40, MOST, MOST, MOST]
-    patience.answered(0.1)
+    patience.measured(0.1)
     assert patience.wait() == LEAST
 
 

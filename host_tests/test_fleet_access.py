@@ -123,10 +123,19 @@ def test_what_others_end_or_report_takes_nothing_from_a_thing(world: World) -> N
     assert world.access.grant("board-2", "s-1") is None
 
 
+def test_of_a_stream_that_is_known_each_further_thing_costs_one_question(world: World) -> None:
+    assert world.access.grant("board-1", "s-1") is not None
+    with questions() as sent:
+        found = world.access.grant("board-2", "s-1")
+    assert found is not None
+    assert found.source.stream.stream_id == "s-1"
+    assert len([statement for statement in sent if "SELECT" in statement]) == 1
+
+
 def test_a_right_that_ends_while_it_is_read_is_not_kept(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    read = Transaction.grant
+    read = Transaction.reads
 
     def slowly(transaction: Transaction, thing: str, stream_id: str) -> object:
         found = read(transaction, thing, stream_id)
@@ -135,7 +144,7 @@ def test_a_right_that_ends_while_it_is_read_is_not_kept(
             _ends(other)
         return found
 
-    monkeypatch.setattr(Transaction, "grant", slowly)
+    monkeypatch.setattr(Transaction, "reads", slowly)
     assert world.access.grant("board-1", "s-1") is not None
     assert world.access.grant("board-1", "s-1") is None
 
@@ -156,12 +165,12 @@ def test_an_object_that_is_replaced_is_noticed_and_the_same_again_is_no_change(
     world: World,
 ) -> None:
     found = world.access.grant("board-1", "s-1")
-    assert found is not None and list(found.objects) == [0]
+    assert found is not None and list(found.source.objects) == [0]
     world.object("s-1-0", FILE)
     assert world.access.grant("board-1", "s-1") is found
     world.object("s-1-0", FILE + b"more")
     changed = world.access.grant("board-1", "s-1")
-    assert changed is not None and not changed.objects
+    assert changed is not None and not changed.source.objects
 
 
 def test_what_another_process_ends_is_noticed_within_two_seconds(

@@ -64,7 +64,7 @@ def main(
     # Of broker, service and boards, which inherit it: each board is a descriptor.
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-    console = Console(width=120)
+    console = Console(width=140)
     pairs: list[report.Pair] = []
     started: list[Load] = []
     try:

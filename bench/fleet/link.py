@@ -36,6 +36,7 @@ class Board(asyncio.Protocol):
         self._patience = Patience()
         self._rest = b""
         self._begun = self._wait = 0.0
+        self._measures = False  # a round trip, with the first part of the answer
         self._due = float("inf")
         self._link: asyncio.Transport | None = None
         loop = asyncio.get_running_loop()
@@ -76,29 +77,32 @@ class Board(asyncio.Protocol):
     def ask(self) -> None:
         """Send a new request."""
         self._begun = time.monotonic()
+        self._measures = True
         self._send()
 
     def heard(self) -> None:
         """Begin to wait again: a part of the answer has come."""
+        self._measure()
         self._due = time.monotonic() + self._wait
 
     def answered(self) -> float:
         """Wait no more; return the seconds that the answer took."""
-        took = time.monotonic() - self._begun
-        self._patience.answered(took)
+        self._measure()
         self._due = float("inf")
-        return took
+        return time.monotonic() - self._begun
 
     def look(self, now: float) -> None:
         """Ask again, if that is due. now: by the monotonic clock."""
         if now >= self._due and not self.gone.done():
             self.told.repeats += 1
             self._patience.repeated()
+            self._measures = False
             self._send()
 
     def repeat(self) -> None:
         """Ask again over a new connection, if an answer is still to come."""
         if self._due < float("inf"):
+            self._measures = False
             self._send()
 
     def write(self, packet: bytes) -> None:
@@ -115,8 +119,13 @@ class Board(asyncio.Protocol):
     def _send(self) -> None:
         self.told.requests += 1
         self._wait = self._patience.wait()
-        self.heard()
+        self._due = time.monotonic() + self._wait
         self.write(self.request())
+
+    def _measure(self) -> None:
+        if self._measures:
+            self._measures = False
+            self._patience.measured(time.monotonic() - self._begun)
 
     # What asyncio calls
 

@@ -1,9 +1,9 @@
-"""When a light board asks again, by the agent's rule. Pure: no clock.
+"""When a light board asks again, by the agent's rule (firmware/ota/mqtt_stream.py). Pure: no clock.
 
 The first wait is the agent's setting `request_ms`, or four times the round trip of its requests so
 far, whichever is longer: a service that has much to do answers later, and asking it again makes
-that worse. Each repeat without an answer doubles the wait. A random part keeps boards apart that
-began together.
+that worse. Each repeat without an answer doubles the wait, until a request that was not repeated
+shows a round trip. A random part keeps boards apart that began together.
 """
 
 from __future__ import annotations
@@ -12,11 +12,11 @@ import random
 from collections.abc import Callable
 
 LEAST, MOST = 2.5, 60.0
-"""Seconds: the setting, and the longest wait but for its random part."""
+"""Seconds: the settings `request_ms` and `retry_max_ms`; the random part comes on top."""
 
 _ROUND_TRIPS = 4
 _JITTER = 0.25
-_WEIGHT = 1 / 8  # of a new round trip in the smoothed one, as TCP has it (RFC 6298, 2.3)
+_WEIGHT = 1 / 4  # of a new round trip in the smoothed one
 
 
 class Patience:
@@ -26,20 +26,21 @@ class Patience:
         """chance: returns a number from 0 to 1."""
         self._chance = chance
         self._round_trip: float | None = None
-        self._repeats = 0
+        self._pause = LEAST
 
     def wait(self) -> float:
         """Return the seconds after which the request that goes out now is repeated."""
-        first = max(LEAST, _ROUND_TRIPS * (self._round_trip or 0))
-        wait = min(first * float(2**self._repeats), MOST)
-        return wait * (1 + _JITTER * self._chance())
+        return self._pause * (1 + _JITTER * self._chance())
 
     def repeated(self) -> None:
         """Note that nothing has come in time."""
-        self._repeats += 1
+        self._pause = min(2 * self._pause, MOST)
 
-    def answered(self, took: float) -> None:
-        """Note an answer. took: seconds since the request went out for the first time."""
+    def measured(self, took: float) -> None:
+        """Note a round trip: seconds from a request to the first part of its answer.
+
+        An answer to a repeated request shows none (RFC 6298, 3: Karn's rule).
+        """
         before = took if self._round_trip is None else self._round_trip
         self._round_trip = before + _WEIGHT * (took - before)
-        self._repeats = 0
+        self._pause = min(max(LEAST, _ROUND_TRIPS * self._round_trip), MOST)

@@ -11,10 +11,10 @@ from twinslot.cli.say import LogFormatter, say
 @click.command()
 @click.argument("url")
 def copy_database(url: str) -> None:
-    """Copy the service's database from the state folder into the one at URL.
+    """Copy the service's database into the one at URL.
 
-    It must be empty, and the service must not run. Start it with `--database URL` afterwards; the
-    file in the state folder stays as it was.
+    The copy is of the one in the state folder, which stays as it was. The other must be empty, and
+    no service may run here. Start it with `--database URL` afterwards.
     """
     from twinslot.service.copying import copy
     from twinslot.service.serve import alone

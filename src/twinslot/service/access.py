@@ -9,11 +9,20 @@ ended in the same database.
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 
-from twinslot.service.store import Changes, Grant, Store
+from twinslot.service.store import Changes, Source, Store
 
 LOOK = 2.0
 """Seconds between two looks at rights that another process may have ended."""
+
+
+@dataclass(frozen=True)
+class Grant:
+    """One stream as one thing may read it now: `order` is the open execution that names it."""
+
+    source: Source
+    order: int
 
 
 class Access:
@@ -24,6 +33,7 @@ class Access:
         self._store = store
         self._clock = clock
         self._lock = threading.Lock()
+        self._sources: dict[str, Source] = {}  # by stream, which many things read
         self._grants: dict[str, dict[str, Grant]] = {}  # by thing and stream
         self._age = 0  # commits that took something away, or gave it back
         self._next_look = 0.0
@@ -41,10 +51,17 @@ class Access:
         if found is not None:
             return found
         age = self._age
+        source = self._sources.get(stream_id)
         with self._store.read() as transaction:
-            found = transaction.grant(thing, stream_id)
+            order = transaction.reads(thing, stream_id)
+            if order is not None and source is None:
+                source = transaction.source(stream_id)
+        if order is None or source is None:
+            return None
+        found = Grant(source, order)
         with self._lock:
-            if found is not None and age == self._age:
+            if age == self._age:
+                self._sources[stream_id] = source
                 self._grants.setdefault(thing, {})[stream_id] = found
         return found
 
@@ -66,6 +83,7 @@ class Access:
         with self._lock:
             if age == self._age:  # else what was read may be older than what is known
                 self._revoked = revoked
+            self._sources.clear()
             for order in ended:
                 self._grants.pop(held[order], None)
 
@@ -79,4 +97,5 @@ class Access:
             for thing in changes.ended:
                 self._grants.pop(thing, None)
             if changes.streams:
+                self._sources.clear()
                 self._grants.clear()

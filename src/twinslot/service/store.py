@@ -188,6 +188,13 @@ _NEWEST_EXECUTION = (
     .limit(1)
 )
 _EXECUTION = _NEWEST_EXECUTION.where(_executions.c.number == _NUMBERED)
+_READS = (
+    sa.select(_executions.c.order)
+    .join(_jobs, _jobs.c.job_id == _executions.c.job_id)
+    .where(_executions.c.thing == _NAMED, _OPEN, _jobs.c.stream_id == sa.bindparam("streamed"))
+    .order_by(_executions.c.order)
+    .limit(1)
+)
 _SAVE_EXECUTION = _executions.update().where(
     _executions.c.order == sa.bindparam("saved"), _executions.c.version == _NUMBERED
 )
@@ -290,14 +297,13 @@ class Update:
 
 
 @dataclass(frozen=True)
-class Grant:
-    """One stream as one thing may read it now: `order` is the open execution that names it.
+class Source:
+    """One stream, and where its bytes are.
 
     objects: SHA-256 by file id, of the files whose object is as it was when the stream was made.
     """
 
     stream: Stream
-    order: int
     objects: Mapping[int, str]
 
 
@@ -509,21 +515,15 @@ class Transaction:
         )
         return list(self._connection.scalars(query))
 
-    def grant(self, thing: str, stream_id: str) -> Grant | None:
-        """The stream, if the thing has an open execution of a job that names it."""
-        order = self._connection.scalar(
-            sa.select(_executions.c.order)
-            .join(_jobs, _jobs.c.job_id == _executions.c.job_id)
-            .where(
-                _executions.c.thing == thing,
-                _OPEN,
-                _jobs.c.stream_id == stream_id,
-            )
-            .order_by(_executions.c.order)
-            .limit(1)
-        )
-        stream = None if order is None else self.stream(stream_id)
-        if order is None or stream is None:
+    def reads(self, thing: str, stream_id: str) -> int | None:
+        """The `order` of the thing's first open execution of a job that names the stream."""
+        row = self._one(_READS, named=thing, streamed=stream_id)
+        return None if row is None else int(row["order"])
+
+    def source(self, stream_id: str) -> Source | None:
+        """The stream of this id, with the objects that are its files."""
+        stream = self.stream(stream_id)
+        if stream is None:
             return None
         unchanged = sa.and_(
             _objects.c.bucket == _stream_files.c.bucket,
@@ -535,7 +535,7 @@ class Transaction:
             .join(_objects, unchanged)
             .where(_stream_files.c.stream_id == stream_id)
         )
-        return Grant(stream, order, {row["file_id"]: row["sha256"] for row in self._all(query)})
+        return Source(stream, {row["file_id"]: row["sha256"] for row in self._all(query)})
 
     def still_open(self, orders: Collection[int]) -> set[int]:
         """Those of these executions that have not ended."""

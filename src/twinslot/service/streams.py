@@ -19,9 +19,9 @@ import cbor2
 
 from twinslot.errors import FleetError
 from twinslot.formats import aws
-from twinslot.service.access import Access
+from twinslot.service.access import Access, Grant
 from twinslot.service.objects import ObjectFolder
-from twinslot.service.store import Grant, Served, Store, StreamFile
+from twinslot.service.store import Served, Store, StreamFile
 
 SUBSCRIPTIONS = aws.subscriptions("streams")
 VERSION = 1
@@ -131,7 +131,7 @@ class Streams:
 
     def _describe(self, request: Request, body: "_Body", token: Mapping[str, str]) -> bytes:
         body.check_version()
-        stream = self._granted(request).stream
+        stream = self._granted(request).source.stream
         described: dict[str, Any] = {**token, "s": VERSION}
         if stream.description is not None:
             described["d"] = stream.description
@@ -142,7 +142,7 @@ class Streams:
         window = _read_window(body)
         grant = self._granted(request)
         file = _file(grant, window.file_id)
-        sha256 = grant.objects.get(file.file_id)
+        sha256 = grant.source.objects.get(file.file_id)
         if sha256 is None:
             raise StreamError("ETagMismatch", "the object changed since the stream was made")
         size = window.block_size
@@ -227,7 +227,7 @@ def _read_window(body: "_Body") -> Window:
 
 
 def _file(grant: Grant, file_id: int) -> StreamFile:
-    for file in grant.stream.files:
+    for file in grant.source.stream.files:
         if file.file_id == file_id:
             return file
     raise StreamError("ResourceNotFound", f"the stream has no file {file_id}")
