@@ -225,6 +225,7 @@ class Board:
         self.old = None
         self.result = None
         self.cuts = list(cuts)
+        self.own = scenario["own"]
         self._plan()
 
     def _plan(self):
@@ -245,6 +246,8 @@ class Board:
             exec(self.scenario["boot.py"], names)
             if "boot run" in sys.modules:
                 self.scenario["run"]("main.py", names)
+            if self.own:
+                _import_own()
             action()
             return True
         except hardware.Reset as reset:
@@ -274,8 +277,13 @@ class Board:
             for path in self.scenario["cable"]:
                 with open("/" + path, "w") as file:
                     file.write(self.scenario["cable"][path])
+            for path in self.scenario["agent"]:
+                with open("/" + path, "wb") as file:
+                    file.write(self._read(self.scenario["agent"][path]))
 
+        self.own = False
         assert self.live(write)
+        self.own = self.scenario["own"]
 
     def update(self, package):
         """Carry out an update from a file, to the end. Raises AssertionError when it is not."""
@@ -393,8 +401,29 @@ def _set_aside():
 
 
 def _content(base, path):
-    with open(base + "/" + path) as file:
-        return file.read()
+    """Return the SHA-256 of a file, in hexadecimal."""
+    digest = sha256()
+    piece = bytearray(4096)
+    with open(base + "/" + path, "rb") as file:
+        while True:
+            count = file.readinto(piece)
+            if not count:
+                return digest.digest().hex()
+            digest.update(memoryview(piece)[:count])
+
+
+def _import_own():
+    """Let the agent be the one in this board's directory, as after a reset of the chip."""
+    global chip, loader, Agent
+    for name in list(sys.modules):
+        if name.split(".")[0] == "ota":
+            del sys.modules[name]
+    import ota
+    from ota import chip, loader
+    from ota.agent import Agent
+
+    assert not ota.__file__.startswith("/host"), "%s is not of the board's flash" % ota.__file__
+    assert ota.__path__ == "/" + _MOUNT, "as one file"
 
 
 def _load_once():
@@ -497,7 +526,8 @@ def main(sources, folder):
     sys.modules["_thread"] = Threads()
     scenario["run"] = builtins.execfile
     builtins.execfile = _run_nothing
-    _load_once()
+    if not scenario["own"]:
+        _load_once()
     _note_blobs()
     board = Board(scenario, Cells())
     board.prepare()
