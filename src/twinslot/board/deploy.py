@@ -71,8 +71,8 @@ def wanted(
     settings: the board's settings folder, for /etc; app: an application, path below `/` to bytes,
     that takes the place of the project's own, module by module, an agent of its own as a whole.
     Without settings /etc is left alone. chosen: the agent's extensions, as `extensions.parse` reads
-    them, None for what the settings ask for; asked: those that the settings on the board ask for, which count
-    without others; installed: those on the board, which `+` keeps.
+    them, None for what the settings ask for; asked: those that the settings on the board ask for,
+    which count without others; installed: those on the board, which `+` keeps.
     """
     etc = files.settings(settings, running=True) if settings else {}
     usual = files.extensions_for(etc) if settings else asked or extensions.asked_for({})
