@@ -395,7 +395,7 @@ CONSTANTS_OF = {"journal", "slots"}
 
 
 def test_recovery_takes_nothing_but_constants_of_the_modules_that_touch_the_chip() -> None:
-    taken = set()
+    taken: set[str] = set()
     for node in ast.walk(tree("recovery")):
         if isinstance(node, ast.ImportFrom) and node.module in CONSTANTS_OF:
             taken.update(alias.name for alias in node.names)

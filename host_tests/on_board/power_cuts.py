@@ -21,6 +21,7 @@ import esp32
 import hardware
 import machine
 import nor
+import time_2000
 import vfs
 from layout import FLASH_SIZE, SLOTS, TABLE
 from ota import chip, loader
@@ -34,6 +35,7 @@ _BOOTS = 10
 _STEPS = 3000
 _PATH = ["", ".frozen", "/lib"]
 _PATH.extend(sys.path)
+_VFS = next(row for row in TABLE if row[0] == "vfs")
 _LITTLEFS = {"progsize": 32, "readsize": 32, "lookahead": 32}
 # What was written to NVS: the journal's phases, and "history".
 _blobs = []
@@ -42,7 +44,7 @@ _read = [0]
 
 
 class Threads:
-    """Stands for `_thread`: the clock of these boards does not count, so no deadline passes."""
+    """Stands for `_thread`: no boot takes as long as a trial may, so no deadline passes."""
 
     def stack_size(self, size):
         pass
@@ -131,7 +133,7 @@ class Files:
 
     def __init__(self, flash):
         self._flash = flash
-        self._littlefs = vfs.VfsLfs2(FailingDisk(flash, None), **_LITTLEFS)
+        self._littlefs = vfs.VfsLfs2(FailingDisk(flash, _VFS, None), **_LITTLEFS)
         self._open = []
         vfs.mount(self, "/")
 
@@ -239,6 +241,7 @@ class Board:
         files = None
         try:
             hardware.power_on(self.flash, self.cause)
+            time_2000.start(0)
             chip._watchdog = chip._note = None
             files = Files(self.flash)
             sys.path[:] = _PATH
@@ -267,7 +270,7 @@ class Board:
         start, size = SLOTS[0][3], SLOTS[0][4]
         self.flash.program(start, self._read("image.bin"))
         self.flash.program(start + size - nor.SECTOR, self._read("trailer.bin"))
-        vfs.VfsLfs2.mkfs(disk.Disk(self.flash, None), **_LITTLEFS)
+        vfs.VfsLfs2.mkfs(disk.Disk(self.flash, _VFS, None), **_LITTLEFS)
 
         def write():
             for folder in ("/etc", "/ota"):
