@@ -36,7 +36,8 @@ STARTS =
 TLS =
 POSTGRESQL =
 KEEP_PRICE =
-# EXTENSIONS of the agent: none, all, or names with commas; docs/your-application.md, Extensions.
+# EXTENSIONS of the agent: none, all, or names with commas, +names beside the usual ones;
+# docs/your-application.md, Extensions.
 EXTENSIONS =
 # KEEP="files nvs" keeps either or both; DRY_RUN=1 prints what would be done.
 KEEP =

@@ -127,7 +127,7 @@ class Bench:
     def reads(self) -> bool:
         """Say whether a server's bytes are awaited; then nobody is asked to wait for long."""
         path = self.in_hand and self.in_hand.path
-        return hasattr(path, "_filled") and not path._timer.left
+        return hasattr(path, "_filled") and not path.timer.left
 
     def until_quiet(self, callback: Any = None, resets: int = 8) -> None:
         """Boot again after every reset, until the board has nothing left to do."""

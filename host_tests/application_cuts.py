@@ -8,7 +8,7 @@ import hashlib
 import json
 import subprocess
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,8 @@ from sim import image
 from tools import natives
 from tools.paths import ROOT
 from twinslot.board import files
-from twinslot.formats import archive
+from twinslot.firmware import agent
+from twinslot.formats import archive, bundle
 from twinslot.formats.component import Content, application_content, firmware_content
 from twinslot.formats.head import read_head
 from twinslot.formats.trailer import write_trailer
@@ -56,13 +57,13 @@ def application(version: str) -> dict[str, str]:
 
 @dataclass(frozen=True)
 class Update:
-    """A package: with an image or without, with these files (path to text) or without.
+    """A package: with an image or without, with these files (path to content) or without.
 
     `fails`: the cause with which it fails, "" where it is accepted.
     """
 
     image: bool = False
-    files: dict[str, str] | None = None
+    files: Mapping[str, str | bytes] | None = None
     application_first: bool = False
     fails: str = ""
 
@@ -71,7 +72,9 @@ class Update:
 class Scenario:
     """A board's history; the power fails in its last update.
 
-    `awake`: the board sleeps after so many blocks each time, 0: not at all; `costs`: bytes at most.
+    `awake`: the board sleeps after so many blocks each time, 0: not at all; `costs`: bytes at most;
+    `agent`: files of the agent that a cable brings, which then runs, as those of the updates do;
+    without it each boot has the agent that this process has loaded.
     """
 
     updates: list[Update]
@@ -79,6 +82,7 @@ class Scenario:
     settings: dict[str, Any] = field(default_factory=dict)
     awake: int = 0
     costs: int = 0
+    agent: dict[str, bytes] = field(default_factory=dict)
 
     def write(self, folder: Path) -> Path:
         """Write everything that the script reads into `folder`; returns that."""
@@ -87,8 +91,10 @@ class Scenario:
         head = read_head(_pack([firmware_content(first)], 1))
         (folder / "image.bin").write_bytes(first)
         (folder / "trailer.bin").write_bytes(write_trailer([head.record]))
+        for number, data in enumerate(self.agent.values()):
+            (folder / f"cable-{number}").write_bytes(data)
         pairs: dict[int, dict[str, Any]] = {
-            1: {"slot": 0, "image": _image(first), "files": FLAT},
+            1: {"slot": 0, "image": _image(first), "files": _digests({**FLAT, **self.agent})},
         }
         packages, before = [], 1
         for sequence, update in enumerate(self.updates, 2):
@@ -99,9 +105,8 @@ class Scenario:
                 contents.append(firmware_content(data))
                 pair["image"] = _image(data)
             if update.files is not None:
-                files = {path: text.encode() for path, text in update.files.items()}
-                contents.append(application_content(archive.build(files)))
-                pair["files"] = update.files
+                contents.append(application_content(archive.build(_encoded(update.files))))
+                pair["files"] = _digests(update.files)
             contents.sort(key=lambda content: content.kind, reverse=update.application_first)
             name = f"{sequence}.ota"
             (folder / name).write_bytes(_pack(contents, sequence))
@@ -114,8 +119,10 @@ class Scenario:
             "settings": {**SETTINGS, **self.settings},
             "awake": self.awake,
             "costs": self.costs,
+            "own": bool(self.agent),
+            "agent": {path: f"cable-{number}" for number, path in enumerate(self.agent)},
             "cable": {
-                **FLAT,
+                **{path: text for path, text in FLAT.items() if path not in self.agent},
                 "etc/settings.json": json.dumps({"self_test_s": 20}),
                 "etc/trusted_keys.pem": keys.public_pem(KEY.public_key()).decode(),
             },
@@ -125,6 +132,27 @@ class Scenario:
         }
         (folder / "scenario.json").write_text(json.dumps(scenario))
         return folder
+
+
+def _encoded(files: Mapping[str, str | bytes]) -> dict[str, bytes]:
+    return {
+        path: text if isinstance(text, bytes) else text.encode() for path, text in files.items()
+    }
+
+
+def _digests(files: Mapping[str, str | bytes]) -> dict[str, str]:
+    return {path: hashlib.sha256(data).hexdigest() for path, data in _encoded(files).items()}
+
+
+def own_agent(version: str) -> dict[str, bytes]:
+    """Return the agent as a board has it, with a bundle that no other version has."""
+    found = files.application()
+    held = bundle.read(found[f"/{agent.BUNDLE}"])
+    more = {f"only_in_{version.replace('.', '_')}": held.modules["tidy"]}
+    return {
+        "ota/__init__.mpy": found["/ota/__init__.mpy"],
+        agent.BUNDLE: bundle.build({**held.modules, **more}, held.extensions),
+    }
 
 
 def _image(data: bytes) -> dict[str, Any]:

@@ -321,7 +321,7 @@ def test_a_board_without_the_extension_goes_on_and_says_what_is_missing(
 
     monkeypatch.setattr("builtins.__import__", without)
     boot(bench)
-    assert "the agent's extension report, which is not on this board" in bench.agent.stats.report
+    assert "no extension report: `make deploy EXTENSIONS=+report`" in bench.agent.stats.report
     assert bench.agent.state == "Ready"
     assert bench.agent.journal.history() == []
     monkeypatch.undo()

@@ -17,11 +17,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from application_cuts import BLOCK, WINDOW, Scenario, Update, application, run
+from application_cuts import BLOCK, WINDOW, Scenario, Update, application, own_agent, run
 
 from tools.paths import ROOT
 
 SEED = 20261124
+OWN_CUTS = 24  # of a board that loads its own agent, which takes long
 HEAD = 4096
 # Both slots and both directories are in use: what is replaced was a way back.
 USED = [Update(True, application("1.2.0")), Update(True, application("1.3.0"))]
@@ -138,6 +139,25 @@ def test_a_cut_while_the_board_finds_its_way_after_a_cut_changes_nothing(
         for _ in range(150)
     ]
     assert check(folder, cuts) == 150
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_a_cut_leaves_a_pair_where_the_agent_is_the_bundle_in_the_boards_own_directory(
+    tmp_path: Path,
+) -> None:
+    """At each start the agent comes out of the directory that runs; each update brings another."""
+
+    def bringing(version: str) -> Update:
+        return Update(True, {**application(version), **own_agent(version)})
+
+    updates = [bringing("1.2.0"), bringing("1.3.0")]
+    scenario = Scenario(updates, settings={"block_size": 4096}, agent=own_agent("1.0.0"))
+    folder = scenario.write(tmp_path / "s")
+    last = count(folder)["operations"]
+    sample = random.Random(SEED).sample(range(1, last + 1), OWN_CUTS)
+    sys.stdout.write(f"{OWN_CUTS} of {last} operations, seed {SEED}\n")
+    assert check(folder, [(SEED, at) for at in sample]) == OWN_CUTS
 
 
 # -- rules broken on purpose ---------------------------------------------------------------------

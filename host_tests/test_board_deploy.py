@@ -436,6 +436,31 @@ def test_a_refused_deploy_does_not_prolong_a_test(board: Board, app: Path) -> No
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("in_lib", [False, True])
+def test_a_plus_brings_an_extension_beside_those_that_are_on_the_board(
+    board: Board, monkeypatch: pytest.MonkeyPatch, in_lib: bool
+) -> None:
+    """The command that the board's sentence names takes nothing off: not what nobody asks for."""
+    asked: list[tuple[str, ...]] = []
+
+    def application(*, chosen: tuple[str, ...]) -> dict[str, bytes]:
+        asked.append(chosen)
+        return dict(APPLICATION)
+
+    monkeypatch.setattr(files, "application", application)
+    board.stop()
+    if in_lib:
+        move_agent_to_lib(board)
+    place = "/lib/ota/bundle.mpy" if in_lib else "/ota/bundle.mpy"
+    held = bundle.read(APPLICATION["/ota/bundle.mpy"])
+    board.install({place: bundle.build(held.modules, ("console", "http", "raw"))})
+    board.start()
+    board.wait_console("main: runs 1.1.0", since=len(board.log_path.read_bytes()))
+    done = command("deploy", port(board), "--extensions", "+json", "--no-start")
+    assert done.exit_code == 0, done.output
+    assert asked[-1] == ("console", "http", "json", "raw", "wide")
+
+
 def test_an_activated_image_is_not_started_by_a_deploy(board: Board, app: Path) -> None:
     with Cable(port(board)) as cable:
         cable.execute(ACTIVATE)

@@ -158,7 +158,13 @@ def test_none_all_and_names_are_understood_and_others_refused_with_the_list() ->
     assert extensions.parse("none") == ()
     assert extensions.parse("all") == known == tuple(sorted(extensions.table()))
     assert extensions.parse("raw, http,raw") == ("http", "raw")
-    for text in ("htpp", "http,", "", "none,http"):
+    assert extensions.parse("+raw", ("console", "http")) == ("console", "http", "raw")
+    assert extensions.parse("+raw, http", ("console",)) == ("console", "http", "raw")
+    assert extensions.parse("raw", ("console",)) == ("raw",), "only + keeps the usual ones"
+    assert extensions.choose(None, ("raw", "http")) == ("http", "raw")
+    assert extensions.choose("+json", ("http",)) == ("http", "json")
+    assert extensions.choose("none", ("http",)) == ()
+    for text in ("htpp", "http,", "", "none,http", "+", "+all", "+none", "http,+raw", "++raw"):
         with pytest.raises(extensions.ExtensionError, match=", ".join(known)):
             extensions.parse(text)
 
@@ -293,7 +299,7 @@ def test_a_board_with_a_damaged_bundle_says_so_and_a_deploy_repairs_it(tmp_path:
         )
         found = {"/ota/bundle.mpy": whole, "/main.py": board.read_file("/main.py")}
         with Cable(port(board)) as cable:
-            done = deploy.deploy(cable, lambda _: found, lambda _: None)
+            done = deploy.deploy(cable, lambda *_: found, lambda _: None)
             assert set(done.write) == {"/ota/bundle.mpy"}
             cable.reset()
         board.wait_console("main: runs 1.1.0", since=at)

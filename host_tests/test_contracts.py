@@ -160,7 +160,7 @@ class Service(path_kits.Kit):  # type: ignore[misc]
 
     def __init__(self, form: str) -> None:
         super().__init__()
-        self._json = int(form == "json")
+        self._form = form
         self._service: job_service.JobService
         self._client: job_service.Client
 
@@ -171,8 +171,9 @@ class Service(path_kits.Kit):  # type: ignore[misc]
         if stops_at is not None:
             service.drop_blocks = Kept(range(stops_at, 100))
         self._client = job_service.Client(service)
-        settings["stream_json"] = self._json
+        settings["stream_json"] = int(self._form == "json")
         self.world = engine_world.World(self._client, job=self.job(), **settings)
+        self.world.engine.modules = TABLE["PATHS"][self._form]
         self._client.agent = self
         return self.reopen()
 

@@ -258,6 +258,7 @@ def test_the_agent_is_added_or_left_out_and_that_is_said(fleet: Fleet, applicati
         ([], ("console", "http", "wide")),
         (["--extensions", "none"], ()),
         (["--extensions", "http,raw"], ("http", "raw")),
+        (["--extensions", "+json"], ("console", "http", "json", "wide")),
         (["--extensions", "all"], ("console", "http", "json", "raw", "report", "wide")),
     ],
 )

@@ -399,7 +399,7 @@ def test_a_line_of_the_head_that_never_ends_keeps_no_step_long_and_is_given_up(
         play.step()
         longest = max(longest, time.monotonic() - started)
         path = play.bench.in_hand.path
-        if path and path._left < path._tries:
+        if path and path.left < path.tries:
             break
     else:
         raise AssertionError("it is read for ever")
@@ -414,4 +414,4 @@ def test_a_head_of_one_byte_a_second_is_given_up_by_the_clock(play: Play) -> Non
         play.step(3)
         play.late += 1000
     path = play.bench.in_hand.path
-    assert path._left < path._tries
+    assert path.left < path.tries

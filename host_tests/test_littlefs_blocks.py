@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import importlib
 import re
 from pathlib import Path
+from typing import Any
 
+import chipboard  # noqa: F401  the firmware's folder is on the path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -107,3 +110,52 @@ def test_the_board_spares_as_many_blocks_as_the_host() -> None:
     found = re.search(r"^_SPARE = const\((\d+)\)", source, re.MULTILINE)
     assert found
     assert int(found[1]) == SPARE
+
+
+# Both sides of every border: inline or not, and one more block or none, with the pointers.
+BORDERS = sorted(
+    {0, 1, 127, 128, 129, 4091, 4092, 4093, 4095, 4096, 4097, 8183, 8184, 8185, 8192, 12_288}
+    | {border + more for border in (16_368, 32_720, 65_536, 262_144) for more in (-1, 0, 1, 4, 8)}
+)
+
+
+@pytest.fixture(scope="module")
+def board() -> Any:
+    """The board's own counting, firmware/ota/cleanup.py."""
+    return importlib.import_module("ota.cleanup")
+
+
+@pytest.mark.parametrize("size", BORDERS)
+def test_the_board_counts_no_file_above_what_littlefs_takes(board: Any, size: int) -> None:
+    """It promises room: what a file gives back, without the pointers that a large one has."""
+    took = (used({"f": size}) - used({"f": 0})) * BLOCK
+    assert took == file_blocks(size) * BLOCK
+    assert took - pointers(size) <= board.taken(size) <= took
+
+
+def pointers(size: int) -> int:
+    """Bytes by which the board may count a file lower: the blocks that only its pointers need."""
+    return (file_blocks(size) - -(-size // BLOCK)) * BLOCK if size > INLINE else 0
+
+
+def test_a_file_is_inline_for_the_board_as_long_as_it_is_for_littlefs(board: Any) -> None:
+    inline = [size for size in range(1, 300) if not board.taken(size)]
+    assert inline == [size for size in range(1, 300) if not file_blocks(size)]
+    assert inline[-1] == INLINE
+    assert (board.taken(INLINE), board.taken(INLINE + 1)) == (0, BLOCK)
+
+
+@given(st.integers(0, 2_000_000))
+def test_for_no_size_the_board_counts_more_than_the_host_nor_a_hundredth_less(size: int) -> None:
+    counted = importlib.import_module("ota.cleanup").taken(size)
+    assert counted <= file_blocks(size) * BLOCK
+    assert file_blocks(size) * BLOCK - counted <= BLOCK + size // 100
+
+
+def test_a_directory_is_a_pair_for_the_board_as_for_littlefs() -> None:
+    assert used({"d/": 0}) - used({}) == 2
+    for module in ("cleanup", "room"):
+        source = (Path(__file__).parent.parent / f"firmware/ota/{module}.py").read_text("utf-8")
+        found = re.search(r"^_PAIR = const\((\d+)\)", source, re.MULTILINE)
+        assert found
+        assert int(found[1]) == 2 * BLOCK, module

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import ast
+import functools
+import importlib
+import re
 import runpy
 import sys
 from collections.abc import Iterator
@@ -10,11 +13,15 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-import hardware
+import agent_bench
+import chipboard
 import pytest
 from agent_bench import Bench, Chip, application, pack, packed
-from ota import words
+from ota import chip, words
+from raw_world import ECDSA, RSA, RawBench, Signer, firmware
+from web_server import serving
 
+from sim.build import CHIP
 from twinslot.formats import component
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -48,6 +55,16 @@ IMPORTS_IN_FUNCTIONS = {
     ("chip", "feed_for_ever", "_thread"): "a port may have no threads",
     ("chip", "fits_tls", "esp32"): "a port may not tell what its heap has free",
     ("errors", "_words", ".loader"): "the loader imports errors",
+}
+# A word of the core that is also the name of an extension's module, and what it means there.
+OTHER_MEANINGS = {
+    ("defaults", "report"): "a setting",
+    ("defaults", "stream_json"): "a setting",
+    ("engine", "report"): "a question of the table",
+    ("jobs", "http"): "a scheme",
+    ("serve", "http"): "a data path of the table",
+    ("serve", "stream_json"): "a setting",
+    ("start", "report"): "a setting",
 }
 # In no row: used now and then, and gone.
 LENT = {"link_open", "phases", "wifi", "words"}
@@ -155,11 +172,18 @@ def of_states() -> set[str]:
 
 
 def test_every_phase_that_is_entered_has_its_row_and_no_other_phase_has() -> None:
-    assert named("enter", "enter_now") | of_states() == set(TABLE["PHASES"])
+    of_heads = set(TABLE["HEADS"].values())
+    assert named("enter", "enter_now") | of_states() | of_heads == set(TABLE["PHASES"])
 
 
 def test_every_question_that_is_asked_has_its_row_and_no_other_has() -> None:
     assert named("ask", "_answer") == set(TABLE["QUESTIONS"])
+
+
+def test_a_head_without_a_package_is_read_by_the_phase_of_its_first_byte() -> None:
+    assert TABLE["HEADS"] == {chip.IMAGE_MAGIC: "raw"}
+    for name in TABLE["HEADS"].values():
+        assert name in TABLE["PHASES"][name].split(), "the phase has the module of its name"
 
 
 def test_the_data_paths_are_those_of_streams_jobs_and_sources() -> None:
@@ -255,6 +279,101 @@ def test_the_core_imports_no_extension_and_no_extension_imports_another(module: 
     assert not (needs(module) & OF_EXTENSIONS) - mine
 
 
+def words_of_extensions(tree: ast.AST) -> Iterator[str]:
+    """Yield the modules of extensions that a text names which names modules only."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Constant) and isinstance(node.value, str):
+            words = [word.removeprefix("ota.") for word in node.value.split()]
+            if set(words) <= {*MODULES}:
+                yield from (word for word in words if word in OF_EXTENSIONS)
+
+
+def handed_to_the_loader(tree: ast.AST) -> Iterator[str]:
+    """Yield the same of what calls of the loader get; `ask` gets a question, which has a row."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Call):
+            called = ast.unparse(node.func).removeprefix("loader.")
+            if called in ("module", "enter", "enter_now", "lend", "is_loaded", "_load"):
+                yield from words_of_extensions(node)
+            elif called == "ask":
+                yield from (
+                    word
+                    for text in node.args
+                    for word in words_of_extensions(text)
+                    if word not in TABLE["QUESTIONS"]
+                )
+
+
+CORE = [module for module in ["__init__", *MODULES] if module not in {*OF_EXTENSIONS, "phases"}]
+
+
+@pytest.mark.parametrize("module", CORE)
+def test_the_core_names_no_module_of_an_extension(module: str) -> None:
+    """It finds them through the table: by data path, scheme, first byte, kind or question."""
+    assert set(handed_to_the_loader(tree(module))) == set()
+    said = {(module, word) for word in words_of_extensions(tree(module))}
+    assert said == {key for key in OTHER_MEANINGS if key[0] == module}
+
+
+@pytest.mark.parametrize(
+    "planted",
+    [
+        'loader.module("http_job")',
+        'loader.enter_now("raw", engine.modules)',
+        'loader.enter("connect", "source http http_job")',
+        'loader.lend("x509")',
+        'loader.ask("repl_status", "status")',
+        'loader.lend(name="rsa")',
+    ],
+)
+def test_a_name_of_an_extension_that_is_handed_to_the_loader_is_found(planted: str) -> None:
+    assert set(handed_to_the_loader(ast.parse(planted)))
+
+
+@pytest.mark.parametrize("module", sorted(OF_EXTENSIONS))
+def test_an_extension_uses_public_names_of_the_core_only(module: str) -> None:
+    assert private_names(tree(module)) == set()
+
+
+@pytest.mark.parametrize(
+    "planted",
+    [
+        "from .source import _opened",
+        "from . import engine as states\nstates._NO_ROLLBACK",
+        "def make(engine):\n    return engine._report()",
+        "class A(Pulled):\n    def poll(self):\n        return self._waits",
+    ],
+)
+def test_a_private_name_of_the_core_that_an_extension_uses_is_found(planted: str) -> None:
+    assert private_names(ast.parse(planted))
+
+
+def private_names(tree: ast.AST) -> set[str]:
+    """Return the private names that a module uses and does not make itself."""
+    own = {
+        node.attr
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Store)
+    }
+    own |= {
+        node.name for node in ast.walk(tree) if isinstance(node, ast.FunctionDef | ast.ClassDef)
+    }
+    used = {
+        node.attr
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Load)
+    }
+    imported = {
+        alias.name
+        for node in ast.walk(tree)
+        if isinstance(node, ast.ImportFrom)
+        for alias in node.names
+    }
+    return {
+        name for name in (used - own) | imported if name.startswith("_") and not name.endswith("__")
+    }
+
+
 @pytest.mark.parametrize("module", sorted(PURE))
 def test_pure_modules_import_no_shell(module: str) -> None:
     """Neither the chip nor a module that touches it: directly, or through another module."""
@@ -267,11 +386,30 @@ def test_pure_modules_import_no_shell(module: str) -> None:
         assert not chip & SHELL or name == "compat", f"{module} reaches {chip & SHELL} by {name}"
         if name in ("loader", "errors", "compat"):
             continue
-        todo |= (
-            needs(name) - seen - {"chip", "slots", "journal"}
-            if name == "recovery"
-            else (needs(name) - seen)
-        )
+        todo |= needs(name) - seen - (CONSTANTS_OF if name == "recovery" else set())
+
+
+# Whose constants the pure recovery table uses. A module of their own would cost 212 bytes of the
+# bundle, and heap at rest.
+CONSTANTS_OF = {"journal", "slots"}
+
+
+def test_recovery_takes_nothing_but_constants_of_the_modules_that_touch_the_chip() -> None:
+    taken: set[str] = set()
+    for node in ast.walk(tree("recovery")):
+        if isinstance(node, ast.ImportFrom) and node.module in CONSTANTS_OF:
+            taken.update(alias.name for alias in node.names)
+        if isinstance(node, ast.Attribute) and ast.unparse(node.value) == "phases":
+            taken.add(node.attr)
+    assert needs("recovery") - {"compat"} == CONSTANTS_OF
+    made = {}
+    for module in CONSTANTS_OF:
+        for node in tree(module).body:
+            if isinstance(node, ast.Assign):
+                made[ast.unparse(node.targets[0])] = ast.unparse(node.value)
+    assert taken
+    for name in taken:
+        assert re.fullmatch(r"const\(\d+\)|'[A-Z]+'", made[name]), name
 
 
 def test_every_module_can_be_seen_in_one_sitting() -> None:
@@ -284,45 +422,127 @@ def loaded() -> set[str]:
 
 
 class Watch:
-    """After each step exactly the modules of the engine's phase are loaded, once all are."""
+    """Whenever a phase is whole, exactly its modules are loaded. seen: the phases that were whole.
 
-    def __init__(self, bench: Bench) -> None:
-        self.bench = bench
+    added: what callers added to them; more: the keys of MORE.
+    """
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.seen: set[str] = set()
+        self.added: set[str] = set()
+        self.more: set[str] = set()
 
-    def step(self) -> None:
-        loader: Any = sys.modules["ota.loader"]
-        agent = self.bench.agent
-        engine = agent._engine
-        state = engine and engine.state
-        if state == "tidying":
-            self.seen.add("tidy")  # its last step may be the engine's, too
-        agent.step()
-        if loader._missing or agent._engine is not engine or engine is None:
-            return
-        assert loaded() == {*RESIDENT, *loader._wanted}, state
-        self.seen.add(loader._phase)
+        def fresh_ota(folder: Path) -> Any:
+            found = chipboard.fresh_ota(folder)
+            self._follow(sys.modules["ota.loader"])
+            return found
 
-    def run(self) -> Any:
-        def loop() -> None:
-            for _ in range(20_000):
-                self.bench.client.deliver()
-                self.step()
-                if self.bench.agent._engine is None:
-                    return
+        monkeypatch.setattr(agent_bench, "fresh_ota", fresh_ota)
 
-        return self.bench.board.run(loop)
+    def _follow(self, loader: Any) -> None:
+        real = loader.enter
+
+        def enter(phase: str, also: str = "", more: str = "") -> Any:
+            whole = real(phase, also, more)
+            if whole:
+                wanted = phases.names_of(phase, also, more)
+                assert loaded() == {*RESIDENT, *wanted}, (phase, also, more)
+                self.seen.add(phase)
+                self.added.update(also.split())
+                self.more.add(more)
+            return whole
+
+        loader.enter = enter
 
 
-def test_each_phase_of_an_update_runs_with_exactly_its_modules(tmp_path: Path) -> None:
-    chip = Chip(tmp_path)
+def take(bench: Bench, job: str, steps: int = 3000, **settings: Any) -> None:
+    """Let the board take its job, through every reset, until it rests."""
+    for _ in range(6):
+        if bench.boot(**settings) is None and bench.step(steps) is None:
+            break
+    assert bench.service.status(job) == "SUCCEEDED", bench.service.jobs[job]
+    for _ in range(100):  # what the update left behind goes
+        bench.client.deliver()
+        bench.agent.step()
+    assert loaded() == set(RESIDENT), "at rest"
+
+
+def packages(folder: Path) -> None:
+    """Firmware, then an application, by the stream in CBOR; the application asks to be told."""
+    chip = Chip(folder)
     chip.service.add("job-1", packed("1.1.0", 2))
+    take(chip, "job-1")
     chip.service.add("job-2", pack("1.2.0", 3, application("1.2.0")))
-    watch = Watch(chip)
-    while chip.service.status("job-2") != "SUCCEEDED":
-        chip.boot()
-        ended = watch.run()
-        assert ended is None or isinstance(ended, hardware.Reset)
-    assert watch.seen >= {"serve", "open", "verify", "admit", "prepare", "transfer", "finish"}
-    assert watch.seen >= {"trial", "tidy"}
-    assert loaded() == set(RESIDENT)
+    take(chip, "job-2")
+
+
+def over_json(folder: Path) -> None:
+    bench = Bench(folder)
+    bench.service.add("job-1", packed("1.1.0", 2))
+    take(bench, "job-1", stream_json=1, wide_writes=0)
+
+
+def raw_image(folder: Path, signer: Signer) -> None:
+    bench = RawBench(folder, signer)
+    bench.add("job-1", firmware())
+    take(bench, "job-1")
+
+
+def by_http(folder: Path) -> None:
+    bench = Bench(folder)
+    with serving(packed("1.1.0", 2)) as server:
+        bench.service.add("job-1", server.data)
+        bench.service.offer_http("job-1", f"{server.url}?X-Amz-Expires=60&X-Amz-Signature=1")
+        take(bench, "job-1", 20_000)
+
+
+def installed(bench: Bench, source: str) -> None:
+    """Install what no job names."""
+    bench.boot()
+    bench.agent.install(source)
+    while bench.step(20_000) is not None:
+        bench.boot()
+    assert bench.agent.journal.history()[0]["status"] == "SUCCEEDED"
+
+
+def at_an_address(folder: Path) -> None:
+    with serving(packed("1.1.0", 2)) as server:
+        installed(Bench(folder), server.url)
+
+
+def from_a_file(folder: Path) -> None:
+    bench = Bench(folder)
+    (folder / "x.ota").write_bytes(packed("1.1.0", 2))
+    installed(bench, str(folder / "x.ota"))
+
+
+ALL_BUT = {"raw", "measure"}  # phases that not every update has
+ROADS: dict[str, tuple[Any, set[str], str]] = {
+    "packages": (packages, {"measure"}, "cbor"),
+    "json": (over_json, set(), "json"),
+    "raw image, ECDSA": (functools.partial(raw_image, signer=ECDSA), {"raw"}, "cbor"),
+    "raw image, RSA": (functools.partial(raw_image, signer=RSA), {"raw"}, "cbor"),
+    "http": (by_http, set(), "http"),
+    "address": (at_an_address, set(), "address"),
+    "file": (from_a_file, set(), "source"),
+}
+
+
+@pytest.mark.parametrize("road", ROADS)
+def test_each_phase_of_an_update_runs_with_exactly_its_modules(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, road: str
+) -> None:
+    monkeypatch.syspath_prepend(str(CHIP / "cpython"))
+    sockets: Any = importlib.import_module("cpython_sockets")
+    monkeypatch.setitem(sys.modules, "socket", sockets.socket)  # as a chip has them
+    update, phases_of_it, path = ROADS[road]
+    watch = Watch(monkeypatch)
+    update(tmp_path)
+    assert watch.seen == {*TABLE["PHASES"]} - ALL_BUT | phases_of_it
+    assert watch.added >= {*TABLE["PATHS"][path].split()}
+    assert watch.more == {*TABLE["MORE"]}
+
+
+def test_these_roads_go_through_every_phase_and_every_data_path() -> None:
+    assert set().union(*(phases_of_it for _, phases_of_it, _ in ROADS.values())) == ALL_BUT
+    assert {path for _, _, path in ROADS.values()} == set(TABLE["PATHS"])

@@ -463,6 +463,34 @@ def test_no_fault_of_the_journal_lowers_the_floor(bench: Bench, left: bytes | No
     assert bench.service.details("job-3")["cause"] == "old_sequence"
 
 
+def test_an_image_under_test_raises_the_floor_only_when_it_is_accepted(
+    bench: Bench, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Else one that fails its test would lock out the packages between it and what runs."""
+
+    def floor() -> int:
+        capsys.readouterr()
+        bench.board.run(lambda: __import__("ota").status())
+        (line,) = [line for line in capsys.readouterr().out.splitlines() if "Floor " in line]
+        shown = int(line.split("sequence ")[1].split()[0])
+        assert bench.agent._awake().board.floor == shown
+        return shown
+
+    bench.service.add("job-1", packed("5.0.0", 5))
+    patient = Patient()
+    bench.boot()
+    bench.step()
+    bench.boot(patient)
+    bench.step()
+    assert (bench.agent.running, bench.agent.image_state) == (("5.0.0", 5), 1)
+    assert bench.agent.journal.accepted()[0] < 5
+    assert floor() < 5, "under test"
+    bench.agent.accept()
+    bench.step()
+    assert bench.service.status("job-1") == "SUCCEEDED"
+    assert floor() == 5, "accepted"
+
+
 @pytest.mark.parametrize("blob", [b"", b"{", b"[]", b'{"v":1,"floor":"9"}', b'{"v":7,"floor":99}'])
 def test_a_damaged_floor_leaves_what_runs_accepted(bench: Bench, blob: bytes) -> None:
     accepted(bench)

@@ -61,7 +61,7 @@ def test_the_page_is_what_the_command_writes() -> None:
     empty = wear.page([])
     head, tail = empty.split("--- |\n\n")
     assert f"{head}--- |\n{''.join(lines)}\n{tail}" == PAGE
-    assert list(rows()) == [kind.name for kind in wear.KINDS]
+    assert list(rows()) == [kind.title for kind in wear.KINDS]
 
 
 @pytest.mark.slow
@@ -69,7 +69,7 @@ def test_the_page_is_what_the_command_writes() -> None:
 def test_the_pages_figures_are_those_of_a_run(tmp_path: Path) -> None:
     """NVS commits may be a few more or less: progress is noted as blocks come."""
     wanted = rows()
-    for found in wear.measure(tmp_path / "stack", (wear.KINDS[0], wear.KINDS[-1])):
+    for found in wear.measure(tmp_path / "stack", (wear.OVER_MQTT[0], wear.OVER_MQTT[-1])):
         *numbers, place, most, _ = wanted[found.name]
         slots, otadata, files, programs, commits, pages = map(float, numbers)
         assert (found.slots, found.otadata, found.files) == (slots, otadata, files)

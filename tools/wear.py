@@ -1,11 +1,13 @@
 """`make wear`: writes docs/flash-wear.md, the erases and programs of each kind of update.
 
-A simulated board takes updates of each kind over MQTT; its flash counts erases and programs of
-every sector.
+A simulated board takes updates of each kind; its flash counts erases and programs of every sector.
 """
 
 from __future__ import annotations
 
+import base64
+import json
+import socket
 import sys
 import tempfile
 import time
@@ -13,6 +15,10 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
+from typing import Any
+
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
 
 from demo.children import StartError, wait_for
 from demo.stack import THING, Stack
@@ -21,7 +27,10 @@ from sim.chip import layout
 from sim.wear import Counts, Wear
 from tools import natives, prose
 from tools.paths import ROOT
+from twinslot.client.publish import BUCKET, ROLE
 from twinslot.disk import replace
+from twinslot.formats import document
+from twinslot.trust import certificates, keys
 
 PAGE = ROOT / "docs/flash-wear.md"
 CYCLES = 100_000  # erases that a sector of such flash stands
@@ -39,9 +48,10 @@ _HEAD = """\
 # How updates wear flash
 
 `make wear` writes this page from the simulated board's own counts. The updates bring an image of
-{size} bytes, and the demo application with its agent, over MQTT. An erase is one of a sector of
+{size} bytes, and the demo application with its agent, over MQTT unless the table says otherwise. An
+erase is one of a sector of
 4096 bytes, a program one of a page of 256 bytes or less. The counts are per update: an average over
-two, and of the fourth kind one.
+two, and of the kinds marked with 1 a single one.
 
 """
 _COLUMNS = (
@@ -76,20 +86,29 @@ _TAIL = """
   `block_size`), and at each `agent.shutdown()`, the last block of the list in its directory is
   written again, and that of the file that comes: two erases, or one while the list is short.
 - An update that is refused at its head erases nothing.
+- A rollback by a person (`ota.rollback()`) writes no slot: the other one holds the version before.
+- A file that is installed was on the file system before, at a cost that is not counted here.
+- A kind with a 1 erases one sector of otadata three times; a second such update erases the other
+  one, so that its years are twice as many.
 """
 
 
 @dataclass(frozen=True)
 class Kind:
-    """One kind of update. `make` packs one of a sequence; `rounds`: how many are measured.
+    """One kind of update. `take` carries out one of a sequence; `rounds`: how many are measured.
 
-    `status`: how its job ends.
+    `prepare` does before what is not counted.
     """
 
     name: str
-    make: Callable[[Stack, int], Path]
-    status: str = "SUCCEEDED"
+    take: Callable[[Stack, Board, int], None]
     rounds: int = 2
+    prepare: Callable[[Stack, Board, int], None] | None = None
+
+    @property
+    def title(self) -> str:
+        """The name in the table."""
+        return self.name if self.rounds == 2 else f"{self.name} (1)"
 
 
 def _packed(
@@ -111,15 +130,103 @@ def _packed(
     )
 
 
-KINDS = (
-    Kind("firmware, accepted", _packed),
-    Kind("firmware, rolled back", lambda s, n: _packed(s, n, "selftest_fails"), "FAILED"),
-    Kind("firmware and application", lambda s, n: _packed(s, n, app=True)),
+def _over_mqtt(make: Callable[[Stack, int], Path], status: str = "SUCCEEDED") -> Any:
+    return lambda stack, _, n: _ends(stack, stack.publish(make(stack, n)), status)
+
+
+def _over_http(stack: Stack, _: Board, sequence: int) -> None:
+    _ends(stack, stack.publish(_packed(stack, sequence), protocol="http"), "SUCCEEDED")
+
+
+def _raw_image(stack: Stack, _: Board, sequence: int) -> None:
+    """Send an image without a package, as AWS's create_ota_update makes its job."""
+    data = stack.firmware("0.9.1", size=IMAGE_SIZE)
+    signature = base64.b64encode(_SIGNER.sign(data, ec.ECDSA(hashes.SHA256()))).decode()
+    job, key, iot = f"raw-{sequence}", f"raw-{sequence}.bin", stack.clients.iot
+    at = {"bucket": BUCKET, "key": key}
+    stack.clients.s3.put_object(Bucket=BUCKET, Key=key, Body=data)
+    iot.create_stream(
+        streamId=job, description=job, files=[{"fileId": 0, "s3Location": at}], roleArn=ROLE
+    )
+    described = document.File(
+        key, len(data), certificate=_CERTIFICATE, signature=("sig-sha256-ecdsa", signature)
+    )
+    iot.create_job(
+        jobId=job,
+        targets=[iot.describe_thing(thingName=THING)["thingArn"]],
+        targetSelection="SNAPSHOT",
+        document=document.of_update([described], [document.MQTT], job, stack.clients.region),
+        description=job,
+    )
+    _ends(stack, job, "SUCCEEDED")
+
+
+def _lay_file(stack: Stack, board: Board, sequence: int) -> None:
+    """Put a package of an application onto the file system, while the board is off."""
+    board.stop()
+    board.install({_FILE: _packed(stack, sequence, firmware=False, app=True).read_bytes()})
+    at = len(board.log_path.read_bytes())
+    board.start()
+    board.wait_console("State: Ready", since=at, timeout=_PATIENCE_S)
+
+
+def _from_file(_stack: Stack, board: Board, _sequence: int) -> None:
+    _typed(board, f"ota.install({_FILE!r})", "local")
+
+
+def _rolled_back(_stack: Stack, board: Board, _sequence: int) -> None:
+    _typed(board, "ota.rollback(True)", "person")
+
+
+def _typed(board: Board, call: str, origin: str) -> None:
+    """Type a call at the prompt that ends with a restart; wait until the board has accepted it."""
+    at = len(board.log_path.read_bytes())
+    with socket.create_connection(board.console, timeout=_PATIENCE_S) as typing:
+        typing.sendall(b"\x03")
+        at = board.wait_console(">>> ", since=at)
+        typing.sendall(f"import ota; {call}\r".encode())
+        board.wait_console("State: Ready", since=at, timeout=_PATIENCE_S)
+    newest = json.loads(board.nvs("ota", "history") or b"[{}]")[0]
+    if (newest.get("status"), newest.get("origin")) != ("SUCCEEDED", origin):
+        raise StartError(f"{call}: {newest}")
+
+
+_SIGNER = keys.generate()
+_CERTIFICATE = "signer.pem"
+_FILE = "/x.ota"
+# A board that takes raw images. They have their version frozen in; here it goes by the slot.
+_OF_RAW_IMAGES: dict[str, Any] = {
+    "settings": {"raw_images": 1},
+    "application": {
+        "/release.py": b"from esp32 import Partition\n"
+        b"_slot = Partition(Partition.RUNNING).info()[4]\n"
+        b"VERSION = {'ota_0': '0.9.0', 'ota_1': '0.9.1'}[_slot]\n",
+        f"/etc/ota/certs/{_CERTIFICATE}": certificates.pem(
+            certificates.authority(_SIGNER, "signer")
+        ),
+    },
+}
+
+OVER_MQTT = (
+    Kind("firmware, accepted", _over_mqtt(_packed)),
+    Kind("firmware, rolled back",
+         _over_mqtt(lambda s, n: _packed(s, n, "selftest_fails"), "FAILED")),
+    Kind("firmware and application", _over_mqtt(lambda s, n: _packed(s, n, app=True))),
     Kind("application, the first after firmware",
-         lambda s, n: _packed(s, n, firmware=False, app=True), rounds=1),
-    Kind("application, the next", lambda s, n: _packed(s, n, firmware=False, app=True)),
-    Kind("refused at its head", lambda s, n: s.pack(f"{n}.0.0-old", 1, size=IMAGE_SIZE), "FAILED"),
+         _over_mqtt(lambda s, n: _packed(s, n, firmware=False, app=True)), rounds=1),
+    Kind("application, the next",
+         _over_mqtt(lambda s, n: _packed(s, n, firmware=False, app=True))),
+    Kind("refused at its head",
+         _over_mqtt(lambda s, n: s.pack(f"{n}.0.0-old", 1, size=IMAGE_SIZE), "FAILED")),
 )  # fmt: skip
+# In this order on a board of their own: the last goes back to the version before.
+OTHERS = (
+    Kind("raw image", _raw_image, rounds=1),
+    Kind("firmware, over HTTP", _over_http),
+    Kind("application, from a file", _from_file, rounds=1, prepare=_lay_file),
+    Kind("rollback by a person", _rolled_back, rounds=1),
+)
+KINDS = (*OVER_MQTT, *OTHERS)
 
 
 @dataclass(frozen=True)
@@ -187,28 +294,41 @@ def _place(address: int) -> str:
     return "a slot's trailer" if address == start + size - layout.SECTOR else "a slot"
 
 
-def measure(folder: Path, kinds: tuple[Kind, ...] = KINDS) -> Iterator[Row]:
-    """Let a board take updates of these kinds; yield a row for each. Raises StartError."""
+def measure(folder: Path, kinds: tuple[Kind, ...] = OVER_MQTT, **board: Any) -> Iterator[Row]:
+    """Let a board take updates of these kinds; yield a row for each. Raises StartError.
+
+    board: further arguments of `Stack.board`.
+    """
     sequence = count(2)
-    with Stack(folder, interpreter="micropython") as stack, stack.board() as board:
-        board.wear = Wear(board.folder / "wear.bin")
-        board.start()
-        board.wait_console("State: Ready")
-        before = _at_rest(board)
+    with Stack(folder, interpreter="micropython") as stack, stack.board(**board) as found:
+        found.wear = Wear(found.folder / "wear.bin")
+        found.start()
+        found.wait_console("State: Ready")
+        before = _at_rest(found)
         for kind in kinds:
-            for _ in range(kind.rounds):
-                _take(stack, kind, next(sequence))
-            after = _at_rest(board)
-            yield row(kind.name, after.since(before), kind.rounds)
+            number = next(sequence)
+            if kind.prepare:
+                kind.prepare(stack, found, number)
+                before = _at_rest(found)
+            for more in range(kind.rounds):
+                kind.take(stack, found, next(sequence) if more else number)
+            after = _at_rest(found)
+            yield row(kind.title, after.since(before), kind.rounds)
             before = after
 
 
-def _take(stack: Stack, kind: Kind, sequence: int) -> None:
-    job = stack.publish(kind.make(stack, sequence))
-    wait_for(lambda: stack.finished(job), f"the end of {kind.name}", _PATIENCE_S)
+def measure_all(folder: Path) -> Iterator[Row]:
+    """Measure every kind, on two boards; yield a row for each. Raises StartError."""
+    yield from measure(folder / "packages")
+    yield from measure(folder / "others", OTHERS, **_OF_RAW_IMAGES)
+
+
+def _ends(stack: Stack, job: str, status: str) -> None:
+    """Wait for a job's end. Raises StartError for another end."""
+    wait_for(lambda: stack.finished(job), f"the end of {job}", _PATIENCE_S)
     execution = stack.execution(job, THING)
-    if execution["status"] != kind.status:
-        raise StartError(f"{kind.name}: {execution['status']} {execution['statusDetails']}")
+    if execution["status"] != status:
+        raise StartError(f"{job}: {execution['status']} {execution['statusDetails']}")
 
 
 def _at_rest(board: Board) -> Counts:
@@ -239,7 +359,7 @@ def main() -> int:
         natives.command("micropython")
         with tempfile.TemporaryDirectory(prefix="wear-") as folder:
             rows = []
-            for found in measure(Path(folder) / "stack"):
+            for found in measure_all(Path(folder)):
                 rows.append(found)
                 sys.stdout.write(f"{found}\n")
     except (StartError, natives.NativeMissing) as error:

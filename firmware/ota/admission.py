@@ -28,9 +28,8 @@ _UNSURE = const("its expiry was judged by a clock that is not sure")
 def opening(engine):
     """Take the head apart. Raises PackageError, UnknownKeyError, SignatureError, SettingsError."""
     board = engine.board
-    if board.buf[0] == chip.IMAGE_MAGIC:
-        loader.enter_now("raw", engine.modules)
-        engine.manifest = loader.module("raw").manifest_of(engine.job, board)
+    engine.manifest = engine.bare_manifest()
+    if engine.manifest:
         engine.become(states.ADMITTING)
         return 0
     package, trust = loader.module("package"), loader.module("trust")

@@ -249,6 +249,17 @@ class Engine:
                 self.work = None  # an error that ends no job, as of memory, lets it begin again
         return False
 
+    def bare_manifest(self):
+        """Return the manifest.Manifest of a head without a package in `board.buf`, None of others.
+
+        Raises what the `manifest_of` of its module raises.
+        """
+        reader = loader.table().HEADS.get(self.board.buf[0])
+        if reader is None:
+            return None
+        loader.enter_now(reader, self.modules)
+        return loader.module(reader).manifest_of(self.job, self.board)
+
     def begin(self, origin, job, source, path):
         """Begin with an update, or go on with it. Raises MismatchError.
 

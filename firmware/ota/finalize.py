@@ -130,9 +130,8 @@ def _find(engine):
                 target = target_again(found)
         else:
             other.read(0, board.buf)
-            loader.enter_now("raw", engine.modules)
-            manifest = loader.module("raw").manifest_of(engine.job, board)
-            if manifest.identity.hex() == wanted:
+            manifest = engine.bare_manifest()
+            if manifest and manifest.identity.hex() == wanted:
                 target = _target_of(manifest, board)
     except errors.OtaError:
         pass  # a trailer that is not believed counts as none

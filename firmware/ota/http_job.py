@@ -34,13 +34,13 @@ class HttpJob(Pulled):
 
         Raises OSError when the client does.
         """
-        first = self._left == self._tries - 1
-        if self._refused and (first or not self._timer.left):
+        first = self.left == self.tries - 1
+        if self._refused and (first or not self.timer.left):
             self._refused = False
             self._awaited = True
             self._channel.ask()
             if not first:
-                self._timer.after(self._request_ms)
+                self.timer.after(self._request_ms)
         return super().poll(window)
 
     def __str__(self):
@@ -51,18 +51,19 @@ class HttpJob(Pulled):
         fresh = job.url and job.url != self._url
         if fresh:
             self._url = job.url
-        if self._awaited and (fresh or self._left < self._tries - 1):
+        if self._awaited and (fresh or self.left < self.tries - 1):
             self._awaited = False
-            self._timer.after(0)  # the pauses go on growing where the server is at fault
+            self.timer.after(0)  # the pauses go on growing where the server is at fault
 
-    def _read(self, offset, piece):
-        source = self._source
+    def read(self, offset, piece):
+        """Read at the job's address, as `Pulled.read`. Raises SourceError for another size."""
+        source = self.source
         if source is None:
-            source = self._source = Http(self._url)
+            source = self.source = Http(self._url)
         try:
             count = source.read(offset, piece)
         except OSError:
-            self._source = None
+            self.source = None
             self._refused, self._awaited = True, False
             raise
         if source.size not in (0, UNTOLD, self.size):

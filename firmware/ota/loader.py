@@ -113,9 +113,8 @@ def _load(name):
     except ImportError as error:
         extension = table().extension_of(name)
         if extension and "'ota.%s'" % name in str(error):
-            raise errors.ExtensionError(
-                "this needs the agent's extension %s, which is not on this board; `make deploy "
-                "EXTENSIONS=%s` or `fleet push --extensions %s` installs it"
+            raise errors.ExtensionError(  # as short as the history keeps it, see `outcome`
+                "no extension %s: `make deploy EXTENSIONS=+%s` or `fleet push --extensions +%s`"
                 % (extension, extension, extension)
             )
         raise

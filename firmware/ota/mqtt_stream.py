@@ -16,9 +16,11 @@ from .window import Pace
 
 
 def make(engine):
-    """Return the data path of the job in hand. Raises OSError when the client does."""
-    form = "stream_json" if engine.board.settings["stream_json"] else "stream_cbor"
-    return MqttStream(engine, loader.module(form))
+    """Return the data path of the job in hand. Raises OSError when the client does.
+
+    The module of its messages stands before this one in the row of `phases.PATHS`.
+    """
+    return MqttStream(engine, loader.module(engine.modules.split()[-2]))
 
 
 class MqttStream:

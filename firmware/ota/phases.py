@@ -49,6 +49,10 @@ PATHS = {
 # Scheme of an address -> name of its data path. What has no scheme is a "source".
 SCHEMES = {"http": "address", "https": "address"}
 
+# First byte of a head that is no package -> the phase that reads it. Its module of that name has
+# `manifest_of(job, board)`.
+HEADS = {0xE9: "raw"}
+
 # (kind, encoding) of a component -> modules of its writer. The last one has `make(board, component,
 # same)`, see `transfer`. Another encoding is refused.
 WRITERS = {

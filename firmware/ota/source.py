@@ -57,7 +57,7 @@ class Pulled:
     def __init__(self, size, source, inbox, settings, again=False):
         self.size = size
         self.block = None
-        self._source = source
+        self.source = source
         self._inbox = inbox
         self._longest = settings["message_size"]
         self._view = self._lent = None
@@ -65,8 +65,8 @@ class Pulled:
         self._again = again
         self._index = 0
         self._filled = 0  # bytes of the next block in `view`, before `rest`
-        self._left = self._tries = settings["source_tries"]
-        self._timer = Timer(_FIRST_PAUSE_MS, settings["retry_max_ms"])
+        self.left = self.tries = settings["source_tries"]
+        self.timer = Timer(_FIRST_PAUSE_MS, settings["retry_max_ms"])
         self._pace = Pace(settings["min_rate"])
         self._waits = 0
 
@@ -74,7 +74,7 @@ class Pulled:
         """Read on in the next block. Returns its number when it is whole, else -1."""
         if self.block is not None:
             return self._index  # it could not be taken, for want of memory
-        self._waits = self._timer.left
+        self._waits = self.timer.left
         if self._waits:
             return -1
         offset = length = 0
@@ -85,7 +85,7 @@ class Pulled:
         if len(self._lent) != length:
             self._lent = self._rest = self._view[:length]
         try:
-            count = self._read(offset + self._filled, self._rest)
+            count = self.read(offset + self._filled, self._rest)
         except OSError as error:
             self._failed(error)
             return -1
@@ -97,8 +97,8 @@ class Pulled:
         self._rest = self._rest[count:] if self._filled else self._lent
         if self._filled:
             return -1
-        self._left = self._tries  # less would be thrown away with the next failure
-        self._timer.now()
+        self.left = self.tries  # less would be thrown away with the next failure
+        self.timer.now()
         self.block = self._lent
         return self._index
 
@@ -111,31 +111,31 @@ class Pulled:
         return self._waits
 
     def __str__(self):
-        return str(self._source)
+        return str(self.source)
 
-    def _read(self, offset, piece):
+    def read(self, offset, piece):
         """Read as a source does; afterwards `size` is known, if the source knows it."""
-        count = self._source.read(offset, piece)
-        self.size = self.size or self._source.size
+        count = self.source.read(offset, piece)
+        self.size = self.size or self.source.size
         return count
 
     def _failed(self, error):
         """Prepare to ask the source again. Raises SourceError when it has failed too often."""
         self._filled, self._rest = 0, self._lent
-        self._left -= 1
+        self.left -= 1
         again = self.size or self._again
-        if not self._left or not again:
-            tries = ", %d times" % self._tries if again else ""
+        if not self.left or not again:
+            tries = ", %d times" % self.tries if again else ""
             raise errors.SourceError("%s: %s%s" % (self, error, tries))
-        self._timer.later()
-        self._waits = self._timer.left
+        self.timer.later()
+        self._waits = self.timer.left
 
     def answered(self):
         """Ignore it: the job service knows nothing of a source."""
 
     def connected(self):
         """Try at once over the new link."""
-        self._timer.now()
+        self.timer.now()
 
     def named(self, _job):
         """Ignore it, as `answered`."""
@@ -154,8 +154,8 @@ class Pulled:
 
     def close(self):
         """Close the source."""
-        if self._source:
-            self._source.close()
+        if self.source:
+            self.source.close()
         self._inbox.close()
 
 

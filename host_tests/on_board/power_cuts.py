@@ -21,6 +21,7 @@ import esp32
 import hardware
 import machine
 import nor
+import time_2000
 import vfs
 from layout import FLASH_SIZE, SLOTS, TABLE
 from ota import chip, loader
@@ -34,6 +35,7 @@ _BOOTS = 10
 _STEPS = 3000
 _PATH = ["", ".frozen", "/lib"]
 _PATH.extend(sys.path)
+_VFS = next(row for row in TABLE if row[0] == "vfs")
 _LITTLEFS = {"progsize": 32, "readsize": 32, "lookahead": 32}
 # What was written to NVS: the journal's phases, and "history".
 _blobs = []
@@ -42,7 +44,7 @@ _read = [0]
 
 
 class Threads:
-    """Stands for `_thread`: the clock of these boards does not count, so no deadline passes."""
+    """Stands for `_thread`: no boot takes as long as a trial may, so no deadline passes."""
 
     def stack_size(self, size):
         pass
@@ -131,7 +133,7 @@ class Files:
 
     def __init__(self, flash):
         self._flash = flash
-        self._littlefs = vfs.VfsLfs2(FailingDisk(flash, None), **_LITTLEFS)
+        self._littlefs = vfs.VfsLfs2(FailingDisk(flash, _VFS, None), **_LITTLEFS)
         self._open = []
         vfs.mount(self, "/")
 
@@ -225,6 +227,7 @@ class Board:
         self.old = None
         self.result = None
         self.cuts = list(cuts)
+        self.own = scenario["own"]
         self._plan()
 
     def _plan(self):
@@ -238,6 +241,7 @@ class Board:
         files = None
         try:
             hardware.power_on(self.flash, self.cause)
+            time_2000.start(0)
             chip._watchdog = chip._note = None
             files = Files(self.flash)
             sys.path[:] = _PATH
@@ -245,6 +249,8 @@ class Board:
             exec(self.scenario["boot.py"], names)
             if "boot run" in sys.modules:
                 self.scenario["run"]("main.py", names)
+            if self.own:
+                _import_own()
             action()
             return True
         except hardware.Reset as reset:
@@ -264,7 +270,7 @@ class Board:
         start, size = SLOTS[0][3], SLOTS[0][4]
         self.flash.program(start, self._read("image.bin"))
         self.flash.program(start + size - nor.SECTOR, self._read("trailer.bin"))
-        vfs.VfsLfs2.mkfs(disk.Disk(self.flash, None), **_LITTLEFS)
+        vfs.VfsLfs2.mkfs(disk.Disk(self.flash, _VFS, None), **_LITTLEFS)
 
         def write():
             for folder in ("/etc", "/ota"):
@@ -274,8 +280,13 @@ class Board:
             for path in self.scenario["cable"]:
                 with open("/" + path, "w") as file:
                     file.write(self.scenario["cable"][path])
+            for path in self.scenario["agent"]:
+                with open("/" + path, "wb") as file:
+                    file.write(self._read(self.scenario["agent"][path]))
 
+        self.own = False
         assert self.live(write)
+        self.own = self.scenario["own"]
 
     def update(self, package):
         """Carry out an update from a file, to the end. Raises AssertionError when it is not."""
@@ -393,8 +404,29 @@ def _set_aside():
 
 
 def _content(base, path):
-    with open(base + "/" + path) as file:
-        return file.read()
+    """Return the SHA-256 of a file, in hexadecimal."""
+    digest = sha256()
+    piece = bytearray(4096)
+    with open(base + "/" + path, "rb") as file:
+        while True:
+            count = file.readinto(piece)
+            if not count:
+                return digest.digest().hex()
+            digest.update(memoryview(piece)[:count])
+
+
+def _import_own():
+    """Let the agent be the one in this board's directory, as after a reset of the chip."""
+    global chip, loader, Agent
+    for name in list(sys.modules):
+        if name.split(".")[0] == "ota":
+            del sys.modules[name]
+    import ota
+    from ota import chip, loader
+    from ota.agent import Agent
+
+    assert not ota.__file__.startswith("/host"), "%s is not of the board's flash" % ota.__file__
+    assert ota.__path__ == "/" + _MOUNT, "as one file"
 
 
 def _load_once():
@@ -497,7 +529,8 @@ def main(sources, folder):
     sys.modules["_thread"] = Threads()
     scenario["run"] = builtins.execfile
     builtins.execfile = _run_nothing
-    _load_once()
+    if not scenario["own"]:
+        _load_once()
     _note_blobs()
     board = Board(scenario, Cells())
     board.prepare()

@@ -92,7 +92,7 @@ def wanted(
     found: Found,
     settings: Path | None,
     app: Mapping[str, bytes] | None,
-    chosen: tuple[str, ...] | None,
+    chosen: str | None,
 ) -> dict[str, bytes]:
     """The files that are to come. With an application all of it, else what goes beside the old one.
 
@@ -106,7 +106,7 @@ def by_files(
     cable: Cable, coming: Mapping[str, bytes], say: Callable[[str], None], *, application: bool
 ) -> deploy.Changes:
     """Bring files onto a board whose table fits already. Raises as `deploy`."""
-    return deploy.deploy(cable, lambda _: coming, say, application=application)
+    return deploy.deploy(cable, lambda *_: coming, say, application=application)
 
 
 def by_flash(
@@ -124,7 +124,7 @@ def by_flash(
     flash.write(job, content, writer.Port(port), say)
     with _started(port) as cable:
         back = adoption.back(old, coming)
-        changes = deploy.deploy(cable, lambda _: {**back, **coming}, say, application=False)
+        changes = deploy.deploy(cable, lambda *_: {**back, **coming}, say, application=False)
         if changes:
             cable.reset()
 

@@ -10,6 +10,7 @@ from twinslot.board.cable import TEMPORARY, Cable, NoAnswer
 from twinslot.board.port import PortError
 from twinslot.errors import FleetError
 from twinslot.firmware import agent, extensions
+from twinslot.formats import bundle
 from twinslot.formats.littlefs_blocks import BLOCK, file_blocks
 
 _PACKAGE = f"/{agent.PACKAGE}/"
@@ -22,6 +23,14 @@ try:
     print({_key: _all[_key] for _key in %r if _key in _all})
 except (OSError, ValueError, TypeError):
     print({})
+"""
+# The first line of a bundle, empty without one.
+_HEAD = """
+try:
+    with open(%r, "rb") as _file:
+        print(_file.readline())
+except OSError:
+    print(b"")
 """
 
 
@@ -51,17 +60,25 @@ class Changes:
 
 
 def wanted(
-    settings: Path | None, app: Mapping[str, bytes] | None, chosen: Iterable[str] | None = None
+    settings: Path | None,
+    app: Mapping[str, bytes] | None,
+    chosen: str | None = None,
+    asked: Iterable[str] = (),
+    installed: Iterable[str] = (),
 ) -> dict[str, bytes]:
     """Return what belongs on the board: absolute path to bytes. Raises FilesError, ExtensionError.
 
     settings: the board's settings folder, for /etc; app: an application, path below `/` to bytes,
     that takes the place of the project's own, module by module, an agent of its own as a whole.
-    Without settings /etc is left alone. chosen: the agent's extensions, None for what the settings
-    ask for.
+    Without settings /etc is left alone. chosen: the agent's extensions, as `extensions.parse` reads
+    them, None for what the settings ask for; asked: those that the settings on the board ask for,
+    which count without others; installed: those on the board, which `+` keeps.
     """
     etc = files.settings(settings, running=True) if settings else {}
-    found = files.application(chosen=files.extensions_for(etc) if chosen is None else chosen)
+    usual = files.extensions_for(etc) if settings else asked or extensions.asked_for({})
+    if chosen is not None:
+        usual = extensions.parse(chosen, {*usual, *installed})
+    found = files.application(chosen=usual)
     if app:
         own = {f"/{path}": data for path, data in app.items()}
         if any(path.startswith(_PACKAGE) for path in own):
@@ -152,19 +169,25 @@ def _asked_for(cable: Cable) -> tuple[str, ...]:
     return extensions.asked_for(cable.evaluate_output(_SETTINGS % names))
 
 
+def _installed(cable: Cable, folder: str) -> tuple[str, ...]:
+    """Return the extensions of the agent in a folder of the board, as its bundle names them."""
+    head = cable.evaluate_output(_HEAD % f"{folder}/{agent.BUNDLE}")
+    return tuple(name for name in bundle.extensions_of(head) if name in extensions.everything())
+
+
 def deploy(
     cable: Cable,
-    wanted: Callable[[tuple[str, ...]], Mapping[str, bytes]],
+    wanted: Callable[[tuple[str, ...], tuple[str, ...]], Mapping[str, bytes]],
     say: Callable[[str], None],
     *,
     application: bool = False,
 ) -> Changes:
     """Bring a board up to date: everything is sent and verified before the first file is replaced.
 
-    wanted: returns the files, for the extensions that the board's own settings ask for; say: is
-    told what is done, line by line; application: whether one was asked for by name, which a
-    board cannot take whose application came over the air. Returns the changes; after any the
-    program is stopped, and with nothing to do it runs again, if it ran. Raises UnfitError,
+    wanted: returns the files, for the extensions that the board's own settings ask for, and those
+    that it has; say: is told what is done, line by line; application: whether one was asked for by
+    name, which a board cannot take whose application came over the air. Returns the changes; after
+    any the program is stopped, and with nothing to do it runs again, if it ran. Raises UnfitError,
     PendingError, OwnKeyError, DeployError or CableError; then, too, it runs again, and no file is
     changed, unless the connection was lost while they were being replaced.
     """
@@ -174,7 +197,8 @@ def deploy(
         if board.fat:
             say(f"Note: {running.FAT}.")
         in_lib = _agent_is_in_lib(cable, board.directory)
-        found = wanted(_asked_for(cable))
+        place = "/lib" if in_lib else f"/{board.directory}".rstrip("/")
+        found = wanted(_asked_for(cable), _installed(cable, place))
         found = placed(board, files.agent_in_lib(found) if in_lib else found)
         if board.unpacked:
             signed = (

@@ -9,6 +9,7 @@ from pathlib import Path
 from twinslot import config, disk
 from twinslot.board import device, download, files, filesystem, plan, trailer, whole, writer
 from twinslot.errors import FleetError
+from twinslot.firmware import extensions
 from twinslot.formats import table
 from twinslot.formats.chips import FLASH_SIZES
 from twinslot.trust import keys
@@ -22,8 +23,9 @@ class FlashError(FleetError):
 class Job:
     """The wishes of the command line.
 
-    `keep`: labels of MicroPython's partitions whose content stays; `extensions`: the agent's, None
-    for what the settings ask for; `drop`: labels of the board's own data that need not stay.
+    `keep`: labels of MicroPython's partitions whose content stays; `extensions`: the agent's, as
+    `extensions.parse` reads them, None for what the settings ask for; `drop`: labels of the board's
+    own data that need not stay.
     """
 
     firmware: Path
@@ -37,7 +39,7 @@ class Job:
     sequence: int
     keep: tuple[str, ...]
     agent_in_lib: bool
-    extensions: tuple[str, ...] | None = None
+    extensions: str | None = None
     drop: tuple[str, ...] = ()
 
 
@@ -77,7 +79,7 @@ def prepare(job: Job, directory: str = files.FIRST_DIRECTORY, kept: table.Table 
     if signed and settings:
         trailer.check_settings(signed, settings)
     image = room = None
-    chosen = files.extensions_for(settings) if job.extensions is None else job.extensions
+    chosen = extensions.choose(job.extensions, files.extensions_for(settings))
     if "vfs" not in job.keep:
         size = table.need(layout.table, "vfs").size
         application = files.application(chosen=chosen)

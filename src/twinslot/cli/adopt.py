@@ -54,7 +54,7 @@ def adopt(
     fleet: Path | None,
     place: Path | None,
     drop: tuple[str, ...],
-    chosen: tuple[str, ...] | None,
+    chosen: str | None,
     yes: bool,
 ) -> None:
     """Bring the running board at PORT under the fleet.

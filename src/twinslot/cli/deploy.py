@@ -1,5 +1,6 @@
 """The command deploy."""
 
+import functools
 from pathlib import Path
 
 import click
@@ -22,7 +23,7 @@ def deploy(
     port: str,
     settings: Path | None,
     app: dict[str, bytes] | None,
-    chosen: tuple[str, ...] | None,
+    chosen: str | None,
     no_start: bool,
 ) -> None:
     """Bring changed files onto the running board at PORT.
@@ -32,11 +33,8 @@ def deploy(
     image under test, and one that cannot be updated over the air.
     """
 
-    def found(asked: tuple[str, ...]) -> dict[str, bytes]:
-        named = asked if chosen is None and settings is None else chosen
-        return deploying.wanted(settings, app, named)
-
-    found(())  # a fault of the folders is told before the port is opened
+    found = functools.partial(deploying.wanted, settings, app, chosen)
+    found()  # a fault of the folders is told before the port is opened
     with Cable(port) as cable:
         changes = deploying.deploy(cable, found, say, application=app is not None)
         written = sum(map(len, changes.write.values()))

@@ -82,7 +82,7 @@ def flash(
     version: str,
     sequence: int,
     agent_in_lib: bool,
-    chosen: tuple[str, ...] | None,
+    chosen: str | None,
     keep_files: bool,
     keep_nvs: bool,
     drop: tuple[str, ...],

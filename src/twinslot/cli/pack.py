@@ -22,7 +22,7 @@ from twinslot.client import packing
 from twinslot.client.application import Options
 from twinslot.client.sequences import allot_anywhere, note
 from twinslot.errors import FleetError, PackageError
-from twinslot.firmware import agent
+from twinslot.firmware import agent, extensions
 from twinslot.formats import archive, bundle, chips, firmware, image, package
 from twinslot.formats.component import KINDS, Component
 from twinslot.formats.head import PACKAGE_MAGIC
@@ -54,7 +54,7 @@ def packing_options(command: Callable[..., None]) -> Callable[..., None]:
         include: tuple[str, ...],
         exclude: tuple[str, ...],
         no_agent: bool,
-        chosen: tuple[str, ...] | None,
+        chosen: str | None,
         allowed: tuple[str, ...],
         elsewhere: tuple[str, ...],
         force: bool,
@@ -77,14 +77,15 @@ def packing_options(command: Callable[..., None]) -> Callable[..., None]:
             raise click.UsageError("these options are about an application; give --app DIR")
         if no_agent and chosen is not None:
             raise click.UsageError("--extensions are the agent's, and --no-agent leaves it out")
-        if folder and chosen is None:
-            chosen = files.extensions_of_fleet(read_config().boards)
+        brought = None
+        if folder:
+            brought = extensions.choose(chosen, files.extensions_of_fleet(read_config().boards))
         options = Options(
             include,
             exclude,
             compiled=compiled,
             agent=not no_agent,
-            extensions=chosen,
+            extensions=brought,
             secrets=allowed,
             elsewhere=elsewhere,
             force=force,

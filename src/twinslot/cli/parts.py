@@ -27,7 +27,7 @@ protocol_option = click.option(
 
 
 def extensions_option(whose: str, usual: str) -> Callable[[Any], Any]:
-    """Make the option --extensions, whose value is None or a tuple of names.
+    """Make the option --extensions, whose value is None or a text for `extensions.parse`.
 
     whose: the agent's place, for the help; usual: the default, for the help.
     """
@@ -36,14 +36,16 @@ def extensions_option(whose: str, usual: str) -> Callable[[Any], Any]:
         "chosen",
         metavar="NAMES",
         callback=_extensions,
-        help=f"Extensions {whose}: none, all, or names with commas.  [default: {usual}]",
+        help=f"Extensions {whose}: none, all, or names with commas; with a + before the first they"
+        f" come beside the default.  [default: {usual}]",
     )
 
 
-def _extensions(
-    _ctx: click.Context, _param: click.Parameter, text: str | None
-) -> tuple[str, ...] | None:
-    return extensions.parse(text) if text else None
+def _extensions(_ctx: click.Context, _param: click.Parameter, text: str | None) -> str | None:
+    if not text:
+        return None
+    extensions.parse(text)  # a fault is told first
+    return text
 
 
 DEFAULT_EXTENSIONS = ",".join(extensions.asked_for({}))

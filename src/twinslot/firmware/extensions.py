@@ -43,9 +43,10 @@ def everything() -> tuple[str, ...]:
     return tuple(sorted(table()))
 
 
-def parse(text: str) -> tuple[str, ...]:
+def parse(text: str, usual: Iterable[str] = ()) -> tuple[str, ...]:
     """Return the extensions that a person names: `none`, `all`, or names separated by commas.
 
+    A `+` before the first name keeps the `usual` ones, which the board gets when nobody names any.
     Raises ExtensionError for an unknown name, with those that there are.
     """
     known = everything()
@@ -53,12 +54,17 @@ def parse(text: str) -> tuple[str, ...]:
         return ()
     if text == "all":
         return known
-    names = {name.strip() for name in text.split(",")}
+    names = {name.strip() for name in text.removeprefix("+").split(",")}
     for name in sorted(names - {*known}):
         raise ExtensionError(
             f"there is no extension {name!r}; there are {', '.join(known)}; or say none, or all"
         )
-    return tuple(sorted(names))
+    return tuple(sorted(names.union(usual) if text.startswith("+") else names))
+
+
+def choose(text: str | None, usual: Iterable[str]) -> tuple[str, ...]:
+    """Return the extensions that a person names, as `parse`; the usual ones where nobody does."""
+    return tuple(sorted(usual)) if text is None else parse(text, usual)
 
 
 def asked_for(settings: Mapping[str, Any]) -> tuple[str, ...]:

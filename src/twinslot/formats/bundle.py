@@ -70,6 +70,12 @@ def is_bundle(data: bytes) -> bool:
     return _HEAD.match(data) is not None
 
 
+def extensions_of(data: bytes) -> tuple[str, ...]:
+    """Return the extensions that a bundle's first line names; of other bytes none."""
+    head = _HEAD.match(data)
+    return tuple(head[2].decode().split()) if head else ()
+
+
 def read(data: bytes) -> Bundle:
     """Return what a bundle holds. Raises BundleError for other bytes, and for a damaged one."""
     head = _HEAD.match(data)
@@ -85,7 +91,7 @@ def read(data: bytes) -> Bundle:
         modules = {name: _inflated(data[int(at, 16) :]) for name, at in entries}
     except zlib.error as error:
         raise BundleError(f"the bundle's modules are damaged: {error}") from error
-    return Bundle(modules, tuple(head[2].decode().split()))
+    return Bundle(modules, extensions_of(data))
 
 
 @functools.cache
