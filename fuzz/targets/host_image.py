@@ -19,6 +19,9 @@ SEEDS = (
     _IMAGE[:24],
     _samples.partitions(slots=False) + _IMAGE,
     b"OTA\x01",
+    b"\xeb\x3c\x90MSDOS5.0".ljust(54, b"\0") + b"FAT12".ljust(456, b"\0") + b"\x55\xaa",
+    b"<?xml version='1.0'?><Error><Code>AccessDenied</Code><Message>no</Message></Error>",
+    b"text" * 8 + b"\xff" + b"text" * 8,
 )
 _SLOT = 0x10000
 # A merged download begins 28 KB before its table; the input has the table, then the image. Its
