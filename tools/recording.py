@@ -22,7 +22,7 @@ _FRAME = """\
 
 `make recording` wrote this page: a real run with a broker, `fleet serve` and the simulated board.
 `main.py` itself raises, on the first start of the new version. The board goes back to the version
-before, and says why. The deadline of its trial was {deadline} s; nobody waited for it. The last line of
+before, and says why. The deadline of its trial was {0} s; nobody waited for it. The last line of
 the push has the seconds from its start to the board's word.
 
 ```console
@@ -52,7 +52,7 @@ def record(folder: Path) -> list[str]:
 def page(lines: list[str]) -> str:
     """Return the page of such a recording."""
     shown = "\n".join(line.rstrip() for line in lines)
-    return _FRAME.format(deadline=DEADLINE_S, lines=shown)
+    return _FRAME.format(DEADLINE_S, lines=shown)
 
 
 def seconds(lines: list[str]) -> float:
