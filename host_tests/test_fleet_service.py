@@ -7,6 +7,7 @@ import os
 import queue
 import re
 import signal
+import sqlite3
 import ssl
 import subprocess
 import sys
