@@ -65,7 +65,7 @@ define need_port
 	@$(PYTHON) -m tools.setup venv natives
 endef
 
-.PHONY: help setup demo play flash broker csr deploy status logs repl reset erase board-test mip bench bench-service bench-fleet size wear troubleshooting picture test test-all mutation fuzz fuzz-branches compatibility lint format doctor release lock clean
+.PHONY: help setup demo play flash broker csr deploy status logs repl reset erase board-test mip bench bench-service bench-fleet size wear troubleshooting picture recording test test-all mutation fuzz fuzz-branches compatibility lint format doctor release lock clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 12
@@ -166,6 +166,10 @@ troubleshooting: ## docs/troubleshooting.md: what each cause of a failed update 
 picture: ## docs/push.svg: a push that is accepted and one that is rolled back, from a real run
 	@$(PYTHON) -m tools.setup venv umqtt natives
 	@$(VENV)/python -m tools.picture
+
+recording: ## docs/recording.md: a push whose main.py raises, with its seconds, from a real run
+	@$(PYTHON) -m tools.setup venv umqtt natives
+	@$(VENV)/python -m tools.recording
 
 test: setup ## everything but the slow tests, five minutes at most
 	@$(VENV)/pytest -n $(TESTS) -m "not slow"

@@ -23,7 +23,7 @@ import ota
 from link import make_link
 from ota.settings import require
 
-# Settings that this application reads beside those of docs/settings.md.
+# Settings of this application beside those of docs/settings.md.
 OWN_SETTINGS = ()
 
 # A link that worked and then lacks memory so often needs a restart: Python's heap has it.
@@ -54,7 +54,7 @@ def serve(link, agent):
 
 
 def own_version():
-    """Return VERSION of the module `release`, which a raw image is frozen with; None without it."""
+    """Return VERSION of the module `release`, frozen into a raw image; None without it."""
     try:
         import release
     except ImportError:
@@ -63,7 +63,7 @@ def own_version():
 
 
 def start_application():
-    """Import the application's own module, if there is one, and call its start().
+    """Import the application's own module, if any, and call its start().
 
     Returns how the network is joined: by the application's join(), or by Wi-Fi.
     """
@@ -120,6 +120,7 @@ try:
     main()
 except ota.SettingsError as error:
     print("main:", error)
+    ota.crashed(error)
 except Exception as error:  # noqa: BLE001  whatever it is, the board must stay within reach
     sys.print_exception(error)
     ota.crashed(error)

@@ -6,7 +6,9 @@ boot.py stays the release's own, whatever agent comes.
 
 from __future__ import annotations
 
+import hashlib
 import lzma
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -22,6 +24,10 @@ from twinslot.board import files
 from twinslot.firmware import extensions
 
 DEFAULT = extensions.asked_for({})
+# SHA-256 of each board that is kept. A release adds its own line.
+KEPT = {
+    "0.2.0": "61b2cfb66d64edb0df87587d6e15f18e998551b989552aee6bfc8f667537d65d",
+}
 AGENT = ("link.mpy", "ota/__init__.mpy", "ota/bundle.mpy")
 
 
@@ -55,9 +61,45 @@ def agent_in(board: Board, directory: str) -> dict[str, bytes]:
     return {name: board.read_file(f"/{directory}/{name}") for name in AGENT}
 
 
-def test_the_board_of_this_release_is_kept() -> None:
-    """`python -m tools.kept_board` makes it, before the release."""
-    assert __version__ in kept_board.versions()
+def test_a_version_is_one_of_development_or_has_the_bytes_of_its_kept_board() -> None:
+    """`python -m tools.kept_board` makes it, before the release; after it the version is raised."""
+    if kept_board.DEVELOPMENT not in __version__:
+        assert kept_board.differing(__version__) == []
+
+
+def test_boot_py_has_another_version_than_each_release_whose_boot_py_was_another() -> None:
+    """It is never updated over the air, and boards report its version."""
+    now = files.application(chosen=DEFAULT)["/boot.py"]
+    for release in kept_board.versions():
+        before = kept_board.files(kept_board.kept(release))["/boot.py"]
+        same = version_of(before) == version_of(now)
+        assert same == (before == now), f"raise VERSION of boot.py: {release} had other bytes"
+
+
+def version_of(boot: bytes) -> bytes:
+    """Return VERSION of a boot.py."""
+    (found,) = re.findall(rb'^VERSION ?= ?"([^"]+)"', boot, re.MULTILINE)
+    return bytes(found)
+
+
+@pytest.mark.parametrize("release", kept_board.versions())
+def test_the_board_of_a_release_never_changes(release: str) -> None:
+    kept = kept_board.path(release).read_bytes()
+    assert hashlib.sha256(kept).hexdigest() == KEPT[release]
+
+
+def test_a_board_is_kept_once_and_for_a_release_only(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(kept_board, "FOLDER", tmp_path / "boards")
+    path = kept_board.keep("9.0.0", lambda: b"flash")
+    assert kept_board.kept("9.0.0") == b"flash"
+    with pytest.raises(kept_board.KeptError, match=r"9\.0\.0 is kept and stays"):
+        kept_board.keep("9.0.0", lambda: b"other")
+    with pytest.raises(kept_board.KeptError, match=r"9\.1\.0\.dev0 is no release"):
+        kept_board.keep("9.1.0.dev0", lambda: b"other")
+    assert list((tmp_path / "boards").iterdir()) == [path]
+    assert kept_board.kept("9.0.0") == b"flash"
 
 
 @pytest.mark.slow

@@ -9,8 +9,10 @@ from fleet_world import World
 from test_fleet_store import bring_back, connected
 
 from demo import children
+from twinslot import config
 from twinslot.cli.main import main
 from twinslot.service.copying import CopyError, copy
+from twinslot.service.database import place
 from twinslot.service.serve import alone
 from twinslot.service.store import Store, metadata
 
@@ -80,5 +82,21 @@ def test_the_command_copies_while_no_service_runs(
     assert "another `fleet serve` runs" in refused.output
     done = run(main, ["copy-database", target], catch_exceptions=False)
     assert done.exit_code == 0, done.output
-    assert "copied 13 rows" in done.output
+    assert f"copied 13 rows of sqlite:///{tmp_path}/state/fleet.db" in done.output
+    assert rows(target)["things"]
+
+
+def test_the_command_copies_the_database_that_the_last_service_used(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    run = CliRunner().invoke
+    assert run(main, ["init", "--broker", f"127.0.0.1:{children.free_port()}"]).exit_code == 0
+    Path("state").mkdir(exist_ok=True)
+    Store(f"sqlite:///{tmp_path}/state/fleet.db").close()  # an old one
+    used, target = f"sqlite:///{tmp_path}/used.db", f"sqlite:///{tmp_path}/target.db"
+    bring_back(used, "0.2.0")
+    config.note_database(config.load(tmp_path / "fleet.toml"), place(used))
+    done = run(main, ["copy-database", target], catch_exceptions=False)
+    assert f"copied 13 rows of {used}" in done.output
     assert rows(target)["things"]

@@ -7,6 +7,7 @@ import os
 import queue
 import re
 import signal
+import sqlite3
 import ssl
 import subprocess
 import sys
@@ -28,6 +29,7 @@ from fleet_service import DEADLINE, ROOT, Broker, Service, running, until
 from local_ca import LocalCA
 from paho.mqtt.enums import CallbackAPIVersion
 
+from twinslot.client import backup
 from twinslot.client.broker import LIMITS
 from twinslot.client.publish import publish
 from twinslot.formats.component import firmware_content
@@ -715,6 +717,22 @@ def test_the_database_is_where_the_operator_says_and_nowhere_else(tmp_path: Path
         service.start(*options)
         assert service.clients().iot.describe_thing(thingName="board-1")["thingName"] == "board-1"
         assert not list(service.config.state.glob("*.db*"))
+
+
+def test_a_backup_takes_the_database_that_the_service_was_told_to_use(tmp_path: Path) -> None:
+    with running(tmp_path) as (service, _):
+        service.clients().iot.create_thing(thingName="of-the-old-one")
+        service.kill()
+        service.start("--database", f"sqlite:///{tmp_path}/elsewhere.db")
+        service.clients().iot.create_thing(thingName="of-the-new-one")
+        done = service.fleet("backup", str(tmp_path / "a.tgz"))
+        assert done.returncode == 0, done.stderr
+        assert "fleet.db, which is not the database of the service" in done.stdout
+    (tmp_path / "again").mkdir()
+    backup.restore(tmp_path / "a.tgz", tmp_path / "again", ())
+    with sqlite3.connect(tmp_path / "again/state/elsewhere.db") as copy:
+        assert copy.execute("SELECT name FROM things").fetchall() == [("of-the-new-one",)]
+    assert not (tmp_path / "again/state/fleet.db").exists()
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,8 @@
 """The built package works in a fresh environment and an empty folder, without a checkout.
 
-Wheel and sdist are built from what git has. The environment sees the libraries of .venv, and
-neither this checkout nor its editable install. Nothing is downloaded.
+Wheel and sdist are built from what git has. The environment sees those libraries of .venv that the
+wheel declares, with what these declare, and no other; neither this checkout nor its editable
+install. Nothing is downloaded, but by pipx and uv, which are tried where a package index answers.
 """
 
 import json
@@ -14,16 +15,19 @@ import venv
 import zipfile
 from collections.abc import Iterator
 from contextlib import ExitStack
+from email.parser import Parser
+from importlib import metadata
 from pathlib import Path
 
 import pytest
 from link_fixtures import need
+from packaging.requirements import Requirement
 
 from demo import children
 from sim import image
 from sim.board import firmware
 from tools import natives
-from tools.paths import ROOT, VENV_PYTHON
+from tools.paths import ROOT, VENV_BIN, VENV_PYTHON
 from twinslot import __version__
 from twinslot.formats.chips import CHIPS
 
@@ -35,6 +39,7 @@ ON_BOARD = {
 IMAGE = 120_000  # bytes
 PIP = [str(VENV_PYTHON), "-m", "pip", "--disable-pip-version-check", "--quiet"]
 OFFLINE = ["--no-deps", "--no-index"]
+TOOLS = {"pipx": ["pipx", "install"], "uv": ["uv", "tool", "install"]}
 
 
 def run(argv: list[str], **options: object) -> str:
@@ -82,19 +87,48 @@ def names(wheel: Path) -> set[str]:
         return set(archive.namelist())
 
 
-class Installed:
-    """A fresh environment with the wheel, and an empty folder to work in."""
+def declared(wheel: Path) -> list[str]:
+    """Return the requirements of a wheel."""
+    with zipfile.ZipFile(wheel) as archive:
+        (name,) = [name for name in archive.namelist() if name.endswith(".dist-info/METADATA")]
+        said = Parser().parsestr(archive.read(name).decode())
+    return said.get_all("Requires-Dist") or []
 
-    def __init__(self, folder: Path, wheel: Path) -> None:
+
+def libraries(requirements: list[str]) -> dict[str, metadata.Distribution]:
+    """Return the distributions in .venv that requirements ask for, and what these ask for."""
+    found: dict[str, metadata.Distribution] = {}
+    waiting = [(Requirement(line), frozenset({""})) for line in requirements]
+    while waiting:
+        asked, extras = waiting.pop()
+        if asked.marker and not any(asked.marker.evaluate({"extra": name}) for name in extras):
+            continue
+        if asked.name not in found:
+            found[asked.name] = metadata.distribution(asked.name)
+            more = found[asked.name].requires or []
+            waiting += [(Requirement(line), frozenset({"", *asked.extras})) for line in more]
+    return found
+
+
+def environment_of(home: Path, requirements: list[str]) -> list[str]:
+    """Make an environment that has these libraries of .venv alone. Returns pip's command in it."""
+    venv.create(home, with_pip=False, symlinks=True)
+    site = next(home.glob("lib/python*/site-packages"))
+    for library in libraries(requirements).values():
+        for name in {path.parts[0] for path in library.files or ()} - {"..", "__pycache__"}:
+            if not (site / name).exists():
+                (site / name).symlink_to(natives.site_packages() / name)
+    return [*PIP, "--python", str(home / "bin/python")]
+
+
+class Installed:
+    """An environment with `fleet`, and an empty folder to work in."""
+
+    def __init__(self, folder: Path, home: Path) -> None:
         self.folder = folder / "work"
         self.folder.mkdir()
-        self.home = folder / "venv"
-        venv.create(self.home, with_pip=False, symlinks=True)
-        run([*PIP, "--python", str(self.home / "bin/python"), "install", *OFFLINE, str(wheel)])
-        site = next(self.home.glob("lib/python*/site-packages"))
-        # A path line, unlike a site folder, brings no editable install along.
-        (site / "libraries.pth").write_text(f"{natives.site_packages()}\n")
-        self.environment = {"PATH": f"{self.home}/bin:/usr/bin:/bin", "HOME": str(folder)}
+        self.home = home
+        self.environment = {"PATH": f"{home}/bin:/usr/bin:/bin", "HOME": str(folder)}
 
     def fleet(self, *arguments: object) -> str:
         """Run `fleet ARGUMENTS` in the folder; returns what it prints."""
@@ -119,7 +153,22 @@ class Installed:
 
 @pytest.fixture
 def installed(tmp_path: Path, wheel: Path) -> Installed:
-    return Installed(tmp_path, wheel)
+    """The wheel, by a pip that refuses where a requirement is not there."""
+    pip = environment_of(tmp_path / "venv", declared(wheel))
+    run([*pip, "install", "--no-index", str(wheel)])
+    return Installed(tmp_path, tmp_path / "venv")
+
+
+def packs(fleet: Installed) -> None:
+    """Make a fleet and a package of an application, which needs the firmware and mpy-cross."""
+    fleet.fleet("init", "--product", "lab")
+    (fleet.folder / "app").mkdir()
+    (fleet.folder / "app/main.py").write_text("import ota\n")
+    version = ("--version", "2.0", "--sequence", "2")
+    fleet.fleet("pack", "--app", "app", *version, "--mpy", "-o", "app.ota")
+    said = fleet.fleet("inspect", "app.ota")
+    assert "signature holds" in said
+    assert "ota/bundle.mpy" in said
 
 
 # -- what is built --------------------------------------------------------------------------------
@@ -177,6 +226,63 @@ def test_the_installed_package_is_its_own_and_no_checkouts(installed: Installed)
     assert version == f"fleet, version {__version__}\n"
     code = "import importlib.util as u; print([u.find_spec(n) for n in ('fleet', 'sim', 'tools')])"
     assert run([argv[0], "-c", code], cwd=installed.folder) == "[None, None, None]\n"
+
+
+@pytest.mark.slow
+def test_an_environment_lacks_what_is_not_declared(tmp_path: Path, wheel: Path) -> None:
+    """So an import that pyproject.toml does not name fails here."""
+    less = [line for line in declared(wheel) if not line.startswith(("cbor2", "psycopg"))]
+    assert len(less) < len(declared(wheel))
+    pip = environment_of(tmp_path / "venv", less)
+    done = subprocess.run(
+        [*pip, "install", "--no-index", str(wheel)], capture_output=True, text=True, check=False
+    )
+    assert done.returncode != 0
+    assert "cbor2" in done.stderr
+
+
+@pytest.mark.slow
+def test_an_installed_sdist_packs_an_application(tmp_path: Path, wheel: Path, sdist: Path) -> None:
+    pip = environment_of(tmp_path / "venv", [*declared(wheel), "setuptools"])
+    run([*pip, "install", "--no-index", "--no-build-isolation", str(sdist)])
+    packs(Installed(tmp_path, tmp_path / "venv"))
+
+
+@pytest.mark.slow
+def test_an_editable_install_packs_the_firmware_of_its_checkout(
+    tmp_path: Path, wheel: Path, source: Path
+) -> None:
+    checkout = tmp_path / "checkout"
+    shutil.copytree(source, checkout)
+    pip = environment_of(tmp_path / "venv", [*declared(wheel), "setuptools"])
+    run([*pip, "install", "--no-index", "--no-build-isolation", "-e", str(checkout)])
+    installed = Installed(tmp_path, tmp_path / "venv")
+    code = "from twinslot.firmware import sources; print(sources.FIRMWARE, sources.BOOT)"
+    argv = [str(installed.home / "bin/python"), "-c", code]
+    said = run(argv, cwd=installed.folder, env=installed.environment)
+    assert said == f"{checkout / 'firmware'} {checkout / 'boot.py'}\n"
+    packs(installed)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+@pytest.mark.parametrize("tool", list(TOOLS))
+def test_one_command_of_pipx_or_uv_installs_the_wheel_with_all_that_it_needs(
+    tmp_path: Path, wheel: Path, tool: str
+) -> None:
+    """They download the libraries; skipped where no package index answers."""
+    probe = [*PIP, "download", "--no-deps", "--no-cache-dir", "-d", str(tmp_path), "idna"]
+    if subprocess.run(probe, capture_output=True, check=False).returncode:
+        pytest.skip("no package index answers here")
+    places = {"PIPX_HOME": "pipx", "PIPX_BIN_DIR": "bin", "UV_TOOL_DIR": "uv"}
+    places |= {"UV_TOOL_BIN_DIR": "bin"}
+    places_here = {name: str(tmp_path / place) for name, place in places.items()}
+    program, *command = TOOLS[tool]
+    argv = [str(VENV_BIN / program), *command, "--python", sys.executable, str(wheel)]
+    run(argv, cwd=tmp_path, env={**os.environ, **places_here})
+    installed = Installed(tmp_path, tmp_path)
+    assert installed.fleet("--version") == f"fleet, version {__version__}\n"
+    packs(installed)
 
 
 @pytest.fixture

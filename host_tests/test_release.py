@@ -7,11 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from tools import release
+from tools import kept_board, release
 from tools.paths import ROOT
 from twinslot import __version__
 
-LOG = f"# Changelog\n\n## [Unreleased]\n\n## [{__version__}] - 2026-12-01\n"
+VERSION = "9.0.0"
+LOG = f"# Changelog\n\n## [Unreleased]\n\n## [{VERSION}] - 2026-12-01\n\n- All of it.\n"
 
 
 def test_the_version_stands_in_one_place() -> None:
@@ -24,15 +25,49 @@ def test_the_version_stands_in_one_place() -> None:
     assert not {"pyproject.toml", "setup.py", "tools/release.py"} & set(found.split())
 
 
+def check(
+    log: str = LOG,
+    version: str = VERSION,
+    changed: str = "",
+    kept: tuple[str, ...] = (VERSION,),
+    differing: tuple[str, ...] = (),
+) -> None:
+    release.check(log, version, changed, kept, lambda _: differing)
+
+
 def test_a_release_has_a_dated_section_and_nothing_uncommitted() -> None:
-    release.check(LOG, __version__, "", [__version__])
+    check()
     with pytest.raises(release.ReleaseError, match=r"not committed:\n M boot\.py"):
-        release.check(LOG, __version__, " M boot.py\n", [__version__])
-    for log in (LOG.replace(" - 2026-12-01", ""), LOG.replace(__version__, "9.9.9")):
+        check(changed=" M boot.py\n")
+    for log in (LOG.replace(" - 2026-12-01", ""), LOG.replace(VERSION, "9.9.9")):
         with pytest.raises(release.ReleaseError, match=r"CHANGELOG\.md has no section"):
-            release.check(log, __version__, "", [__version__])
+            check(log)
     with pytest.raises(release.ReleaseError, match=r"no board of .* is kept"):
-        release.check(LOG, __version__, "", ["0.1.0"])
+        check(kept=("0.1.0",))
+
+
+@pytest.mark.parametrize("entries", ["\n- A fix.\n", "- A fix.\n", "\n### Fixed\n\n- A fix.\n"])
+def test_a_release_leaves_nothing_unreleased(entries: str) -> None:
+    log = LOG.replace("[Unreleased]\n", f"[Unreleased]\n{entries}")
+    with pytest.raises(release.ReleaseError, match=r"entries below \[Unreleased\]"):
+        check(log)
+    check(LOG.replace("## [Unreleased]\n\n", ""))
+
+
+def test_a_version_is_never_built_with_two_contents() -> None:
+    with pytest.raises(release.ReleaseError, match=r"other bytes than this commit in /boot\.py"):
+        check(differing=("/boot.py",))
+    with pytest.raises(release.ReleaseError, match=r"is a development version"):
+        check(version="9.0.0.dev0", kept=("9.0.0.dev0",), log=LOG.replace("9.0.0", "9.0.0.dev0"))
+
+
+@pytest.mark.slow
+def test_the_kept_board_differs_in_what_a_commit_changes(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = kept_board.make()
+    monkeypatch.setattr(kept_board, "kept", lambda _: now)
+    assert kept_board.differing(VERSION) == [], "two builds are the same in all files"
+    monkeypatch.undo()
+    assert "/app_0/main.py" in kept_board.differing("0.2.0")
 
 
 @pytest.mark.slow

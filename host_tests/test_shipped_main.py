@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from link_fixtures import need
 
+from demo.children import wait_for
 from demo.stack import Stack
 
 # The link of this boot opens so often, and then finds no memory; no pause between two attempts.
@@ -53,3 +54,27 @@ def test_a_link_that_never_worked_restarts_nothing(stack: Stack) -> None:
         for _ in range(12):
             since = board.wait_console("memory is short", since=since)
         assert len(board.boots) == 1
+
+
+@pytest.mark.slow
+def test_a_setting_that_a_new_version_misses_ends_its_trial_at_once_and_is_told(
+    tmp_path: Path,
+) -> None:
+    """It is an error that main.py itself tells and ends with; nobody waits for the deadline."""
+    need("mosquitto")
+    need("micropython")
+    app = b"import ota\nfrom ota.settings import require\nrequire(ota.load_settings(), 'pump')\n"
+    with (
+        Stack(tmp_path / "stack", interpreter="micropython", self_test_s=600) as stack,
+        stack.board() as board,
+    ):
+        board.start()
+        board.wait_console("State: Ready")
+        job = stack.publish(stack.pack("2.0.0", 2, application={"app.py": app.decode()}))
+        wait_for(lambda: stack.finished(job), "the end of the job", timeout=100)
+        execution = stack.execution(job)
+        assert execution["status"] == "FAILED"
+        assert execution["statusDetails"]["cause"] == "crash"
+        assert execution["statusDetails"]["detail"].startswith("SettingsError: ")
+        assert "pump" in execution["statusDetails"]["detail"]
+        assert board.boots[-1][0] == 0, "the old version runs"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -12,11 +13,12 @@ from pathlib import Path
 import pytest
 from board_flashing import move_agent_to_lib
 from link_fixtures import need
+from slow_link import SlowPort
 from test_first_board import Shell, commands
 
 from bench.delay import DelayedPort
 from demo import contents
-from demo.children import StartError
+from demo.children import StartError, wait_for
 from demo.play import judged
 from demo.stack import Stack
 from sim.board import Board
@@ -139,6 +141,44 @@ def test_a_board_that_sleeps_takes_an_update_over_several_wakes(stack: Stack) ->
     assert "\naccepted: " in said
     assert slots.index(1) >= 3, f"it slept meanwhile: {slots}"
     assert set(slots[slots.index(1) :]) == {1}, "and was not taken back"
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(400)
+def test_a_sleeper_of_20_s_takes_firmware_and_application_at_20_kb_a_second(stack: Stack) -> None:
+    """The page's example with its own 20 s; only its sleep is shorter."""
+    there, here = "deepsleep(600_000)", "deepsleep(200)"
+    text = application("sleeper")["main.py"]
+    assert "up < 20_000" in text
+    assert text.count(there) == 1
+    text = text.replace(there, here)
+    filling = "".join(f"{number:06d}\n" for number in range(30_000))
+    new = {"main.py": text, "data.txt": filling}
+    with SlowPort(stack.broker_port, 20_000) as slow:
+        board = stack.board(
+            "board-slow",
+            application={"/main.py": text.encode()},
+            settings={"broker": {"host": "127.0.0.1", "port": slow.port, "keepalive": 20}},
+        )
+        package = stack.pack("2.0.0", 2, size=700_000, application=new)
+        size = package.stat().st_size
+        board.start()
+        begun = time.monotonic()
+        job = stack.publish(package, "board-slow")
+        wait_for(lambda: stack.finished(job, "board-slow"), "the end of the job", timeout=300)
+        took = time.monotonic() - begun
+        slots = [slot for slot, _ in board.boots]
+        image = stack.firmware("2.0.0", size=700_000)
+        assert board.slot_bytes(1, len(image)) == image
+        assert contents.directory(board, 1) == "app_0"
+        assert board.read_file("/app_0/data.txt").decode() == filling
+        assert board.read_file("/app_0/main.py").decode() == text
+        board.close()
+    assert stack.execution(job, "board-slow")["status"] == "SUCCEEDED"
+    assert slots.index(1) >= 3, f"it slept meanwhile: {slots}"
+    assert set(slots[slots.index(1) :]) == {1}, "and was not taken back"
+    assert took > size / 20_000, "the link was as narrow as it is said to be"
+    assert size < slow.down < 1.25 * size, "each wake went on where the one before had ended"
 
 
 @pytest.mark.slow

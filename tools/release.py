@@ -15,7 +15,7 @@ import subprocess
 import sys
 import tarfile
 import tempfile
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from pathlib import Path
 
 from tools import kept_board
@@ -32,12 +32,24 @@ class ReleaseError(Exception):
     """This commit cannot be released; the text says why."""
 
 
-def check(changelog: str, version: str, changed: str, kept: Collection[str]) -> None:
+def check(
+    changelog: str,
+    version: str,
+    changed: str,
+    kept: Collection[str],
+    differing: Callable[[str], Collection[str]],
+) -> None:
     """Judge whether a version may be released. Pure.
 
     changelog: the text of CHANGELOG.md; changed: what git says is not committed; kept: the releases
-    whose boards are kept. Raises ReleaseError.
+    whose boards are kept; differing: returns the files in which a kept board differs from what
+    would be built. Raises ReleaseError.
     """
+    if kept_board.DEVELOPMENT in version:
+        raise ReleaseError(
+            f"{version} is a development version; set that of the release in "
+            "src/twinslot/__init__.py, firmware/ota/__init__.py and manifest.py, and run `make mip`"
+        )
     if changed:
         raise ReleaseError("these changes are not committed:\n" + changed.rstrip())
     if not re.search(
@@ -47,10 +59,23 @@ def check(changelog: str, version: str, changed: str, kept: Collection[str]) -> 
             f"CHANGELOG.md has no section `## [{version}] - YYYY-MM-DD`; the version is in "
             "src/twinslot/__init__.py"
         )
+    waiting = re.search(
+        r"^## \[Unreleased\]\n(.*?)(?=^## |\Z)", changelog, re.MULTILINE | re.DOTALL
+    )
+    if waiting and waiting[1].strip():
+        raise ReleaseError(
+            f"CHANGELOG.md has entries below [Unreleased]: move them to [{version}], or give what "
+            "they change a version of its own"
+        )
     if version not in kept:
         raise ReleaseError(
             f"no board of {version} is kept for the tests of later agents; "
             "`python -m tools.kept_board` keeps it"
+        )
+    if others := differing(version):
+        raise ReleaseError(
+            f"the kept board of {version} has other bytes than this commit in {', '.join(others)}: "
+            "what changes after a release needs a version of its own"
         )
 
 
@@ -96,6 +121,7 @@ def main() -> int:
             __version__,
             changed,
             kept_board.versions(),
+            kept_board.differing,
         )
     except ReleaseError as error:
         sys.stderr.write(f"release: {error}\n")

@@ -88,7 +88,7 @@ from .chip import note_link
 from .errors import OtaError, SettingsError, StateError
 from .settings import load_settings
 
-__version__ = "0.2.0"
+__version__ = "0.3.0.dev0"
 
 # States and events, as they are printed.
 NOT_READY = "NotReady"

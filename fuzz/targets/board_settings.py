@@ -19,7 +19,8 @@ SEEDS = (
     _KEY + b"-----END PUBLIC KEY-----\n",
     _KEY,
     b"-----BEGIN PUBLIC KEY-----\nAAAA\n-----END PUBLIC KEY-----\n",
-    _KEY + b"-----END PUBLIC KEY-----\n-----BEGIN PUBLIC KEY-----\nAAAA\n-----END PUBLIC KEY-----\n",
+    _KEY
+    + b"-----END PUBLIC KEY-----\n-----BEGIN PUBLIC KEY-----\nAAAA\n-----END PUBLIC KEY-----\n",
     b'{"v":1,"phase":"RECEIVING","job":"j","next":5,"floor":7,"created":9,"result":{}}',
     b'{"v":2,"phase":5,"floor":"x"}',
     b'{"v":1,"result":{"job":"j"}}',

@@ -4,4 +4,4 @@ cli -> client, service, board -> config, firmware -> trust -> formats, disk -> e
 in pyproject.toml holds these arrows, and docs/architecture.md has the reasons.
 """
 
-__version__ = "0.2.0"
+__version__ = "0.3.0.dev0"

@@ -22,6 +22,8 @@ from twinslot.text import decoded
 from twinslot.trust import keys
 
 FILE_NAME = "fleet.toml"
+DATABASE_NOTE = "database"
+"""File in the state folder that says where the database of the last `fleet serve` is."""
 _BASE_URL = re.compile(r"https?://[^/?#@\s]+")
 _WHOLE = re.MULTILINE | re.DOTALL
 _TOML_VALUE = r'"(?:[^"\\]|\\.)*"|\'[^\']*\'|[^\s#]+'
@@ -108,9 +110,14 @@ class Config:
         return [path for file in found for path in (file.parent, file)]
 
     @property
+    def database_file(self) -> Path:
+        """The file of the service's database where `fleet serve` is told no other."""
+        return self.state / "fleet.db"
+
+    @property
     def database(self) -> str:
-        """URL of the service's database where `fleet serve` is told no other."""
-        return f"sqlite:///{self.state / 'fleet.db'}"
+        """The URL of that file."""
+        return f"sqlite:///{self.database_file}"
 
     @property
     def authority(self) -> Path:
@@ -369,6 +376,27 @@ def first_line(path: Path, what: str) -> str:
 def endpoint_file(config: Config) -> Path:
     """The file through which other commands find the running service."""
     return config.state / "endpoint.json"
+
+
+def note_database(config: Config, place: str) -> None:
+    """Keep where the database of this fleet's service is: its URL without a password.
+
+    Raises FileError.
+    """
+    disk.replace(_database_file(config), f"{place}\n".encode(), disk.SECRET)
+
+
+def noted_database(config: Config) -> str | None:
+    """Return where the database of the last service of this fleet is; None if none was noted.
+
+    Raises FileError, ConfigError.
+    """
+    path = _database_file(config)
+    return first_line(path, "the note") if path.exists() else None
+
+
+def _database_file(config: Config) -> Path:
+    return config.state / DATABASE_NOTE
 
 
 def find_endpoint(config: Config) -> Endpoint:

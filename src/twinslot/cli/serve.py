@@ -4,6 +4,7 @@ import logging
 
 import click
 
+from twinslot import config as configuration
 from twinslot.cli.parts import read_config
 from twinslot.cli.say import LogFormatter, say
 
@@ -13,16 +14,20 @@ from twinslot.cli.say import LogFormatter, say
 def copy_database(url: str) -> None:
     """Copy the service's database into the one at URL.
 
-    The copy is of the one in the state folder, which stays as it was. The other must be empty, and
-    no service may run here. Start it with `--database URL` afterwards.
+    It is the one that the last service here used. The other must be empty, and the service must not
+    run. Start it with `--database URL` afterwards; the database before stays as it was.
     """
     from twinslot.service.copying import copy
+    from twinslot.service.database import place
     from twinslot.service.serve import alone
 
     config = read_config()
     with alone(config.state / "lock"):
-        rows = copy(config.database, url)
-    say(f"copied {rows} rows; now `fleet serve --database URL` with the same URL")
+        source = configuration.noted_database(config) or config.database
+        rows = copy(source, url)
+    say(
+        f"copied {rows} rows of {place(source)}; now `fleet serve --database URL` with the same URL"
+    )
 
 
 @click.command()

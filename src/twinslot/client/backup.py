@@ -1,36 +1,32 @@
 """A fleet's folder as one file, and back: all that its commands and its service keep there.
 
 The file is a tar archive, compressed by gzip, for its owner alone: it holds the private keys. The
-service may run meanwhile. Its database is copied as of one moment (SQLite's backup interface), and
-then the packages, which never change: so the copy has every package that the database names.
+service may run meanwhile. Its database is copied as of one moment, and then the packages, which
+never change: so the copy has every package that the database names.
 """
 
 import gzip
 import json
 import os
 import shutil
-import sqlite3
 import tarfile
 import tempfile
 import zlib
-from collections.abc import Iterator
-from contextlib import closing
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import BinaryIO
 
 from twinslot import __version__, disk, sequences
 from twinslot.client import policy
-from twinslot.config import FILE_NAME, Config
+from twinslot.config import DATABASE_NOTE, FILE_NAME, Config
 from twinslot.errors import FleetError
 
-DATABASE = "fleet.db"
 FORMAT = 1
 _NOTE = "twinslot-backup.json"  # the first entry of an archive
-_BESIDE = (f"{DATABASE}-wal", f"{DATABASE}-shm")  # SQLite's; the copy holds what is in them
-_PASSING = ("lock", "endpoint.json", "mosquitto.pid", *_BESIDE)
-_PATIENCE = 10  # seconds that a writer of the database may take
+_PASSING = ("lock", "endpoint.json", DATABASE_NOTE, "mosquitto.pid")
 _MOST_NAMED = 3
+_DATABASE_OF_0_2 = "state/fleet.db"  # whose backups do not say it
 
 
 class BackupError(FleetError):
@@ -38,87 +34,101 @@ class BackupError(FleetError):
 
 
 @dataclass(frozen=True)
+class Database:
+    """The service's database, as a backup takes it.
+
+    `file`: None where it is no file; `usual`: the file that `fleet serve` uses when it is told no
+    other. `copy` writes a file as of one moment into a new one. `beside`: endings of the files that
+    lie beside such a file while it is in use.
+    """
+
+    file: Path | None
+    usual: Path
+    copy: Callable[[Path, Path], None]
+    beside: tuple[str, ...]
+
+
+@dataclass(frozen=True)
 class Saved:
     """The contents of a backup.
 
-    `files`: how many; `database`: whether the service's is among them; `outside`: files that
-    fleet.toml names elsewhere, which are not.
+    `files`: how many; `database`: the name in the folder under which the service's comes back, None
+    where it is no file; `left_out`: another database in the folder, which no service uses;
+    `outside`: files that fleet.toml names elsewhere, which are not in the backup.
     """
 
     files: int
-    database: bool
+    database: str | None
+    left_out: list[Path]
     outside: list[Path]
 
 
-def save(config: Config, path: Path) -> Saved:
+def save(config: Config, path: Path, database: Database) -> Saved:
     """Write all of a fleet into the new file `path`.
 
-    Raises BackupError for a database that is damaged, TakenError, FileError.
+    A database outside of the folder comes back in the state folder. Raises TakenError, FileError,
+    and what `database.copy` raises.
     """
-    database = config.state / DATABASE
-    with tempfile.TemporaryDirectory(prefix="backup-") as name:
-        copy = Path(name) / DATABASE
-        there = database.exists()
-        if there:
-            _copy_database(database, copy)
-        found = {file: file for file in _files(config)}
-        if there:
-            found[database] = copy
-        names = {file: file.relative_to(config.folder).as_posix() for file in found}
+    file, usual = database.file, database.usual
+    kept = [usual] if file is None else [usual, file]
+    aside = {Path(f"{one}{end}").resolve() for one in kept for end in ("", *database.beside)}
+    left_out = [usual] if usual.exists() and usual.resolve() != (file and file.resolve()) else []
+    with tempfile.TemporaryDirectory(prefix="backup-") as scratch:
+        found = {
+            other.relative_to(config.folder).as_posix(): other
+            for other in _files(config)
+            if other.resolve() not in aside
+        }
+        name = None
+        if file is not None:
+            name = _name_of(file.resolve(), config)
+            found[name] = Path(scratch) / "copy"
+            database.copy(file, found[name])
 
         def write(target: BinaryIO) -> None:
             with tarfile.open(fileobj=target, mode="w:gz") as archive:
-                _add_note(archive, config)
-                for file in sorted(found, key=names.__getitem__):
-                    archive.add(found[file], names[file], recursive=False, filter=_plain)
+                _add_note(archive, config, name)
+                for inside in sorted(found):
+                    archive.add(found[inside], inside, recursive=False, filter=_plain)
 
         disk.stream(path, write, disk.SECRET)
-    return Saved(len(found), there, sorted(_outside(config)))
+    return Saved(len(found), name, left_out, sorted(_outside(config)))
 
 
-def restore(path: Path, folder: Path) -> list[str]:
-    """Bring the files of a backup back into `folder`; returns the names of those that came.
+@dataclass(frozen=True)
+class Restored:
+    """The names of the files that came, and of the database among all of them (None: none)."""
 
-    A file that is there with the same bytes stays. Raises BackupError, before anything is changed,
-    for a file that is no whole backup, and for files that are there and differ; FileError for a
-    disk that fails, after which none has come.
+    came: list[str]
+    database: str | None
+
+
+def restore(path: Path, folder: Path, beside: tuple[str, ...]) -> Restored:
+    """Bring the files of a backup back into `folder`.
+
+    A file that is there with the same bytes stays. `beside`: endings of files that must not lie
+    beside a database that comes. Raises BackupError, before anything is changed, for a file that is
+    no whole backup, and for files that are there and differ; FileError for a disk that fails, after
+    which none has come.
     """
     stage = Path(tempfile.mkdtemp(prefix=".restore-", dir=_folder(folder)))
     try:
-        _unpack(path, stage)
+        database = _unpack(path, stage)
         names = [file.relative_to(stage) for file in sorted(stage.rglob("*")) if file.is_file()]
         new = [name for name in names if not _same(stage / name, folder / name)]
-        _check(new, folder)
+        _check(new, folder, [f"{database}{end}" for end in beside] if database else [])
         _move(new, stage, folder)
     except OSError as error:
         raise disk.FileError(f"cannot write into {folder}: {error.strerror}") from error
     finally:
         shutil.rmtree(stage, ignore_errors=True)
-    return [name.as_posix() for name in new]
+    return Restored([name.as_posix() for name in new], database)
 
 
 def _folder(folder: Path) -> Path:
     if not folder.is_dir():
         raise BackupError(f"{folder} is no folder: make it, then restore into it")
     return folder
-
-
-def _copy_database(source: Path, target: Path) -> None:
-    try:
-        with (
-            closing(
-                sqlite3.connect(f"{source.resolve().as_uri()}?mode=rw", _PATIENCE, uri=True)
-            ) as before,
-            closing(sqlite3.connect(target)) as after,
-        ):
-            before.backup(after)
-            after.execute("PRAGMA journal_mode = DELETE")
-            said = after.execute("PRAGMA quick_check(1)").fetchone()[0]
-    except sqlite3.Error as error:
-        raise BackupError(f"the database {source} cannot be copied: {error}") from error
-    if said != "ok":
-        raise BackupError(f"the database {source} is damaged: {said}; keep the backups you have")
-    target.chmod(disk.SECRET)
 
 
 def _files(config: Config) -> Iterator[Path]:
@@ -172,19 +182,37 @@ def _plain(entry: tarfile.TarInfo) -> tarfile.TarInfo:
     return entry
 
 
-def _add_note(archive: tarfile.TarFile, config: Config) -> None:
-    note = {"format": FORMAT, "product": config.product, "twinslot": __version__}
+def _name_of(database: Path, config: Config) -> str:
+    """The name that a database's file has in a backup, and comes back under."""
+    folder = config.folder.resolve()
+    if not database.is_relative_to(folder):
+        database = config.state.resolve() / database.name
+        if not database.is_relative_to(folder):
+            return f"{config.state.name}/{database.name}"
+    return database.relative_to(folder).as_posix()
+
+
+def _add_note(archive: tarfile.TarFile, config: Config, database: str | None) -> None:
+    note = {
+        "format": FORMAT,
+        "product": config.product,
+        "twinslot": __version__,
+        "database": database,
+    }
     with tempfile.NamedTemporaryFile() as file:
         file.write(json.dumps(note).encode())
         file.flush()
         archive.add(file.name, _NOTE, filter=_plain)
 
 
-def _unpack(path: Path, stage: Path) -> None:
-    """Unpack a backup into a folder. Raises BackupError unless all of it is whole."""
+def _unpack(path: Path, stage: Path) -> str | None:
+    """Unpack a backup into a folder. Returns the database's name in it, None without one.
+
+    Raises BackupError unless all of it is whole.
+    """
     try:
         with gzip.open(path) as plain, tarfile.open(fileobj=plain, mode="r:") as archive:
-            _check_note(path, archive)
+            database = _read_note(path, archive)
             for entry in archive:
                 if entry.name == _NOTE:
                     continue
@@ -201,31 +229,34 @@ def _unpack(path: Path, stage: Path) -> None:
         raise BackupError(f"no backup {path}: {error.strerror}") from error
     except (OSError, EOFError, zlib.error, tarfile.TarError) as error:
         raise BackupError(f"{path} is no whole backup: {error}") from error
+    return database
 
 
-def _check_note(path: Path, archive: tarfile.TarFile) -> None:
+def _read_note(path: Path, archive: tarfile.TarFile) -> str | None:
     entry = archive.next()
     source = archive.extractfile(entry) if entry is not None and entry.name == _NOTE else None
     if source is None:
         raise BackupError(f"{path} is no backup of a fleet; `fleet backup` writes one")
     try:
-        form = json.loads(source.read())["format"]
+        note = json.loads(source.read())
+        form, database = note["format"], note.get("database", _DATABASE_OF_0_2)
     except (ValueError, TypeError, KeyError) as error:
         raise BackupError(f"{path} is no backup that this program knows: {error}") from error
     if form != FORMAT:
         raise BackupError(f"{path} has format {form!r}, this program knows {FORMAT}")
+    if not isinstance(database, str | None):
+        raise BackupError(f"{path} is no backup that this program knows: database {database!r}")
+    return database
 
 
 def _same(one: Path, other: Path) -> bool:
     return other.is_file() and one.read_bytes() == other.read_bytes()
 
 
-def _check(new: list[Path], folder: Path) -> None:
+def _check(new: list[Path], folder: Path, beside: list[str]) -> None:
     taken = [name.as_posix() for name in new if os.path.lexists(folder / name)]
-    for name in new:
-        if name.name == DATABASE:
-            beside = [name.with_name(other) for other in _BESIDE]
-            taken += [other.as_posix() for other in beside if (folder / other).exists()]
+    if any(other.startswith(name.as_posix()) for name in new for other in beside):
+        taken += [other for other in beside if (folder / other).exists()]
     if taken:
         more = f" and {len(taken) - _MOST_NAMED} more" if len(taken) > _MOST_NAMED else ""
         raise BackupError(

@@ -6,13 +6,15 @@ transaction sees one moment. Nothing outside of this module names a kind of data
 """
 
 import os
+import sqlite3
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import sqlalchemy as sa
+from sqlalchemy.util import immutabledict
 
 from twinslot import disk
 from twinslot.errors import FleetError
@@ -22,6 +24,8 @@ EXTRA = "postgresql"
 
 NUMBER = sa.BigInteger().with_variant(sa.Integer, "sqlite")
 """Type of a primary key that counts up by itself; SQLite counts INTEGER alone."""
+BESIDE = ("-wal", "-shm")
+"""Endings of the files beside a database's own while it is in use; a copy holds what is in them."""
 NEVER_AGAIN: dict[str, Any] = {"sqlite_autoincrement": True}
 """Options of a table that never uses a number twice; only SQLite has to be told."""
 
@@ -58,8 +62,8 @@ class Database:
             sa.event.listen(self._engine, "begin", _begin_postgresql)
 
     def __str__(self) -> str:
-        """Its URL, without the password."""
-        return self._engine.url.render_as_string(hide_password=True)
+        """Its URL, without a password."""
+        return _place(self._engine.url)
 
     @contextmanager
     def transaction(self, *, writing: bool) -> Iterator[sa.Connection]:
@@ -130,7 +134,50 @@ class Database:
         self._engine.dispose()
 
 
-def _engine(text: str) -> sa.Engine:
+def place(text: str) -> str:
+    """Return the URL of a database as it may be shown and kept.
+
+    It has no password, neither before the host nor among its options; the path of SQLite's file is
+    absolute. Raises DatabaseError for a URL of another form.
+    """
+    return _place(_url(text))
+
+
+def file_of(text: str) -> Path | None:
+    """Return the file of the database at a URL; None for a server's, and for one in memory.
+
+    Raises DatabaseError for a URL of another form.
+    """
+    url = _url(text)
+    return _path(url) if url.get_backend_name() == "sqlite" else None
+
+
+def copy(file: Path, target: Path) -> None:
+    """Copy a database's file as of one moment into a new file, for its owner alone.
+
+    Others may use the database meanwhile (SQLite's backup interface). The copy needs no file beside
+    it, and is checked. Raises DatabaseError.
+    """
+    try:
+        with (
+            closing(
+                sqlite3.connect(
+                    f"{file.resolve().as_uri()}?mode=rw", _BUSY_TIMEOUT_MS / 1000, uri=True
+                )
+            ) as before,
+            closing(sqlite3.connect(target)) as after,
+        ):
+            before.backup(after)
+            after.execute("PRAGMA journal_mode = DELETE")
+            said = after.execute("PRAGMA quick_check(1)").fetchone()[0]
+    except sqlite3.Error as error:
+        raise DatabaseError(f"the database {file} cannot be copied: {error}") from error
+    if said != "ok":
+        raise DatabaseError(f"the database {file} is damaged: {said}; keep the backups you have")
+    target.chmod(disk.SECRET)
+
+
+def _url(text: str) -> sa.URL:
     try:
         url = sa.make_url(text)
     except sa.exc.ArgumentError as error:
@@ -139,6 +186,25 @@ def _engine(text: str) -> sa.Engine:
         ) from error
     if url.drivername == "postgresql":  # which driver that means depends on SQLAlchemy's version
         url = url.set(drivername=_DRIVER)
+    return url
+
+
+def _place(url: sa.URL) -> str:
+    path = _path(url) if url.get_backend_name() == "sqlite" else None
+    if path is not None:
+        url = url.set(database=str(path.resolve()))
+    options = {name: value for name, value in url.query.items() if "password" not in name}
+    return url._replace(password=None, query=immutabledict(options)).render_as_string()
+
+
+def _path(url: sa.URL) -> Path | None:
+    if url.database in (None, "", ":memory:") or "uri" in url.query:
+        return None
+    return Path(str(url.database))
+
+
+def _engine(text: str) -> sa.Engine:
+    url = _url(text)
     try:
         # A server may have been restarted since a connection was used.
         return sa.create_engine(url, pool_pre_ping=url.get_backend_name() != "sqlite")
@@ -172,9 +238,9 @@ def _own_file(url: sa.URL) -> _File | None:
 
     Returns None where there is none: a database in memory, or one with options in its URL.
     """
-    if url.database in (None, "", ":memory:") or "uri" in url.query:
+    path = _path(url)
+    if path is None:
         return None
-    path = Path(str(url.database))
     try:
         with os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT, disk.SECRET), "rb") as file:
             head = file.read(len(_SQLITE))

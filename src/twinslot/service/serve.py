@@ -25,6 +25,7 @@ from twinslot.service.access import Access
 from twinslot.service.api import Api
 from twinslot.service.bus import Bus
 from twinslot.service.control import Control
+from twinslot.service.database import place
 from twinslot.service.executions import Executions
 from twinslot.service.jobs import Jobs
 from twinslot.service.listener import Limits, Listener, affordable
@@ -68,8 +69,10 @@ def run(
     disk.folder(config.state)
     with alone(config.state / "lock"), contextlib.ExitStack() as cleanup:
         credentials = configuration.read_credentials(config.credentials)
-        store = Store(database or config.database)
+        url = database or config.database
+        store = Store(url)
         cleanup.callback(store.close)
+        configuration.note_database(config, place(url))  # `fleet backup` copies that one
         objects = ObjectFolder(config.state / "objects")
         limits = affordable(Limits(config.connections, config.connections_of_address), ports=2)
         control_port = Listener(
