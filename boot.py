@@ -164,7 +164,7 @@ class _Stage:
 
 # == What stands above is compiled again for a trial, by itself: see `alone`.
 
-VERSION = "0.2.0"
+VERSION = "0.3.0"
 ROOT = "/"
 SETTINGS = ROOT + "etc/settings.json"
 DEADLINE_S = 300

@@ -339,7 +339,7 @@ def test_what_the_application_keeps_in_rtc_memory_is_there_in_the_trial_and_afte
 
 def test_the_agent_learns_the_version_of_boot_py_and_flash_is_written_once(bench: Bench) -> None:
     assert bench.boot() is None
-    assert bytes(nvs.Store(bench.board.flash).get("ota", "boot"))[1:] == b"0.2.0"
+    assert bytes(nvs.Store(bench.board.flash).get("ota", "boot"))[1:] == b"0.3.0"
     before = bench.board.flash.operations
     start(bench)
     assert bench.board.flash.operations == before
