@@ -56,6 +56,10 @@ def check(data: bytes, config: Config) -> Head:
         raise PublishError(
             f"the package is for {manifest.product}, the boards are {config.product}"
         )
+    if manifest.trust is not None:
+        raise PublishError(
+            f"the package carries set {manifest.trust.version} of keys, which no board reads yet"
+        )
     for component in manifest.components:
         if component.kind == FIRMWARE:
             firmware.accept(component.result(data), chip=config.chip, slot_size=config.slot_size)
