@@ -10,11 +10,11 @@ import json
 import os
 
 from . import errors, journal, keyset, package
-from .settings import etc, read_etc, trusted_keys
+from .settings import etc, trusted_keys
 from .slots import SECTOR, Slots
 from .trust import load_keys
 
-COPY = "trust.json"
+COPY = etc("trust.json")
 
 
 def present(item=None):
@@ -30,7 +30,7 @@ def present(item=None):
     known = journal.trust_version()
     if known > (found.version if found else 0):
         raise errors.SettingsError(
-            "this board had set %d of keys and has lost it: bring %s by cable" % (known, etc(COPY))
+            "this board had set %d of keys and has lost it: bring %s by cable" % (known, COPY)
         )
     return found or _of_files()
 
@@ -65,9 +65,7 @@ def signer(board, kid):
     """
     ring = present()
     if ring.version < board.trust:
-        raise errors.SettingsError(
-            "neither NVS nor %s takes set %d of keys" % (etc(COPY), board.trust)
-        )
+        raise errors.SettingsError("neither NVS nor %s takes set %d of keys" % (COPY, board.trust))
     if not ring.version and not board.believed:
         raise errors.SettingsError(
             "the trailer of what runs cannot be believed by %s: bring the key that signed it, too, "
@@ -170,8 +168,9 @@ def _records(slot, buf):
 def _both():
     """Return the Trust of the blob and that of its copy, each None where it is not there."""
     try:
-        copy = json.loads(read_etc(COPY, "the set of keys"))
-    except (errors.SettingsError, ValueError):
+        with open(COPY) as file:
+            copy = json.load(file)
+    except (OSError, ValueError):
         copy = None
     return keyset.of_stored(journal.stored_trust()), keyset.of_stored(copy)
 
@@ -191,10 +190,10 @@ def _of_files():
 
 def _write(text):
     """Put the copy in its place, whole. Raises FlashError."""
-    new = etc(COPY) + ".new"
+    new = COPY + ".new"
     try:
         with open(new, "w") as file:
             file.write(text)
-        os.rename(new, etc(COPY))
+        os.rename(new, COPY)
     except OSError as error:
-        raise errors.FlashError("%s cannot be written: %s" % (etc(COPY), error))
+        raise errors.FlashError("%s cannot be written: %s" % (COPY, error))

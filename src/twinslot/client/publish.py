@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from twinslot.client import many, settings
+from twinslot.client import admission, many, settings
 from twinslot.client.clients import Clients, Reach
 from twinslot.config import Config, is_local
 from twinslot.errors import FleetError, InterruptedByUserError
@@ -21,7 +21,6 @@ from twinslot.formats import archive, document, firmware, package
 from twinslot.formats.component import FIRMWARE
 from twinslot.formats.document import HTTP, MQTT
 from twinslot.formats.head import Head
-from twinslot.trust import keys, signing
 
 BUCKET = "packages"
 ROLE = "arn:aws:iam::000000000000:role/fleet"
@@ -56,16 +55,12 @@ def check(data: bytes, config: Config) -> Head:
         raise PublishError(
             f"the package is for {manifest.product}, the boards are {config.product}"
         )
-    if manifest.trust is not None:
-        raise PublishError(
-            f"the package carries set {manifest.trust.version} of keys, which no board reads yet"
-        )
     for component in manifest.components:
         if component.kind == FIRMWARE:
             firmware.accept(component.result(data), chip=config.chip, slot_size=config.slot_size)
         else:
             archive.read(component.result(data))
-    signing.verify(head, keys.read_public(config.public_key))
+    admission.judge(head, config)
     return head
 
 

@@ -4,7 +4,9 @@ Pure. `trust.succession` judges whether a set may follow another one. docs/packa
 rules.
 """
 
+import base64
 import hashlib
+import json
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
@@ -21,6 +23,8 @@ MOST_KEYS = 8
 MAX_VERSION = 2**31 - 1
 PUBLIC_LENGTH = 64  # bytes of a public key, x || y
 KID_LENGTH = 8  # bytes
+SHOWN = 8  # bytes of a digest that boards report
+BOARD_FILE = "trust.json"
 
 _ES256 = -7  # RFC 9053 2.1
 _NAMES = {RELEASE: "release", ROOT: "root"}
@@ -83,6 +87,20 @@ def described_set(found: TrustSet) -> dict[int, Any]:
     """Return the map that describes a set in the manifest."""
     maps = [{1: _ES256, 2: entry.public, 3: entry.roles} for entry in found.entries]
     return {1: found.version, 2: maps}
+
+
+def board_file(found: TrustSet) -> bytes:
+    """The set as a board keeps it in /etc/trust.json, with nothing accepted yet."""
+    joined = b"".join(bytes([entry.roles]) + entry.public for entry in found.entries)
+    fields = {
+        "v": 1,
+        "set": found.version,
+        "keys": base64.b64encode(joined).decode(),
+        "digest": found.digest[:SHOWN].hex(),
+        "floor": 0,
+        "created": 0,
+    }
+    return (json.dumps(fields) + "\n").encode()
 
 
 def read_set(item: Any) -> TrustSet:
