@@ -280,9 +280,12 @@ def test_a_package_ends_on_the_day_that_is_named(fleet: Fleet) -> None:
 
 
 def test_provision_writes_the_present_set_for_the_board(fleet: Fleet) -> None:
+    fleet.run("provision", "board-1", "--host", "10.0.0.1", "--wifi-ssid", "home")
     fleet.run("keys", "rotate", "signing", "second", "--stolen")
     fleet.pack_set("--firmware", "image.bin")
-    fleet.run("provision", "board-1", "--host", "10.0.0.1", "--wifi-ssid", "home")
+    fleet.run("provision", "board-2", "--host", "10.0.0.1", "--wifi-ssid", "home")
+    both = [fleet.folder / "boards" / thing / BOARD_FILE for thing in ("board-1", "board-2")]
+    assert both[0].read_bytes() == both[1].read_bytes(), "older folders follow"
     found = json.loads((fleet.folder / "boards/board-1" / BOARD_FILE).read_text())
     present = fleet.chain.present
     assert present is not None

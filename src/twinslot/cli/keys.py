@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from twinslot import config as configuration
+from twinslot import disk
 from twinslot.cli.pack import packing_options
 from twinslot.cli.parts import (
     PROTOCOLS,
@@ -20,18 +21,21 @@ from twinslot.cli.parts import (
 from twinslot.cli.say import say
 from twinslot.client import admission, packing, report, rotation
 from twinslot.client.clients import Clients, translated
-from twinslot.client.sequences import allot_anywhere
+from twinslot.client.sequences import allot_anywhere, note
 from twinslot.config import Config
 from twinslot.errors import FleetError, UnreachableError
 from twinslot.formats.component import APPLICATION, FIRMWARE, application_content
 from twinslot.formats.head import read_head
+from twinslot.formats.manifest import MAX_SEQUENCE
 from twinslot.formats.trust_set import (
+    BOARD_FILE,
     MOST_KEYS,
     RELEASE,
     REVOKED,
     ROOT,
     Entry,
     TrustSet,
+    board_file,
     make_set,
 )
 from twinslot.keychain import Draft, Keychain
@@ -177,11 +181,18 @@ def drop() -> None:
     help="Folder of the application to pack, with its main.py.",
 )
 @click.option("--version", required=True, metavar="TEXT", help="Version for people, 1 to 32 bytes.")
+@click.option(
+    "--sequence",
+    type=click.IntRange(1, MAX_SEQUENCE),
+    metavar="N",
+    help="Sequence from which boards count on.  [default: the next one]",
+)
 @click.option("--again", is_flag=True, help="Bring the newest set once more, in another package.")
 @signer_options
 def pack(
     sources: packing.Sources,
     version: str,
+    sequence: int | None,
     again: bool,
     signer: Callable[[Config, Path], Signer],
 ) -> None:
@@ -200,7 +211,11 @@ def pack(
     kid = key_files.kid(root.public_key())
     _check_contents(before, after, contents)
     succession.check(before, after, kid, [kid])
-    sequence, _ = allot_anywhere(config)
+    if sequence is None:
+        sequence, _ = allot_anywhere(config)
+    else:
+        for warning in note(config, sequence):
+            say(f"warning: {warning}")
     data = signing.build_by(
         root,
         contents.components,
@@ -218,6 +233,8 @@ def pack(
         chain.replace_package(after.version, data)
     else:
         chain.add(after, names, data)
+    for path in sorted(config.boards.glob(f"*/{BOARD_FILE}")):  # for the next one on a cable
+        disk.replace(path, board_file(after))
     say(f"wrote {short(chain.package(after.version))}: set {after.version}, sequence {sequence}")
     _show(after.entries, names, config)
     _sign_with_a_release_key(config, after)
