@@ -18,6 +18,8 @@ SEEDS = (
     b"[]",
     b"[",
     _KEY + b"-----END PUBLIC KEY-----\n",
+    _KEY
+    + b"-----END PUBLIC KEY-----\n-----BEGIN PUBLIC KEY-----\nAAAA\n-----END PUBLIC KEY-----\n",
     _KEY,
     b"-----BEGIN PUBLIC KEY-----\nAAAA\n-----END PUBLIC KEY-----\n",
     _KEY
