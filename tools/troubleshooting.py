@@ -100,7 +100,7 @@ UPDATE = {
     ),
     "unknown_key": (
         "The package is signed by a key that this board does not trust, or not for this.",
-        "`fleet keys list` shows keys and roles; `fleet keys send BOARD` brings sets that it lacks.",
+        "`fleet keys list` shows keys and roles; `fleet keys send BOARD` brings missing sets.",
     ),
     "wrong_target": (
         "The package is for another product or chip, or the board cannot take it as it is.",
