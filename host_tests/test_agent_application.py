@@ -393,13 +393,19 @@ def test_a_board_flashed_without_a_record_takes_an_application(tmp_path: Path) -
     assert chip.board.slot_bytes(1, SLOT_SIZE - 4096) == chip.board.slot_bytes(0, SLOT_SIZE - 4096)
 
 
-def test_a_running_record_that_is_no_longer_trusted_does_not_lose_the_directory(
+def test_keys_that_do_not_know_what_runs_judge_nothing_and_a_file_with_both_does(
     chip: Chip,
 ) -> None:
     chip.update("job-1", pack("1.1.0", 2, application("1.1.0")))
     newer = keys.generate()
-    chip.board.write_etc("trusted_keys.pem", keys.public_pem(newer.public_key()))
-    assert chip.update("job-2", pack("1.2.0", 3, behaviour="good", key=newer)) == "SUCCEEDED"
+    alone = keys.public_pem(newer.public_key())
+    chip.board.write_etc("trusted_keys.pem", alone)
+    assert chip.update("job-2", pack("1.2.0", 3, behaviour="good", key=newer)) == "FAILED"
+    said = chip.service.details("job-2")
+    assert said["cause"] == "settings"
+    assert "bring the key that signed it, too" in said["detail"]
+    chip.board.write_etc("trusted_keys.pem", keys.public_pem(KEY.public_key()) + alone)
+    assert chip.update("job-3", pack("1.2.0", 3, behaviour="good", key=newer)) == "SUCCEEDED"
     assert (chip.board.running, chip.entered) == (0, "app_0")
 
 

@@ -144,7 +144,11 @@ def test_an_image_holds_trailer_settings_and_keys_of_one_thing(tmp_path):
     assert (manifest.components[0].size, directory) == (100_000, "app_0")
     read = Firmware(str(merged_part(tmp_path, whole, CHIPS["esp32"])))
     with lfs_mounted(read.partition("vfs")) as fs:
-        assert sorted(fs.listdir("/etc")) == ["settings.json", "trusted_keys.pem"]
+        assert sorted(fs.listdir("/etc")) == [
+            "settings.json",
+            "trust.json",
+            "trusted_keys.pem",
+        ]
         assert sorted(fs.listdir("/")) == ["app_0", "boot.py", "etc"]
         there = {
             f"{folder.removeprefix('/app_0')}/{name}"

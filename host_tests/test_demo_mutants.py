@@ -30,9 +30,11 @@ class Mutant:
 
 NO_SIGNATURE_CHECK = Mutant(
     "firmware/ota/admission.py",
-    "    key, digest, signature = trust.claim(trust.load_keys(trusted_keys()), *signed)\n"
-    "    engine.target = payload, record\n",
-    "    engine.target = payload, record\n    engine.become(states.ADMITTING)\n    return 0\n",
+    '    public, roles = loader.ask("trust", "signer", board, kid)\n'
+    "    key, digest, signature = trust.claim({kid: public}, *signed)\n"
+    "    engine.target = payload, record, kid, roles\n",
+    "    engine.target = payload, record, kid, 1\n"
+    "    engine.become(states.ADMITTING)\n    return 0\n",
     7,
     "cause: 'bad_image' instead of 'unknown_key'",  # found before it boots, not at its head
 )

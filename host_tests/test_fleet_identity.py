@@ -82,6 +82,7 @@ def test_provision_writes_all_that_a_board_needs_and_secrets_for_their_owner_onl
     files = {path.name: path.stat().st_mode & 0o777 for path in board.iterdir()}
     assert files == {
         "settings.json": 0o600,
+        "trust.json": 0o644,
         "trusted_keys.pem": 0o644,
         "ca.pem": 0o644,
         "client.pem": 0o644,

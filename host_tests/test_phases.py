@@ -33,6 +33,7 @@ PURE = {
     "archive",
     "cbor",
     "jobs",
+    "keyset",
     "manifest",
     "p256",
     "package",

@@ -99,8 +99,8 @@ UPDATE = {
         "Pack again. If it stays, the file was changed on its way: compare `fleet inspect`.",
     ),
     "unknown_key": (
-        "The package is signed by a key that this board does not trust.",
-        "Sign with the fleet's key, or bring the new public key to `/etc/trusted_keys.pem`.",
+        "The package is signed by a key that this board does not trust, or not for this.",
+        "`fleet keys list` shows keys and roles; `fleet keys send BOARD` brings missing sets.",
     ),
     "wrong_target": (
         "The package is for another product or chip, or the board cannot take it as it is.",

@@ -17,9 +17,9 @@ usable signature. A claim is (module, key, digest, signature, error, then): if
 from . import chip, errors, journal, loader
 from . import engine as states
 from .compat import const
-from .settings import trusted_keys
 
 _APPLICATION = const(1)
+_RELEASE = const(1)  # a role of `keyset`
 # A job brings a package that has failed its test here so often no more; a person may.
 _FAILURES = const(2)
 _UNSURE = const("its expiry was judged by a clock that is not sure")
@@ -37,8 +37,10 @@ def opening(engine):
     record = bytes(package.record_of_head(head))
     board.give_back()  # the arithmetic needs the memory
     payload, *signed = package.opened(record)
-    key, digest, signature = trust.claim(trust.load_keys(trusted_keys()), *signed)
-    engine.target = payload, record
+    kid = signed[1]
+    public, roles = loader.ask("trust", "signer", board, kid)
+    key, digest, signature = trust.claim({kid: public}, *signed)
+    engine.target = payload, record, kid, roles
     error = errors.SignatureError("the signature does not belong to this package")
     engine.become(states.VERIFYING)
     engine.claim = "p256", key, digest, signature, error, states.ADMITTING
@@ -82,7 +84,7 @@ def admitting(engine):
             product=board.product,
             chip=slots.running.chip_id(),
             capacity=slots.other.capacity,
-            floor=board.floor,
+            floor=0 if manifest.trust else board.floor,
             now=chip.unix_time(),
             retry_of=manifest.identity if noted.identity == identity else None,
         )
@@ -127,7 +129,7 @@ def _admit(engine):
 
 
 def _read_manifest(engine, manifests):
-    payload, record = engine.target
+    payload, record, kid, roles = engine.target
     fields = loader.module("package").fields_of(payload)
     manifest = manifests.manifest_of(payload, fields, record)
     if engine.path.size == states.UNTOLD:
@@ -136,4 +138,6 @@ def _read_manifest(engine, manifests):
         raise errors.JobError(
             "the job says %d bytes, the manifest %d" % (engine.path.size, manifest.package_size)
         )
+    if manifest.trust is not None or not roles & _RELEASE:
+        loader.ask("trust", "admit", engine.board, manifest, kid)
     engine.manifest, engine.target = manifest, None

@@ -58,9 +58,10 @@ class Agent:
         self.thing = thing_name
         self._inbox = Inbox(self.stats, client is None)
         self._engine = self._image_state = None
+        ring = loader.ask("trust", "look")
         loader.enter_now("look")
         self._watchdog_ms = watchdog_ms
-        facts = self._facts = loader.module("facts").read(settings or {}, version)
+        facts = self._facts = loader.module("facts").read(settings or {}, ring, version)
         self.slot, self.running = facts.slot, (facts.version, facts.sequence)
         loader.unloads = bool(facts.settings["unload"])
         loader.enter_now("start")

@@ -24,6 +24,9 @@ class Board:
         self.directory = facts.directory
         self.parts = facts.parts
         self.seal = facts.seal
+        self.raises = facts.floor
+        self.trust = facts.trust
+        self.believed = facts.believed
         self.journal = Journal()
         self._buf = None
 
@@ -49,10 +52,20 @@ class Board:
         return DIRECTORIES[self.directory == DIRECTORIES[0]]
 
     def keep_accepted(self):
-        """Remember what runs as accepted, once it is VALID. Raises FlashError."""
-        if self.slots.proved:
-            latest = self.clock_bounds(loader.lend("clock").built())[1]
-            self.journal.keep_accepted(self.sequence, self.created, latest)
+        """Remember what runs as accepted, once it is VALID, with the set of keys that it brings.
+
+        Raises FlashError; with a set also SettingsError, PackageError.
+        """
+        if not self.slots.proved:
+            return
+        if self.trust:
+            loader.ask("trust", "settle", self)
+            return
+        self.journal.keep_accepted(self.raises, self.created, self.latest())
+
+    def latest(self):
+        """Return the last second (Unix) at which a time is believed here."""
+        return self.clock_bounds(loader.lend("clock").built())[1]
 
     def clock_bounds(self, built):
         """Return the first and the last second (Unix) at which a time is believed here.
@@ -66,4 +79,4 @@ class Board:
     @property
     def floor(self):
         """Return the highest sequence accepted here."""
-        return self.journal.floor(self.slots, self.sequence)
+        return self.journal.floor(self.slots, self.raises)

@@ -10,9 +10,8 @@ from .chip import SECTOR
 from .compat import finish
 from .defaults import agent_settings, version_word
 from .installed import reading
-from .settings import require, trusted_keys
+from .settings import require
 from .slots import Slots
-from .trust import load_keys
 
 # Facts that the agent reads once, when it is made.
 # settings: those of the agent (dict); product (str); word: the application's own version as
@@ -20,7 +19,9 @@ from .trust import load_keys
 # created: of the running slot's trailer; without one the application's version or "0.0.0", 0 and 0;
 # directory: the application directory that runs, "" for none; parts: image and directory as the
 # running slot's trailer describes them, see `installed`; seal: the last bytes of that trailer,
-# which change with it.
+# which change with it; floor: the sequence if it raises the floor, else 0; trust: version of the
+# set of keys that holds here or will, once the running image is accepted, 0 without one; believed:
+# whether that trailer is, True without one.
 Facts = namedtuple(
     "Facts",
     (
@@ -34,31 +35,50 @@ Facts = namedtuple(
         "directory",
         "parts",
         "seal",
+        "floor",
+        "trust",
+        "believed",
     ),
 )
 
 
-def read(given, version=None):
+def read(given, ring, version=None):
     """Return the Facts of this board.
 
-    given: dict as `load_settings` returns it; version: the application's own, or None. Raises
-    SettingsError.
+    given: dict as `load_settings` returns it; ring: from `keyring.look`; version: the application's
+    own, or None. Raises SettingsError.
     """
     word = None if version is None else version_word(version)
     settings = agent_settings(given)
     product = require(given, "product")
     version, sequence, created = version or "0.0.0", 0, 0
     directory, parts, seal = "", (None, None), b""
+    keys, trust, counts = ring
+    floor, believed = 0, True
     running = Slots().running
     buf = bytearray(SECTOR)
     trailer = running.read_trailer(buf)
     if trailer:
         directory, seal = trailer[1], running.seal(buf)
         try:
-            newest = finish(reading(running, load_keys(trusted_keys()), buf))
+            newest = finish(reading(running, keys, buf))
             version, sequence, created = newest.version, newest.sequence, newest.created
-            parts = newest.parts
+            parts, floor = newest.parts, newest.sequence if counts else 0
         except errors.OtaError:
-            pass  # a trailer that is not believed counts as none; the status says why
+            believed = False  # it counts as none; the status says why
     label = running.label
-    return Facts(settings, product, word, label, version, sequence, created, directory, parts, seal)
+    return Facts(
+        settings,
+        product,
+        word,
+        label,
+        version,
+        sequence,
+        created,
+        directory,
+        parts,
+        seal,
+        floor,
+        trust,
+        believed,
+    )

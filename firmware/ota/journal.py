@@ -142,18 +142,17 @@ class Journal:
 
     def accepted(self):
         """Return (sequence, created): the highest ever accepted here, 0 for none."""
-        stored = _read(self._nvs, "trust")
+        stored = stored_trust()
         found = [0, 0]
-        if isinstance(stored, dict) and stored.get("v") == _VERSION:
-            for i, key in enumerate(("floor", "created")):
-                if isinstance(stored.get(key), int):
-                    found[i] = max(0, stored[key])
+        for i, key in enumerate(("floor", "created")):
+            if isinstance(stored.get(key), int):
+                found[i] = max(0, stored[key])
         return tuple(found)
 
     def floor(self, pair, sequence):
         """Return the highest sequence accepted here: kept in NVS, or of what runs, once VALID.
 
-        pair: slots.Slots; sequence: of the running image.
+        pair: slots.Slots; sequence: `installed.Installed.floor` of the running image.
         """
         return max(self.accepted()[0], sequence if pair.proved else 0)
 
@@ -165,7 +164,8 @@ class Journal:
         before = self.accepted()
         after = max(before[0], sequence), max(before[1], created if created <= latest else 0)
         if after != before:
-            blob = {"v": _VERSION, "floor": after[0], "created": after[1]}
+            blob = stored_trust()
+            blob.update({"v": _VERSION, "floor": after[0], "created": after[1]})
             _write(self._nvs, "trust", _encode(blob))
 
     def failures(self, identity):
@@ -189,6 +189,36 @@ class Journal:
         stored = _read(self._nvs, "failed")
         stored = stored if isinstance(stored, dict) else {}
         return {key: stored[key] for key in stored if isinstance(stored[key], int)}
+
+
+def stored_trust():
+    """Return the blob `trust`, a dict; {} where there is none, or one of an unknown version."""
+    stored = _read(NVS(_NAMESPACE), "trust")
+    return stored if isinstance(stored, dict) and stored.get("v") == _VERSION else {}
+
+
+def keep_trust(fields):
+    """Write the blob `trust` (dict): one NVS commit. Raises FlashError."""
+    _write(NVS(_NAMESPACE), "trust", _encode(fields))
+
+
+def trust_version():
+    """Return the version of the newest set of keys that this board has had, 0 for none."""
+    try:
+        return NVS(_NAMESPACE).get_i32("trust_version")
+    except OSError:
+        return 0
+
+
+def keep_trust_version(version):
+    """Write that number, which outlives the blob. Raises FlashError."""
+    nvs = NVS(_NAMESPACE)
+    if trust_version() < version:
+        try:
+            nvs.set_i32("trust_version", version)
+            nvs.commit()
+        except OSError as error:
+            raise errors.FlashError("NVS would not take the version of the keys: %s" % error)
 
 
 def _fits(value, default):

@@ -24,7 +24,8 @@ Component = namedtuple(
 
 # A verified head: product, version (str), sequence, created, expires (int; expires may be None),
 # components, identity (32 bytes: SHA-256 of the manifest), record (bytes: the head without its
-# padding), package_size (bytes). Of a raw image: proof, which verifies it in place of a digest (see
+# padding), package_size (bytes), trust: the set of keys that it brings, None without one, which
+# `keyset` reads. Of a raw image: proof, which verifies it in place of a digest (see
 # `raw`), and note, which its result repeats. It has no record, so its slot gets no trailer.
 Manifest = namedtuple(
     "Manifest",
@@ -40,6 +41,7 @@ Manifest = namedtuple(
         "package_size",
         "proof",
         "note",
+        "trust",
     ),
 )
 
@@ -54,7 +56,7 @@ def manifest_of(payload, fields, record):
 
     payload: bytes; fields: the map in it; record: bytes of the head without its padding.
     """
-    _check_keys(fields, 7, "manifest")
+    _check_keys(fields, 8, "manifest")
     if fields.get(1) != 1:
         raise errors.PackageError(
             "the package has format %r, this agent reads 1" % (fields.get(1),)
@@ -74,6 +76,7 @@ def manifest_of(payload, fields, record):
         _next_offset(last.offset, last.length),
         None,
         "",
+        fields.get(8),
     )
 
 

@@ -32,8 +32,8 @@ def succeed(engine):
     detail = noted.detail
     try:
         board.keep_accepted()
-    except errors.FlashError as error:
-        detail = str(error)  # the trailer of what runs keeps the floor meanwhile
+    except errors.OtaError as error:
+        detail = str(error)  # the trailer of what runs keeps floor and keys meanwhile
     details = status_details("accepted v" + board.version, detail=detail, version=board.version)
     _end(engine, SUCCEEDED, details)
     engine.news = EVENT_UPDATE_COMPLETE, board.version

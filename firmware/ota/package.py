@@ -2,7 +2,7 @@
 
 Rules
 - The payload, which is the manifest, is read only when its signature holds (`admission`,
-  `installed`).
+  `installed`), or held when it was installed (`keyring`).
 - Only the deterministic encoding is accepted (`loads`), and only known fields (`manifest`).
 The bytes: magic "OTA\\x01", u32 length L, COSE_Sign1 (RFC 9052), 0xFF up to 4096; then components,
 each on a multiple of 4096.

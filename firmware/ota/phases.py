@@ -65,15 +65,16 @@ WIDE_WRITERS = {(0, 0): "slots slot_writer_64k"}
 
 # What is asked now and then, mostly by a person at the REPL -> its modules. The last one answers.
 QUESTIONS = {
-    "status": "journal slots cbor package trust p256 manifest installed frozen_conflicts console "
-    "repl_status",
-    "command": "journal slots cbor package trust p256 manifest installed ustar rebuild readback "
-    "roll_back console repl_commands",
+    "status": "journal slots cbor package trust keyset keyring p256 manifest installed "
+    "frozen_conflicts console repl_status",
+    "command": "journal slots cbor package trust keyset keyring p256 manifest installed ustar "
+    "rebuild readback roll_back console repl_commands",
     "install": "journal slots inbox agent channel window source console repl_install",
     "crash": "journal slots channel trial",
     "report": "journal ustar flat cleanup channel report",
-    "rollback": "journal slots cbor package trust p256 manifest installed ustar rebuild readback "
-    "roll_back",
+    "rollback": "journal slots cbor package trust keyset keyring p256 manifest installed ustar "
+    "rebuild readback roll_back",
+    "trust": "journal slots cbor package trust keyset keyring",
 }
 
 # Extension -> its modules. What no line names is the core.

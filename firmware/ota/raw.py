@@ -55,7 +55,7 @@ def manifest_of(job, board):
     identity = sha256(signature).digest()
     proof = "p256" if isinstance(key, bytes) else "rsa", key, signature
     return Manifest(
-        board.product, "0.0.0", 0, 0, None, [firmware], identity, identity, size, proof, note
+        board.product, "0.0.0", 0, 0, None, [firmware], identity, identity, size, proof, note, None
     )
 
 

@@ -4,10 +4,8 @@ Each command ends with the seconds left of a test that is under way.
 agent: the live Agent, or None where main.py has not made one.
 """
 
-from . import errors, installed, roll_back, slots
+from . import errors, installed, keyring, roll_back, slots
 from .console import START_AGAIN, is_stopped, journal_of, look, put, say, say_what_is_left, told
-from .settings import trusted_keys
-from .trust import load_keys
 
 
 def _told(action):
@@ -59,7 +57,7 @@ def verify():
     pair = look()
     say_what_is_left(pair)
     buf = bytearray(slots.SECTOR)
-    keys = load_keys(trusted_keys())
+    keys = keyring.believed()
     for slot in (pair.running, pair.other):
         _compare(slot, keys, buf)
 
@@ -82,7 +80,7 @@ def rollback(agent, yes):
 
 def _roll_back(pair, journal, yes):
     buf = bytearray(slots.SECTOR)
-    keys = load_keys(trusted_keys())
+    keys = keyring.believed()
     running = _running(pair.running, keys, buf)
     try:
         found = roll_back.find(pair, journal, running[1], keys, buf)
@@ -96,7 +94,7 @@ def _roll_back(pair, journal, yes):
         say("Nothing was changed.")
         return
     if not yes:  # it may have changed since
-        found = roll_back.find(pair, journal, running[1], load_keys(trusted_keys()), buf)
+        found = roll_back.find(pair, journal, running[1], keyring.believed(), buf)
     say("If %s is right, the board restarts and tests it." % there)
     try:
         roll_back.begin(pair, journal, found, running, buf, _dot)
@@ -130,12 +128,12 @@ def _compare(slot, keys, buf):
 
 
 def _running(slot, keys, buf):
-    """Return (version, sequence) of the running image, ("0.0.0", 0) without a trailer."""
+    """Return (version, sequence or 0 if it raises no floor) of the running image."""
     try:
         found = installed.read(slot, keys, buf)
     except errors.OtaError:
         found = None
-    return (found.version, found.sequence) if found else ("0.0.0", 0)
+    return (found.version, found.sequence if keyring.look()[2] else 0) if found else ("0.0.0", 0)
 
 
 def _dot():

@@ -1,6 +1,6 @@
 """The status that a person at the REPL sees: `ota.status()`. `console` has the rules."""
 
-from . import NOT_READY, chip, errors, frozen_conflicts, installed, slots
+from . import NOT_READY, chip, errors, frozen_conflicts, installed, keyring, slots
 from . import journal as journals
 from .compat import const
 from .console import (
@@ -15,8 +15,6 @@ from .console import (
     seconds_left,
     told,
 )
-from .settings import trusted_keys
-from .trust import load_keys
 
 # So many questions without an answer are told.
 _MANY = const(4)
@@ -56,9 +54,9 @@ def lines(agent):
     pair = look()
     journal = journal_of(agent)
     buf = bytearray(slots.SECTOR)
-    text, sequence = _slot(pair, pair.running, buf)
+    text, running = _slot(pair, pair.running, buf)
     out = ["Runs      %s" % text, "Other     %s" % _slot(pair, pair.other, buf)[0]]
-    floor = journal.floor(pair, sequence)
+    floor = journal.floor(pair, running)
     left = seconds_left(pair)
     if left is not None:
         out.append("Test      accepted within %d s, or rolled back" % left)
@@ -78,6 +76,8 @@ def lines(agent):
     if journal.result:
         out.append("Unsent    %(status)s for job %(job)s" % journal.result)
     out.append("Floor     sequence %d and lower are refused" % floor)
+    if journals.trust_version():
+        out.append("Keys      set %d" % journals.trust_version())
     hidden = _hidden(pair.running, buf)
     if hidden:
         out.append("Warning   %s in the application hide what the firmware has frozen" % hidden)
@@ -94,13 +94,13 @@ def lines(agent):
 
 
 def _slot(pair, slot, buf):
-    """Return (what the slot holds, its sequence)."""
-    text, sequence = "no package, version 0.0.0", 0
+    """Return (what the slot holds, the sequence by which it raises the floor)."""
+    text, floor = "no package, version 0.0.0", 0
     try:
         if slot.read_trailer(buf):
-            found = installed.read(slot, load_keys(trusted_keys()), buf)
-            sequence = found.sequence
-            text = "version %s  sequence %d  %s" % (found.version, sequence, found.directory)
+            found = installed.read(slot, keyring.believed(), buf)
+            floor = found.sequence if keyring.look()[2] else 0
+            text = "version %s  sequence %d  %s" % (found.version, found.sequence, found.directory)
         elif slot.chip_id() is None:
             text = "empty"
     except errors.FlashError:
@@ -108,7 +108,7 @@ def _slot(pair, slot, buf):
     except errors.OtaError as error:
         text = "trailer not believed: %s" % error
     text = "%s  %s  %s" % (slot.label, _STATES.get(pair.state(slot), "?"), text)
-    return text.rstrip(), sequence
+    return text.rstrip(), floor
 
 
 def _hidden(slot, buf):

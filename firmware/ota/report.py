@@ -9,6 +9,8 @@ What changes all the time, free room and heap, rides along.
     cause, detail  why it failed: a word and a sentence
     agent, boot  versions of the agent, and of boot.py as it notes it in NVS
     chip, micropython  what both run on
+    keys, digest  version of its set of keys, 0 without one, and the digest's beginning
+    created      the newest `created` of a package that it has accepted, Unix seconds
     room, heap   free KB of the file system, free bytes of the heap
     spare        KB that the next application gives back before it needs them
 
@@ -25,6 +27,7 @@ from esp32 import NVS
 from . import __version__, cleanup
 from .channel import SUCCEEDED
 from .compat import const, mem_free, ticks_add, ticks_ms
+from .journal import stored_trust
 from .settings import absolute, free
 
 _VERSION = getattr(sys.implementation, "version", ())  # which type stubs do not know
@@ -49,6 +52,7 @@ def reported(board):
     """Return the report as a dict. board: board.Board."""
     history = board.journal.history()
     last = history[0] if history else {}
+    stored = stored_trust()
     return {
         "version": board.version,
         "sequence": board.sequence,
@@ -58,6 +62,9 @@ def reported(board):
         "detail": last.get("detail") or None,
         "agent": __version__,
         "boot": _boot_version(),
+        "keys": board.trust,
+        "digest": stored.get("digest"),
+        "created": stored.get("created") or None,
         "chip": _chip(),
         "micropython": _micropython(),
         "room": _room(),

@@ -10,12 +10,10 @@ Rules
   again over the air.
 """
 
-from . import chip, errors, journal, slots
+from . import chip, errors, journal, keyring, slots
 from .compat import const
 from .installed import read
 from .readback import matching
-from .settings import trusted_keys
-from .trust import load_keys
 
 _TICKS = const(10)
 
@@ -23,8 +21,8 @@ _TICKS = const(10)
 def find(pair, noted, sequence, keys, buf):
     """Return the installed.Installed of the other slot, if it may be booted.
 
-    pair: slots.Slots; noted: journal.Journal; sequence: of the running image. Raises StateError
-    that says why not, and what `installed.read` raises.
+    pair: slots.Slots; noted: journal.Journal; sequence: of what runs, 0 if it raises no floor.
+    Raises StateError that says why not, and what `installed.read` raises.
     """
     here, label = pair.running.label, pair.other.label
     if pair.pending:
@@ -61,8 +59,8 @@ def find(pair, noted, sequence, keys, buf):
 def begin(pair, noted, found, running, buf, tick):
     """Boot what `find` returned. Does not return.
 
-    running: (version, sequence) of the running image; buf, tick: as `rehash` takes them. Raises
-    ImageError, FlashError, ActivateError: then everything is as before.
+    running: (version, sequence or 0 as above) of the running image; buf, tick: as `rehash` takes
+    them. Raises ImageError, FlashError, ActivateError: then everything is as before.
     """
     rehash(pair.other, found, buf, tick)
     noted.keep_accepted(noted.floor(pair, running[1]), 0, 0)
@@ -85,7 +83,7 @@ def begin(pair, noted, found, running, buf, tick):
 def again(board):
     """Repeat a rollback that a power cut broke off. Does not return. Raises OtaError."""
     other, noted, buf = board.slots.other, board.journal, board.buf
-    found = read(other, load_keys(trusted_keys()), buf)
+    found = read(other, keyring.believed(), buf)
     if found is None or found.identity.hex() != noted.identity:
         raise errors.ImageError("%s no longer holds the image of the rollback" % other.label)
     rehash(other, found, buf, chip.feed)

@@ -9,7 +9,8 @@ ALLOWED = (SettingsError,)
 COVERS = (
     "firmware/ota/settings.py: load_settings require trusted_keys",
     "firmware/ota/trust.py: load_keys unwrapped",
-    "firmware/ota/journal.py: Journal.__init__ Journal.history Journal.accepted _fits _read",
+    "firmware/ota/journal.py: Journal.__init__ Journal.history Journal.accepted _fits _read"
+    " stored_trust",
 )
 _KEY = b"-----BEGIN PUBLIC KEY-----\n" + b2a_base64(trust.P256_SPKI + bytes(64))
 SEEDS = (
@@ -17,6 +18,8 @@ SEEDS = (
     b"[]",
     b"[",
     _KEY + b"-----END PUBLIC KEY-----\n",
+    _KEY
+    + b"-----END PUBLIC KEY-----\n-----BEGIN PUBLIC KEY-----\nAAAA\n-----END PUBLIC KEY-----\n",
     _KEY,
     b"-----BEGIN PUBLIC KEY-----\nAAAA\n-----END PUBLIC KEY-----\n",
     _KEY
@@ -66,9 +69,9 @@ def _journal(data):
     journal.NVS = lambda _name: _Nvs(bytes(data))
     try:
         found = journal.Journal()
+        assert isinstance(found.history(), list)
+        assert isinstance(found.phase, type(journal.NONE))
+        sequence, created = found.accepted()
+        assert sequence >= 0 and created >= 0
     finally:
         journal.NVS = before
-    assert isinstance(found.history(), list)
-    assert isinstance(found.phase, type(journal.NONE))
-    sequence, created = found.accepted()
-    assert sequence >= 0 and created >= 0

@@ -41,6 +41,8 @@ SEEDS = (
     _LEAF.public_bytes(_DER).replace(b"\x02\x01\x02", b"\x02\x01\x05", 1),
     _CRL.public_bytes(_DER),
     keys.private_pem(_KEY),
+    keys.private_pem(_KEY, "words"),
+    keys.private_pem(_KEY, "other words"),
     keys.public_pem(_KEY.public_key()),
     *_OTHERS,
     keys.private_pem(_P384),
@@ -59,7 +61,7 @@ def run(data: bytes) -> None:
         name = label.encode()
         variants.append(b"-----BEGIN %s-----\n%s-----END %s-----\n" % (name, lines, name))
     for variant in variants:
-        for read in (_request, _certificate, _crl, _public, _private):
+        for read in (_request, _certificate, _crl, _public, _private, _sealed):
             try:
                 read(variant)
             except ALLOWED:
@@ -91,3 +93,7 @@ def _public(data: bytes) -> None:
 
 def _private(data: bytes) -> None:
     keys.kid(keys.private_of(data, Path("it")).public_key())
+
+
+def _sealed(data: bytes) -> None:
+    keys.kid(keys.private_of(data, Path("it"), lambda _: "words").public_key())

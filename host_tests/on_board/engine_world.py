@@ -36,7 +36,8 @@ def board(**changes):
         chosen["message_size"] = chosen["block_size"]
     else:
         chosen["message_size"] = (chosen["block_size"] + 2) // 3 * 4
-    return Board(Facts(chosen, "demo-board", None, "ota_0", "1.0.0", 1, 0, "", (None, None), b""))
+    installed = "ota_0", "1.0.0", 1, 0, "", (None, None), b"", 1
+    return Board(Facts(chosen, "demo-board", None, *installed, 0, True))
 
 
 def remove(path):

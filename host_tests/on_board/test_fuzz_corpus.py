@@ -50,6 +50,10 @@ def test_jobs_in_the_corpus_end_as_their_reader_says():
     _replay("board_jobs")
 
 
+def test_sets_of_keys_in_the_corpus_end_as_their_reader_says():
+    _replay("board_keys")
+
+
 def test_packages_in_the_corpus_end_as_their_reader_says():
     _replay("board_package")
 

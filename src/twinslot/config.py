@@ -15,9 +15,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from twinslot import disk
+from twinslot import disk, keychain
 from twinslot.errors import ConfigError, UnreachableError
 from twinslot.formats.chips import CHIPS, SECTOR
+from twinslot.formats.trust_set import RELEASE, ROOT, Entry, make_set
 from twinslot.text import decoded
 from twinslot.trust import keys
 
@@ -92,7 +93,7 @@ class Config:
     @property
     def secrets(self) -> Iterator[Path]:
         """The keys and folders that are for their owner alone, as far as they are there."""
-        own = (self.signing_key, self.credentials, self.authority / "ca.key")
+        own = (self.signing_key, self.root_key, self.credentials, self.authority / "ca.key")
         given = (self.broker.key, self.broker.password, self.key, self.control_key)
         files = [*own, *(path for path in given if path is not None)]
         files += sorted(self.boards.glob("*/client.key"))
@@ -113,6 +114,11 @@ class Config:
     def database_file(self) -> Path:
         """The file of the service's database where `fleet serve` is told no other."""
         return self.state / "fleet.db"
+
+    @property
+    def root_key(self) -> Path:
+        """Where `fleet init` puts the root key, until somebody takes it off line."""
+        return self.signing_key.with_name("root.pem")
 
     @property
     def database(self) -> str:
@@ -209,19 +215,29 @@ def template(*, product: str, chip: str, slot_size: int, broker: Address, tls: b
 def create(
     folder: Path, *, product: str, chip: str, slot_size: int, broker: Address, tls: bool
 ) -> list[Path]:
-    """Write fleet.toml, a signing key and an access key into `folder`; returns the new files.
+    """Write fleet.toml, two keys and an access key into `folder`; returns the new files.
 
-    All of them or none. Raises ConfigError when a value is wrong or one of the files is there
-    already, FileError for a disk that fails.
+    The signing key signs packages, the root key sets of keys; the first set lists both. All of them
+    or none. Raises ConfigError when a value is wrong or one of the files is there already,
+    FileError for a disk that fails.
     """
     text = template(product=product, chip=chip, slot_size=slot_size, broker=broker, tls=tls)
     config = parse(text, folder)
     path = folder / FILE_NAME
-    key = keys.generate()
+    key, root = keys.generate(), keys.generate()
+    entries = [
+        Entry(keys.public_bytes(key.public_key()), RELEASE),
+        Entry(keys.public_bytes(root.public_key()), ROOT),
+    ]
+    names = dict(zip((entry.kid for entry in entries), ("signing", "root"), strict=True))
+    first = keychain.text_of(make_set(1, entries), names)
     files = {
         path: (text.encode(), disk.PUBLIC),
         config.signing_key: (keys.private_pem(key), disk.SECRET),
         config.public_key: (keys.public_pem(key.public_key()), disk.PUBLIC),
+        config.root_key: (keys.private_pem(root), disk.SECRET),
+        config.root_key.with_suffix(".pub.pem"): (keys.public_pem(root.public_key()), disk.PUBLIC),
+        keychain.first_path(folder): (first, disk.PUBLIC),
         config.credentials: (_new_credentials().encode(), disk.SECRET),
     }
     for file in files:
@@ -313,11 +329,20 @@ def set_broker(path: Path, values: Mapping[str, str | int | bool]) -> None:
     Raises ConfigError, before anything is written, when the file cannot be read or the result is
     wrong.
     """
+    _set(path, "broker", values)
+
+
+def set_keys(path: Path, values: Mapping[str, str]) -> None:
+    """Change settings of [keys] in a fleet.toml. As `set_broker`."""
+    _set(path, "keys", values)
+
+
+def _set(path: Path, table: str, values: Mapping[str, str | int | bool]) -> None:
     folder = load(path).folder
     before = decoded(disk.read(path, FILE_NAME), path) + "\n"
-    found = re.fullmatch(r"(.*^\[broker\][^\n]*\n)(.*?)(^\[.*)?", before, _WHOLE)
+    found = re.fullmatch(rf"(.*^\[{table}\][^\n]*\n)(.*?)(^\[.*)?", before, _WHOLE)
     if found is None:
-        raise ConfigError(f"{path} has no table [broker]")
+        raise ConfigError(f"{path} has no table [{table}]")
     section = found[2].rstrip("\n") + "\n"
     for key, value in values.items():
         text = _quoted(value) if isinstance(value, str) else str(value).lower()

@@ -2,7 +2,7 @@
 
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,7 +12,9 @@ from twinslot.errors import FleetError
 from twinslot.firmware import extensions
 from twinslot.formats import table
 from twinslot.formats.chips import FLASH_SIZES
-from twinslot.trust import keys
+from twinslot.formats.trust_set import BOARD_FILE, TrustSet, board_file
+from twinslot.keychain import Keychain
+from twinslot.trust import keys, pem
 
 
 class FlashError(FleetError):
@@ -75,9 +77,12 @@ def prepare(job: Job, directory: str = files.FIRST_DIRECTORY, kept: table.Table 
         kept=kept,
     )
     settings = files.settings(job.settings) if job.settings else {}
+    present = _present(fleet, settings) if fleet and settings else None
+    if present:  # the folder may be older than the newest set
+        settings[f"/etc/{BOARD_FILE}"] = board_file(present)
     signed = _sign(job, found, fleet, directory)
     if signed and settings:
-        trailer.check_settings(signed, settings)
+        trailer.check_settings(signed, settings, present)
     image = room = None
     chosen = extensions.choose(job.extensions, files.extensions_for(settings))
     if "vfs" not in job.keep:
@@ -99,6 +104,14 @@ def prepare(job: Job, directory: str = files.FIRST_DIRECTORY, kept: table.Table 
     ]
     remarks = _remarks(job, signed, room, chosen)
     return Content(layout, regions, [found.summary, *judged, *remarks], directory)
+
+
+def _present(fleet: config.Config, settings: Mapping[str, bytes]) -> TrustSet | None:
+    """The fleet's newest set of keys, None for the settings of a board of another fleet."""
+    chain = Keychain(fleet.folder)
+    listed = {entry.kid for found in chain.sets for entry in found.entries}
+    trusted = pem.public_keys(settings["/etc/trusted_keys.pem"], "trusted_keys.pem")
+    return chain.present if listed.intersection(map(keys.kid, trusted)) else None
 
 
 def _sign(

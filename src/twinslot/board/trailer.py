@@ -15,6 +15,7 @@ from twinslot.formats import frozen, package
 from twinslot.formats.component import FIRMWARE, firmware_content
 from twinslot.formats.head import Head, read_head
 from twinslot.formats.trailer import write_trailer
+from twinslot.formats.trust_set import TrustSet
 from twinslot.trust import keys, pem, signing
 
 
@@ -82,11 +83,13 @@ def sign(
     return Signed(write_trailer([head.record], directory), head)
 
 
-def check_settings(signed: Signed, settings: Mapping[str, bytes]) -> None:
+def check_settings(
+    signed: Signed, settings: Mapping[str, bytes], present: TrustSet | None = None
+) -> None:
     """Check that the board of these settings (files below /etc) would believe the record.
 
-    Raises TrailerError when its product is another one or none of its trusted keys signed it, and
-    PemError for keys that no board can use.
+    present: the set of keys among them, None without one. Raises TrailerError when its product is
+    another one or none of its trusted keys signed it, and PemError for keys that no board can use.
     """
     product = settings_of(settings["/etc/settings.json"], Path("/etc")).get("product")
     if product != signed.head.manifest.product:
@@ -94,6 +97,10 @@ def check_settings(signed: Signed, settings: Mapping[str, bytes]) -> None:
             f"settings.json says product {product!r}, the signed record "
             f"{signed.head.manifest.product!r}"
         )
+    listed = present and present.entry(signed.head.kid)
+    if listed and listed.roles:
+        signing.verify(signed.head, keys.of_public_bytes(listed.public))
+        return
     for key in pem.public_keys(settings["/etc/trusted_keys.pem"], "trusted_keys.pem"):
         if keys.kid(key) == signed.head.kid:
             signing.verify(signed.head, key)

@@ -52,9 +52,10 @@ def _number(_ctx: click.Context, _param: click.Parameter, value: str) -> int:
 )
 @click.option("--tls", is_flag=True, help="Talk TLS to the broker.")
 def init(product: str, chip: str, slot_size: int, broker: configuration.Address, tls: bool) -> None:
-    """Start a fleet: fleet.toml, a signing key, an access key.
+    """Start a fleet: fleet.toml and its keys.
 
-    It never overwrites a file.
+    A signing key signs packages, an access key requests to the service. The root key replaces the
+    signing key, once that is lost or stolen (docs/keys.md). The command never overwrites a file.
     """
     path = toml_path()
     if path.name != configuration.FILE_NAME:
@@ -69,6 +70,8 @@ def init(product: str, chip: str, slot_size: int, broker: configuration.Address,
     )
     for file in written:
         say(f"wrote {short(file)}")
+    say("Take keys/root.pem off line: copy it to two sticks in two places, then remove it here.")
+    say("Whoever has it may say which keys your boards trust; without it a lost key stays lost.")
 
 
 @click.command()

@@ -1,5 +1,6 @@
 """Commands that send a package to boards, and tell what became of it."""
 
+import functools
 import time
 from collections.abc import Iterable
 from pathlib import Path
@@ -11,11 +12,12 @@ from twinslot.cli.parts import PROTOCOLS, protocol_option, read_config
 from twinslot.cli.say import say, say_json
 from twinslot.cli.views import counting, progress_view
 from twinslot.client import publish as publishing
-from twinslot.client import report, room
+from twinslot.client import report, room, rotation
 from twinslot.client import watch as watching
 from twinslot.client.clients import Clients
 from twinslot.errors import FleetError
 from twinslot.formats import aws
+from twinslot.keychain import Keychain
 
 
 @click.command()
@@ -31,6 +33,9 @@ from twinslot.formats import aws
     help="Time limit of each board.",
 )
 @click.option("--force", is_flag=True, help="Send also a package that the boards will refuse.")
+@click.option(
+    "--without-keys", is_flag=True, help="Do not send boards the sets of keys that they lack first."
+)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def publish(
     file: Path,
@@ -40,9 +45,12 @@ def publish(
     create_things: bool,
     timeout_minutes: int | None,
     force: bool,
+    without_keys: bool,
     as_json: bool,
 ) -> None:
     """Send the package FILE to every BOARD, as one job.
+
+    A board that lacks sets of keys gets these first (docs/keys.md).
 
     It prints the job's name. It refuses a package of another product, chip, size or key, and an
     application for which a board has no room by its own report.
@@ -56,6 +64,15 @@ def publish(
         publishing.check_way(reach, config, things, PROTOCOLS[protocol])
         for component in head.manifest.components:
             room.check(clients, things, component.room)
+    if not without_keys:
+        rotation.queue(
+            clients,
+            Keychain(config.folder),
+            things,
+            functools.partial(say, err=as_json),
+            protocols=PROTOCOLS[protocol],
+            create_things=create_things,
+        )
     with counting("boards looked up") as counted:
         published = publishing.publish(
             clients,
@@ -103,8 +120,9 @@ def status(things: tuple[str, ...], jobs: int, every: bool, as_json: bool) -> No
     Without BOARD it shows every board of the fleet. Boards report what they run if their settings
     say so (docs/reports.md).
     """
+    config = read_config()
     with counting("boards asked about") as counted:
-        found = report.of_fleet(Clients(read_config()), jobs, counted)
+        found = report.of_fleet(Clients(config), jobs, counted)
     unknown = [thing for thing in things if thing not in found]
     if unknown:
         raise FleetError(f"the service knows no board {', '.join(unknown)}")
@@ -125,6 +143,9 @@ def status(things: tuple[str, ...], jobs: int, every: bool, as_json: bool) -> No
     else:
         lines = report.as_counts(found)
     for line in lines:
+        say(line)
+    reports = {thing: board.reported for thing, board in found.items()}
+    for line in rotation.notes(reports, Keychain(config.folder), now):
         say(line)
 
 

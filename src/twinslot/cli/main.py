@@ -35,6 +35,7 @@ _SECTIONS: Mapping[str, Mapping[str, str]] = {
         "watch": "jobs",
         "cancel": "jobs",
         "keygen": "begin",
+        "keys": "keys",
         "backup": "backup",
         "restore": "backup",
         "copy-database": "serve",

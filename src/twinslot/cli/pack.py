@@ -1,5 +1,6 @@
 """The commands about package files: pack, inspect, diff; and what push asks for as well."""
 
+import datetime as dt
 import functools
 import time
 from collections.abc import Callable, Iterator
@@ -15,19 +16,21 @@ from twinslot.cli.parts import (
     FOLDER_OPTIONS,
     extensions_option,
     read_config,
+    signer_options,
 )
 from twinslot.cli.say import say
+from twinslot.client import admission, packing
 from twinslot.client import diff as differing
-from twinslot.client import packing
 from twinslot.client.application import Options
 from twinslot.client.sequences import allot_anywhere, note
+from twinslot.config import Config
 from twinslot.errors import FleetError, PackageError
 from twinslot.firmware import agent, extensions
 from twinslot.formats import archive, bundle, chips, firmware, image, package
 from twinslot.formats.component import KINDS, Component
 from twinslot.formats.head import PACKAGE_MAGIC
 from twinslot.formats.manifest import MAX_SEQUENCE
-from twinslot.trust import keys, signing
+from twinslot.trust.signers import Signer
 
 _FILE = click.Path(path_type=Path, dir_okay=False)
 
@@ -146,15 +149,21 @@ def packing_options(command: Callable[..., None]) -> Callable[..., None]:
     help="Time after which boards refuse the package.",
 )
 @click.option(
-    "--key", "key_path", type=_FILE, metavar="FILE", help="Private key instead of fleet.toml's."
+    "--expires",
+    "expires_at",
+    type=click.DateTime(["%Y-%m-%d"]),
+    metavar="DATE",
+    help="Day (UTC), as 2027-01-31, from which on boards refuse the package.",
 )
+@signer_options
 def pack(
     sources: packing.Sources,
     version: str,
     sequence: int | None,
     output: Path,
     expires_days: int | None,
-    key_path: Path | None,
+    expires_at: dt.datetime | None,
+    signer: Callable[[Config, Path], Signer],
 ) -> None:
     """Sign firmware, an application, or both, into a package.
 
@@ -164,7 +173,10 @@ def pack(
     answers.
     """
     config = read_config()
+    now = int(time.time())
+    expires = _expiry(now, expires_days, expires_at)
     contents = packing.gather(sources, config)
+    signs = signer(config, config.signing_key)
     counted = ""
     unnoted: tuple[str, ...] = ()
     if sequence is None:
@@ -177,9 +189,9 @@ def pack(
         config,
         version,
         sequence,
-        now=int(time.time()),
-        key=key_path,
-        expires_days=expires_days,
+        now=now,
+        signer=signs,
+        expires=expires,
     )
     replaced = _replaced(output)
     _write(output, data)
@@ -187,6 +199,8 @@ def pack(
         say(line)
     for warning in contents.warnings + unnoted:
         say(f"warning: {warning}")
+    for remark in admission.remarks(config, signs.public_key()):
+        say(f"warning: {remark}")
     if replaced:
         say(f"replaced {output}, which was {replaced}")
     say(f"wrote {output}: {len(data)} bytes, version {version}, sequence {sequence}{counted}")
@@ -216,12 +230,28 @@ def inspect(file: Path) -> None:
         ("identity", head.identity.hex()),
         ("signed by", f"key {head.kid.hex()}"),
     ]
+    if manifest.trust is not None:
+        version = f"set {manifest.trust.version}, digest {manifest.trust.digest[:8].hex()}"
+        rows.append(("keys", version))
+        rows += [("", f"{entry.kid.hex()}  {entry.words}") for entry in manifest.trust.entries]
     for component in manifest.components:
         rows += _component(component, component.result(data))
     for name, value in rows:
         say(f"  {name:<12}{value}")
-    signing.verify(head, keys.read_public(read_config().public_key))
+    admission.judge(head, read_config())
     say("  signature holds")
+
+
+def _expiry(now: int, days: int | None, at: dt.datetime | None) -> int | None:
+    """When a package expires (Unix seconds), None for never."""
+    if days is not None and at is not None:
+        raise click.UsageError("--expires and --expires-days mean the same; give one of them")
+    if at is not None:
+        found = int(at.replace(tzinfo=dt.UTC).timestamp())
+        if found <= now:
+            raise click.BadParameter(f"{at:%Y-%m-%d} is no day to come", param_hint="'--expires'")
+        return found
+    return None if days is None else now + days * packing.DAY
 
 
 def _inspect_image(file: Path, found: firmware.Firmware) -> None:

@@ -13,6 +13,7 @@ from twinslot.client import application
 from twinslot.client.folder import AT_HOME, IGNORE_FILE
 from twinslot.firmware import extensions
 from twinslot.formats.document import HTTP, MQTT
+from twinslot.trust import keys, signers
 
 FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
@@ -24,6 +25,102 @@ protocol_option = click.option(
     show_default=True,
     help="Way of the package to the boards; of both they choose.",
 )
+
+
+def passphrase_option(command: Callable[..., None]) -> Callable[..., None]:
+    """Add --passphrase-file; the command gets `ask`, None without the option."""
+    return click.option(
+        "--passphrase-file",
+        "ask",
+        callback=_asks,
+        type=click.Path(path_type=Path, dir_okay=False),
+        metavar="FILE",
+        help="File whose first line is the passphrase of the private key.",
+    )(command)
+
+
+def signer_options(command: Callable[..., None]) -> Callable[..., None]:
+    """Add the options that say which key signs; the command gets `signer`.
+
+    That is a function of the fleet and of the usual private key's file, and returns the signer.
+    """
+
+    def with_signer(
+        *,
+        key_path: Path | None,
+        program: str | None,
+        public_path: Path | None,
+        ask: keys.AskPassphrase | None,
+        **rest: Any,
+    ) -> None:
+        if program and key_path:
+            raise click.UsageError("--signer and --key both sign; give one of them")
+        if public_path and not program:
+            raise click.UsageError("--public goes with --signer")
+
+        def signer(config: configuration.Config, usual: Path) -> signers.Signer:
+            return signer_of(config, key_path or usual, program, public_path, ask)
+
+        command(signer=signer, **rest)
+
+    functools.update_wrapper(with_signer, command)
+    found: Callable[..., None] = with_signer
+    for option in (
+        click.option(
+            "--public",
+            "public_path",
+            type=FILE,
+            metavar="FILE",
+            help="Public key of --signer.  [default: the one beside the usual private key]",
+        ),
+        click.option(
+            "--signer",
+            "program",
+            metavar="COMMAND",
+            help="Program that signs: bytes on its standard input, the signature on its output.",
+        ),
+        passphrase_option,
+        click.option(
+            "--key",
+            "key_path",
+            type=click.Path(path_type=Path, dir_okay=False),
+            metavar="FILE",
+            help="Private key instead of the usual one.",
+        ),
+    ):
+        found = option(found)
+    return found
+
+
+def signer_of(
+    config: configuration.Config,
+    private: Path,
+    program: str | None,
+    public: Path | None,
+    ask: keys.AskPassphrase | None,
+) -> signers.Signer:
+    """The signer: a program that holds the key of a public one, or a private key's file.
+
+    public: None for the half beside `private`; ask: for a passphrase, None for the terminal.
+    """
+    if program:
+        beside = private.with_name(private.name.removesuffix(".pem") + ".pub.pem")
+        usual = config.public_key if private == config.signing_key else beside
+        return signers.CommandSigner(program, keys.read_public(public or usual))
+    return signers.KeySigner(keys.read_private(private, ask or _ask_at_terminal))
+
+
+def _asks(
+    _ctx: click.Context, _param: click.Parameter, path: Path | None
+) -> keys.AskPassphrase | None:
+    if path is None:
+        return None
+    return lambda _: configuration.first_line(path, "the passphrase")
+
+
+def _ask_at_terminal(path: Path) -> str:
+    found: str = click.prompt(f"Passphrase of {short(path)}", hide_input=True, err=True)
+    return found
 
 
 def extensions_option(whose: str, usual: str) -> Callable[[Any], Any]:

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import BinaryIO
 
-from twinslot import __version__, disk, sequences
+from twinslot import __version__, disk, keychain, sequences
 from twinslot.client import policy
 from twinslot.config import DATABASE_NOTE, FILE_NAME, Config
 from twinslot.errors import FleetError
@@ -134,6 +134,7 @@ def _folder(folder: Path) -> Path:
 def _files(config: Config) -> Iterator[Path]:
     """The files of a fleet that lie in its folder."""
     folders = [config.authority, config.boards, config.broker_folder, config.state]
+    folders.append(config.folder / keychain.FOLDER)
     folders += [path.parent for path in (config.signing_key, config.public_key, config.credentials)]
     single = [config.folder / name for name in (FILE_NAME, policy.FILE_NAME, sequences.FILE)]
     single += _named(config)

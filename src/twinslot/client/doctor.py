@@ -14,10 +14,11 @@ from pathlib import Path
 from cryptography import x509
 
 from twinslot import disk
-from twinslot.client import broker
+from twinslot.client import admission, broker
 from twinslot.client.clients import Clients, translated
 from twinslot.config import Address, Config, read_credentials, read_password
 from twinslot.errors import FleetError
+from twinslot.keychain import Keychain
 from twinslot.trust import certificates, keys
 from twinslot.trust.authority import Authority, read_certificate, tls_context
 
@@ -38,6 +39,7 @@ def examine(config: Config, now: dt.datetime, days: int) -> Iterator[Finding]:
     for path in _secrets(config):
         yield from _guarded(_secret, path)
     yield from _guarded(_credentials, config)
+    yield from _guarded(_sets, config)
     yield from _guarded(_identities, config, now, soon)
     yield from _guarded(_broker_folder, config, now, soon)
     yield from _guarded(_service_identity, config)
@@ -81,6 +83,25 @@ def _credentials(config: Config) -> Iterator[Finding]:
         same = keys.read_private(config.signing_key).public_key() == public
         said = "is" if same else "is not"
         yield Finding(same, f"{config.public_key} {said} the half of {config.signing_key}")
+
+
+def _sets(config: Config) -> Iterator[Finding]:
+    """The sets of keys: whether the signing key signs, and where the root key lies."""
+    public = keys.read_public(config.public_key)
+    wrong = [text for text in admission.remarks(config, public) if text != admission.ONE_KEY]
+    for text in wrong:
+        yield Finding(False, text)
+    found = Keychain(config.folder).present
+    if found is None:
+        yield Finding(True, admission.ONE_KEY)
+    elif not wrong:
+        yield Finding(True, f"set {found.version} of keys lets {config.public_key} sign")
+    if config.root_key.exists():
+        yield Finding(
+            True,
+            f"{config.root_key} lies on this machine: who steals both keys has the boards; take "
+            "it off line (docs/keys.md)",
+        )
 
 
 def _identities(config: Config, now: dt.datetime, soon: dt.datetime) -> Iterator[Finding]:

@@ -15,6 +15,7 @@ from twinslot.formats.component import Content, application_content, firmware_co
 from twinslot.formats.firmware import Firmware
 from twinslot.formats.littlefs_blocks import BLOCK
 from twinslot.trust import keys, signing
+from twinslot.trust.signers import KeySigner, Signer
 
 DAY = 86400  # seconds
 
@@ -91,21 +92,21 @@ def sign(
     sequence: int,
     *,
     now: int,
-    key: Path | None = None,
-    expires_days: int | None = None,
+    signer: Signer | None = None,
+    expires: int | None = None,
 ) -> bytes:
-    """The package. `now` in Unix seconds; `key`: private key file instead of the fleet's own.
+    """The package. `now` and `expires` in Unix seconds; `signer`: instead of the fleet's own key.
 
-    Raises PackageError, KeyFileError, ArchiveError.
+    Raises PackageError, KeyFileError, SignerError, ArchiveError.
     """
-    return signing.build(
+    return signing.build_by(
+        signer or KeySigner(keys.read_private(config.signing_key)),
         contents.components,
-        keys.read_private(key or config.signing_key),
         product=config.product,
         version=version,
         sequence=sequence,
         created=now,
-        expires=None if expires_days is None else now + expires_days * DAY,
+        expires=expires,
     )
 
 

@@ -1,7 +1,8 @@
 """A thing's settings folder: everything that lies in `/etc` on its board, made on the host.
 
 settings.json        as docs/settings.md describes it
-trusted_keys.pem     who may sign packages
+trusted_keys.pem     who may sign packages, for agents that know no sets of keys
+trust.json           the present set of keys, where the fleet has one
 ca.pem               who signed the broker's certificate
 client.pem           the thing's certificate
 client.key           its private key; not there when the key was made on the board
@@ -19,6 +20,8 @@ from twinslot.client import policy
 from twinslot.client import settings as board_settings
 from twinslot.config import Address, Config
 from twinslot.errors import FleetError
+from twinslot.formats.trust_set import BOARD_FILE, board_file
+from twinslot.keychain import Keychain
 from twinslot.trust import certificates, keys
 from twinslot.trust.authority import Authority
 
@@ -71,6 +74,7 @@ def provision(
         key = None
         public = certificates.requested_key(csr, thing)
     trusted = keys.public_pem(keys.read_public(config.public_key))
+    present = Keychain(config.folder).present
     authority = Authority.open(config.authority, f"{config.product} authority")
     before = authority.issued(thing)
     if not renew:
@@ -88,6 +92,8 @@ def provision(
         disk.replace(stage / "settings.json", settings, disk.SECRET)
         if not (folder / "trusted_keys.pem").exists():
             disk.replace(stage / "trusted_keys.pem", trusted)
+        if present is not None:
+            disk.replace(stage / BOARD_FILE, board_file(present))
         disk.replace(stage / "ca.pem", certificates.pem(authority.certificate))
         if key is not None:
             disk.replace(stage / "client.key", certificates.private_pem(key), disk.SECRET)

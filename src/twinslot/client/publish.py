@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from twinslot.client import many, settings
+from twinslot.client import admission, many, settings
 from twinslot.client.clients import Clients, Reach
 from twinslot.config import Config, is_local
 from twinslot.errors import FleetError, InterruptedByUserError
@@ -21,7 +21,6 @@ from twinslot.formats import archive, document, firmware, package
 from twinslot.formats.component import FIRMWARE
 from twinslot.formats.document import HTTP, MQTT
 from twinslot.formats.head import Head
-from twinslot.trust import keys, signing
 
 BUCKET = "packages"
 ROLE = "arn:aws:iam::000000000000:role/fleet"
@@ -61,7 +60,7 @@ def check(data: bytes, config: Config) -> Head:
             firmware.accept(component.result(data), chip=config.chip, slot_size=config.slot_size)
         else:
             archive.read(component.result(data))
-    signing.verify(head, keys.read_public(config.public_key))
+    admission.judge(head, config)
     return head
 
 

@@ -4,7 +4,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from twinslot.client import changes, packing, report, room
+from twinslot.client import changes, packing, report, room, rotation
 from twinslot.client import publish as publishing
 from twinslot.client import watch as watching
 from twinslot.client.clients import Clients
@@ -12,6 +12,7 @@ from twinslot.client.sequences import allot, note
 from twinslot.config import Config
 from twinslot.formats import aws
 from twinslot.formats.document import MQTT
+from twinslot.keychain import Keychain
 
 
 @dataclass(frozen=True)
@@ -67,6 +68,14 @@ def push(
     version = version or f"dev-{sequence}"
     data = packing.sign(contents, config, version, sequence, now=int(time.time()))
     publishing.check(data, config)
+    rotation.queue(
+        clients,
+        Keychain(config.folder),
+        [thing],
+        say,
+        protocols=protocols,
+        create_things=create_things,
+    )
     published = publishing.publish(
         clients,
         data,

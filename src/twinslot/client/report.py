@@ -225,7 +225,8 @@ def _report(board: Board, said: Reported, now: float) -> Iterable[str]:
         "" if said.heap is None else f"{said.heap} bytes of heap",
     ]
     last = [said.result, said.cause, said.detail]
-    lines = {"runs": runs, "software": _listed(parts), "free": _listed(free)}
+    trusts = "" if not said.keys else f"set {said.keys}, digest {said.digest}"
+    lines = {"runs": runs, "software": _listed(parts), "free": _listed(free), "keys": trusts}
     lines["last"] = ": ".join(part for part in last if part)
     for name, text in lines.items():
         yield from _wrapped(name, text, 2)

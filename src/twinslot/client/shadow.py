@@ -35,12 +35,15 @@ class Reported:
     boot: str = ""
     chip: str = ""
     micropython: str = ""
+    keys: int | None = None
+    digest: str = ""
+    created: int | None = None
     room: int | None = None
     spare: int | None = None
     heap: int | None = None
 
 
-_NUMBERS = ("sequence", "room", "spare", "heap")
+_NUMBERS = ("sequence", "keys", "created", "room", "spare", "heap")
 _TEXTS = tuple(name for name in Reported.__dataclass_fields__ if name not in (*_NUMBERS, "at"))
 
 

@@ -9,6 +9,7 @@ from twinslot.formats import cbor
 from twinslot.formats.chips import SECTOR
 from twinslot.formats.component import KINDS, Component, Content, described, read_component
 from twinslot.formats.fields import Fields, loads
+from twinslot.formats.trust_set import TrustSet, described_set, read_set
 
 FORMAT = 1
 MAX_SEQUENCE = 2**31 - 1
@@ -16,7 +17,10 @@ MAX_SEQUENCE = 2**31 - 1
 
 @dataclass(frozen=True)
 class Manifest:
-    """The fields that the signature covers. Times are Unix seconds."""
+    """The fields that the signature covers. Times are Unix seconds.
+
+    trust: the set of keys that holds from the package's acceptance on, None for the one before.
+    """
 
     product: str
     version: str
@@ -24,6 +28,7 @@ class Manifest:
     created: int
     expires: int | None
     components: tuple[Component, ...]
+    trust: TrustSet | None = None
 
     @property
     def package_size(self) -> int:
@@ -42,10 +47,12 @@ def write_manifest(
     sequence: int,
     created: int,
     expires: int | None = None,
+    trust: TrustSet | None = None,
 ) -> bytes:
     """Return the manifest of a package with these contents, as it is signed.
 
-    `created` and `expires` are Unix seconds. Raises PackageError when a value breaks the format.
+    `created` and `expires` are Unix seconds; `trust`: the set of keys that it brings. Raises
+    PackageError when a value breaks the format.
     The contents are described, not judged: `formats.image` knows what a firmware image is.
     """
     if not components:
@@ -60,6 +67,8 @@ def write_manifest(
     }
     if expires is not None:
         fields[6] = expires
+    if trust is not None:
+        fields[8] = described_set(trust)
     payload = cbor.dumps(fields)
     read_manifest(payload)  # what is written must be readable
     return payload
@@ -67,7 +76,7 @@ def write_manifest(
 
 def read_manifest(data: bytes) -> Manifest:
     """Read a manifest. Raises PackageError, naming key and rule."""
-    fields = Fields(loads(data, "manifest"), "manifest", known=range(1, 8))
+    fields = Fields(loads(data, "manifest"), "manifest", known=range(1, 9))
     if fields.uint(1, "format") != FORMAT:
         raise PackageError(f"manifest, format (1): only {FORMAT} is defined")
     product = fields.text(2, "product")
@@ -88,4 +97,10 @@ def read_manifest(data: bytes) -> Manifest:
             )
         components.append(component)
         offset = component.end
-    return Manifest(product, version, sequence, created, expires, tuple(components))
+    trust = read_set(fields.get(8, "set of keys")) if fields.has(8) else None
+    if trust is not None and expires is not None:
+        raise PackageError(
+            "manifest, expires (6): a package with a set of keys (8) does not expire, as boards "
+            "that come back late need it"
+        )
+    return Manifest(product, version, sequence, created, expires, tuple(components), trust)

@@ -1,10 +1,11 @@
 """Signing keys: P-256 pairs in PEM files, their key id, raw ECDSA signatures.
 
-Private keys are PKCS #8 PEM in files that only their owner can read; public keys are
-SubjectPublicKeyInfo PEM (RFC 5480), which is what a board trusts in /etc/trusted_keys.pem.
+Private keys are PKCS #8 PEM, encrypted or not, in files that only their owner can read; public keys
+are SubjectPublicKeyInfo PEM (RFC 5480), which is what a board trusts in /etc/trusted_keys.pem.
 """
 
 import hashlib
+from collections.abc import Callable
 from pathlib import Path
 
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
@@ -18,11 +19,15 @@ from cryptography.hazmat.primitives.asymmetric.utils import (
 from twinslot import disk
 from twinslot.errors import FleetError
 from twinslot.formats.head import KID_LENGTH, SIGNATURE_LENGTH
+from twinslot.formats.trust_set import PUBLIC_LENGTH
 from twinslot.trust import pem
 
 PrivateKey = ec.EllipticCurvePrivateKey
 PublicKey = ec.EllipticCurvePublicKey
+AskPassphrase = Callable[[Path], str]
+"""Gives the passphrase of the private key in a file."""
 
+_ENCRYPTED = b"-----BEGIN ENCRYPTED PRIVATE KEY-----"  # PKCS #8 (RFC 5958, RFC 7468)
 _ECDSA_SHA256 = ec.ECDSA(hashes.SHA256())
 
 
@@ -39,12 +44,14 @@ def generate() -> PrivateKey:
     return ec.generate_private_key(ec.SECP256R1())
 
 
-def private_pem(key: PrivateKey) -> bytes:
-    """The private key as unencrypted PKCS #8 PEM."""
+def private_pem(key: PrivateKey, passphrase: str = "") -> bytes:
+    """The private key as PKCS #8 PEM, encrypted unless the passphrase is empty."""
     return key.private_bytes(
         serialization.Encoding.PEM,
         serialization.PrivateFormat.PKCS8,
-        serialization.NoEncryption(),
+        serialization.BestAvailableEncryption(passphrase.encode())
+        if passphrase
+        else serialization.NoEncryption(),
     )
 
 
@@ -67,14 +74,25 @@ def kid(key: PublicKey) -> bytes:
     return hashlib.sha256(spki(key)).digest()[:KID_LENGTH]
 
 
-def write_pair(key: PrivateKey, private: Path, public: Path) -> None:
+def public_bytes(key: PublicKey) -> bytes:
+    """The public key as x || y, 64 bytes."""
+    return spki(key)[-PUBLIC_LENGTH:]
+
+
+def of_public_bytes(public: bytes) -> PublicKey:
+    """The public key with these x || y, a point of the curve."""
+    return ec.EllipticCurvePublicKey.from_encoded_point(ec.SECP256R1(), b"\x04" + public)
+
+
+def write_pair(key: PrivateKey, private: Path, public: Path, passphrase: str = "") -> None:
     """Write a private key (mode 0600) and its public half to new files, both or none.
 
-    Raises TakenError when a file exists (keys are never overwritten), FileError.
+    passphrase: with which the private key is encrypted, "" for none. Raises TakenError when a file
+    exists (keys are never overwritten), FileError.
     """
     disk.create(
         {
-            private: (private_pem(key), disk.SECRET),
+            private: (private_pem(key, passphrase), disk.SECRET),
             public: (public_pem(key.public_key()), disk.PUBLIC),
         }
     )
@@ -85,17 +103,32 @@ def write_private(key: PrivateKey, path: Path) -> None:
     disk.create({path: (private_pem(key), disk.SECRET)})
 
 
-def read_private(path: Path) -> PrivateKey:
-    """Read a P-256 private key in PEM. Raises KeyFileError."""
-    return private_of(_read(path), path)
+def read_private(path: Path, ask: AskPassphrase | None = None) -> PrivateKey:
+    """Read a P-256 private key in PEM. ask: for its passphrase, where it is encrypted.
+
+    Raises KeyFileError.
+    """
+    return private_of(_read(path), path, ask)
 
 
-def private_of(data: bytes, path: Path) -> PrivateKey:
-    """The P-256 private key in PEM that `path` holds. Raises KeyFileError."""
+def private_of(data: bytes, path: Path, ask: AskPassphrase | None = None) -> PrivateKey:
+    """The P-256 private key in PEM that `path` holds. As `read_private`."""
     try:
         plain = pem.text(data, str(path)).encode()
-        key = serialization.load_pem_private_key(plain, password=None)
-    except (pem.PemError, ValueError, TypeError, UnsupportedAlgorithm) as error:
+    except pem.PemError as error:
+        raise KeyFileError(f"{path} holds no private key in PEM: {error}") from error
+    passphrase = None
+    if _ENCRYPTED in plain:
+        if ask is None:
+            raise KeyFileError(
+                f"{path} is encrypted with a passphrase, and nobody is asked for it here"
+            )
+        passphrase = ask(path).encode()
+    try:
+        key = serialization.load_pem_private_key(plain, password=passphrase)
+    except (ValueError, TypeError, UnsupportedAlgorithm) as error:
+        if passphrase is not None:
+            raise KeyFileError(f"{path} does not open with this passphrase") from error
         raise KeyFileError(f"{path} holds no unencrypted private key in PEM: {error}") from error
     if not isinstance(key, ec.EllipticCurvePrivateKey) or not _is_p256(key.curve):
         raise KeyFileError(f"{path} is not a P-256 key; make one with `fleet keygen`")

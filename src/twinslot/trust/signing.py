@@ -7,7 +7,9 @@ from twinslot.formats import package
 from twinslot.formats.component import Content
 from twinslot.formats.head import Head, protected_header, signed_bytes
 from twinslot.formats.manifest import write_manifest
+from twinslot.formats.trust_set import TrustSet
 from twinslot.trust import keys
+from twinslot.trust.signers import KeySigner, Signer
 
 
 def build(
@@ -18,14 +20,30 @@ def build(
     sequence: int,
     created: int,
     expires: int | None = None,
+    trust: TrustSet | None = None,
 ) -> bytes:
-    """Build and sign a package.
+    """Build a package, and sign it with a private key. As `build_by`."""
+    return build_by(KeySigner(key), components, product, version, sequence, created, expires, trust)
 
-    `created` and `expires` are Unix seconds. Raises PackageError when a value breaks the format.
+
+def build_by(
+    signer: Signer,
+    components: Sequence[Content],
+    product: str,
+    version: str,
+    sequence: int,
+    created: int,
+    expires: int | None = None,
+    trust: TrustSet | None = None,
+) -> bytes:
+    """Build a package, and let a signer sign it.
+
+    `created` and `expires` are Unix seconds; `trust`: the set of keys that it brings. Raises
+    PackageError when a value breaks the format, and what the signer raises.
     """
-    payload = write_manifest(components, product, version, sequence, created, expires)
-    protected = protected_header(keys.kid(key.public_key()))
-    signature = keys.sign(key, signed_bytes(protected, payload))
+    payload = write_manifest(components, product, version, sequence, created, expires, trust)
+    protected = protected_header(keys.kid(signer.public_key()))
+    signature = signer.sign(signed_bytes(protected, payload))
     return package.assemble(components, protected, payload, signature)
 
 
