@@ -4,7 +4,7 @@ import engine_world
 import stream_service
 import toy_service
 from chip_bench import Bench
-from ota import mqtt_stream, repl_install, source, stream_cbor, stream_json
+from ota import mqtt_stream, phases, repl_install, source, stream_cbor, stream_json
 from ota.jobs import Job
 from stream_service import StreamService
 from writer_kits import image
@@ -74,6 +74,7 @@ class Stream(Kit):
         json = int(self._form == "json")
         settings = dict(settings, stream_json=json)
         self.world = engine_world.World(self._service, job=self.job(), **settings)
+        self.world.engine.modules = phases.PATHS[self._form]
         return self.reopen()
 
     def reopen(self):
