@@ -25,6 +25,7 @@ _TOUCHED = (
     LIST,
     "/etc/settings.json",
     "/etc/trusted_keys.pem",
+    "/etc/trust.json",
     "/etc/ca.pem",
     "/etc/client.pem",
     "/etc/client.key",

@@ -196,6 +196,7 @@ def test_a_board_that_made_its_key_is_provisioned_deployed_to_and_let_in(tmp_pat
                 "client.key",
                 "client.pem",
                 "settings.json",
+                "trust.json",
                 "trusted_keys.pem",
             ]
             assert "board_own_key.mpy" not in board.list_files("/")

@@ -101,7 +101,7 @@ def test_an_update_runs_on_every_table_and_touches_nothing_else(stack: Stack, na
 
 @pytest.mark.slow
 def test_a_board_in_its_factory_application_returns_there(stack: Stack) -> None:
-    board = board_on(stack, "factory")
+    board = board_on(stack, "factory", thing="factory-home")
     board.start()
     assert update(stack, board, "1.9.0", 9, "selftest_fails")["status"] == "FAILED"
     board.wait_boots(3)

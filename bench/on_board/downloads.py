@@ -72,6 +72,8 @@ def prepare(keys):
     state = journal.Journal()
     if found.pending or state.phase != journal.NONE or state.result:
         raise ValueError("the board has an update in hand; let it end first")
+    if journal.trust_version():
+        raise ValueError("the board has a set of keys, which does not know this run's: flash it")
     wlan = network.WLAN(network.STA_IF)
     wlan.active(True)
     if not wlan.isconnected():
@@ -88,7 +90,7 @@ def prepare(keys):
         except OSError:
             pass  # it is there already
     with open(FOLDER + "/etc/trusted_keys.pem", "w") as file:
-        file.write(keys)
+        file.write(keys + "\n" + own_keys())  # the board's own verify what runs
     gc.collect()
     tell(
         chip=found.running.chip_id(),
@@ -97,6 +99,16 @@ def prepare(keys):
         version=".".join([str(part) for part in sys.implementation[1][:3]]),
         platform=sys.platform,
     )
+
+
+def own_keys():
+    """Return the text of the board's own trusted keys, "" without any."""
+    from ota import SettingsError, settings
+
+    try:
+        return settings.trusted_keys()
+    except SettingsError:
+        return ""
 
 
 def clean_up():

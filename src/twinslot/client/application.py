@@ -142,7 +142,7 @@ def collect(
         for path in walk.empty
     ]
     found |= added
-    _check_paths(folder, found)
+    _check_paths(folder, found, [imports.MAIN] if options.by_cable else [])
     found = _compiled(found, sources, options, chip, firmware)
     notes = [*walk.left_out, *notes]
     return Application(dict(sorted(found.items())), tuple(notes), tuple(warnings))
@@ -159,9 +159,10 @@ def _check_main(folder: Path, sources: dict[str, Path]) -> None:
     raise ApplicationError(f"{folder} has no {imports.MAIN}, which MicroPython starts")
 
 
-def _check_paths(folder: Path, found: dict[str, bytes]) -> None:
+def _check_paths(folder: Path, found: dict[str, bytes], beside: Sequence[str]) -> None:
+    """Refuse what an archive cannot hold. beside: paths of files that lie there already."""
     try:
-        archive.build(found)
+        archive.build({**dict.fromkeys(beside, b""), **found})
     except archive.ArchiveError as error:
         remedy = f"; leave it at home with --exclude '{error.entry}'" if error.entry else ""
         raise ApplicationError(f"{folder}: {error}{remedy}") from error
