@@ -270,7 +270,7 @@ def test_the_page_prints_what_it_shows_and_ends_in_the_corrected_version(tmp_pat
         why = ends["bad"]["statusDetails"]["detailsMap"]
         assert (why["cause"], why["detail"]) == (
             "self_test",
-            "ValueError: the sensor does not answer",
+            'ValueError: the sensor does not answer ("selftest.py", line 2, in run)',
         )
         assert board.boots[-1][0] == 0
         # 1.1.0 went to ota_1, 1.2.0 to ota_0 and back, 1.2.1 to ota_0.
