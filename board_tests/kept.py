@@ -31,6 +31,7 @@ _TOUCHED = (
     "/etc/client.key",
 )
 BLOBS = ("journal", "history", "trust", "failed")  # of the agent, in NVS
+NUMBER = "trust_version"  # of the agent, too: the version of its set of keys
 _SECTOR = 4096
 
 _LOOK = f"""
@@ -88,7 +89,7 @@ class Kept:
     """What `restore` needs. slot: the label of the one that ran; files, nvs: None where none was.
 
     `folder`: where the application lies, "" for `/`; `files`: by absolute path; `nvs`: the agent's
-    blobs by name.
+    blobs by name, and NUMBER in digits.
     """
 
     slot: str
@@ -155,7 +156,7 @@ def save(device: Device) -> Kept:
         device.facts()["running"][4],
         folder,
         {path: device.read(path) for path in touched(folder)},
-        {name: _blob(device, name) for name in BLOBS},
+        {**{name: _blob(device, name) for name in BLOBS}, NUMBER: _number(device)},
     )
 
 
@@ -184,6 +185,11 @@ def restore(device: Device, kept: Kept) -> None:
 def set_journal(device: Device, blobs: dict[str, bytes | None] | None = None) -> None:
     """Empty the agent's journal in NVS, or make it what it was."""
     lines = ["from esp32 import NVS", "_n = NVS('ota')"]
+    number = (blobs or {}).get(NUMBER)
+    if number is None:
+        lines.append(f"try: _n.erase_key({NUMBER!r})\nexcept OSError: pass")
+    else:
+        lines.append(f"_n.set_i32({NUMBER!r}, {int(number)})")
     for name in BLOBS:
         data = (blobs or {}).get(name)
         if data is None:
@@ -226,6 +232,15 @@ def _record(sequence: int) -> bytes:
     crc = zlib.crc32(number, otadata.UNDEFINED)
     state = otadata.VALID
     return number + b"\xff" * 20 + state.to_bytes(4, "little") + crc.to_bytes(4, "little")
+
+
+def _number(device: Device) -> bytes | None:
+    """Return NUMBER in decimal digits, None when there is none."""
+    said = device.execute(
+        "from esp32 import NVS\n"
+        f"try: print(NVS('ota').get_i32({NUMBER!r}))\nexcept OSError: print()"
+    )
+    return said.strip().encode() or None
 
 
 def _blob(device: Device, name: str) -> bytes | None:
