@@ -201,7 +201,9 @@ def install(device: Device, settings: dict[str, bytes], rows: list[tuple[int, st
     if strange:
         raise DeviceError(f"{sorted(strange)} would stay on the board: see kept.touched")
     device.put(kept.LIST, wanted.pop(kept.LIST))
-    kept.remove(device, [path for path in touched if path.endswith(".py")])
+    others = [path for path in touched if path.startswith("/etc/") and path not in wanted]
+    others.remove(kept.LIST)
+    kept.remove(device, [*others, *(path for path in touched if path.endswith(".py"))])
     for path, data in wanted.items():
         device.put(path, data)
 

@@ -350,6 +350,7 @@ def test_a_window_that_is_asked_for_again_while_its_answer_waits_is_answered_onc
                 client.publish(f"{stream}/get/json", json.dumps(ask), 0)
             client.publish(f"{stream}/get/json", json.dumps({**ask, "n": 1, "c": "last"}), 0)
             until(lambda: _asked(broker, f"{stream}/get/json") == 6, "the requests at the service")
+            client.publish(f"{stream}/get/json", b"", 1).wait_for_publish(10)  # all are written
         until(lambda: heard and heard[-1][1]["c"] == "last", "the last answer")
     assert [(message["c"], message["i"]) for _, message in heard] == [
         *(("window", index) for index in range(8)),
