@@ -1,8 +1,12 @@
 """A store with things, streams and jobs in it, for the tests of the service's parts."""
 
+import contextlib
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+
+import sqlalchemy as sa
 
 from twinslot.config import Credentials
 from twinslot.service import store
@@ -15,6 +19,21 @@ from twinslot.service.shadows import Shadows
 from twinslot.service.streams import Streams
 
 NOW = 1_700_000_000
+
+
+@contextlib.contextmanager
+def statements() -> Iterator[list[str]]:
+    """Every statement that any database is sent meanwhile."""
+    sent: list[str] = []
+
+    def note(_connection: object, _cursor: object, statement: str, *_: object) -> None:
+        sent.append(statement)
+
+    sa.event.listen(sa.Engine, "before_cursor_execute", note)
+    try:
+        yield sent
+    finally:
+        sa.event.remove(sa.Engine, "before_cursor_execute", note)
 
 
 class World:

@@ -1,12 +1,10 @@
 """The rights of things as the service keeps them in mind: never longer than they last."""
 
-import contextlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-import sqlalchemy as sa
-from fleet_world import NOW, World
+from fleet_world import NOW, World, statements
 
 from twinslot.config import Credentials
 from twinslot.service import states
@@ -27,24 +25,9 @@ def world(tmp_path: Path, database: str) -> World:
     return made
 
 
-@contextlib.contextmanager
-def questions() -> Iterator[list[str]]:
-    """Every statement that any database is sent meanwhile."""
-    sent: list[str] = []
-
-    def note(_connection: object, _cursor: object, statement: str, *_: object) -> None:
-        sent.append(statement)
-
-    sa.event.listen(sa.Engine, "before_cursor_execute", note)
-    try:
-        yield sent
-    finally:
-        sa.event.remove(sa.Engine, "before_cursor_execute", note)
-
-
 def test_a_window_costs_no_question_to_the_database(world: World) -> None:
     root = "$aws/things/board-1/streams/s-1"
-    with questions() as sent:
+    with statements() as sent:
         assert len(world.streams.handle(f"{root}/get/json", b'{"f":0,"l":4096}')) == 3
         assert sent
         sent.clear()
@@ -104,7 +87,7 @@ def test_a_transaction_that_is_rolled_back_ends_nothing(world: World) -> None:
     assert world.access.grant("board-1", "s-1") is not None
     with pytest.raises(ValueError):
         fail()
-    with questions() as sent:
+    with statements() as sent:
         assert world.access.grant("board-1", "s-1") is not None
     assert sent == []
     assert not world.access.is_revoked("board-1")
@@ -117,7 +100,7 @@ def test_what_others_end_or_report_takes_nothing_from_a_thing(world: World) -> N
         assert before is not None
         transaction.save(before, states.update(before, "FAILED", NOW))
         _ends(transaction, "IN_PROGRESS")
-    with questions() as sent:
+    with statements() as sent:
         assert world.access.grant("board-1", "s-1") is mine
     assert sent == []
     assert world.access.grant("board-2", "s-1") is None
@@ -125,7 +108,7 @@ def test_what_others_end_or_report_takes_nothing_from_a_thing(world: World) -> N
 
 def test_of_a_stream_that_is_known_each_further_thing_costs_one_question(world: World) -> None:
     assert world.access.grant("board-1", "s-1") is not None
-    with questions() as sent:
+    with statements() as sent:
         found = world.access.grant("board-2", "s-1")
     assert found is not None
     assert found.source.stream.stream_id == "s-1"

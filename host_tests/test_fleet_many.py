@@ -1,12 +1,10 @@
 """Jobs of many boards: the number of statements follows from pages, not from boards."""
 
-import contextlib
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-import sqlalchemy as sa
-from fleet_world import NOW, World
+from fleet_world import NOW, World, statements
 
 from twinslot.formats import aws
 from twinslot.service import executions
@@ -21,21 +19,6 @@ def world(tmp_path: Path, database: str) -> Iterator[World]:
     made = World(tmp_path, database)
     yield made
     made.store.close()
-
-
-@contextlib.contextmanager
-def statements() -> Iterator[list[str]]:
-    """The statements that any database is sent meanwhile."""
-    sent: list[str] = []
-
-    def note(_connection: object, _cursor: object, statement: str, *_: object) -> None:
-        sent.append(statement)
-
-    sa.event.listen(sa.Engine, "before_cursor_execute", note)
-    try:
-        yield sent
-    finally:
-        sa.event.remove(sa.Engine, "before_cursor_execute", note)
 
 
 def named(count: int, start: str = "board") -> list[str]:
