@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import resource
 import sys
 import time
 from collections.abc import Sequence
@@ -296,8 +295,6 @@ def _say(message: object) -> None:
 
 def main() -> None:
     """Carry out orders until standard input ends."""
-    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     for line in sys.stdin:
         _say(asdict(asyncio.run(_carry_out(Order(**json.loads(line))))))
 
