@@ -23,16 +23,11 @@ def present(item=None):
     item: the set in the trailer of the running, VALID slot, or None. Raises SettingsError, also
     where a set is known to have been here and is lost.
     """
-    found = _newest()
+    found = _newer(*_both())
     if item is not None and (found is None or keyset.parse(item)[0] > found.version):
         before = found or _of_files()
         return keyset.following(before, item, before.keys)
-    known = journal.trust_version()
-    if known > (found.version if found else 0):
-        raise errors.SettingsError(
-            "this board had set %d of keys and has lost it: bring %s by cable" % (known, COPY)
-        )
-    return found or _of_files()
+    return _whole(found)
 
 
 def believed():
@@ -107,12 +102,13 @@ def settle(board):
     kids, newest = _records(slots.running, buf)
     if newest and slots.running.seal(buf) != board.seal:
         newest = {}  # the start did not see it
-    kids = kids + _records(slots.other, buf)[0]
-    item, before = newest.get(8), _newest()
+    others = _records(slots.other, buf)[0]
+    blob, copy = _both()
+    item, before = newest.get(8), _newer(blob, copy)
     if item is not None and (before is None or keyset.parse(item)[0] > before.version):
-        after = keyset.following(before or _of_files(), item, kids, newest[4], newest[5])
+        after = keyset.following(before or _of_files(), item, kids + others, newest[4], newest[5])
     else:
-        before = present()
+        before = _whole(before)
         created = board.created if board.raises and board.created <= board.latest() else 0
         after = keyset.Trust(
             before.version,
@@ -122,14 +118,13 @@ def settle(board):
             max(before.created, created),
         )
     if after.version:
-        _keep(after)
+        _keep(after, blob, copy)
         board.trust = after.version
-        _void(slots.other, after, buf)
+        _void(slots.other, after, others)
 
 
-def _keep(trust):
+def _keep(trust, blob, copy):
     """Write blob, number and copy, as far as they differ. Where NVS is full the copy counts."""
-    blob, copy = _both()
     fields = keyset.stored(trust)
     try:
         if blob != trust:
@@ -140,9 +135,12 @@ def _keep(trust):
             _write(json.dumps(fields))
 
 
-def _void(slot, trust, buf):
-    """Erase the image of a slot first, so that a cut leaves the trailer, and this is repeated."""
-    for kid in _records(slot, buf)[0]:
+def _void(slot, trust, kids):
+    """Erase a slot whose records hang on a revoked key. kids: of its records.
+
+    The image goes first, so that a cut leaves the trailer, and this is repeated.
+    """
+    for kid in kids:
         if kid in trust.keys and not trust.keys[kid][1]:
             slot.erase(0)
             slot.erase(slot.size // SECTOR - 1)
@@ -175,13 +173,22 @@ def _both():
     return keyset.of_stored(journal.stored_trust()), keyset.of_stored(copy)
 
 
-def _newest():
+def _newer(blob, copy):
     """Return the newer one of blob and copy, None without either."""
-    blob, copy = _both()
     if blob is None or copy is None:
         return blob or copy
     newer = (copy.version, copy.floor) > (blob.version, blob.floor)
     return copy if newer else blob
+
+
+def _whole(found):
+    """Return the Trust that was found, or of the files. Raises SettingsError if one was lost."""
+    known = journal.trust_version()
+    if known > (found.version if found else 0):
+        raise errors.SettingsError(
+            "this board had set %d of keys and has lost it: bring %s by cable" % (known, COPY)
+        )
+    return found or _of_files()
 
 
 def _of_files():
