@@ -65,7 +65,7 @@ define need_port
 	@$(PYTHON) -m tools.setup venv natives
 endef
 
-.PHONY: help setup demo play flash broker csr deploy status logs repl reset erase board-test mip bench bench-service bench-fleet size wear troubleshooting picture recording test test-all mutation fuzz fuzz-branches compatibility lint format doctor release lock clean
+.PHONY: help setup demo play flash broker csr deploy status logs repl reset erase board-test mip bench bench-service bench-fleet size wear troubleshooting words picture recording test test-all mutation fuzz fuzz-branches compatibility lint format doctor release lock clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 12
@@ -162,6 +162,10 @@ wear: ## docs/flash-wear.md: erases, programs and NVS commits of each kind of up
 troubleshooting: ## docs/troubleshooting.md: what each cause of a failed update means, and what to do
 	@$(PYTHON) -m tools.setup venv
 	@$(VENV)/python -m tools.troubleshooting
+
+words: ## src/twinslot/formats/bundle_words.py: what the modules of a bundle have in common
+	@$(PYTHON) -m tools.setup venv natives
+	@$(VENV)/python -m tools.words
 
 picture: ## docs/push.svg: a push that is accepted and one that is rolled back, from a real run
 	@$(PYTHON) -m tools.setup venv umqtt natives

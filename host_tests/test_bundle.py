@@ -24,7 +24,7 @@ from tools.paths import ROOT, VENV_BIN
 from twinslot.board import deploy, files
 from twinslot.board.cable import Cable
 from twinslot.firmware import agent, extensions
-from twinslot.formats import bundle
+from twinslot.formats import bundle, bundle_words
 
 BUNDLED = interpreters.ON_BOARD / "bundled.py"
 # The oldest WebAssembly build loads no .mpy at all.
@@ -48,9 +48,9 @@ def test_what_is_built_is_read_back_and_does_not_depend_on_order(
     assert bundle.build(turned, list(reversed(chosen))) == data
 
 
-def test_a_bundle_is_a_line_an_index_and_the_deflated_modules() -> None:
-    """As the board reads it: places of five digits, and no window above 1 KB."""
-    far = random.Random(2).randbytes(1500)  # repeated farther away than the window reaches
+def test_a_bundle_is_a_line_an_index_the_words_and_the_deflated_modules() -> None:
+    """As the board reads it: places of five digits, a stored block, and no window above 2 KB."""
+    far = random.Random(2).randbytes(2500)  # repeated farther away than the window reaches
     modules = {"b": b"beta" * 900 + far + far, "a": bytes(range(256)) * 8}
     data = bundle.build(modules, ["raw", "http"])
     head, index, rest = data.split(b"\n", 2)
@@ -58,16 +58,38 @@ def test_a_bundle_is_a_line_an_index_and_the_deflated_modules() -> None:
     found = re.fullmatch(rb"/a ([0-9a-f]{5})/b ([0-9a-f]{5})", index)
     assert found
     first, second = (int(at, 16) for at in found.groups())
-    assert first == len(data) - len(rest)
+    words = data[len(data) - len(rest) : first]
+    size = len(words) - 5
+    assert words[:5] == bytes((0, size & 255, size >> 8, ~size & 255, ~size >> 8 & 255))
     for at, name in ((first, "a"), (second, "b")):
-        inflate, rest, made = zlib.decompressobj(-10), data[at:], b""
+        inflate, rest, made = zlib.decompressobj(-11), data[at:], b""
+        assert inflate.decompress(words) == words[5:]
         while not inflate.eof:  # piece by piece, so that the window is all that it remembers
             made += inflate.decompress(rest, 64)
             rest = inflate.unconsumed_tail
         assert made == modules[name]
-    assert bundle.build({}) == b"ota-bundle 15\n\n"
+    assert bundle.read(bundle.build({})) == bundle.Bundle({}, ())
     reader = (ROOT / "firmware/ota/__init__.py").read_text(encoding="utf-8")
     assert f'"{bundle.NAME}"' in reader
+    assert f"inflated.read({size})" in reader
+
+
+def test_a_bundle_of_a_release_before_the_words_is_read() -> None:
+    old = b"ota-bundle %d http\n/a %05x\n"
+    module = zlib.compress(b"alpha" * 9, 9, -10)
+    head = len(old % (99, 0))
+    data = old % (head + len(module), head) + module
+    assert bundle.read(data) == bundle.Bundle({"a": b"alpha" * 9}, ("http",))
+
+
+def test_the_words_spare_a_bundle_more_than_they_take() -> None:
+    found = bundle.read(agent.compiled(extensions.everything())[agent.BUNDLE]).modules
+    alone = sum(len(zlib.compress(data, 9, -11)) for data in found.values())
+    both = len(bundle_words.WORDS)
+    for data in found.values():
+        packed = zlib.compressobj(9, zlib.DEFLATED, -11, zdict=bundle_words.WORDS)
+        both += len(packed.compress(data) + packed.flush())
+    assert both < 0.96 * alone, "the agent has grown away from its words: make words"
 
 
 def test_damage_in_a_bundle_is_named() -> None:
@@ -79,6 +101,9 @@ def test_damage_in_a_bundle_is_named() -> None:
         (data[:-20] + b"\xff" * 20, "modules are damaged: "),
         (data[:-20] + b"\x07" * 20, "modules are damaged: Error -3"),
         (b"x" + data, "no bundle of modules"),
+        (data.replace(bundle_words.WORDS, b"x" * 5000), "has 5"),
+        (data.replace(b"\n\x00", b"\n\x02"), "modules are damaged"),
+        (data.replace(b"\n\x00", b"\n\x01"), "words are damaged"),
     ):
         with pytest.raises(bundle.BundleError, match=words):
             bundle.read(damaged)

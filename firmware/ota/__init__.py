@@ -21,8 +21,9 @@ if __file__.endswith(".mpy"):
         """The modules in one file as a file system: flat, read-only, as much as an import needs.
 
         path: of the file, a line `ota-bundle SIZE EXTENSIONS`, a line of `/NAME OFFSET` for each
-        module, then each one as a raw deflate stream. SIZE in bytes, decimal, of the file; OFFSET
-        in it, five hexadecimal digits. The file stays open, because littlefs takes tens of
+        module, a stored block of 900 bytes that the modules have in common, then each one: the rest
+        of a raw deflate stream that begins with this block. SIZE in bytes, decimal, of the file;
+        OFFSET in it, five hexadecimal digits. The file stays open, because littlefs takes tens of
         milliseconds to look it up; a module is lent piece by piece, so no heap is needed for a
         whole one.
         """
@@ -34,6 +35,7 @@ if __file__.endswith(".mpy"):
             self._file = file = open(path, "rb")
             head = file.readline().split()
             self._index = str(file.readline(), "utf-8")
+            self._words = file.tell()
             if head[:2] != [b"ota-bundle", b"%d" % file.seek(0, 2)]:
                 raise ImportError(path + " is damaged: install the agent again")
 
@@ -53,8 +55,12 @@ if __file__.endswith(".mpy"):
         statvfs = stat
 
         def open(self, path, _mode):
-            self._file.seek(self._offset(path))
-            return deflate.DeflateIO(self._file, deflate.RAW, 10)
+            at = self._offset(path)
+            self._file.seek(self._words)
+            inflated = deflate.DeflateIO(self._file, deflate.RAW, 11)
+            inflated.read(900)
+            self._file.seek(at)
+            return inflated
 
         def ilistdir(self, _path):
             for part in self._index.split("/")[1:]:

@@ -2,24 +2,30 @@
 
     ota-bundle SIZE EXTENSION EXTENSION ...     SIZE: bytes of the whole file, decimal
     /NAME OFFSET/NAME OFFSET...                 OFFSET: five hexadecimal digits
-    the modules' .mpy, each a raw deflate stream with a window of 1 KB
+    a stored block of deflate (RFC 1951, 3.2.4) with the words that modules have in common
+    the modules' .mpy, each the rest of a raw deflate stream that begins with this block
 
-Names are sorted, and nothing depends on time or place: the same modules make the same bytes, as far
-as zlib does.
+A module's stream is the block of words and then its own part. Its window is 2 KB. A bundle of the
+releases up to 0.2 has no such block: its first module begins behind the index. Names are sorted,
+and nothing depends on time or place: the same modules make the same bytes, as far as zlib does.
 """
 
 import functools
 import re
+import struct
 import zlib
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 from twinslot.errors import FleetError
+from twinslot.formats.bundle_words import WORDS
 
 NAME = "bundle.mpy"
 """Its name, beside `__init__.mpy`: what looks for modules by their names finds it, too."""
 
-_WINDOW_BITS = 10  # MicroPython's default; a larger window saves less than 1 %
+_WINDOW_BITS = 11  # the words and most of a module
+_BLOCK = struct.pack("<BHH", 0, len(WORDS), len(WORDS) ^ 0xFFFF) + WORDS
+_BLOCK_HEAD = 5  # bytes of it before the words
 # Of the search for the places where blocks begin: how many, the first and last step in bytes, and
 # how many steps a module has at most.
 _CUTS = 2
@@ -53,16 +59,16 @@ def build(modules: Mapping[str, bytes], extensions: Collection[str] = ()) -> byt
     names = sorted(modules)
     packed = [_deflated(modules[name]) for name in names]
     index_size = sum(len(name) + 2 + _DIGITS for name in names) + 1
-    rest = index_size + sum(map(len, packed))
+    rest = index_size + len(_BLOCK) + sum(map(len, packed))
     head = _head(rest, extensions)
-    at = len(head) + index_size
+    at = len(head) + index_size + len(_BLOCK)
     index = ""
     for name, data in zip(names, packed, strict=True):
         index += f"/{name} {at:0{_DIGITS}x}"
         at += len(data)
     if at >= 16**_DIGITS:
         raise BundleError(f"modules of {at} bytes do not fit a bundle of {16**_DIGITS}")
-    return b"".join((head, index.encode(), b"\n", *packed))
+    return b"".join((head, index.encode(), b"\n", _BLOCK, *packed))
 
 
 def is_bundle(data: bytes) -> bool:
@@ -83,12 +89,14 @@ def read(data: bytes) -> Bundle:
         raise BundleError("this is no bundle of modules")
     if int(head[1]) != len(data):
         raise BundleError(f"the bundle has {len(data)} bytes of {head[1].decode()}")
-    index = data[head.end() : data.find(b"\n", head.end())].decode("ascii", "replace")
+    end = data.find(b"\n", head.end())
+    index = data[head.end() : end].decode("ascii", "replace")
     entries = _ENTRY.findall(index)
     if "".join(f"/{name} {at}" for name, at in entries) != index:
         raise BundleError("the bundle's index is damaged")
+    words = data[end + 1 : min((int(at, 16) for _, at in entries), default=end + 1)]
     try:
-        modules = {name: _inflated(data[int(at, 16) :]) for name, at in entries}
+        modules = {name: _inflated(words, data[int(at, 16) :]) for name, at in entries}
     except zlib.error as error:
         raise BundleError(f"the bundle's modules are damaged: {error}") from error
     return Bundle(modules, extensions_of(data))
@@ -132,7 +140,7 @@ def _length(attempt: _Attempt) -> int:
 
 
 def _attempt(data: bytes, cuts: tuple[int, ...]) -> _Attempt:
-    compressor = zlib.compressobj(9, zlib.DEFLATED, -_WINDOW_BITS, _MEMORY)
+    compressor = zlib.compressobj(9, zlib.DEFLATED, -_WINDOW_BITS, _MEMORY, zdict=WORDS)
     stream, at = b"", 0
     for cut in sorted(cuts):
         stream += compressor.compress(data[at:cut]) + compressor.flush(zlib.Z_BLOCK)
@@ -140,8 +148,12 @@ def _attempt(data: bytes, cuts: tuple[int, ...]) -> _Attempt:
     return _Attempt(stream + compressor.compress(data[at:]) + compressor.flush(), cuts)
 
 
-def _inflated(data: bytes) -> bytes:
+def _inflated(words: bytes, data: bytes) -> bytes:
+    """Return a module. words: the stored block before the first one, b"" without it."""
     decompressor = zlib.decompressobj(-_WINDOW_BITS)
+    known, ended = len(decompressor.decompress(words)), decompressor.eof
+    if ended or known != max(0, len(words) - _BLOCK_HEAD):
+        raise BundleError("the bundle's words are damaged")
     found = decompressor.decompress(data, _LARGEST)
     if not decompressor.eof:
         raise BundleError(
