@@ -29,7 +29,7 @@ import web_server
 from link_fixtures import need
 from ota import http, http_job, mqtt_stream
 from ota.jobs import Job
-from test_phases import EXTENSIONS, ROOT, TABLE, needs, tree
+from test_phases import CHECKOUT, EXTENSIONS, TABLE, needs, tree
 
 from sim.build import CHIP
 from tools import interpreters, natives
@@ -308,7 +308,7 @@ def figures(url: str, size: int) -> list[int]:
     command = [*natives.command("micropython"), "-X", "heapsize=8m"]
     script = str(interpreters.ON_BOARD / "http_way.py")
     done = subprocess.run(
-        [*command, script, str(ROOT), url, str(size)],
+        [*command, script, str(CHECKOUT), url, str(size)],
         capture_output=True,
         text=True,
         timeout=60,

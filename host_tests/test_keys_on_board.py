@@ -15,6 +15,7 @@ from agent_bench import KEY, Bench, Chip, application, pack, packed
 from layout import SLOT_SIZE
 from nor import PowerCut
 
+from twinslot.formats.trailer import read_trailer
 from twinslot.formats.trust_set import RELEASE, REVOKED, ROOT, Entry, TrustSet, make_set
 from twinslot.trust import keys
 
@@ -115,7 +116,8 @@ def test_a_set_holds_with_the_acceptance_of_its_package(bench: Bench) -> None:
 
 def test_a_board_without_a_set_goes_on_as_ever(plain: Bench) -> None:
     accepted(plain, "job-1", packed("1.1.0", 2))
-    assert blob(plain) == {"v": 1, "floor": 2, "created": 1_790_000_000}
+    seal = plain.board.slot_bytes(plain.board.running, SLOT_SIZE)[-32:].hex()
+    assert blob(plain) == {"v": 1, "floor": 2, "created": 1_790_000_000, "seal": seal}
     assert number(plain) == 0
     assert not copy(plain).exists()
 
@@ -401,6 +403,43 @@ def test_a_full_nvs_leaves_the_set_to_the_copy(bench: Bench, monkeypatch: Any) -
     monkeypatch.undo()
     bench.boot()
     holds(bench, REVOKES, 3)
+
+
+@pytest.mark.parametrize("trust", [None, APART], ids=["no set", "a set"])
+def test_a_start_verifies_the_trailer_that_was_accepted_last_no_more_and_every_other_one(
+    plain: Bench, trust: TrustSet | None
+) -> None:
+    accepted(plain, "job-1", packed("1.1.0", 2, trust=trust))
+    board = plain.board
+    running = board.running
+    end = bytearray(board.slot_bytes(running, SLOT_SIZE)[-4096:])
+    last = read_trailer(bytes(end))[0][0].record
+    end[len(last) - 1] ^= 1  # of the signature
+    end[-32:] = hashlib.sha256(end[:-32]).digest()
+    board.flash_slot(running, board.slot_bytes(running, SLOT_SIZE - 4096), bytes(end))
+    plain.boot()
+    assert not plain.agent.board.believed
+    assert plain.agent.running[1] == 0, "its sequence is not believed, either"
+    for stored in (blob(plain), json.loads(copy(plain).read_text()) if trust else {}):
+        assert stored.get("seal") != end[-32:].hex(), "what is not verified is never known"
+    known = {**blob(plain), "seal": end[-32:].hex()}
+    nvs.Store(board.flash).set("ota", "trust", b"b", json.dumps(known).encode())
+    plain.boot()
+    assert plain.agent.board.believed
+    assert plain.agent.running == ("1.1.0", 2)
+
+
+def test_what_a_start_knows_is_known_of_a_valid_image_alone(bench: Bench) -> None:
+    bench.service.add("job-2", packed("1.2.0", 3))
+    bench.boot(activate=True)
+    bench.step()
+    known = blob(bench)["seal"]
+    bench.boot()  # the test begins
+    assert known != bench.board.slot_bytes(bench.board.running, SLOT_SIZE)[-32:].hex()
+    assert blob(bench)["seal"] == known
+    bench.step()
+    assert bench.service.status("job-2") == "SUCCEEDED"
+    assert blob(bench)["seal"] == bench.board.slot_bytes(bench.board.running, SLOT_SIZE)[-32:].hex()
 
 
 def test_the_status_names_the_set(bench: Bench) -> None:

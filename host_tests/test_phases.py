@@ -15,17 +15,20 @@ from typing import Any
 
 import agent_bench
 import chipboard
+import nvs
 import pytest
-from agent_bench import Bench, Chip, application, pack, packed
+from agent_bench import KEY, Bench, Chip, application, pack, packed
 from ota import chip, words
 from raw_world import ECDSA, RSA, RawBench, Signer, firmware
 from web_server import serving
 
 from sim.build import CHIP
 from twinslot.formats import component
+from twinslot.formats.trust_set import RELEASE, ROOT, Entry, make_set
+from twinslot.trust import keys
 
-ROOT = Path(__file__).resolve().parent.parent
-OTA = ROOT / "firmware/ota"
+CHECKOUT = Path(__file__).resolve().parent.parent
+OTA = CHECKOUT / "firmware/ota"
 MODULES = sorted(path.stem for path in OTA.glob("*.py") if path.stem != "__init__")
 # What a module of pure decisions must not touch.
 SHELL = {"machine", "esp32", "network", "os", "socket", "select", "tls", "ssl", "time", "_thread"}
@@ -202,7 +205,7 @@ def test_there_is_a_writer_for_each_kind_of_component_that_fleet_packs() -> None
 
 def test_the_modules_of_a_phase_are_its_row_and_what_is_added() -> None:
     for phase, row in TABLE["PHASES"].items():
-        base = [] if phase in {"rest", "look"} else WORKING
+        base = [] if phase in TABLE["ALONE"] else WORKING
         assert phases.names_of(phase, "", "") == base + row.split()
     assert phases.names_of("serve", "window  cbor", "hearing") == [
         *WORKING, "jobs", "clock", "hear", "serve", "window", "cbor", "jobs", "clock", "hear",
@@ -517,7 +520,21 @@ def from_a_file(folder: Path) -> None:
     installed(bench, str(folder / "x.ota"))
 
 
-ALL_BUT = {"raw", "measure"}  # phases that not every update has
+def with_keys(folder: Path) -> None:
+    """A package brings a set of keys; NVS loses it, and the next start stores it again."""
+    bench = Bench(folder)
+    both = Entry(keys.public_bytes(KEY.public_key()), RELEASE | ROOT)
+    bench.service.add("job-1", packed("1.1.0", 2, trust=make_set(1, [both])))
+    take(bench, "job-1")
+    stored = nvs.Store(bench.board.flash)
+    before = stored.get("ota", "trust")
+    stored.set("ota", "trust", b"")
+    (folder / "etc" / "trust.json").unlink()
+    bench.boot()
+    assert stored.get("ota", "trust") == before
+
+
+ALL_BUT = {"raw", "measure", "settle"}  # phases that not every update has
 ROADS: dict[str, tuple[Any, set[str], str]] = {
     "packages": (packages, {"measure"}, "cbor"),
     "json": (over_json, set(), "json"),
@@ -526,6 +543,7 @@ ROADS: dict[str, tuple[Any, set[str], str]] = {
     "http": (by_http, set(), "http"),
     "address": (at_an_address, set(), "address"),
     "file": (from_a_file, set(), "source"),
+    "keys": (with_keys, {"settle"}, "cbor"),
 }
 
 

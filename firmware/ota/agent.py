@@ -64,6 +64,10 @@ class Agent:
         facts = self._facts = loader.module("facts").read(settings or {}, ring, version)
         self.slot, self.running = facts.slot, (facts.version, facts.sequence)
         loader.unloads = bool(facts.settings["unload"])
+        self._settled = facts.known
+        if facts.due:
+            loader.enter_now("settle")
+            self._settled = loader.module("board").settled(facts)
         loader.enter_now("start")
         loader.module("start").recover(self._make_engine())
         Agent.current = self
@@ -389,7 +393,7 @@ class Agent:
 
     def _make_engine(self):
         """Make the engine, whose modules are loaded."""
-        board = loader.module("board").Board(self._facts, self._watchdog_ms)
+        board = loader.module("board").Board(self._facts, self._settled, self._watchdog_ms)
         make = loader.module("engine").Engine
         self._engine = make(board, self._inbox, self._client, self.thing, self._tell)
         return self._engine

@@ -1,19 +1,35 @@
 """This board as an update finds it: settings, slots, journal, and the software that runs."""
 
-from . import loader
+from . import errors, loader
 from .chip import SECTOR
 from .journal import Journal
 from .settings import DIRECTORIES
 
 
+def settled(facts):
+    """Repeat what a power cut may have broken off after an acceptance: its keys are kept.
+
+    Returns whether they are: what is stored fits what runs.
+    """
+    board = Board(facts)
+    try:
+        if board.slots.active_is_running:
+            board.keep_accepted()
+        return board.settled
+    except errors.OtaError:
+        return False  # the next start does it; until then no package is believed without it
+
+
 class Board:
     """The board that an engine works on. Raises SettingsError without two OTA slots.
 
-    facts: facts.Facts, whose fields are attributes, too; watchdog_ms: of the application's own
-    watchdog, or None; journal: journal.Journal.
+    facts: facts.Facts, whose fields are attributes, too; settled: whether what is stored
+    of keys fits what runs; watchdog_ms: of the application's own watchdog, or None; journal:
+    journal.Journal.
     """
 
-    def __init__(self, facts, watchdog_ms=None):
+    def __init__(self, facts, settled=False, watchdog_ms=None):
+        self.settled = settled
         self.watchdog_ms = watchdog_ms
         self.settings = facts.settings
         self.product = facts.product
@@ -59,9 +75,12 @@ class Board:
         if not self.slots.proved:
             return
         if self.trust:
-            loader.ask("trust", "settle", self)
+            if not self.settled:
+                loader.ask("trust", "settle", self)
+                self.settled = True
             return
-        self.journal.keep_accepted(self.raises, self.created, self.latest())
+        seal = self.seal.hex() if self.believed else ""
+        self.journal.keep_accepted(self.raises, self.created, self.latest(), seal)
 
     def latest(self):
         """Return the last second (Unix) at which a time is believed here."""

@@ -1,6 +1,7 @@
 """The facts of a board: which board it is, and which version runs.
 
-The signature in the running slot's trailer is verified here, and only here.
+The signature in the running slot's trailer is verified here, and only here: once, for a start
+knows a trailer again that was accepted.
 """
 
 from collections import namedtuple
@@ -21,7 +22,8 @@ from .slots import Slots
 # running slot's trailer describes them, see `installed`; seal: the last bytes of that trailer,
 # which change with it; floor: the sequence if it raises the floor, else 0; trust: version of the
 # set of keys that holds here or will, once the running image is accepted, 0 without one; believed:
-# whether that trailer is, True without one.
+# whether that trailer is, True without one; known: it is the one that was accepted last; due: keys
+# have to be stored, see `keyring.settle`.
 Facts = namedtuple(
     "Facts",
     (
@@ -38,6 +40,8 @@ Facts = namedtuple(
         "floor",
         "trust",
         "believed",
+        "known",
+        "due",
     ),
 )
 
@@ -53,7 +57,7 @@ def read(given, ring, version=None):
     product = require(given, "product")
     version, sequence, created = version or "0.0.0", 0, 0
     directory, parts, seal = "", (None, None), b""
-    keys, trust, counts = ring
+    keys, trust, counts, known, due = ring
     floor, believed = 0, True
     running = Slots().running
     buf = bytearray(SECTOR)
@@ -61,7 +65,7 @@ def read(given, ring, version=None):
     if trailer:
         directory, seal = trailer[1], running.seal(buf)
         try:
-            newest = finish(reading(running, keys, buf))
+            newest = finish(reading(running, keys, buf, known))
             version, sequence, created = newest.version, newest.sequence, newest.created
             parts, floor = newest.parts, newest.sequence if counts else 0
         except errors.OtaError:
@@ -81,4 +85,6 @@ def read(given, ring, version=None):
         floor,
         trust,
         believed,
+        known,
+        due,
     )

@@ -50,7 +50,9 @@ PERSON = "person"
 _VERSION = const(1)
 _NAMESPACE = const("ota")
 _MAX_BLOB = const(2048)
+_USUAL = const(512)  # bytes; 2 KB in one piece may be more than a heap has during an update
 _FULL = const(-4357)  # ESP_ERR_NVS_NOT_ENOUGH_SPACE
+_TOO_LONG = const(-4364)  # ESP_ERR_NVS_INVALID_LENGTH: the blob is longer than the buffer
 _FAILURES = const(8)  # packages
 _KEYS = const(7)  # of an entry of the history
 
@@ -156,17 +158,22 @@ class Journal:
         """
         return max(self.accepted()[0], sequence if pair.proved else 0)
 
-    def keep_accepted(self, sequence, created, latest):
-        """Remember an accepted package: one NVS commit, if it is higher. Raises FlashError.
+    def keep_accepted(self, sequence, created, latest, seal):
+        """Remember an accepted package: one NVS commit, if it differs. Raises FlashError.
 
-        created: not believed when it is after `latest` (both in Unix seconds).
+        created: not believed when it is after `latest` (both in Unix seconds); seal: hex of that of
+        the running slot's trailer, which no start has to verify any more; "" for none.
         """
-        before = self.accepted()
-        after = max(before[0], sequence), max(before[1], created if created <= latest else 0)
+        before = stored_trust()
+        highest = self.accepted()
+        after = before.copy()
+        after["v"] = _VERSION
+        after["floor"] = max(highest[0], sequence)
+        after["created"] = max(highest[1], created if created <= latest else 0)
+        if seal:
+            after["seal"] = seal
         if after != before:
-            blob = stored_trust()
-            blob.update({"v": _VERSION, "floor": after[0], "created": after[1]})
-            _write(self._nvs, "trust", _encode(blob))
+            _write(self._nvs, "trust", _encode(after))
 
     def failures(self, identity):
         """Return how often the package of this identity (hex) failed its test on this board."""
@@ -228,12 +235,17 @@ def _fits(value, default):
 
 
 def _read(nvs, key):
-    buf = bytearray(_MAX_BLOB)
-    try:
-        length = nvs.get_blob(key, buf)
-        return json.loads(bytes(memoryview(buf)[:length]))
-    except (OSError, ValueError):
-        return None
+    size = _USUAL
+    while True:
+        buf = bytearray(size)
+        try:
+            return json.loads(bytes(memoryview(buf)[: nvs.get_blob(key, buf)]))
+        except ValueError:
+            return None
+        except OSError as error:
+            if error.args[0] != _TOO_LONG or size == _MAX_BLOB:
+                return None
+            size = _MAX_BLOB
 
 
 def _encode(value):

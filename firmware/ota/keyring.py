@@ -38,19 +38,29 @@ def believed():
 def look():
     """Return what a start needs to know, before it verifies what runs.
 
-    These are `believed`, the version of the set that holds here or will, once the running image is
-    accepted, and whether that image raises the floor. Where nothing can be believed: {}, 0, False.
+    These are `believed`; the version of the set that holds here or will, once the running image is
+    accepted; whether that image raises the floor; whether its trailer is the one that was accepted
+    here last, so that nothing needs to be verified or stored; whether a start has to `settle`.
+    Where nothing can be believed, the first are {}, 0, False.
     """
-    pair = Slots()
+    pair, buf = Slots(), bytearray(SECTOR)
     try:
-        kids, newest = _records(pair.running, bytearray(SECTOR))
+        kids, newest = _records(pair.running, buf)
+        seal = pair.running.seal(buf).hex()
         item = newest.get(8)
         ring = present(item if pair.proved else None)
         version = ring.version if item is None else max(ring.version, keyset.parse(item)[0])
         counts = bool(kids) and keyset.raises_floor(ring, kids[0], item)
-        return keyset.believed(ring), version, counts
+        known = bool(kids) and pair.proved and seal == ring.seal
+        due = pair.proved and version and not known
     except errors.OtaError:
-        return {}, journal.trust_version(), False
+        return {}, journal.trust_version(), False, False, False
+    if known and version:
+        try:
+            _store(ring, pair.other, _records(pair.other, buf)[0])
+        except errors.FlashError:
+            pass  # the next start does it
+    return keyset.believed(ring), version, counts, known, due
 
 
 def signer(board, kid):
@@ -100,13 +110,14 @@ def settle(board):
     """
     slots, buf = board.slots, board.buf
     kids, newest = _records(slots.running, buf)
+    seal = board.seal.hex() if board.believed else ""
     if newest and slots.running.seal(buf) != board.seal:
-        newest = {}  # the start did not see it
+        newest, seal = {}, ""  # the start did not see it
     others = _records(slots.other, buf)[0]
-    blob, copy = _both()
-    item, before = newest.get(8), _newer(blob, copy)
+    item, before = newest.get(8), _newer(*_both())
     if item is not None and (before is None or keyset.parse(item)[0] > before.version):
-        after = keyset.following(before or _of_files(), item, kids + others, newest[4], newest[5])
+        before = before or _of_files()
+        after = keyset.following(before, item, kids + others, newest[4], newest[5], seal)
     else:
         before = _whole(before)
         created = board.created if board.raises and board.created <= board.latest() else 0
@@ -116,15 +127,20 @@ def settle(board):
             before.digest,
             max(before.floor, board.raises),
             max(before.created, created),
+            seal or before.seal,
         )
     if after.version:
-        _keep(after, blob, copy)
         board.trust = after.version
-        _void(slots.other, after, others)
+        _store(after, slots.other, others)
 
 
-def _keep(trust, blob, copy):
-    """Write blob, number and copy, as far as they differ. Where NVS is full the copy counts."""
+def _store(trust, other, kids):
+    """Keep a set, then void the other slot if it hangs on a revoked key. kids: of its records.
+
+    Blob, number and copy are written as far as they differ. Where NVS is full the copy counts.
+    Raises FlashError.
+    """
+    blob, copy = _both()
     fields = keyset.stored(trust)
     try:
         if blob != trust:
@@ -133,6 +149,7 @@ def _keep(trust, blob, copy):
     finally:
         if copy != trust:
             _write(json.dumps(fields))
+    _void(other, trust, kids)
 
 
 def _void(slot, trust, kids):
@@ -192,7 +209,7 @@ def _whole(found):
 
 
 def _of_files():
-    return keyset.of_files(load_keys(trusted_keys()))
+    return keyset.of_files(load_keys(trusted_keys()), journal.stored_trust().get("seal"))
 
 
 def _write(text):

@@ -21,8 +21,8 @@ RETIRED = const(4)
 # The trust of a board. version: of the set, 0 for the keys of trusted_keys.pem; keys: {kid: (x ||
 # y, roles)}; digest: the first 8 bytes of the set's, in hex, and at version 0 what `load_keys` says
 # of blocks that are no keys; floor: highest sequence accepted; created: newest one accepted (Unix
-# seconds).
-Trust = namedtuple("Trust", ("version", "keys", "digest", "floor", "created"))
+# seconds); seal: hex of the seal of the trailer that was accepted last, see `slots`.
+Trust = namedtuple("Trust", ("version", "keys", "digest", "floor", "created", "seal"))
 
 _MOST = const(8)
 _MAX_VERSION = const(0x7FFFFFFF)
@@ -37,13 +37,13 @@ def kid_of(public):
     return sha256(P256_SPKI + public).digest()[:8]
 
 
-def of_files(keys):
+def of_files(keys, seal):
     """Return the Trust of a board without a set: each key has both roles.
 
-    keys: from `trust.load_keys`, what it says of other blocks included.
+    keys: from `trust.load_keys`, what it says of other blocks included; seal: see Trust.
     """
     both = {kid: (keys[kid], RELEASE | ROOT) for kid in keys if kid}
-    return Trust(0, both, keys.get(None, ""), 0, 0)
+    return Trust(0, both, keys.get(None, ""), 0, 0, seal)
 
 
 def parse(item):
@@ -144,11 +144,11 @@ def raises_floor(trust, kid, item):
     return bool(roles & RELEASE) or (item is not None and parse(item)[0] >= trust.version)
 
 
-def following(trust, item, needed, floor=0, created=0):
+def following(trust, item, needed, floor=0, created=0, seal=""):
     """Return the Trust of a board that takes the set `item`.
 
     needed: kids of the records in both slots' trailers: their keys stay, as retired. What was
-    revoked stays so. floor, created: of the package that brought it.
+    revoked stays so. floor, created, seal: of the package that brought it, and of its trailer.
     """
     version, entries = parse(item)
     joined = [version.to_bytes(4, "big")]
@@ -163,7 +163,7 @@ def following(trust, item, needed, floor=0, created=0):
             public, roles = trust.keys[kid]
             keys[kid] = public, RETIRED if roles else 0
     digest = sha256(b"".join(joined)).digest()[:8].hex()
-    return Trust(version, keys, digest, floor, created)
+    return Trust(version, keys, digest, floor, created, seal)
 
 
 def stored(trust):
@@ -177,6 +177,7 @@ def stored(trust):
         "digest": trust.digest,
         "floor": trust.floor,
         "created": trust.created,
+        "seal": trust.seal,
     }
 
 
@@ -189,12 +190,14 @@ def of_stored(fields):
         for at in range(0, len(data), _ENTRY):
             public = data[at + 1 : at + _ENTRY]
             keys[kid_of(public)] = public, data[at]
+        texts = fields["digest"], fields.get("seal", "")
         whole = data and len(data) % _ENTRY == 0 and all(_is_number(n, 0, 1 << 62) for n in numbers)
-        if fields["v"] != 1 or not whole or not numbers[0] or not isinstance(fields["digest"], str):
+        whole = whole and all(isinstance(text, str) for text in texts)
+        if fields["v"] != 1 or not whole or not numbers[0]:
             return None
     except (KeyError, TypeError, ValueError, AttributeError):
         return None
-    return Trust(numbers[0], keys, fields["digest"], numbers[1], numbers[2])
+    return Trust(numbers[0], keys, texts[0], numbers[1], numbers[2], texts[1])
 
 
 def _values(item, known):

@@ -12,12 +12,13 @@ OWN = "wire link"
 WORKING = "journal channel board engine"
 
 # Phases without WORKING: nothing is in hand, or not yet.
-ALONE = ("rest", "look")
+ALONE = ("rest", "look", "settle")
 
 # Phase -> its modules, beside RESIDENT and WORKING.
 PHASES = {
     "rest": "",
     "look": "slots window defaults cbor package trust p256 manifest installed facts",
+    "settle": "journal board slots cbor package trust keyset keyring",
     "start": "slots recovery outcome start",
     "serve": "jobs clock hear serve",
     "open": "cbor package trust admission",

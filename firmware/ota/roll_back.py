@@ -63,7 +63,7 @@ def begin(pair, noted, found, running, buf, tick):
     them. Raises ImageError, FlashError, ActivateError: then everything is as before.
     """
     rehash(pair.other, found, buf, tick)
-    noted.keep_accepted(noted.floor(pair, running[1]), 0, 0)
+    noted.keep_accepted(noted.floor(pair, running[1]), 0, 0, "")
     noted.finish(
         phase=journal.ACTIVATED,
         origin=journal.PERSON,

@@ -18,11 +18,6 @@ def recover(engine):
     if note and note[3] and not noted.cause:  # boot.py has ended a trial
         noted.cause, _, noted.detail = note[3].partition(" ")
     cause = chip.reset_cause()
-    if engine.board.trust and slots.active_is_running:
-        try:
-            engine.board.keep_accepted()  # again, where a power cut broke it off
-        except errors.OtaError:
-            pass  # the next start does it; until then no package is believed without it
     action = recovery.decide(
         noted,
         (running.label, slots.state(running)),

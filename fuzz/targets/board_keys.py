@@ -43,7 +43,7 @@ _BOTH = _key(_PUBLIC[0], 3)
 _SET = _map((1, 1), (2, [_BOTH, _key(_PUBLIC[1], 0)]))
 _STORED = (
     b'{"v":1,"set":1,"keys":"%s","digest":"00","floor":1,"created":1}'
-    % json.dumps(keyset.stored(keyset.following(keyset.of_files({}), package.loads(_SET), ())))
+    % json.dumps(keyset.stored(keyset.following(keyset.of_files({}, ""), package.loads(_SET), ())))
     .split('"keys": "')[1]
     .split('"')[0]
     .encode()
@@ -82,6 +82,6 @@ def run(data):
     item = package.loads(data)
     version, entries = keyset.parse(item)
     assert version > 0 and entries
-    before = keyset.of_files({keyset.kid_of(_PUBLIC[1]): _PUBLIC[1]})
+    before = keyset.of_files({keyset.kid_of(_PUBLIC[1]): _PUBLIC[1]}, "")
     after = keyset.following(before, item, before.keys)
     assert after.version == version

@@ -25,6 +25,7 @@ SEEDS = (
     _KEY
     + b"-----END PUBLIC KEY-----\n-----BEGIN PUBLIC KEY-----\nAAAA\n-----END PUBLIC KEY-----\n",
     b'{"v":1,"phase":"RECEIVING","job":"j","next":5,"floor":7,"created":9,"result":{}}',
+    b'{"v":1,"detail":"%s"}' % (b"long " * 110),
     b'{"v":2,"phase":5,"floor":"x"}',
     b'{"v":1,"result":{"job":"j"}}',
     b"\xff",
@@ -42,9 +43,10 @@ class _Nvs:
         """Fill `buf`."""
         if not self.data:
             raise OSError(-4354)
-        length = min(len(self.data), len(buf))
-        buf[:length] = self.data[:length]
-        return length
+        if len(self.data) > len(buf):
+            raise OSError(-4364)
+        buf[: len(self.data)] = self.data
+        return len(self.data)
 
 
 def run(data):

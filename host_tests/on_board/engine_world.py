@@ -37,7 +37,7 @@ def board(**changes):
     else:
         chosen["message_size"] = (chosen["block_size"] + 2) // 3 * 4
     installed = "ota_0", "1.0.0", 1, 0, "", (None, None), b"", 1
-    return Board(Facts(chosen, "demo-board", None, *installed, 0, True))
+    return Board(Facts(chosen, "demo-board", None, *installed, 0, True, True, False))
 
 
 def remove(path):

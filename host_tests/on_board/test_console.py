@@ -150,7 +150,7 @@ def test_what_was_never_accepted_may_not():
     _, pair = bench(sequence=6)
     assert "never accepted here" in refusal(pair)
     journal = Journal()
-    journal.keep_accepted(6, 0, 0)
+    journal.keep_accepted(6, 0, 0, "")
     assert find(pair, journal).sequence == 6
     _, pair = bench(sequence=6)
     assert "never accepted here" in refusal(states(pair, NEW, VALID), Journal(), 6)

@@ -43,7 +43,7 @@ def item(version, roles):
 def trust(version, roles, floor=0, created=0):
     """Return a keyset.Trust. roles: {number of a key: its roles}."""
     keys = {KIDS[int(n)]: (PUBLIC[int(n)], roles[n]) for n in roles}
-    return keyset.Trust(version, keys, "d", floor, created)
+    return keyset.Trust(version, keys, "d", floor, created, "")
 
 
 def roles_of(found):
@@ -93,7 +93,7 @@ def test_a_refusal_says_which_sets_are_missing():
 
 
 def test_a_board_without_a_set_has_version_0_and_each_key_may_do_all():
-    found = keyset.of_files({KIDS[0]: PUBLIC[0]})
+    found = keyset.of_files({KIDS[0]: PUBLIC[0]}, "")
     assert (found.version, roles_of(found)) == (0, {0: RELEASE | ROOT})
     for role in (RELEASE, ROOT):
         keyset.check_role(found, KIDS[0], role)
@@ -121,7 +121,7 @@ def test_a_revoked_key_verifies_nothing_and_stays_revoked_though_no_set_lists_it
 
 
 def test_at_most_eight_keys_stay_beside_the_set_and_the_needed_ones_come_first():
-    before = keyset.Trust(5, {}, "", 0, 0)
+    before = keyset.Trust(5, {}, "", 0, 0, "")
     for number in range(12):
         before.keys[bytes([number]) * 8] = bytes(64), 0 if number else 1
     after = keyset.following(before, item(6, dict.fromkeys(range(8), 3)), [bytes(8)])
@@ -145,7 +145,7 @@ def test_trust_is_stored_as_it_is_read_and_fits_a_blob_of_nvs():
         found = trust(7, roles, 5, 1795000000)
         assert keyset.of_stored(json.loads(json.dumps(keyset.stored(found)))) == found
     most = {bytes([n]) * 8: (bytes([n]) * 64, 3) for n in range(16)}
-    full = keyset.Trust(0x7FFFFFFF, most, "0" * 16, 0x7FFFFFFF, 4102444800)
+    full = keyset.Trust(0x7FFFFFFF, most, "0" * 16, 0x7FFFFFFF, 4102444800, "f" * 64)
     assert len(json.dumps(keyset.stored(full))) < 2048
 
 
