@@ -22,7 +22,6 @@ from twinslot.service.control import Control
 from twinslot.service.names import Names
 from twinslot.service.overview import Overview
 from twinslot.service.shadows import Shadows
-from twinslot.service.updates import Updates
 
 USUAL = listener.Limits()
 IMAGE = bytes(range(256)) * 40
@@ -82,16 +81,15 @@ class Site:
         self.world.presign(self.data.url, self.credentials)
         names = Names("local", "secret")
         control = Control(self.world.store, names, self.world.executions, self.world.clock)
-        updates = Updates(self.world.store, names, control, self.world.clock)
         self.operations = {
-            "iot": control.operations | updates.operations,
+            "iot": control.operations,
             "iot-data": Shadows(self.world.store, self.world.clock).operations,
             "iot-jobs-data": {},
             "s3": objects.operations,
         }
         overview = Overview(self.world.store)
         extensions = {
-            "GET served": control.served,
+            **control.extensions,
             "GET executions": overview.executions,
             "GET shadows": overview.shadows,
         }

@@ -9,13 +9,17 @@ from typing import Any
 import sqlalchemy as sa
 
 from twinslot.config import Credentials
-from twinslot.service import store
 from twinslot.service.access import Access
 from twinslot.service.executions import Executions
 from twinslot.service.jobs import Jobs
 from twinslot.service.objects import ObjectFolder
 from twinslot.service.presign import Presigner
+from twinslot.service.rows.jobs import Job
+from twinslot.service.rows.objects import Object
+from twinslot.service.rows.streams import Stream, StreamFile
+from twinslot.service.rows.things import Thing
 from twinslot.service.shadows import Shadows
+from twinslot.service.store import Store
 from twinslot.service.streams import Streams
 
 NOW = 1_700_000_000
@@ -44,7 +48,7 @@ class World:
 
     def __init__(self, folder: Path, database: str | None = None) -> None:
         self.now = NOW
-        self.store = store.Store(database or f"sqlite:///{folder}/fleet.db")
+        self.store = Store(database or f"sqlite:///{folder}/fleet.db")
         self.objects = ObjectFolder(folder / "objects")
         self.heard = 0
         self.access = Access(self.store)
@@ -71,10 +75,10 @@ class World:
     def things(self, *names: str) -> None:
         with self.store.write() as transaction:
             for name in names:
-                transaction.add_thing(store.Thing(name, {}, self.now))
+                transaction.add_thing(Thing(name, {}, self.now))
 
-    def object(self, key: str, data: bytes) -> store.Object:
-        item = store.Object(
+    def object(self, key: str, data: bytes) -> Object:
+        item = Object(
             "packages",
             key,
             self.objects.add(data),
@@ -92,18 +96,16 @@ class World:
         found = []
         for file_id, data in enumerate(files):
             item = self.object(f"{stream_id}-{file_id}", data)
-            found.append(store.StreamFile(file_id, item.bucket, item.key, item.etag, item.size))
+            found.append(StreamFile(file_id, item.bucket, item.key, item.etag, item.size))
         with self.store.write() as transaction:
-            transaction.add_stream(
-                store.Stream(stream_id, description, "role", self.now, tuple(found))
-            )
+            transaction.add_stream(Stream(stream_id, description, "role", self.now, tuple(found)))
 
     def job(
         self, job_id: str, *things: str, stream_id: str | None = None, minutes: int | None = None
     ) -> None:
         """A job on these things, without the notifications that the control API adds."""
         document = json.dumps({"afr_ota": {"streamname": stream_id}})
-        job = store.Job(
+        job = Job(
             job_id, document, stream_id, things, None, minutes, "IN_PROGRESS", self.now, self.now
         )
         with self.store.write() as transaction:

@@ -15,7 +15,8 @@ from twinslot import config, disk
 from twinslot.cli.main import main
 from twinslot.client import backup
 from twinslot.service import database
-from twinslot.service.store import Store, Thing
+from twinslot.service.rows.things import Thing
+from twinslot.service.store import Store
 
 THING = Thing("board-1", {}, 1_790_000_000)
 

@@ -12,8 +12,9 @@ from test_fleet_service import listening
 from twinslot import config
 from twinslot.service.bus import ROUND, Bus
 from twinslot.service.jobs import Jobs
+from twinslot.service.rows.base import Changes
 from twinslot.service.shadows import Shadows
-from twinslot.service.store import Changes, Transaction
+from twinslot.service.store import Transaction
 
 GOOD = [f"board-{number}" for number in range(ROUND - 1)]
 BAD = "bad"

@@ -9,7 +9,8 @@ from fleet_world import NOW, World, statements
 from twinslot.formats import aws
 from twinslot.service import executions
 from twinslot.service.executions import PAGE
-from twinslot.service.store import Job, Transaction
+from twinslot.service.rows.jobs import Job
+from twinslot.service.store import Transaction
 
 MANY = 2 * PAGE + 1
 

@@ -206,7 +206,7 @@ def test_a_package_that_is_put_by_hand_raises_the_counter_of_the_service(service
 
 
 def test_a_database_that_has_never_counted_reads_its_jobs(tmp_path: Path, store: Store) -> None:
-    from twinslot.service.store import Job
+    from twinslot.service.rows.jobs import Job
 
     with store.write() as transaction:
         for number, text in enumerate(

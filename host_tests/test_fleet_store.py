@@ -18,6 +18,8 @@ from fleet_world import World
 from twinslot import disk
 from twinslot.service import migrations, store
 from twinslot.service.database import DatabaseError
+from twinslot.service.rows.executions import Served
+from twinslot.service.rows.outbox import Message
 
 KEPT = Path(__file__).parent / "databases"
 
@@ -68,7 +70,7 @@ def test_the_database_of_release_0_2_0_keeps_all_that_is_in_it(database: str) ->
             assert shadow.state == {"reported": {"version": "1.0.0"}}
             opened = transaction.open_executions(["board-1", "board-2"])
             assert [len(found) for found in opened.values()] == [1, 1]
-            assert transaction.served("job-1")["board-1"] == store.Served(2, 8192)
+            assert transaction.served("job-1")["board-1"] == Served(2, 8192)
             assert transaction.highest_sequence("demo-board") == 2
             assert [*transaction.revoked()] == ["board-3"]
             stream = transaction.stream("job-1")
@@ -167,7 +169,7 @@ def test_messages_become_visible_in_the_order_of_their_numbers(
     """The sender asks for those after the last one that it has seen, and must miss none."""
     world = World(tmp_path, database)
 
-    def heard(after: int) -> list[store.Message]:
+    def heard(after: int) -> list[Message]:
         with world.store.read() as transaction:
             return transaction.messages(after=after, limit=9)
 

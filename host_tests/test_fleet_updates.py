@@ -18,7 +18,7 @@ from botocore.exceptions import ClientError
 from fleet_site import IMAGE, ROLE, THING, Site, fetch, moment, plain, refused
 
 from tools.paths import ROOT
-from twinslot.service import store
+from twinslot.service.rows.streams import streams_table
 
 SIGNATURE = bytes(range(70))
 S3 = {"s3Location": {"bucket": "packages", "key": "app.bin"}}
@@ -315,7 +315,7 @@ def nothing_is_left(site: Site) -> None:
     assert site.clients.iot.list_jobs()["jobs"] == []
     assert site.world.sent() == []
     with site.world.store.read() as transaction:
-        assert transaction._one(sa.select(store._streams)) is None
+        assert transaction._one(sa.select(streams_table)) is None
 
 
 def test_an_unknown_board_or_stream_is_not_found(site: Site, iot: Any) -> None:

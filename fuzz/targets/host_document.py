@@ -4,13 +4,13 @@ import json
 
 from twinslot.formats import document
 from twinslot.formats.document import DocumentError, File, Location
-from twinslot.service import control
 from twinslot.service.codec import ApiError
+from twinslot.service.operations import jobs
 
 ALLOWED = (DocumentError, ApiError)
 COVERS = (
     "src/twinslot/formats/document.py: locations resolved _location",
-    "src/twinslot/service/control.py: _stream_of _placeholders",
+    "src/twinslot/service/operations/jobs.py: _stream_of _placeholders",
 )
 _FILES = [File("a", 5, location=Location("b", "k"), signature=("sig", "x"))]
 SEEDS = (
@@ -27,11 +27,11 @@ def run(data: bytes) -> None:
     """Find placeholders, put URLs in their place, and look for the stream."""
     text = data.decode("utf-8", "replace")
     try:
-        control._stream_of(text)
+        jobs._stream_of(text)
     except ApiError:
         pass
     try:
-        control._placeholders(text)
+        jobs._placeholders(text)
     except ApiError:
         pass
     for location in document.locations(text):

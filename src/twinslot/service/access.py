@@ -11,7 +11,9 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from twinslot.service.store import Changes, Source, Store
+from twinslot.service.rows.base import Changes
+from twinslot.service.rows.streams import Source
+from twinslot.service.store import Store
 
 LOOK = 2.0
 """Seconds between two looks at rights that another process may have ended."""

@@ -36,7 +36,8 @@ from twinslot.service import jobs, shadows, states, streams
 from twinslot.service.access import Access
 from twinslot.service.executions import Executions
 from twinslot.service.outgoing import Outgoing
-from twinslot.service.store import Changes, Store
+from twinslot.service.rows.base import Changes
+from twinslot.service.store import Store
 from twinslot.service.turns import Turns
 from twinslot.trust import authority
 

@@ -15,8 +15,10 @@ from twinslot.formats import aws
 from twinslot.formats.document import Location, resolved
 from twinslot.service import states
 from twinslot.service.presign import Presigner
+from twinslot.service.rows.base import batches
+from twinslot.service.rows.jobs import Job
 from twinslot.service.states import Execution
-from twinslot.service.store import Job, Store, Transaction, batches
+from twinslot.service.store import Store, Transaction
 
 JOB_RUNNING = "IN_PROGRESS"
 JOB_COMPLETED = "COMPLETED"

@@ -11,6 +11,12 @@ from twinslot.service.codec import ApiError
 
 ACCOUNT = "000000000000"
 
+DEFAULT_PAGE = 50
+"""Entries of a page where a request does not say."""
+
+PAGING = frozenset({"maxResults", "nextToken"})
+"""The parameters of an operation that lists in pages."""
+
 Entry = TypeVar("Entry")
 
 Listing = tuple[str | None, ...]

@@ -9,7 +9,8 @@ from twinslot.formats import aws
 from twinslot.service.api import Operation, Result
 from twinslot.service.codec import ApiError
 from twinslot.service.objects import ObjectFolder
-from twinslot.service.store import Object, Store, Transaction
+from twinslot.service.rows.objects import Object
+from twinslot.service.store import Store, Transaction
 
 _RANGE = re.compile(r"bytes=(\d{0,18})-(\d{0,18})")
 

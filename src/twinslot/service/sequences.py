@@ -15,7 +15,8 @@ from twinslot.formats.head import PACKAGE_MAGIC
 from twinslot.sequences import FLASHED, SequenceError, following
 from twinslot.service.codec import ApiError
 from twinslot.service.names import invalid
-from twinslot.service.store import MAX_PRODUCT, Store, Transaction
+from twinslot.service.rows.sequences import MAX_PRODUCT
+from twinslot.service.store import Store, Transaction
 from twinslot.trust import signing
 from twinslot.trust.keys import PublicKey
 

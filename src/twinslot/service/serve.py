@@ -38,7 +38,6 @@ from twinslot.service.sequences import Sequences
 from twinslot.service.shadows import Shadows
 from twinslot.service.store import Store
 from twinslot.service.streams import Streams
-from twinslot.service.updates import Updates
 from twinslot.trust import keys
 
 _log = logging.getLogger(__name__)
@@ -103,25 +102,21 @@ def run(
         )
         names = Names(config.region, credentials.secret_key)
         control = Control(store, names, executions, time.time)
-        updates = Updates(store, names, control, time.time)
         overview = Overview(store)
         sequences = Sequences(store, _public_key(config))
         s3 = S3(store, objects, time.time, sequences.count)
         control_api = Api(
             {
-                "iot": control.operations | updates.operations,
+                "iot": control.operations,
                 "iot-data": shadows.operations,
                 "iot-jobs-data": {},
                 "s3": s3.operations,
             },
             {
-                "GET served": control.served,
+                **control.extensions,
                 "GET executions": overview.executions,
                 "GET shadows": overview.shadows,
                 "GET reach": lambda _: {**bus.broker, "data": config.data_url or endpoint.data},
-                "GET revoked": control.revoked,
-                "POST revoke": control.revoke,
-                "POST admit": control.admit,
                 "POST sequence": sequences.allot,
             },
             credentials=credentials,

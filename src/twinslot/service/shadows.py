@@ -13,7 +13,8 @@ from twinslot.errors import FleetError
 from twinslot.formats import aws
 from twinslot.service.api import Operation, Result
 from twinslot.service.names import not_found
-from twinslot.service.store import Shadow, Store, Transaction
+from twinslot.service.rows.shadows import Shadow
+from twinslot.service.store import Store, Transaction
 
 SUBSCRIPTIONS = aws.subscriptions("shadow")
 

@@ -21,7 +21,9 @@ from twinslot.errors import FleetError
 from twinslot.formats import aws
 from twinslot.service.access import Access, Grant
 from twinslot.service.objects import ObjectFolder
-from twinslot.service.store import Served, Store, StreamFile
+from twinslot.service.rows.executions import Served
+from twinslot.service.rows.streams import StreamFile
+from twinslot.service.store import Store
 
 SUBSCRIPTIONS = aws.subscriptions("streams")
 VERSION = 1

@@ -1,6 +1,6 @@
 """The versions of the database's tables, each made from the one before, by alembic.
 
-`versions/` has a file for each; a change of the tables in `service/store.py` brings one more. A new
+`versions/` has a file for each; a change of the tables in `service/rows/` brings one more. A new
 database goes the same way as an old one, so there is one account of how tables came to be.
 """
 

@@ -16,9 +16,13 @@ from twinslot.formats import aws, document
 from twinslot.formats.document import MQTT, File, Location
 from twinslot.service import codec, executions
 from twinslot.service.api import Operation, Result
-from twinslot.service.control import DEFAULT_PAGE, Control, progress_minutes, stream_file
-from twinslot.service.names import Names, invalid, not_found
-from twinslot.service.store import Job, Store, Stream, StreamFile, Transaction, Update
+from twinslot.service.names import DEFAULT_PAGE, PAGING, Names, invalid, not_found
+from twinslot.service.operations.jobs import JobOperations, progress_minutes
+from twinslot.service.operations.streams import stream_file
+from twinslot.service.rows.jobs import Job
+from twinslot.service.rows.streams import Stream, StreamFile
+from twinslot.service.rows.updates import Update
+from twinslot.service.store import Store, Transaction
 
 PREFIX = "AFR_OTA-"
 """Begins the names of what an update makes."""
@@ -31,15 +35,15 @@ _ALGORITHM = re.compile(r"[A-Za-z0-9_]{1,32}")
 _INFO = codec.structure("iot", "OTAUpdateInfo")
 
 
-class Updates:
+class UpdateOperations:
     """OTA updates. `clock` returns Unix seconds."""
 
     def __init__(
-        self, store: Store, names: Names, control: Control, clock: Callable[[], float]
+        self, store: Store, names: Names, jobs: JobOperations, clock: Callable[[], float]
     ) -> None:
         self._store = store
         self._names = names
-        self._control = control
+        self._jobs = jobs
         self._clock = clock
         self.operations = {
             "CreateOTAUpdate": Operation(
@@ -49,7 +53,7 @@ class Updates:
                 | {"roleArn"},
             ),
             "GetOTAUpdate": Operation(self._get, {"otaUpdateId"}),
-            "ListOTAUpdates": Operation(self._list, {"maxResults", "nextToken", "otaUpdateStatus"}),
+            "ListOTAUpdates": Operation(self._list, {"otaUpdateStatus", *PAGING}),
             "DeleteOTAUpdate": Operation(
                 self._delete, {"otaUpdateId", "deleteStream", "forceDeleteAWSJob"}
             ),
@@ -95,7 +99,7 @@ class Updates:
                 url_seconds=url_seconds,
                 url_role=parameters["roleArn"],
             )
-            self._control.add_job(transaction, job)
+            self._jobs.add_job(transaction, job)
             made = source.stream_id if source.made else None
             update = Update(update_id, job_id, made, _request(parameters, protocols, made), now)
             transaction.add_update(update)
@@ -141,7 +145,7 @@ class Updates:
             job = transaction.job(update.job_id)
             if job is not None:
                 if parameters.get("forceDeleteAWSJob", False):
-                    self._control.delete_job(transaction, job)
+                    self._jobs.delete_job(transaction, job)
                 elif job.status == executions.JOB_RUNNING:
                     raise invalid(
                         f"job {job.job_id} is IN_PROGRESS: cancel it, or set forceDeleteAWSJob"

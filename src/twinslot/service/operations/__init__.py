@@ -1,0 +1,1 @@
+"""The operations of AWS IoT's control plane, by what they are about; `control` joins them."""

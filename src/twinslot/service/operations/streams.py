@@ -1,0 +1,108 @@
+"""Operations on file streams; `service/streams.py` sends their blocks."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from twinslot.formats import aws
+from twinslot.service import streams
+from twinslot.service.api import Operation, Result
+from twinslot.service.codec import ApiError
+from twinslot.service.names import Names, invalid, not_found
+from twinslot.service.rows.streams import Stream, StreamFile
+from twinslot.service.store import Store, Transaction
+
+
+class StreamOperations:
+    """Streams. `clock` returns Unix seconds."""
+
+    def __init__(self, store: Store, names: Names, clock: Callable[[], float]) -> None:
+        self._store = store
+        self._names = names
+        self._clock = clock
+        self.operations = {
+            "CreateStream": Operation(
+                self._create_stream, {"streamId", "description", "files", "roleArn"}
+            ),
+            "DescribeStream": Operation(self._describe_stream, {"streamId"}),
+            "DeleteStream": Operation(self._delete_stream, {"streamId"}),
+        }
+
+    def _create_stream(self, parameters: Mapping[str, Any]) -> Result:
+        stream_id = parameters["streamId"]
+        now = int(self._clock())
+        with self._store.write() as transaction:
+            if transaction.stream(stream_id) is not None:
+                raise self._names.exists("stream", stream_id)
+            files = tuple(
+                stream_file(transaction, file, number)
+                for number, file in enumerate(parameters["files"])
+            )
+            if len({file.file_id for file in files}) != len(files):
+                raise invalid("two files have the same fileId")
+            description = parameters.get("description")
+            transaction.add_stream(
+                Stream(stream_id, description, parameters["roleArn"], now, files)
+            )
+        return Result(
+            {
+                "streamId": stream_id,
+                "streamArn": self._names.arn("stream", stream_id),
+                "description": description,
+                "streamVersion": streams.VERSION,
+            }
+        )
+
+    def _describe_stream(self, parameters: Mapping[str, Any]) -> Result:
+        stream_id = parameters["streamId"]
+        with self._store.read() as transaction:
+            stream = transaction.stream(stream_id)
+        if stream is None:
+            raise not_found(f"no stream {stream_id}")
+        return Result(
+            {
+                "streamInfo": {
+                    "streamId": stream_id,
+                    "streamArn": self._names.arn("stream", stream_id),
+                    "streamVersion": streams.VERSION,
+                    "description": stream.description,
+                    "files": [
+                        {
+                            "fileId": file.file_id,
+                            "s3Location": {"bucket": file.bucket, "key": file.key},
+                        }
+                        for file in stream.files
+                    ],
+                    "createdAt": stream.created_at,
+                    "lastUpdatedAt": stream.created_at,
+                    "roleArn": stream.role_arn,
+                }
+            }
+        )
+
+    def _delete_stream(self, parameters: Mapping[str, Any]) -> Result:
+        stream_id = parameters["streamId"]
+        with self._store.write() as transaction:
+            if transaction.stream(stream_id) is None:
+                raise not_found(f"no stream {stream_id}")
+            if jobs := transaction.open_jobs_of(stream_id):
+                raise ApiError(
+                    "DeleteConflictException",
+                    f"stream {stream_id} is needed by {', '.join(jobs)}: cancel or delete that",
+                    409,
+                )
+            transaction.delete_stream(stream_id)
+        return Result({})
+
+
+def stream_file(transaction: Transaction, file: Mapping[str, Any], number: int) -> StreamFile:
+    """The file of a stream that CreateStream's parameters describe. Raises ApiError."""
+    location = file.get("s3Location", {})
+    bucket, key = location.get("bucket", ""), location.get("key", "")
+    item = transaction.object(bucket, key)
+    if item is None:
+        raise invalid(f"file {number}: no object {bucket}/{key}")
+    if not 1 <= item.size <= aws.MAX_FILE:
+        raise invalid(
+            f"file {number}: {item.size} bytes; allowed are 1 to {aws.MAX_FILE}",
+        )
+    return StreamFile(file.get("fileId", number), bucket, key, item.etag, item.size)

@@ -1,0 +1,1 @@
+"""The database's tables, each with what it is asked: the parts of a `store.Transaction`."""
