@@ -379,6 +379,16 @@ def test_status_names_boards_that_are_behind_strange_old_or_frozen(fleet: Fleet)
 # With a service
 
 
+def test_the_status_of_a_fleet_with_one_key_says_so(tmp_path: Path) -> None:
+    with running(tmp_path) as (service, _):
+        fleet = Fleet(service.folder)
+        assert "one key" not in fleet.run("status")
+        for name in ("trust/1.json", "keys/root.pem", "keys/root.pub.pem"):
+            (fleet.folder / name).unlink()
+        assert "warning: this fleet has one key" in fleet.run("status")
+        json.loads(fleet.run("status", "--json"))
+
+
 @pytest.fixture
 def served(tmp_path: Path) -> Iterator[tuple[Fleet, Service, Broker]]:
     with running(tmp_path) as (service, broker):

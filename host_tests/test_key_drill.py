@@ -148,6 +148,11 @@ def test_a_stolen_signing_key_is_revoked_on_boards_that_a_thief_had_and_on_those
     for thing in gone:
         drill.boards[thing].start()
     drill.wait(things, version="4.0.0", keys=3)
+    for thing in things:
+        (folder / "who.py").write_text(f"# 5.0.0 of {thing}\n")
+        said = stack.fleet("push", folder.name, thing, "--mpy", "--version", "5.0.0")
+        assert f"accepted: {thing} runs 5.0.0" in said
+    drill.wait(things, version="5.0.0", keys=3)
 
     (stack.folder / "6.ota").write_bytes(drill.thieves_package())
     published = stack.fleet("publish", "--json", "--force", "6.ota", *things)

@@ -11,8 +11,8 @@ from twinslot import disk
 from twinslot.cli.parts import PROTOCOLS, protocol_option, read_config
 from twinslot.cli.say import say, say_json
 from twinslot.cli.views import counting, progress_view
+from twinslot.client import admission, report, room, rotation
 from twinslot.client import publish as publishing
-from twinslot.client import report, room, rotation
 from twinslot.client import watch as watching
 from twinslot.client.clients import Clients
 from twinslot.errors import FleetError
@@ -145,8 +145,11 @@ def status(things: tuple[str, ...], jobs: int, every: bool, as_json: bool) -> No
     for line in lines:
         say(line)
     reports = {thing: board.reported for thing, board in found.items()}
-    for line in rotation.notes(reports, Keychain(config.folder), now):
+    chain = Keychain(config.folder)
+    for line in rotation.notes(reports, chain, now):
         say(line)
+    if chain.present is None:
+        say(f"warning: {admission.ONE_KEY}")
 
 
 @click.command()
