@@ -20,6 +20,8 @@ from twinslot.client.broker import LIMITS
 from twinslot.firmware import extensions
 from twinslot.formats import package
 from twinslot.formats.trailer import write_trailer
+from twinslot.formats.trust_set import BOARD_FILE, board_file
+from twinslot.keychain import Keychain
 from twinslot.trust import keys
 
 THING = "board-1"
@@ -292,6 +294,8 @@ class Stack:
             folder.mkdir(parents=True, exist_ok=True)
             public = keys.public_pem(keys.read_public(self.config.public_key))
             (folder / "trusted_keys.pem").write_bytes(public)
+            if present := Keychain(self.config.folder).present:
+                (folder / BOARD_FILE).write_bytes(board_file(present))
             wanted["broker"] = {"host": self.advertise, "port": self.broker_port}
             with contextlib.suppress(self.clients.iot.exceptions.ResourceAlreadyExistsException):
                 self.clients.iot.create_thing(thingName=thing)

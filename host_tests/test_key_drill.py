@@ -24,8 +24,6 @@ from twinslot.client import shadow
 from twinslot.errors import PackageError
 from twinslot.formats.component import firmware_content
 from twinslot.formats.trailer import read_trailer
-from twinslot.formats.trust_set import BOARD_FILE, board_file
-from twinslot.keychain import Keychain
 from twinslot.trust import keys, signing
 
 LAST = 2**31 - 1
@@ -44,16 +42,10 @@ class Drill:
         for path in stack.config.folder.glob("keys/root.*pem"):
             path.rename(self.root / path.name)
         self.stolen = keys.read_private(stack.config.signing_key)
-        first = Keychain(stack.config.folder).present
-        assert first is not None
         self.boards: dict[str, Board] = {}
         for number in range(count):
             thing = f"board-{number}"
-            self.boards[thing] = stack.board(
-                thing,
-                application={f"/etc/{BOARD_FILE}": board_file(first)},
-                settings={"report": 1},
-            )
+            self.boards[thing] = stack.board(thing, settings={"report": 1})
 
     def thieves_package(self) -> bytes:
         firmware = self.stack.firmware("6.6.6", size=SIZE)

@@ -34,7 +34,7 @@ IMAGE_SIZE = 1_600_000
 FILES = 40
 FILE_SIZE = 5000
 # A third of it is the simulation's own.
-MOST = 104
+MOST = 110
 # In a heap that is nearly full the place of things is a matter of chance: so many boards try.
 _BOARDS = 3
 _numbers = itertools.count(100)  # of the boards that take updates: each is a new one

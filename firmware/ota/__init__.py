@@ -21,8 +21,8 @@ if __file__.endswith(".mpy"):
         """The modules in one file as a file system: flat, read-only, as much as an import needs.
 
         path: of the file, a line `ota-bundle SIZE EXTENSIONS`, a line of `/NAME OFFSET` for each
-        module, a stored block of 900 bytes that the modules have in common, then each one: the rest
-        of a raw deflate stream that begins with this block. SIZE in bytes, decimal, of the file;
+        module, a stored block of 1000 bytes that they have in common, then each one: the rest of a
+        raw deflate stream that begins with this block. SIZE in bytes, decimal, of the file;
         OFFSET in it, five hexadecimal digits. The file stays open, because littlefs takes tens of
         milliseconds to look it up; a module is lent piece by piece, so no heap is needed for a
         whole one.
@@ -36,6 +36,7 @@ if __file__.endswith(".mpy"):
             head = file.readline().split()
             self._index = str(file.readline(), "utf-8")
             self._words = file.tell()
+            self._skip = bytearray(100)
             if head[:2] != [b"ota-bundle", b"%d" % file.seek(0, 2)]:
                 raise ImportError(path + " is damaged: install the agent again")
 
@@ -58,7 +59,8 @@ if __file__.endswith(".mpy"):
             at = self._offset(path)
             self._file.seek(self._words)
             inflated = deflate.DeflateIO(self._file, deflate.RAW, 11)
-            inflated.read(900)
+            for _ in range(10):
+                inflated.readinto(self._skip)
             self._file.seek(at)
             return inflated
 

@@ -23,7 +23,7 @@ from twinslot.formats.bundle_words import WORDS
 NAME = "bundle.mpy"
 """Its name, beside `__init__.mpy`: what looks for modules by their names finds it, too."""
 
-_WINDOW_BITS = 11  # the words and most of a module
+WINDOW_BITS = 11  # of a module's stream: the words and most of the module
 _BLOCK = struct.pack("<BHH", 0, len(WORDS), len(WORDS) ^ 0xFFFF) + WORDS
 _BLOCK_HEAD = 5  # bytes of it before the words
 # Of the search for the places where blocks begin: how many, the first and last step in bytes, and
@@ -140,7 +140,7 @@ def _length(attempt: _Attempt) -> int:
 
 
 def _attempt(data: bytes, cuts: tuple[int, ...]) -> _Attempt:
-    compressor = zlib.compressobj(9, zlib.DEFLATED, -_WINDOW_BITS, _MEMORY, zdict=WORDS)
+    compressor = zlib.compressobj(9, zlib.DEFLATED, -WINDOW_BITS, _MEMORY, zdict=WORDS)
     stream, at = b"", 0
     for cut in sorted(cuts):
         stream += compressor.compress(data[at:cut]) + compressor.flush(zlib.Z_BLOCK)
@@ -150,7 +150,7 @@ def _attempt(data: bytes, cuts: tuple[int, ...]) -> _Attempt:
 
 def _inflated(words: bytes, data: bytes) -> bytes:
     """Return a module. words: the stored block before the first one, b"" without it."""
-    decompressor = zlib.decompressobj(-_WINDOW_BITS)
+    decompressor = zlib.decompressobj(-WINDOW_BITS)
     known, ended = len(decompressor.decompress(words)), decompressor.eof
     if ended or known != max(0, len(words) - _BLOCK_HEAD):
         raise BundleError("the bundle's words are damaged")
