@@ -83,6 +83,18 @@ def test_a_bundle_of_a_release_before_the_words_is_read() -> None:
     assert bundle.read(data) == bundle.Bundle({"a": b"alpha" * 9}, ("http",))
 
 
+def test_blocks_of_a_module_begin_where_its_bytes_change() -> None:
+    chance = random.Random(3)
+    parts = [bytes(chance.choices(kind, k=800)) for kind in (b"abcdefgh", b"\x80ABCD", range(64))]
+    order = (parts[0], parts[1], parts[2]), (parts[2], parts[1], parts[0])
+    for pieces in order:
+        packed = zlib.compressobj(9, zlib.DEFLATED, -11, 9, zdict=bundle_words.WORDS)
+        known = [packed.compress(piece) + packed.flush(zlib.Z_BLOCK) for piece in pieces]
+        least = sum(map(len, known)) + len(packed.flush())
+        found = len(bundle.build({"a": b"".join(pieces)})) - len(bundle.build({})) - len("/a 00000")
+        assert found < least + 5
+
+
 def test_the_words_spare_a_bundle_more_than_they_take() -> None:
     found = bundle.read(agent.compiled(extensions.everything())[agent.BUNDLE]).modules
     alone = sum(len(zlib.compress(data, 9, -11)) for data in found.values())

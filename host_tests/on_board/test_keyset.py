@@ -31,6 +31,17 @@ WORDS = {
     "revoked": "revoked here for good",
     "record": "bring the firmware",
 }
+# A sentence about a set that breaks a rule -> a part of the names of such sets.
+SENTENCES = (
+    ("the set of keys has no version from 1 on", "version"),
+    ("the set of keys needs 1 to 8 keys", "no keys|empty array|nine keys|keys are"),
+    ("the set of keys, or a key in it, is not a map", "is no map|an array|a number"),
+    ("a key of the set has another algorithm, or other roles", "alg|roles|role"),
+    ("a key of the set is no point of P-256", "public key|bytes|point"),
+    ("the set has a key twice", "twice"),
+    ("the set needs a release key and a root key", "no root|no release|all revoked"),
+    ("the set of keys has the unknown key", "unknown key"),
+)
 RELEASE, ROOT = 1, 2
 
 
@@ -58,13 +69,18 @@ def test_a_set_that_keeps_the_rules_is_read():
         assert found == version, name
         assert [[keyset.kid_of(public).hex(), roles] for roles, public in keys] == entries, name
         after = keyset.following(trust(0, {}), read, ())
-        assert after.digest == digest[:16], name
+        assert after[2:] == (digest[:16], 0, 0, ""), name
+        later = keyset.following(trust(0, {}), read, (), 7, 9, "5e")
+        assert later[2:] == (digest[:16], 7, 9, "5e"), name
 
 
 def test_a_set_that_breaks_a_rule_is_refused():
     for name, encoded in VECTORS["bad"]:
         read = package.loads(unhexlify(encoded))
-        assert raises(PackageError, keyset.parse, read), name
+        said = str(raises(PackageError, keyset.parse, read))
+        parts = [row[1] for row in SENTENCES if said.startswith(row[0])]
+        assert parts, (name, said)
+        assert any(part in name for part in parts[0].split("|")), (name, said)
 
 
 def test_a_package_is_admitted_by_its_set_and_the_roles_of_its_signer():
@@ -93,8 +109,11 @@ def test_a_refusal_says_which_sets_are_missing():
 
 
 def test_a_board_without_a_set_has_version_0_and_each_key_may_do_all():
-    found = keyset.of_files({KIDS[0]: PUBLIC[0]}, "")
+    found = keyset.of_files({KIDS[0]: PUBLIC[0], None: "; bad"}, "5e")
     assert (found.version, roles_of(found)) == (0, {0: RELEASE | ROOT})
+    assert found[2:] == ("; bad", 0, 0, "5e")
+    assert keyset.believed(found) == {KIDS[0]: PUBLIC[0], None: "; bad"}
+    assert keyset.believed(keyset.of_files({KIDS[0]: PUBLIC[0]}, None)) == {KIDS[0]: PUBLIC[0]}
     for role in (RELEASE, ROOT):
         keyset.check_role(found, KIDS[0], role)
     assert "does not trust" in str(raises(UnknownKeyError, keyset.roles_of, found, KIDS[1]))
@@ -108,6 +127,11 @@ def test_a_key_that_is_no_longer_listed_is_retired_while_a_trailer_needs_it():
     for role in (RELEASE, ROOT):
         said = str(raises(UnknownKeyError, keyset.check_role, after, KIDS[0], role))
         assert "a retired key in set 2" in said
+        assert "takes a %s key" % ("root" if role == ROOT else "release") in said
+    said = str(raises(UnknownKeyError, keyset.check_role, after, KIDS[3], ROOT))
+    assert "a release key in set 2" in said
+    said = str(raises(UnknownKeyError, keyset.check_role, after, KIDS[1], RELEASE))
+    assert "a root key in set 2" in said
     assert roles_of(keyset.following(after, item(3, {1: 2, 3: 1}), ())) == {1: 2, 3: 1}
 
 
@@ -142,11 +166,15 @@ def test_trust_is_stored_as_it_is_read_and_fits_a_blob_of_nvs():
     import json
 
     for roles in ({0: 3}, {0: 1, 1: 2, 2: 0, 3: 4}, dict.fromkeys(range(9), 3)):
-        found = trust(7, roles, 5, 1795000000)
+        found = keyset.Trust(*trust(7, roles, 5, 1795000000)[:5], "5e")
+        assert keyset.stored(found)["seal"] == "5e"
         assert keyset.of_stored(json.loads(json.dumps(keyset.stored(found)))) == found
     most = {bytes([n]) * 8: (bytes([n]) * 64, 3) for n in range(16)}
     full = keyset.Trust(0x7FFFFFFF, most, "0" * 16, 0x7FFFFFFF, 4102444800, "f" * 64)
     assert len(json.dumps(keyset.stored(full))) < 2048
+    before = keyset.stored(trust(1, {0: 3}))
+    del before["seal"]  # of an agent that knew none
+    assert keyset.of_stored(before) == trust(1, {0: 3})
 
 
 def test_what_is_no_stored_trust_counts_as_none():
@@ -155,7 +183,7 @@ def test_what_is_no_stored_trust_counts_as_none():
     for name, value in (
         ("v", 2), ("v", None), ("set", 0), ("set", -1), ("set", "1"), ("keys", ""), ("keys", 5),
         ("keys", good["keys"][:-4]), ("keys", "*"), ("digest", None), ("floor", "9"),
-        ("floor", -1), ("created", None),
+        ("floor", -1), ("created", None), ("seal", 5),
     ):  # fmt: skip
         fields = dict(good)
         fields[name] = value
