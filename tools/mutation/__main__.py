@@ -3,6 +3,7 @@
 import argparse
 import datetime as dt
 import gc
+import itertools
 import multiprocessing
 import os
 import sys
@@ -11,6 +12,7 @@ import time
 import tomllib
 from collections.abc import Iterator
 from dataclasses import dataclass
+from operator import attrgetter
 from pathlib import Path
 
 from tools.mutation import report
@@ -57,17 +59,17 @@ def main() -> int:
     if unknown := [name for name in arguments.modules if name not in known]:
         parser.error(f"{', '.join(unknown)}: not in {TARGETS.name}")
     started = time.monotonic()
+    judged = report.judgements()
+    results: list[Result] = []
     try:
-        results = judge({name: known[name] for name in arguments.modules or known}, arguments.n)
+        chosen = {name: known[name] for name in arguments.modules or known}
+        for of_module in judge(chosen, arguments.n):
+            results += of_module
+            if not arguments.no_page:
+                _write(of_module, judged)
     except TargetError as error:
         sys.stdout.write(f"mutation: {error}\n")
         return 2
-    judged = report.judgements()
-    if not arguments.no_page:
-        old = report.PAGE.read_text(encoding="utf-8") if report.PAGE.exists() else ""
-        today = dt.datetime.now(tz=dt.UTC).date().isoformat()
-        new = report.page(old, results, judged, date=today, most=MOST)
-        report.PAGE.write_text(new, encoding="utf-8")
     said = report.complaints(results, judged)
     if (rate := report.rate(results)) < report.ENOUGH:
         said.append(f"only {rate:.1%} of the mutants are killed")
@@ -78,8 +80,19 @@ def main() -> int:
     return 1 if said else 0
 
 
-def judge(chosen: dict[str, tuple[str, ...]], processes: int) -> list[Result]:
-    """Run every mutant of these modules, so many at a time. Raises TargetError."""
+def _write(results: list[Result], judged: dict[tuple[str, str, str], str]) -> None:
+    """Write the rows of a module. The others stay, so a run that is stopped keeps what it has."""
+    old = report.PAGE.read_text(encoding="utf-8") if report.PAGE.exists() else ""
+    today = dt.datetime.now(tz=dt.UTC).date().isoformat()
+    new = report.page(old, results, judged, date=today, most=MOST)
+    report.PAGE.write_text(new, encoding="utf-8")
+
+
+def judge(chosen: dict[str, tuple[str, ...]], processes: int) -> Iterator[list[Result]]:
+    """Run every mutant of these modules, so many at a time. Yields the results of each module.
+
+    Raises TargetError.
+    """
     gc.freeze()  # what each fork has, and never needs to copy
     with (
         tempfile.TemporaryDirectory(prefix="mutation-") as folder,
@@ -94,7 +107,9 @@ def judge(chosen: dict[str, tuple[str, ...]], processes: int) -> list[Result]:
             for mutant in sampled(mutants((ROOT / module).read_bytes()), MOST, module)
             if (limit := limits[module]) is not None
         ]
-        return list(_told(pool.imap(_tried, trials), len(trials)))
+        told = _told(pool.imap(_tried, trials), len(trials))
+        for _, of_module in itertools.groupby(told, key=attrgetter("module")):
+            yield list(of_module)
 
 
 def _told(results: Iterator[Result], total: int) -> Iterator[Result]:
