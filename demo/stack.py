@@ -15,8 +15,8 @@ from sim import board as boards
 from tools import natives
 from tools.paths import ROOT, VENV_BIN
 from twinslot import config
-from twinslot.client import clients as client
 from twinslot.client.broker import LIMITS
+from twinslot.client.own_service import OwnService
 from twinslot.firmware import extensions
 from twinslot.formats import package
 from twinslot.formats.trailer import write_trailer
@@ -132,7 +132,7 @@ class Stack:
             process=self._service,
             log=log,
         )
-        self.clients = client.Clients(self.config)
+        self.clients = OwnService(self.config)
         self.endpoint = config.find_endpoint(self.config)
 
     @property

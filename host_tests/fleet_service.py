@@ -18,7 +18,7 @@ from demo import children
 from tools import natives
 from twinslot import config
 from twinslot.cli.main import main
-from twinslot.client.clients import Clients
+from twinslot.client.own_service import OwnService
 
 ROOT = Path(__file__).parent.parent
 DEADLINE = 20  # seconds for anything that is waited for
@@ -146,8 +146,8 @@ class Service:
         finally:
             self.process.send_signal(signal.SIGCONT)
 
-    def clients(self) -> Clients:
-        return Clients(self.config)
+    def clients(self) -> OwnService:
+        return OwnService(self.config)
 
     def fleet(self, *arguments: str) -> "subprocess.CompletedProcess[str]":
         """Run a `fleet` command in the folder: in this process, since a Python takes a second.

@@ -15,7 +15,7 @@ from fleet_service import until
 from fleet_world import World
 
 from twinslot import config
-from twinslot.client import clients as client
+from twinslot.client.own_service import OwnService
 from twinslot.service import listener, s3
 from twinslot.service.api import Api
 from twinslot.service.control import Control
@@ -99,7 +99,7 @@ class Site:
         self.config = config.parse(self._toml, folder)
         self.control.start()
         self.data.start()
-        self.clients = client.Clients(self.config)
+        self.clients = OwnService(self.config)
 
     def name_endpoint(self) -> None:
         """Let fleet.toml name this site's control port, for commands that read the file."""

@@ -190,7 +190,7 @@ class Site:
 
     def served(self, job_id: str, thing: str) -> int:
         """How many blocks the service has noted that it gave a thing."""
-        return int(self.stack.clients.served(job_id)["things"][thing]["blocks"])
+        return int(self.stack.clients.traffic(job_id)["things"][thing]["blocks"])
 
     def recorded(self) -> dict[str, Any]:
         """What the service remembers of things and jobs, and how many messages it ever sent."""

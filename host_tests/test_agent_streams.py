@@ -207,7 +207,7 @@ def test_an_update_comes_in_json_from_the_real_service(stack: Stack) -> None:
     assert asked == {"json"}
 
     def counted() -> bool:
-        return int(stack.clients.served(job)["things"]["board-1"]["blocks"]) >= 73
+        return int(stack.clients.traffic(job)["things"]["board-1"]["blocks"]) >= 73
 
     wait_for(counted, "the service to count the blocks")
 

@@ -24,6 +24,7 @@ from tools.paths import ROOT, VENV_BIN
 from twinslot import config
 from twinslot.board import files, writer
 from twinslot.board import plan as planner
+from twinslot.client.own_issuer import OwnIssuer
 from twinslot.client.provision import provision
 from twinslot.formats import table
 from twinslot.formats.chips import CHIPS, FLASH_SIZES, FLASHED, Chip
@@ -186,7 +187,7 @@ def test_the_agent_lies_where_it_is_asked_to_and_the_room_beside_it_is_said(
 def test_an_image_holds_the_certificates_and_the_key_of_one_thing(tmp_path):
     fleet = make_fleet(tmp_path)
     settings = tmp_path / "boards/board-1"
-    provision(fleet, "board-1", settings, config.Address("192.168.1.10", 8883))
+    provision(fleet, "board-1", settings, config.Address("192.168.1.10", 8883), OwnIssuer(fleet))
     whole = image_of(tmp_path, "--settings", settings, "--fleet", tmp_path, download(tmp_path))
     assert (tmp_path / "whole.bin").stat().st_mode & 0o777 == 0o600, "it holds a private key"
     read = Firmware(str(merged_part(tmp_path, whole, CHIPS["esp32"])))
@@ -202,7 +203,7 @@ def test_an_image_holds_the_certificates_and_the_key_of_one_thing(tmp_path):
 def test_a_key_that_is_on_the_board_is_not_flashed_away(tmp_path):
     fleet = make_fleet(tmp_path)
     settings = tmp_path / "boards/board-1"
-    provision(fleet, "board-1", settings, config.Address("192.168.1.10", 8883))
+    provision(fleet, "board-1", settings, config.Address("192.168.1.10", 8883), OwnIssuer(fleet))
     (settings / "client.key").unlink()  # as after `fleet provision --csr`
     source = download(tmp_path)
     out = tmp_path / "out.bin"

@@ -252,7 +252,7 @@ def test_every_target_and_command_that_is_named_exists(page: Path) -> None:
     makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
     for target in re.findall(r"^make (?:-C \S+ )?([a-z-]+)", shown, re.MULTILINE):
         assert re.search(rf"^{target}:", makefile, re.MULTILINE), target
-    for name, rest in re.findall(r"^fleet ([a-z-]+)(.*)", shown, re.MULTILINE):
+    for name, rest in re.findall(r"^fleet (?:--to aws ?)?([a-z][a-z-]*)(.*)", shown, re.MULTILINE):
         command = commands_of(fleet)[name]
         words = rest.split()
         if isinstance(command, click.Group) and words and words[0][0].isalpha():

@@ -26,7 +26,7 @@ from sim import image
 from sim.board import Board, firmware
 from tools.paths import ROOT
 from twinslot import config
-from twinslot.client import clients as client
+from twinslot.client.own_service import OwnService
 from twinslot.formats import package
 from twinslot.formats.chips import CHIPS
 
@@ -261,7 +261,7 @@ def test_the_page_prints_what_it_shows_and_ends_in_the_corrected_version(tmp_pat
                 board.flash_path.write_bytes((tmp_path / "board-1.bin").read_bytes())
                 board.start()
         assert [line for line, code in shell.codes.items() if code] == ["fleet watch bad"]
-        iot = client.Clients(config.load(tmp_path / "lab/fleet.toml")).iot
+        iot = OwnService(config.load(tmp_path / "lab/fleet.toml")).iot
         ends = {
             job: iot.describe_job_execution(jobId=job, thingName="board-1")["execution"]
             for job in ("first", "bad", "corrected")

@@ -16,7 +16,8 @@ from botocore.exceptions import ClientError
 from fleet_site import IMAGE, ROLE, THING, Site, fetch, moment, plain, refused
 
 from twinslot import config
-from twinslot.client import clients as client
+from twinslot.client.clients import RefusedError
+from twinslot.client.own_service import OwnService
 from twinslot.errors import UnreachableError
 from twinslot.service import codec, s3, sigv4
 
@@ -454,12 +455,12 @@ def test_what_was_served_is_told(site: Site) -> None:
     site.world.things("board-1")
     site.world.stream("s-1", IMAGE)
     site.world.job("job-1", "board-1", stream_id="s-1")
-    assert site.clients.served("job-1") == {
+    assert site.clients.traffic("job-1") == {
         "size": len(IMAGE),
         "things": {"board-1": {"blocks": 0, "bytes": 0}},
     }
-    with pytest.raises(client.RefusedError) as error:
-        site.clients.served("job-2")
+    with pytest.raises(RefusedError) as error:
+        site.clients.traffic("job-2")
     assert error.value.code == "ResourceNotFoundException"
 
 
@@ -663,7 +664,7 @@ def test_without_an_endpoint_no_client_is_made(tmp_path: Path, monkeypatch: Any)
         tls=False,
     )
     with pytest.raises(UnreachableError, match="fleet serve"):
-        client.Clients(config.load(tmp_path / "fleet.toml"))
+        OwnService(config.load(tmp_path / "fleet.toml"))
 
 
 def test_the_machines_own_aws_settings_and_proxies_play_no_part(
@@ -684,6 +685,6 @@ def test_the_machines_own_aws_settings_and_proxies_play_no_part(
         ("http_proxy", "http://127.0.0.1:9"),
     ):
         monkeypatch.setenv(name, value)
-    clients = client.Clients(site.config)
+    clients = OwnService(site.config)
     assert clients.iot.list_things()["things"] == []
     clients.s3.put_object(Bucket="b", Key="k", Body=b"x")

@@ -404,7 +404,7 @@ def say_keys(service: Service, broker: Broker, thing: str, **said: Any) -> None:
     topic = f"$aws/things/{thing}/shadow/name/ota/update"
     message = {"state": {"reported": {"version": "1", **said}}}
     device.send(topic, json.dumps(message).encode())
-    data = service.clients().data()
+    data = service.clients().data
     until(lambda: shadow.of_thing(data, thing), "the report")
     device.close()
 

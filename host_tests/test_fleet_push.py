@@ -18,7 +18,6 @@ from tools.postgresql import PostgreSQL
 from twinslot.client import changes, shadow
 from twinslot.client.application import Application
 from twinslot.client.publish import publish
-from twinslot.client.sequences import highest_published
 from twinslot.firmware import agent
 from twinslot.formats import archive, package
 from twinslot.formats.component import firmware_content
@@ -236,46 +235,6 @@ def test_without_a_service_is_said_so(service: Service) -> None:
     assert "Traceback" not in done.stderr
 
 
-def test_the_next_sequence_is_above_all_that_was_published_for_the_product(
-    service: Service,
-) -> None:
-    clients = service.clients()
-
-    def highest() -> int:
-        return highest_published(clients, "demo-board")
-
-    assert highest() == 0
-    published(service, 7)
-    published(service, 3)
-    assert highest() == 7
-    published(service, 900, product="meter")
-    assert highest() == 7
-    published(service, 12, job_id="by-hand")
-    assert highest() == 12
-    clients.iot.cancel_job(jobId="by-hand")
-    assert highest() == 12
-    clients.iot.create_job(
-        jobId="foreign",
-        targets=[clients.iot.describe_thing(thingName=THING)["thingArn"]],
-        document="{}",
-        description="somebody else's",
-    )
-    assert highest() == 12
-
-
-@pytest.mark.slow
-def test_many_pushes_do_not_make_the_next_one_slow(service: Service) -> None:
-    for sequence in range(1, 9):
-        published(service, sequence)
-    clients = service.clients()
-    asked: list[str] = []
-    clients.iot.meta.events.register(
-        "before-call.iot.*", lambda model, **_: asked.append(model.name)
-    )
-    assert highest_published(clients, "demo-board") == 8
-    assert asked == ["ListJobs", "DescribeJob"]
-
-
 @pytest.mark.parametrize(
     ("text", "sequence"),
     [
@@ -328,7 +287,7 @@ def reports(service: Service, device: Device, **values: Any) -> None:
     device.send(topic, {"state": {"reported": values}})
 
     def known() -> bool:
-        found = shadow.of_thing(service.clients().data(), THING)
+        found = shadow.of_thing(service.clients().data, THING)
         return found is not None and (found.room, found.spare) == (*values.values(),)
 
     until(known, "the report")

@@ -19,7 +19,8 @@ from fleet_service import Broker, Service
 from local_ca import LocalCA
 
 from twinslot import config as configuration
-from twinslot.client.clients import Clients, translated
+from twinslot.client.clients import translated
+from twinslot.client.own_service import OwnService
 from twinslot.config import Credentials
 from twinslot.errors import ConfigError, UnreachableError
 from twinslot.service import sigv4
@@ -158,7 +159,7 @@ def test_the_control_port_talks_tls_and_clients_verify_it(service: Service, tmp_
     assert clients.iot.list_things()["things"] == []
     clients.s3.put_object(Bucket="packages", Key="a", Body=b"12345")
     assert clients.s3.head_object(Bucket="packages", Key="a")["ContentLength"] == 5
-    assert clients.data().meta.endpoint_url.startswith("https://")
+    assert clients.data.meta.endpoint_url.startswith("https://")
     endpoint = clients.endpoint.replace("127.0.0.1", "localhost")
     service.set(endpoint=endpoint)
     with pytest.raises(UnreachableError, match="localhost"), translated():
@@ -183,7 +184,7 @@ def test_files_of_the_control_ports_tls_that_cannot_be_used_are_named(
     for path in (junk, tmp_path / "gone.pem"):
         service.set(endpoint_ca=path, endpoint="https://127.0.0.1:9")
         with pytest.raises(ConfigError, match="endpoint_ca: cannot use"):
-            Clients(service.config)
+            OwnService(service.config)
 
 
 # -- signatures -----------------------------------------------------------------------------------

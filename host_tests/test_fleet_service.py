@@ -156,7 +156,7 @@ def test_a_published_package_arrives_block_by_block_and_is_counted(
     assert time.monotonic() - began < 10  # 400 blocks; no fsync for each of them
     until(
         lambda: (
-            service.clients().served("job-1")["things"][THING]
+            service.clients().traffic("job-1")["things"][THING]
             == {"blocks": total, "bytes": len(data)}
         ),
         "the counters",

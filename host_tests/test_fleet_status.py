@@ -1,13 +1,11 @@
 """`fleet status`: a line for each board, counts for many, and no harm by what a board says."""
 
-import dataclasses
 import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from botocore.stub import Stubber
 from click.testing import CliRunner
 from fleet_site import Site
 from hypothesis import given
@@ -15,7 +13,7 @@ from hypothesis import strategies as st
 
 from twinslot.cli.main import main
 from twinslot.client import shadow
-from twinslot.client.clients import Clients
+from twinslot.client.own_service import OwnService
 from twinslot.client.shadow import Reported
 from twinslot.service import overview
 
@@ -143,19 +141,6 @@ def test_a_fleet_without_boards_says_how_to_make_one_known(status: Status) -> No
     assert "--create-things" in status()
 
 
-def test_on_aws_shadows_are_read_at_the_accounts_own_endpoint(site: Site) -> None:
-    config = dataclasses.replace(
-        site.config, endpoint="https://iot.eu-central-1.amazonaws.com", region="eu-central-1"
-    )
-    clients = Clients(config)
-    own = "a1b2c3-ats.iot.eu-central-1.amazonaws.com"
-    with Stubber(clients.iot) as stub:
-        asked = {"endpointType": "iot:Data-ATS"}
-        stub.add_response("describe_endpoint", {"endpointAddress": own}, asked)
-        assert clients.data().meta.endpoint_url == f"https://{own}"
-    assert site.clients.data().meta.endpoint_url == site.control.url
-
-
 EVIL = "\x1b[2J\x1b]0;owned\x07\r\n\u202e\x9b31m\u2028"
 
 
@@ -227,13 +212,13 @@ def test_more_boards_than_a_page_holds_are_asked_for_by_the_page(
     for number in range(0, 30, 2):
         report(site, f"board-{number:02}", version="1.0.0")
     asked: list[str] = []
-    extension = Clients._extension
+    extension = OwnService._extension
 
-    def counting(clients: Clients, method: str, name: str, *rest: Any) -> dict[str, Any]:
+    def counting(clients: OwnService, method: str, name: str, *rest: Any) -> dict[str, Any]:
         asked.append(name)
         return extension(clients, method, name, *rest)
 
-    monkeypatch.setattr(Clients, "_extension", counting)
+    monkeypatch.setattr(OwnService, "_extension", counting)
     found = json.loads(status("--json"))
     assert len(found) == 30
     assert [thing for thing, board in found.items() if board["reported"] is not None] == [

@@ -20,7 +20,8 @@ from local_ca import LocalCA
 from twinslot import config
 from twinslot.cli.main import main
 from twinslot.client import report
-from twinslot.client.clients import Clients, translated
+from twinslot.client.clients import translated
+from twinslot.client.own_service import OwnService
 from twinslot.errors import FleetError
 
 HTML = b"<html><body>It works!</body></html>"
@@ -282,7 +283,7 @@ def test_an_answer_with_anything_missing_or_of_another_kind_is_read_or_refused(
         return answer
 
     monkeypatch.setattr(URLLib3Session, "send", changed)
-    clients = Clients(site.config)
+    clients = OwnService(site.config)
     report.of_fleet(clients, 1)
     clients.served("job-1")
     refused = 0

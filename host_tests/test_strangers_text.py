@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ast
-import dataclasses
 import io
 import json
 import subprocess
@@ -24,7 +23,7 @@ from twinslot.board import look
 from twinslot.cli import views
 from twinslot.cli.main import main
 from twinslot.client import publish, report, watch
-from twinslot.client.clients import Clients
+from twinslot.client.own_service import OwnService
 from twinslot.formats import archive
 from twinslot.formats.component import application_content
 from twinslot.text import printable
@@ -66,13 +65,13 @@ def assert_harmless(shown: str) -> None:
 
 def say(monkeypatch: pytest.MonkeyPatch, **details: str) -> None:
     """Let the service say this of every board; `fleet serve` itself refuses most of it."""
-    found = report.of_job
+    found = OwnService.executions
 
-    def of_job(clients: Clients, *given: Any) -> list[report.Progress]:
-        said = {"status": "FAILED", "details": details, "description": EVIL}
-        return [dataclasses.replace(one, **said) for one in found(clients, *given)]  # type: ignore[arg-type]
+    def executions(*given: Any) -> list[dict[str, Any]]:
+        return [one | {"status": "FAILED", "details": details} for one in found(*given)]
 
-    monkeypatch.setattr(report, "of_job", of_job)
+    monkeypatch.setattr(OwnService, "executions", executions)
+    monkeypatch.setattr(report, "_description", lambda *_: EVIL)
 
 
 def package(version: str = EVIL, product: str = EVIL, name: str = "main.py") -> bytes:

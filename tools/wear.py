@@ -27,7 +27,7 @@ from sim.chip import layout
 from sim.wear import Counts, Wear
 from tools import natives, prose
 from tools.paths import ROOT
-from twinslot.client.publish import BUCKET, ROLE
+from twinslot.client.own_service import BUCKET, ROLE
 from twinslot.disk import replace
 from twinslot.formats import document
 from twinslot.trust import certificates, keys

@@ -36,7 +36,7 @@ from demo.children import die_with_parent
 from demo.stack import Stack
 from tools.paths import ROOT
 from twinslot.client import many
-from twinslot.client.publish import BUCKET, ROLE
+from twinslot.client.own_service import BUCKET, ROLE
 from twinslot.formats import aws, document
 
 SIZE = 1_048_576
@@ -157,7 +157,7 @@ class Fleet:
         service = self._stack.endpoint.pid
         load = self._load(UPDATES, SERVICE, self._starting[count], seconds, service, stream=job)
         time.sleep(_FLUSHED)
-        blocks = [one["blocks"] for one in self._stack.clients.served(job)["things"].values()]
+        blocks = [one["blocks"] for one in self._stack.clients.traffic(job)["things"].values()]
         described = self._stack.clients.iot.describe_job(jobId=job)["job"]["jobProcessDetails"]
         if described["numberOfSucceededThings"] < load.told.succeeded:
             raise BenchError(f"{load.told.succeeded} boards were answered; of {job}: {described}")

@@ -59,13 +59,31 @@ class Broker:
 
 
 @dataclass(frozen=True)
+class Account:
+    """The table [aws]: an account of AWS, and what of it is this fleet's.
+
+    profile: of the machine's AWS settings, "" for the one that AWS's own tools would take; bucket:
+    for packages; role: ARN of the role by which AWS reads them; policy: name of the boards' policy;
+    endpoint: URL of a stand-in for all of AWS's services, "" for AWS.
+    """
+
+    region: str
+    bucket: str
+    role: str
+    profile: str = ""
+    policy: str = "fleet-boards"
+    endpoint: str = ""
+
+
+@dataclass(frozen=True)
 class Config:
     """Everything in fleet.toml, which lies in `folder`, checked. `slot_size` in bytes.
 
     data_url: of the data listener as boards reach it, "" where it is as it listens; certificate,
     key: files with which it talks TLS, None for plain HTTP; control_certificate, control_key: the
     same of the control listener; endpoint_ca: file of the authority by which clients know it, None
-    for the public ones; connections: at each listener, in all and of one address.
+    for the public ones; connections: at each listener, in all and of one address; account: commands
+    go to this account of AWS, None for the fleet's own service.
     """
 
     folder: Path
@@ -89,6 +107,7 @@ class Config:
     control_certificate: Path | None = None
     control_key: Path | None = None
     endpoint_ca: Path | None = None
+    account: Account | None = None
 
     @property
     def secrets(self) -> Iterator[Path]:
@@ -247,8 +266,8 @@ def create(
     return list(files)
 
 
-def load(path: Path) -> Config:
-    """Read fleet.toml.
+def load(path: Path, *, to_aws: bool = False) -> Config:
+    """Read fleet.toml. to_aws: for commands to the account of the table [aws], which must be there.
 
     Raises ConfigError, naming the key, what it is and what it should be, or TextError.
     """
@@ -258,17 +277,23 @@ def load(path: Path) -> Config:
         raise ConfigError(
             f"cannot read {path}: {error.strerror}; `fleet init` writes one, --config names one"
         ) from error
-    return parse(data, path.resolve().parent)
+    return parse(data, path.resolve().parent, to_aws=to_aws)
 
 
-def parse(data: bytes | str, folder: Path) -> Config:
-    """Check the text of a fleet.toml that lies in `folder`. Raises ConfigError, TextError."""
+def parse(data: bytes | str, folder: Path, *, to_aws: bool = False) -> Config:
+    """Check the text of a fleet.toml that lies in `folder`. Raises ConfigError, TextError.
+
+    to_aws: as of `load`.
+    """
     try:
         written = data if isinstance(data, str) else decoded(data, FILE_NAME)
         top = _Section(tomllib.loads(written), "")
     except (ValueError, RecursionError) as error:  # numbers without end, too
         raise ConfigError(f"{FILE_NAME} is not TOML: {error}") from error
     key_files, service, broker = (top.section(name) for name in ("keys", "service", "broker"))
+    account = _account(top.section("aws")) if top.has("aws") else None
+    if to_aws and account is None:
+        raise ConfigError(f"{FILE_NAME} has no table [aws]; docs/aws.md says what stands in it")
     config = Config(
         folder=folder,
         product=top.text("product", 1, 32),
@@ -292,6 +317,7 @@ def parse(data: bytes | str, folder: Path) -> Config:
         control_certificate=service.optional_path("control_certificate", folder, ""),
         control_key=service.optional_path("control_key", folder, ""),
         endpoint_ca=service.optional_path("endpoint_ca", folder, ""),
+        account=account if to_aws else None,
         broker=Broker(
             address=Address(broker.host("host"), broker.number("port", 1, 65535)),
             tls=broker.flag("tls"),
@@ -321,6 +347,33 @@ def parse(data: bytes | str, folder: Path) -> Config:
     for section in (top, key_files, service, broker):
         section.refuse_unknown()
     return config
+
+
+def _account(table: "_Section") -> Account:
+    """The table [aws]. Limits of names: AWS's API models; S3 user guide, "Bucket naming rules"."""
+    account = Account(
+        region=table.matching("region", r"[a-z]{2}(-[a-z]+)+-\d", "a region, such as eu-central-1"),
+        bucket=table.matching(
+            "bucket",
+            r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]",
+            "the name of a bucket: 3 to 63 small letters, digits, dots and hyphens",
+        ),
+        role=table.matching(
+            "role",
+            r"arn:aws[a-z-]*:iam::\d{12}:role/\S{1,512}",
+            "the ARN of a role, such as arn:aws:iam::123456789012:role/fleet-packages",
+        ),
+        profile=table.text("profile", default=Account.profile),
+        policy=table.matching(
+            "policy",
+            r"[\w+=,.@-]{1,128}",
+            "the name of a policy: 1 to 128 letters, digits and + = , . @ - _",
+            Account.policy,
+        ),
+        endpoint=table.text("endpoint", default=Account.endpoint),
+    )
+    table.refuse_unknown()
+    return account
 
 
 def set_broker(path: Path, values: Mapping[str, str | int | bool]) -> None:
@@ -481,6 +534,16 @@ class _Section:
         if "\0" in value:
             raise ConfigError(f"{self._prefix}{key}: {value!r} has a byte 0")
         return value
+
+    def matching(self, key: str, pattern: str, form: str, default: str | None = None) -> str:
+        """A text of this pattern; `form` says for people what that is."""
+        value = self.text(key, default=default)
+        if not re.fullmatch(pattern, value, re.ASCII):
+            raise ConfigError(f"{self._prefix}{key}: {value!r} is not {form}")
+        return value
+
+    def has(self, key: str) -> bool:
+        return key in self._values
 
     def number(self, key: str, least: int, most: int, default: int | None = None) -> int:
         value: int = self._get(key, int, "a whole number", default)

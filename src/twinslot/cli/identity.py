@@ -9,18 +9,11 @@ from twinslot import config as configuration
 from twinslot import disk
 from twinslot.cli.parts import read_config, short, toml_path
 from twinslot.cli.say import say
-from twinslot.client.answers import ForeignAnswerError
-from twinslot.client.clients import Clients, translated
-from twinslot.config import Address, Config
-from twinslot.errors import FleetError, UnreachableError
+from twinslot.config import Address
 from twinslot.trust.authority import Authority
 from twinslot.trust.certificates import check_thing
 
 PORT = 8883
-
-
-class UnknownThingError(FleetError):
-    """Neither the authority nor the service knows the thing."""
 
 
 @click.command()
@@ -65,13 +58,14 @@ def provision(
     BOARD is the name of its thing, its MQTT client id and the certificate's common name. The first
     time the command also makes the fleet's certificate authority, in ca/.
     """
-    from twinslot.client import policy, publish
+    from twinslot.client import policy, target
     from twinslot.client import provision as provisioning
 
     config = read_config()
     check_thing(thing)
     folder = (out or config.boards / thing).absolute()
-    broker = _boards_broker(config, host)
+    issuer = target.issuer(config)
+    broker = _boards_broker(issuer.broker(), host)
     wifi = None
     if wifi_ssid is not None:
         password = (
@@ -82,28 +76,15 @@ def provision(
         wifi = provisioning.Wifi(wifi_ssid, password)
     elif wifi_password_file is not None:
         raise click.UsageError("--wifi-password-file needs --wifi-ssid")
-    clients = _service(config)
-    if renew and clients is None and _is_revoked(config, thing):
-        raise UnreachableError(f"{thing} is revoked: start `fleet serve`, which must hear of this")
     csr = None if csr_path is None else disk.read(csr_path, "the request")
-    authority = provisioning.provision(
-        config, thing, folder, broker, wifi=wifi, csr=csr, renew=renew
-    )
+    provisioning.provision(config, thing, folder, broker, issuer, wifi=wifi, csr=csr, renew=renew)
     say(f"wrote {short(folder)}, for /etc on the board")
     say(f"and {short(config.folder / policy.FILE_NAME)}, for boards that AWS serves")
     if csr is not None:
         say("  without client.key: the key stays where the request was made")
     if wifi is None and not renew:
         say("  settings.json names no Wi-Fi yet: put ssid and password there")
-    if renew:
-        _copy_crl(config, authority)
-    if clients is None:
-        say(f"no service runs: `fleet publish --create-things` makes {thing} known to it")
-    else:
-        with translated():
-            publish.thing_arn(clients, thing, create=True)
-            clients.admit(thing)
-        say(f"the service knows {thing}")
+    issuer.introduce(thing, _say, renew=renew)
 
 
 def _hosts(
@@ -156,7 +137,7 @@ def broker_config(
     way in. The command changes [broker] in fleet.toml to match. Run it again to make the revocation
     list valid for ten more years.
     """
-    from twinslot.client import broker
+    from twinslot.client import broker, own_issuer
 
     config = read_config()
     authority = Authority.open(config.authority, f"{config.product} authority")
@@ -191,7 +172,8 @@ def broker_config(
     if configuration.is_local(chosen[0]):
         say("  which no real board reaches: --host NAME_OR_ADDRESS of this machine")
     say(f"Start it:    mosquitto -c {short(paths.settings)}")
-    say(f"If it runs:  {_read_again(config)}; new ports and users need a restart")
+    again = own_issuer.read_again(config.broker_folder)
+    _say(f"If it runs:  {again}; new ports and users need a restart")
 
 
 @click.command()
@@ -205,33 +187,10 @@ def revoke(thing: str, disconnect: bool) -> None:
     The command revokes the board's certificate. `fleet provision BOARD --renew` takes the board in
     again, with a new certificate.
     """
-    from twinslot.client import broker
+    from twinslot.client import target
 
-    config = read_config()
     check_thing(thing)
-    authority = Authority(config.authority) if config.authority.exists() else None
-    certified = authority is not None and authority.issued(thing) is not None
-    if authority is not None and certified:
-        authority.revoke(thing)
-        say(f"the certificate of {thing} is on the list {short(authority.crl_path)}")
-        _copy_crl(config, authority)
-    try:
-        with translated():
-            clients = Clients(config)
-            if not certified:
-                _expect_known(clients, thing)
-            clients.revoke(thing)
-    except (UnreachableError, ForeignAnswerError) as error:
-        raise UnreachableError(f"{error}; then revoke {thing} again, so that it hears") from error
-    say(f"the service answers {thing} no more")
-    if authority is None or not certified:
-        return
-    if disconnect:
-        broker.disconnect(authority, config.broker.address, thing)
-        say("its connection is cut; it comes back if mosquitto has not read the list")
-    else:
-        say("A connection that is open stays open. To cut it, let mosquitto read first:")
-        say(f"  fleet revoke {thing} --disconnect")
+    target.issuer(read_config()).revoke(thing, _say, disconnect=disconnect)
 
 
 @click.command()
@@ -255,14 +214,17 @@ def doctor(ctx: click.Context, days: int) -> None:
     wrong = 0
     for finding in examination.examine(read_config(), dt.datetime.now(dt.UTC), days):
         wrong += not finding.well
-        text = finding.text.replace(f"{Path.cwd()}/", "")
-        say(f"{'ok   ' if finding.well else 'WRONG'}  {text}")
+        _say(f"{'ok   ' if finding.well else 'WRONG'}  {finding.text}")
     if wrong:
         ctx.exit(1)
 
 
-def _boards_broker(config: Config, host: str | None) -> Address:
-    noted = config.broker.boards
+def _say(line: str) -> None:
+    """Print a line with the paths below the current folder as `short` has them."""
+    say(line.replace(f"{Path.cwd()}/", ""))
+
+
+def _boards_broker(noted: Address | None, host: str | None) -> Address:
     if host is None:
         if noted is None:
             raise click.UsageError(
@@ -277,44 +239,3 @@ def _boards_broker(config: Config, host: str | None) -> Address:
         return configuration.parse_address(host)
     except ValueError as error:
         raise click.BadParameter(str(error), param_hint="'--host'") from error
-
-
-def _service(config: Config) -> Clients | None:
-    """The service's clients, None where no service answers."""
-    try:
-        with translated():
-            clients = Clients(config)
-            clients.revoked()
-    except UnreachableError:
-        return None
-    return clients
-
-
-def _is_revoked(config: Config, thing: str) -> bool:
-    if not config.authority.exists():
-        return False
-    authority = Authority(config.authority)
-    certificate = authority.issued(thing)
-    return certificate is not None and authority.is_revoked(certificate)
-
-
-def _copy_crl(config: Config, authority: Authority) -> None:
-    from twinslot.client import broker
-
-    if config.broker_folder.exists():
-        broker.copy_crl(authority, config.broker_folder)
-        say(f"and in {short(config.broker_folder)}. Let mosquitto read it:")
-        say(f"  {_read_again(config)}")
-
-
-def _read_again(config: Config) -> str:
-    from twinslot.client import broker
-
-    return f"kill -HUP $(cat {short(broker.Paths(config.broker_folder).pid)})"
-
-
-def _expect_known(clients: Clients, thing: str) -> None:
-    try:
-        clients.iot.describe_thing(thingName=thing)
-    except clients.iot.exceptions.ResourceNotFoundException as error:
-        raise UnknownThingError(f"no thing {thing}, here or at the service") from error

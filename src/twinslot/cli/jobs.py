@@ -14,8 +14,7 @@ from twinslot.cli.views import counting, progress_view
 from twinslot.client import admission, report, room, rotation
 from twinslot.client import publish as publishing
 from twinslot.client import watch as watching
-from twinslot.client.clients import Clients
-from twinslot.errors import FleetError
+from twinslot.client.target import connect
 from twinslot.formats import aws
 from twinslot.keychain import Keychain
 
@@ -58,7 +57,7 @@ def publish(
     config = read_config()
     data = disk.read(file, "the package")
     head = None if force else publishing.check(data, config)
-    clients = Clients(config)
+    clients = connect(config)
     reach = clients.reach()
     if head is not None:
         publishing.check_way(reach, config, things, PROTOCOLS[protocol])
@@ -122,12 +121,7 @@ def status(things: tuple[str, ...], jobs: int, every: bool, as_json: bool) -> No
     """
     config = read_config()
     with counting("boards asked about") as counted:
-        found = report.of_fleet(Clients(config), jobs, counted)
-    unknown = [thing for thing in things if thing not in found]
-    if unknown:
-        raise FleetError(f"the service knows no board {', '.join(unknown)}")
-    if things:
-        found = {thing: found[thing] for thing in things}
+        found = report.of_fleet(connect(config), jobs, counted, things)
     if as_json:
         say_json(report.as_json(found))
         return
@@ -170,7 +164,7 @@ def watch(job: str, timeout: float | None) -> None:
 @click.option("--force", is_flag=True, help="Cancel also on boards that have begun.")
 def cancel(job: str, thing: str | None, force: bool) -> None:
     """Cancel JOB on the boards that have not begun it."""
-    iot = Clients(read_config()).iot
+    iot = connect(read_config()).iot
     if thing is None:
         iot.cancel_job(jobId=job, force=force)
         say(f"canceled {job}")

@@ -20,8 +20,9 @@ from twinslot.cli.parts import (
 )
 from twinslot.cli.say import say
 from twinslot.client import admission, packing, report, rotation
-from twinslot.client.clients import Clients, translated
+from twinslot.client.clients import translated
 from twinslot.client.sequences import allot_anywhere, note
+from twinslot.client.target import connect
 from twinslot.config import Config
 from twinslot.errors import FleetError, UnreachableError
 from twinslot.formats.component import APPLICATION, FIRMWARE, application_content
@@ -248,7 +249,7 @@ def send(things: tuple[str, ...], protocol: str) -> None:
     """Queue the sets that each BOARD lacks, in their order."""
     config = read_config()
     chain = Keychain(config.folder)
-    rotation.queue(Clients(config), chain, things, say, protocols=PROTOCOLS[protocol])
+    rotation.queue(connect(config), chain, things, say, protocols=PROTOCOLS[protocol])
     say("every other board has the newest set, or its job waits already")
 
 
@@ -380,7 +381,7 @@ def _check_agents(config: Config, *, force: bool) -> None:
         return
     try:
         with translated():
-            found = report.of_fleet(Clients(config), 1)
+            found = report.of_fleet(connect(config), 1)
     except UnreachableError:
         say("warning: no service answers, so nobody knows whether the agents read sets of keys")
         return

@@ -62,6 +62,10 @@ _SECTIONS: Mapping[str, Mapping[str, str]] = {
     },
     "More": {"mip": "mip", "completion": "completion"},
 }
+_AT_AWS = frozenset(
+    {"status", "watch", "cancel", "keys", "pack", "publish", "push", "provision", "revoke"}
+)
+"""The commands that `--to aws` changes."""
 _MODULES = {name: module for section in _SECTIONS.values() for name, module in section.items()}
 
 
@@ -148,9 +152,17 @@ class _Group(click.Group):
     metavar="FILE",
     help="Settings of the fleet.",
 )
+@click.option(
+    "--to",
+    type=click.Choice(["service", "aws"]),
+    default="service",
+    show_default=True,
+    help="Where jobs and boards are: the fleet's own service, or the account of AWS that [aws] in"
+    " fleet.toml names.",
+)
 @click.version_option(package_name="twinslot")
 @click.pass_context
-def main(ctx: click.Context, config_path: Path) -> None:
+def main(ctx: click.Context, config_path: Path, to: str) -> None:
     """Signed over-the-air updates for MicroPython boards.
 
     \b
@@ -166,3 +178,8 @@ def main(ctx: click.Context, config_path: Path) -> None:
       fleet push DIR board-1                     pack, publish and watch in one
     """
     ctx.obj = config_path
+    if to == "aws" and ctx.invoked_subcommand not in _AT_AWS:
+        raise click.UsageError(
+            f"{ctx.invoked_subcommand} does nothing at AWS; with --to aws there are "
+            f"{', '.join(sorted(_AT_AWS))}"
+        )

@@ -237,7 +237,8 @@ _APP = click.option(
 
 def read_config() -> configuration.Config:
     """The fleet.toml that the command line names. Raises ConfigError."""
-    return configuration.load(toml_path())
+    context = click.get_current_context()
+    return configuration.load(toml_path(), to_aws=context.find_root().params["to"] == "aws")
 
 
 def toml_path() -> Path:

@@ -1,21 +1,17 @@
 """The changes that a push brings, against the application that the board has accepted last."""
 
-import itertools
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from botocore.exceptions import ClientError
 
-from twinslot.client import many
 from twinslot.client.application import Application
 from twinslot.client.clients import Clients
 from twinslot.errors import PackageError
-from twinslot.formats import archive, aws, package
+from twinslot.formats import archive, package
 from twinslot.formats.component import APPLICATION
 from twinslot.formats.littlefs_blocks import BLOCK
-
-_MOST_JOBS = 20  # of the newest, that are looked at
 
 
 @dataclass(frozen=True)
@@ -31,16 +27,7 @@ def accepted(clients: Clients, thing: str) -> Accepted | None:
 
     Only streams say which object a job brought, so one by HTTP alone is not found.
     """
-    jobs = [job["jobId"] for job in clients.iot.list_jobs(maxResults=_MOST_JOBS)["jobs"]]
-
-    def succeeded(job_id: str) -> bool:
-        try:
-            found = clients.iot.describe_job_execution(jobId=job_id, thingName=thing)
-        except ClientError:
-            return False  # not this board's
-        return bool(found["execution"]["status"] == aws.SUCCEEDED)
-
-    for job_id in itertools.compress(jobs, many.each(succeeded, jobs)):
+    for job_id in clients.succeeded(thing):
         try:
             stream = clients.iot.describe_stream(streamId=job_id)["streamInfo"]
             place = stream["files"][0]["s3Location"]

@@ -1,49 +1,32 @@
-"""The only place that makes AWS clients, so that none ever reaches a real account by accident.
+"""The clients of AWS's API with which commands work, and the little that the API has no call for.
 
-Everything is explicit: endpoint, region, keys from the fleet's own file. Profiles, environment
-variables and proxies of the machine play no part.
+A fleet's jobs are at a service of its own (`own_service`) or in an account of AWS (`aws_account`).
+Both have AWS's API, so the commands are the same; `target.connect` says which one it is. Nothing
+else makes AWS clients, so that none ever reaches a real account by accident.
 """
 
 import functools
-import os
-import tempfile
-from collections.abc import Callable, Iterator
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
-from urllib.parse import quote, urlsplit
 
 import boto3
-import botocore.session
-from botocore.auth import SigV4Auth
-from botocore.awsrequest import AWSRequest
 from botocore.config import Config as ClientConfig
 from botocore.exceptions import BotoCoreError, ClientError, HTTPClientError
 from botocore.exceptions import ConnectionError as BotocoreConnectionError
-from botocore.httpsession import URLLib3Session
 from botocore.loaders import Loader, create_loader
 from botocore.model import OperationModel
 from botocore.parsers import ResponseParserError
 from urllib3.exceptions import HTTPError
 
-from twinslot import config as configuration
-from twinslot import disk
-from twinslot.client import answers
-from twinslot.config import Config
-from twinslot.errors import ConfigError, FleetError, UnreachableError
-from twinslot.trust import pem
-from twinslot.trust.authority import tls_context
+from twinslot.client import answers, many
+from twinslot.client.shadow import Reported
+from twinslot.errors import FleetError, UnreachableError
 
-_NOT_FROM_THE_MACHINE = {
-    "profile": (None, None, None, None),
-    "config_file": (None, None, os.devnull, None),
-    "credentials_file": (None, None, os.devnull, None),
-}
-_OF_AWS = (".amazonaws.com", ".amazonaws.com.cn")
-# Over TLS botocore leaves the body of an upload unsigned, unless it is told otherwise twice.
-_S3_OPTIONS = {"addressing_style": "path", "payload_signing_enabled": True}
+TIMEOUTS = {"connect_timeout": 5, "read_timeout": 30}  # seconds
 _BUSY = "twinslotBusy"  # where a BusyAnswerError travels through botocore
-_TIMEOUTS = {"connect_timeout": 5, "read_timeout": 30}  # seconds
 
 
 class RefusedError(FleetError):
@@ -66,138 +49,91 @@ class Reach:
     data: str
 
 
-class Clients:
-    """boto3 clients of one fleet's service: `iot`, `s3`, and any other by name."""
+class Clients(ABC):
+    """boto3 clients of the place where a fleet's jobs are: `iot`, `s3`, and any other by name."""
 
-    def __init__(self, config: Config) -> None:
-        """Raises UnreachableError when no endpoint is set and no service of this folder runs."""
-        self.endpoint = config.endpoint or configuration.find_endpoint(config).control
-        _check_url(self.endpoint)
-        self._trusted = _authorities(config)
-        self._verify = True if self._trusted is None else self._trusted.name
-        self.region = config.region
-        credentials = configuration.read_credentials(config.credentials)
-        core = botocore.session.Session(session_vars=_NOT_FROM_THE_MACHINE)
-        core.register_component("data_loader", _descriptions())
-        self._session = boto3.session.Session(
-            aws_access_key_id=credentials.access_key,
-            aws_secret_access_key=credentials.secret_key,
-            region_name=config.region,
-            botocore_session=core,
-        )
+    region: str
+    bucket: str
+    """For packages."""
+    role: str
+    """ARN of the role by which streams and URLs read the bucket."""
+    pause: float
+    """Seconds between two looks at a job."""
+    most_targets: int | None = None
+    """The boards that one job may have; None for any number."""
+
+    def __init__(self, session: boto3.session.Session) -> None:
+        self._session = session
+        self.region = session.region_name
         self.iot = self.client("iot")
-        self.s3 = self.client("s3", signature_version="s3v4", s3=_S3_OPTIONS)
+        self.s3 = self.client("s3")
 
-    @property
-    def of_aws(self) -> bool:
-        """Whether AWS itself is the service, which has none of the extensions below."""
-        return (urlsplit(self.endpoint).hostname or "").endswith(_OF_AWS)
+    @abstractmethod
+    def client(self, service: str, **options: Any) -> Any:
+        """A boto3 client of this service. options: botocore's client settings."""
 
+    @functools.cached_property
     def data(self) -> Any:
-        """A client of `iot-data`: on AWS the account has an endpoint of its own for it."""
-        if not self.of_aws:
-            return self.client("iot-data")
-        found = self.iot.describe_endpoint(endpointType="iot:Data-ATS")["endpointAddress"]
-        return self.client("iot-data", f"https://{found}")
+        """The client of `iot-data`."""
+        return self.client("iot-data")
 
-    def served(self, job_id: str) -> dict[str, Any]:
-        """The part of a job that the service has served (an extension: AWS does not tell).
+    @abstractmethod
+    def executions(
+        self, job_id: str, counted: many.Counted = many.unseen
+    ) -> Iterable[dict[str, Any]]:
+        """The executions of a job, by thing.
 
-        `size` of the file in bytes, and by thing `blocks` and `bytes` up to the furthest block.
+        thing, status, details; queued_at, started_at and updated_at in Unix seconds. counted: of
+        the boards that are asked about one at a time.
         """
-        return self._extension("GET", "served", job_id, _is_served)
 
-    def executions(self, job_id: str) -> Iterator[dict[str, Any]]:
-        """The executions of a job, by thing (an extension: AWS tells one at a time).
+    @abstractmethod
+    def newest(
+        self, count: int, things: Sequence[str], counted: many.Counted = many.unseen
+    ) -> Iterator[tuple[str, dict[str, Any]]]:
+        """The newest executions of these things, each with its job, the newest of a thing first.
 
-        thing, status, details; queued_at, started_at and updated_at in Unix seconds.
+        count: of the jobs that are looked at, or of the executions of each thing, whatever costs
+        fewer calls.
         """
-        after, more = "", True
-        while more:
-            found = self._extension("GET", "executions", f"{job_id}/{after}", _is_executions)
-            yield from found["executions"]
-            more = found["more"] and bool(found["executions"])
-            after = found["executions"][-1]["thing"] if more else ""
 
-    def shadows(self) -> Iterator[tuple[str, Any]]:
-        """The shadow `ota` of each thing that has one (an extension: AWS tells one at a time)."""
-        after, more = "", True
-        while more:
-            found = self._extension("GET", "shadows", after, _is_shadows)
-            yield from found["shadows"].items()
-            more = found["more"] and bool(found["shadows"])
-            after = [*found["shadows"]][-1] if more else ""
+    @abstractmethod
+    def succeeded(self, thing: str) -> Iterable[str]:
+        """The jobs that a thing has taken lately, the newest first."""
 
+    @abstractmethod
+    def reports(
+        self, things: Sequence[str], counted: many.Counted = many.unseen
+    ) -> Mapping[str, Reported | None]:
+        """The reports of these things, as far as they sent one; perhaps those of others, too."""
+
+    @abstractmethod
     def allot(self, product: str, above: int) -> int:
-        """Take the next sequence of a product, above this number (an extension)."""
-        found = self._extension("POST", "sequence", f"{above}/{product}", _is_allotted)
-        sequence: int = found["sequence"]
-        return sequence
+        """Take the next sequence of a product, above this number. No two calls get the same."""
 
-    def revoke(self, thing: str) -> None:
-        """Let the service refuse everything that comes from this thing (an extension)."""
-        self._extension("POST", "revoke", thing)
+    @abstractmethod
+    def count(self, product: str, sequence: int) -> None:
+        """Let `allot` go on above the sequence of a package that was published."""
 
-    def admit(self, thing: str) -> None:
-        """Take a revocation back."""
-        self._extension("POST", "admit", thing)
+    @abstractmethod
+    def served(self, job_id: str) -> Mapping[str, tuple[int, int]]:
+        """By thing, the bytes of the package that were served, and its size, as far as is known."""
 
-    def revoked(self) -> dict[str, int]:
-        """The things that the service refuses, and since when (Unix seconds)."""
-        found = self._extension("GET", "revoked", "", _is_revoked)
-        things: dict[str, int] = found["things"]
-        return things
-
+    @abstractmethod
     def reach(self) -> Reach | None:
-        """How boards are reached from the service (an extension); None where it does not say."""
-        try:
-            found = self._extension("GET", "reach", "", _is_reach)
-        except (RefusedError, answers.ForeignAnswerError):
-            return None
-        return Reach(**{name: found[name] for name in ("broker", "connected", "data")})
+        """How boards are reached from the service; None where it does not say."""
 
-    def _extension(
-        self,
-        method: str,
-        name: str,
-        rest: str,
-        fits: Callable[[dict[str, Any]], bool] = lambda _: True,
-    ) -> dict[str, Any]:
-        url = f"{self.endpoint}/fleet/{name}/{quote(rest, safe='')}"
-        request = AWSRequest(method, url)
-        credentials = self._session.get_credentials()
-        SigV4Auth(credentials, "iot", self._session.region_name).add_auth(request)
-        timeout = (_TIMEOUTS["connect_timeout"], _TIMEOUTS["read_timeout"])
-        response = URLLib3Session(self._verify, proxies={}, timeout=timeout).send(request.prepare())
-        status, headers, body = response.status_code, response.headers, response.content
-        found = answers.parsed(self.endpoint, status, headers, body)
-        if status != 200:
-            code = headers.get("x-amzn-errortype") or found.get("code", str(status))
-            raise RefusedError(code, found.get("message", "refused"))
-        if not fits(found):
-            raise answers.foreign(self.endpoint, status, body, f"no answer to {name!r}")
-        return found
-
-    def client(self, service: str, endpoint: str | None = None, **options: Any) -> Any:
-        """A boto3 client of this service; `options` are botocore's client settings.
-
-        `endpoint`: its URL, None for the one of all.
-        """
-        settings = ClientConfig(
-            proxies={},
-            retries={"mode": "standard", "max_attempts": 3},
-            request_checksum_calculation="when_required",
-            **_TIMEOUTS,
-            **options,
-        )
-        url = endpoint or self.endpoint
-        made = self._session.client(service, endpoint_url=url, config=settings, verify=self._verify)
+    def _made(self, service: str, endpoint: str | None, verify: Any, **options: Any) -> Any:
+        """A boto3 client. endpoint: its URL, None for AWS's own; options: botocore's settings."""
+        settings = ClientConfig(**TIMEOUTS, **options)
+        made = self._session.client(service, endpoint_url=endpoint, config=settings, verify=verify)
+        url = made.meta.endpoint_url
         made.meta.events.register("before-parse", functools.partial(_check_answer, url))
         return made
 
 
 @functools.cache
-def _descriptions() -> Loader:
+def descriptions() -> Loader:
     """Return botocore's descriptions of AWS's services: megabytes of JSON, read once."""
     return create_loader()
 
@@ -243,76 +179,3 @@ def _check_answer(
     except answers.BusyAnswerError as error:
         response_dict["body"] = b""
         customized_response_dict[_BUSY] = error
-
-
-def _check_url(text: str) -> None:
-    try:
-        url = urlsplit(text)
-        fits = url.scheme in ("http", "https") and bool(url.hostname) and url.port != 0
-    except ValueError:
-        fits = False
-    if not fits or not text.isprintable() or " " in text:
-        raise ConfigError(f"service.endpoint: {text!r} is no URL, such as http://HOST:PORT")
-
-
-def _authorities(config: Config) -> Any:
-    """An open file with those who may sign the service's certificate; None: the public ones.
-
-    botocore takes the name of a file, and OpenSSL reads none that begins with a mark of Windows.
-    Raises ConfigError.
-    """
-    path = config.endpoint_ca
-    if path is None:
-        return None
-    try:
-        tls_context(path)
-        clean = pem.text(disk.read(path, "the authority"), str(path))
-    except (OSError, FleetError) as error:  # also ssl.SSLError
-        raise ConfigError(f"service.endpoint_ca: cannot use {path}: {error}") from error
-    file = tempfile.NamedTemporaryFile(suffix=".pem")  # noqa: SIM115 - as long as the clients are
-    file.write(clean.encode())
-    file.flush()
-    return file
-
-
-def _is_served(found: dict[str, Any]) -> bool:
-    things = found.get("things")
-    return (
-        type(found.get("size")) is int
-        and isinstance(things, dict)
-        and all(isinstance(one, dict) and type(one.get("bytes")) is int for one in things.values())
-    )
-
-
-def _is_executions(found: dict[str, Any]) -> bool:
-    listed = found.get("executions")
-    kinds = {"thing": str, "status": str, "details": dict, "queued_at": int, "updated_at": int}
-    return (
-        type(found.get("more")) is bool
-        and isinstance(listed, list)
-        and all(
-            isinstance(one, dict)
-            and all(type(one.get(name)) is kind for name, kind in kinds.items())
-            and "started_at" in one
-            and type(one["started_at"]) in (int, type(None))
-            for one in listed
-        )
-    )
-
-
-def _is_shadows(found: dict[str, Any]) -> bool:
-    return type(found.get("more")) is bool and isinstance(found.get("shadows"), dict)
-
-
-def _is_reach(found: dict[str, Any]) -> bool:
-    texts = all(isinstance(found.get(name), str) for name in ("broker", "data"))
-    return texts and type(found.get("connected")) is bool
-
-
-def _is_allotted(found: dict[str, Any]) -> bool:
-    return type(found.get("sequence")) is int
-
-
-def _is_revoked(found: dict[str, Any]) -> bool:
-    things = found.get("things")
-    return isinstance(things, dict) and all(type(since) is int for since in things.values())

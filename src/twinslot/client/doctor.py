@@ -15,7 +15,8 @@ from cryptography import x509
 
 from twinslot import disk
 from twinslot.client import admission, broker
-from twinslot.client.clients import Clients, translated
+from twinslot.client.clients import translated
+from twinslot.client.own_service import OwnService
 from twinslot.config import Address, Config, read_credentials, read_password
 from twinslot.errors import FleetError
 from twinslot.keychain import Keychain
@@ -237,7 +238,7 @@ def _answers(config: Config, address: Address) -> Iterator[Finding]:
 
 def _service(config: Config) -> Iterator[Finding]:
     """Whether the service answers, and refuses what the authority revoked."""
-    clients = Clients(config)
+    clients = OwnService(config)
     refused = clients.revoked()
     yield Finding(True, f"the service answers at {clients.endpoint}")
     if not (config.authority).exists():

@@ -12,20 +12,20 @@ from twinslot.formats import aws
 FILE_NAME = "aws-policy.json"
 MAX_SIZE = 2048  # characters, blanks aside
 _THING = "${iot:Connection.Thing.ThingName}"
-_ARN = "arn:aws:iot:*:*"
 
 
-def document() -> dict[str, Any]:
-    """The policy as JSON has it."""
+def document(partition: str = "aws") -> dict[str, Any]:
+    """The policy as JSON has it. partition: the first word of ARNs of the region."""
+    arn = f"arn:{partition}:iot:*:*"
     # A topic each would be too long, and what a thing may not ask, AWS does not answer.
     roots = ["jobs/*", "streams/*", f"shadow/name/{aws.SHADOW}/*"]
     topics = [aws.topic(_THING, root) for root in roots]
     return {
         "Version": "2012-10-17",
         "Statement": [
-            _allow("iot:Connect", f"{_ARN}:client/{_THING}"),
-            _allow(["iot:Publish", "iot:Receive"], [f"{_ARN}:topic/{topic}" for topic in topics]),
-            _allow("iot:Subscribe", [f"{_ARN}:topicfilter/{topic}" for topic in topics]),
+            _allow("iot:Connect", f"{arn}:client/{_THING}"),
+            _allow(["iot:Publish", "iot:Receive"], [f"{arn}:topic/{topic}" for topic in topics]),
+            _allow("iot:Subscribe", [f"{arn}:topicfilter/{topic}" for topic in topics]),
         ],
     }
 

@@ -14,20 +14,16 @@ import json
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from twinslot import disk
 from twinslot.client import policy
 from twinslot.client import settings as board_settings
+from twinslot.client.issuer import Issuer, ProvisionError
 from twinslot.config import Address, Config
-from twinslot.errors import FleetError
 from twinslot.formats.trust_set import BOARD_FILE, board_file
 from twinslot.keychain import Keychain
 from twinslot.trust import certificates, keys
-from twinslot.trust.authority import Authority
-
-
-class ProvisionError(FleetError):
-    """The thing cannot be provisioned as asked."""
 
 
 @dataclass(frozen=True)
@@ -51,54 +47,51 @@ def provision(
     thing: str,
     folder: Path,
     broker: Address,
+    issuer: Issuer,
     *,
     wifi: Wifi | None = None,
     csr: bytes | None = None,
     renew: bool = False,
-) -> Authority:
-    """Make a certificate for `thing` and its settings folder; first of all, the authority.
+) -> None:
+    """Let `issuer` make a certificate for `thing`, and write its settings folder.
 
     With `csr`, a certificate signing request, for the key that made it. `renew` revokes the thing's
     certificate and replaces key and certificates in the folder; what else is there stays.
 
-    Raises CertificateError, ProvisionError, KeyFileError, AuthorityError or FileError; then, but
-    for a disk that fails, nothing is changed.
+    Raises CertificateError, ProvisionError, KeyFileError, FileError, or what the issuer raises;
+    then, but for a disk that fails, nothing is changed.
     """
     certificates.check_thing(thing)
     if wifi is not None:
         wifi.check()
     if csr is None:
         key = keys.generate()
-        public = key.public_key()
+        request = certificates.request(key, thing)
     else:
         key = None
-        public = certificates.requested_key(csr, thing)
+        request = certificates.checked_request(csr, thing)
     trusted = keys.public_pem(keys.read_public(config.public_key))
     present = Keychain(config.folder).present
-    authority = Authority.open(config.authority, f"{config.product} authority")
-    before = authority.issued(thing)
-    if not renew:
-        if before is not None:
-            raise ProvisionError(
-                f"{thing} is provisioned; --renew makes a new certificate and revokes the old one"
-            )
-        if folder.exists() and any(folder.iterdir()):
-            raise ProvisionError(f"{folder} is there already, and not empty")
+    issuer.check(thing, renew=renew)
+    if not renew and folder.exists() and any(folder.iterdir()):
+        raise ProvisionError(f"{folder} is there already, and not empty")
     stage = folder.with_name(f".{folder.name}.new")
     shutil.rmtree(stage, ignore_errors=True)
     try:
         disk.folder(stage)
         settings = _settings(config, thing, broker, wifi, folder if renew else None)
-        disk.replace(stage / "settings.json", settings, disk.SECRET)
+        settings = {**issuer.settings(), **settings}
+        text = json.dumps(settings, indent=2) + "\n"
+        disk.replace(stage / "settings.json", text.encode(), disk.SECRET)
         if not (folder / "trusted_keys.pem").exists():
             disk.replace(stage / "trusted_keys.pem", trusted)
         if present is not None:
             disk.replace(stage / BOARD_FILE, board_file(present))
-        disk.replace(stage / "ca.pem", certificates.pem(authority.certificate))
+        disk.replace(stage / "ca.pem", issuer.anchors())
         if key is not None:
             disk.replace(stage / "client.key", certificates.private_pem(key), disk.SECRET)
-        with authority.issuing(thing, public) as certificate:
-            disk.replace(stage / "client.pem", certificates.pem(certificate))
+        with issuer.issuing(thing, request) as certificate:
+            disk.replace(stage / "client.pem", certificate)
             disk.move_all(stage, folder)
         text = json.dumps(policy.document(), indent=2) + "\n"
         disk.replace(config.folder / policy.FILE_NAME, text.encode())
@@ -106,13 +99,12 @@ def provision(
         shutil.rmtree(stage, ignore_errors=True)
     if key is None:
         (folder / "client.key").unlink(missing_ok=True)
-    return authority
 
 
 def _settings(
     config: Config, thing: str, broker: Address, wifi: Wifi | None, before: Path | None
-) -> bytes:
-    """The text of settings.json; what `before`, a settings folder, has in it stays."""
+) -> dict[str, Any]:
+    """The values of settings.json; what `before`, a settings folder, has in it stays."""
     found = {} if before is None else board_settings.read(before)
     if wifi is not None or "wifi" not in found:
         found["wifi"] = vars(wifi or Wifi("", ""))
@@ -126,4 +118,4 @@ def _settings(
         "port": broker.port,
         "tls": True,
     }
-    return (json.dumps(found, indent=2) + "\n").encode()
+    return found

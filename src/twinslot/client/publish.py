@@ -22,10 +22,6 @@ from twinslot.formats.component import FIRMWARE
 from twinslot.formats.document import HTTP, MQTT
 from twinslot.formats.head import Head
 
-BUCKET = "packages"
-ROLE = "arn:aws:iam::000000000000:role/fleet"
-"""CreateStream and signed URLs demand a role; the service has no use for one."""
-
 
 class PublishError(FleetError):
     """The package is not for these boards, or a board is not known."""
@@ -110,20 +106,28 @@ def publish(
     """Upload a package, called `name` for people, and make one job of it for these things.
 
     Boards may choose among `protocols`, MQTT and HTTP. counted: of the boards that were looked up.
-    Raises PackageError for what is no package, PublishError for an unknown thing, RefusedError.
+    Raises PackageError for what is no package, PublishError for an unknown thing or more than the
+    service takes, RefusedError.
     """
     head = package.inspect(data)
     manifest = head.manifest
+    if clients.most_targets is not None and len(things) > clients.most_targets:
+        raise PublishError(
+            f"AWS takes {clients.most_targets} boards in one job, and these are {len(things)}: "
+            "publish to some of them at a time"
+        )
     targets = many.each(
         lambda thing: thing_arn(clients, thing, create=create_things), things, counted
     )
     job_id = job_id or f"ota-{manifest.sequence}-{secrets.token_hex(4)}"
     key = hashlib.sha256(data).hexdigest() + ".ota"
+    location = document.Location(clients.bucket, key)
     described = document.description(manifest.product, manifest.version, manifest.sequence)
-    clients.s3.put_object(Bucket=BUCKET, Key=key, Body=data)
+    clients.count(manifest.product, manifest.sequence)
+    clients.s3.put_object(Bucket=clients.bucket, Key=key, Body=data)
     options: dict[str, Any] = {}
     if HTTP in protocols:
-        options["presignedUrlConfig"] = {"roleArn": ROLE}
+        options["presignedUrlConfig"] = {"roleArn": clients.role}
     if timeout_minutes is not None:
         options["timeoutConfig"] = {"inProgressTimeoutInMinutes": timeout_minutes}
     with _whole(clients, job_id):
@@ -131,8 +135,8 @@ def publish(
             clients.iot.create_stream(
                 streamId=job_id,
                 description=described,
-                files=[{"fileId": 0, "s3Location": {"bucket": BUCKET, "key": key}}],
-                roleArn=ROLE,
+                files=[{"fileId": 0, "s3Location": {"bucket": clients.bucket, "key": key}}],
+                roleArn=clients.role,
             )
         try:
             clients.iot.create_job(
@@ -140,7 +144,7 @@ def publish(
                 targets=targets,
                 targetSelection="SNAPSHOT",
                 document=document.of_update(
-                    [document.File(name, len(data), location=document.Location(BUCKET, key))],
+                    [document.File(name, len(data), location=location)],
                     protocols,
                     job_id if MQTT in protocols else None,
                     clients.region,

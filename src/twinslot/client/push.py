@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from twinslot.client import changes, packing, report, room, rotation
 from twinslot.client import publish as publishing
 from twinslot.client import watch as watching
-from twinslot.client.clients import Clients
 from twinslot.client.sequences import allot, note
+from twinslot.client.target import connect
 from twinslot.config import Config
 from twinslot.formats import aws
 from twinslot.formats.document import MQTT
@@ -49,7 +49,7 @@ def push(
     contents = packing.gather(sources, config)
     for line in packing.firmware_listing(contents, sources, config):
         say(line)
-    clients = Clients(config)
+    clients = connect(config)
     if contents.application is not None and sources.folder is not None:
         before = changes.accepted(clients, thing)
         for line in changes.listing(sources.folder, contents.application, before):

@@ -4,12 +4,12 @@ import textwrap
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
 from typing import Any
 
-from twinslot.client import many, shadow
+from twinslot.client import many
 from twinslot.client.clients import Clients
 from twinslot.client.shadow import Reported
+from twinslot.errors import FleetError
 from twinslot.formats import aws
 from twinslot.text import natural, printable
 
@@ -82,63 +82,61 @@ def of_job(clients: Clients, job_id: str, counted: many.Counted = many.unseen) -
 
     counted: of the boards that were asked about one at a time.
     """
-    description = clients.iot.describe_job(jobId=job_id)["job"].get("description", "")
-    executions = (
-        _one_by_one(clients, job_id, counted) if clients.of_aws else clients.executions(job_id)
-    )
+    description = _description(clients, job_id)
+    executions = clients.executions(job_id, counted)
     return [Progress(job=job_id, description=description, **one) for one in executions]
 
 
-def _one_by_one(clients: Clients, job_id: str, counted: many.Counted) -> Iterable[dict[str, Any]]:
-    """The executions of a job at AWS, which has a call for each."""
-    pages = clients.iot.get_paginator("list_job_executions_for_job").paginate(jobId=job_id)
-    entries = [entry for page in pages for entry in page["executionSummaries"]]
-    things = [entry["thingArn"].rpartition("/")[2] for entry in entries]
-
-    def described(thing: str) -> dict[str, Any]:
-        execution = clients.iot.describe_job_execution(jobId=job_id, thingName=thing)["execution"]
-        started: datetime | None = execution.get("startedAt")
-        return {
-            "thing": thing,
-            "status": execution["status"],
-            "details": execution.get("statusDetails", {}).get("detailsMap", {}),
-            "queued_at": int(execution["queuedAt"].timestamp()),
-            "started_at": None if started is None else int(started.timestamp()),
-            "updated_at": int(execution["lastUpdatedAt"].timestamp()),
-        }
-
-    return many.each(described, things, counted)
-
-
 def of_fleet(
-    clients: Clients, newest: int, counted: many.Counted = many.unseen
+    clients: Clients,
+    newest: int,
+    counted: many.Counted = many.unseen,
+    only: Sequence[str] = (),
 ) -> dict[str, Board]:
-    """Every thing with its report, and its executions of the `newest` jobs.
+    """Every thing with its report, and its `newest` executions.
 
-    counted: as of `of_job`.
+    newest: as `Clients.newest` counts; counted: as of `of_job`; only: of these things. Raises
+    FleetError for one of them that the service does not know.
     """
-    updates: dict[str, list[Progress]] = {}
-    for page in clients.iot.get_paginator("list_things").paginate(PaginationConfig=_PAGES):
-        updates.update((thing["thingName"], []) for thing in page["things"])
-    jobs = clients.iot.get_paginator("list_jobs").paginate(PaginationConfig={"MaxItems": newest})
-    for job in (job for page in jobs for job in page["jobs"]):
-        for progress in of_job(clients, job["jobId"], counted):
-            updates.setdefault(progress.thing, []).append(progress)
-    reports = _reports(clients, [*updates], counted)
-    return {
-        thing: Board(reports.get(thing), updates[thing]) for thing in sorted(updates, key=natural)
-    }
+    things = _known(clients, only) if only else _every(clients)
+    found = [*clients.newest(newest, things, counted)]
+    jobs = [*dict.fromkeys(job for job, _ in found)]
+    texts = many.each(lambda job: _description(clients, job), jobs)
+    described = dict(zip(jobs, texts, strict=True))
+    updates: dict[str, list[Progress]] = {thing: [] for thing in things}
+    for job, one in found:
+        progress = Progress(job=job, description=described[job], **one)
+        updates[progress.thing].append(progress)
+    reports = clients.reports(things, counted)
+    order = only or sorted(updates, key=natural)
+    return {thing: Board(reports.get(thing), updates[thing]) for thing in order}
 
 
-def _reports(
-    clients: Clients, things: Sequence[str], counted: many.Counted
-) -> Mapping[str, Reported | None]:
-    """The report of each thing that has sent one."""
-    if not clients.of_aws:
-        return {thing: shadow.of_document(document) for thing, document in clients.shadows()}
-    data = clients.data()
-    found = many.each(lambda thing: shadow.of_thing(data, thing), things, counted)
-    return dict(zip(things, found, strict=True))
+def _every(clients: Clients) -> list[str]:
+    pages = clients.iot.get_paginator("list_things").paginate(PaginationConfig=_PAGES)
+    return [thing["thingName"] for page in pages for thing in page["things"]]
+
+
+def _known(clients: Clients, things: Sequence[str]) -> Sequence[str]:
+    """The same things. Raises FleetError with those that the service does not know."""
+
+    def is_known(thing: str) -> bool:
+        try:
+            clients.iot.describe_thing(thingName=thing)
+        except clients.iot.exceptions.ResourceNotFoundException:
+            return False
+        return True
+
+    known = many.each(is_known, things)
+    unknown = [thing for thing, is_there in zip(things, known, strict=True) if not is_there]
+    if unknown:
+        raise FleetError(f"the service knows no board {', '.join(unknown)}")
+    return things
+
+
+def _description(clients: Clients, job_id: str) -> str:
+    description: str = clients.iot.describe_job(jobId=job_id)["job"].get("description", "")
+    return description
 
 
 def as_json(boards: Mapping[str, Board]) -> dict[str, Any]:

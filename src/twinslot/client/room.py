@@ -47,7 +47,7 @@ def check(clients: Clients, things: Sequence[str], room: Sequence[int | str]) ->
 
 def _report(clients: Clients, thing: str) -> shadow.Reported | None:
     try:
-        return shadow.of_thing(clients.data(), thing)
+        return shadow.of_thing(clients.data, thing)
     except ClientError:  # a key that may publish need not read shadows
         return None
 

@@ -72,8 +72,7 @@ def queue(
     """
     if not chain.links:
         return
-    data = clients.data()
-    reports = many.each(lambda thing: shadow.of_thing(data, thing), things)
+    reports = many.each(lambda thing: shadow.of_thing(clients.data, thing), things)
     for thing, said in zip(things, reports, strict=True):
         found = standing(said, chain.sets)
         if found.old:

@@ -3,6 +3,7 @@
 A service that is away for a while, such as one being restarted, is waited for.
 """
 
+import re
 import textwrap
 import time
 from collections import defaultdict
@@ -13,14 +14,16 @@ from typing import Protocol
 
 from twinslot.client import report
 from twinslot.client.clients import Clients, translated
+from twinslot.client.target import connect
 from twinslot.config import Config
 from twinslot.errors import FleetError, InterruptedByUserError, UnreachableError
 from twinslot.formats import aws
 from twinslot.text import natural, printable
 
 PATIENCE = 60  # seconds that the service may be away
-POLL = 0.5  # seconds between two looks
+_AWAY = 0.5  # seconds between two tries to reach it
 WAITING, RECEIVING = "waiting", "receiving"
+_RECEIVED = re.compile(r"(\d{1,9})/(\d{1,9})")  # blocks; in a job's details
 _MOST_NAMED = 12  # boards that ended alike
 
 
@@ -32,16 +35,10 @@ class WatchTimeoutError(FleetError):
 
 @dataclass(frozen=True)
 class Board:
-    """The state of one board's part in the job; bytes of the package."""
+    """The state of one board's part in the job; `percent` of the package that it has."""
 
     progress: report.Progress
-    served: int
-    size: int
-
-    @property
-    def percent(self) -> int:
-        """How much of the package was served."""
-        return 100 * self.served // self.size if self.size else 0
+    percent: int
 
     @property
     def words(self) -> str:
@@ -152,7 +149,7 @@ def _looks(
     while end is None or time.monotonic() < end:
         try:
             with translated():
-                clients = clients or Clients(config)
+                clients = clients or connect(config)
                 boards = _look(clients, job_id)
         except UnreachableError as error:
             clients = None  # a service that was started again may listen elsewhere
@@ -164,12 +161,23 @@ def _looks(
         else:
             away_since = None
             yield boards
-        time.sleep(POLL)
+        time.sleep(_AWAY if clients is None else clients.pause)
 
 
 def _look(clients: Clients, job_id: str) -> list[Board]:
     served = clients.served(job_id)
     return [
-        Board(progress, served["things"].get(progress.thing, {}).get("bytes", 0), served["size"])
+        Board(progress, _percent(progress, served.get(progress.thing)))
         for progress in sorted(report.of_job(clients, job_id), key=lambda one: natural(one.thing))
     ]
+
+
+def _percent(progress: report.Progress, served: tuple[int, int] | None) -> int:
+    """How much of the package a board has: as the service has served it, or as the board says."""
+    done, size = served or (0, 0)
+    if not done:
+        told = _RECEIVED.fullmatch(progress.details.get("receive", ""))
+        done, size = (int(told[1]), int(told[2])) if told else (0, 0)
+    if not done and (progress.status == aws.SUCCEEDED or "self_test" in progress.details):
+        return 100
+    return min(100, 100 * done // size) if size else 0

@@ -167,6 +167,28 @@ def requested_key(data: bytes, thing: str) -> PublicKey:
     return key
 
 
+def checked_request(data: bytes, thing: str) -> bytes:
+    """The same request in PEM, if `requested_key` takes it. Raises CertificateError."""
+    requested_key(data, thing)
+    if b"-----BEGIN" in data:
+        return data
+    return x509.load_der_x509_csr(data).public_bytes(serialization.Encoding.PEM)
+
+
+def request(key: PrivateKey, thing: str) -> bytes:
+    """A certificate signing request (PKCS #10, PEM) for `thing` by a key that is here."""
+    builder = x509.CertificateSigningRequestBuilder().subject_name(_subject(thing))
+    return builder.sign(key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM)
+
+
+def of_der(data: bytes) -> x509.Certificate:
+    """Read a certificate in DER. Raises CertificateError."""
+    try:
+        return x509.load_der_x509_certificate(data)
+    except _UNREADABLE as error:
+        raise CertificateError(f"this is no certificate: {error}") from error
+
+
 def read_certificate(data: bytes, name: str) -> x509.Certificate:
     """Read a certificate in PEM, with the parts of it that this fleet looks at.
 
