@@ -26,6 +26,7 @@ from aws_cloud import (
     judge,
     refusal,
 )
+from botocore.exceptions import EndpointConnectionError
 from cryptography import x509
 from cryptography.hazmat.primitives import serialization
 from esp_images import app
@@ -294,6 +295,20 @@ def test_a_provisioned_board_has_all_that_it_needs_and_its_own_topics_alone(clou
         (arn,) = cloud.certificates(THING)
         attached = iot.list_attached_policies(target=arn)["policies"]
     assert [one["policyName"] for one in attached] == ["fleet-boards"]
+
+
+def test_a_domain_of_ones_own_takes_the_place_of_the_accounts_address(cloud: Cloud) -> None:
+    cloud.fleet("provision", THING, "--host", "iot.example.com")
+    settings = json.loads((cloud.folder / "boards" / THING / "settings.json").read_text())
+    assert settings["broker"] == {"host": "iot.example.com", "port": 8883, "tls": True}
+
+
+def test_an_account_that_does_not_answer_is_told_from_a_service_that_does_not_run(
+    cloud: Cloud,
+) -> None:
+    cloud.refuse["ListThings"] = EndpointConnectionError(endpoint_url="https://iot.example.com")
+    shown = cloud.fleet("status", code=4).stderr
+    assert "https://iot.example.com" in shown and "is AWS out of reach?" in shown
 
 
 def test_no_private_key_is_sent_to_aws(cloud: Cloud) -> None:

@@ -352,7 +352,9 @@ def parse(data: bytes | str, folder: Path, *, to_aws: bool = False) -> Config:
 def _account(table: "_Section") -> Account:
     """The table [aws]. Limits of names: AWS's API models; S3 user guide, "Bucket naming rules"."""
     account = Account(
-        region=table.matching("region", r"[a-z]{2}(-[a-z]+)+-\d", "a region, such as eu-central-1"),
+        region=table.matching(
+            "region", r"[a-z]{2,4}(-[a-z]+)+-\d", "a region, such as eu-central-1"
+        ),
         bucket=table.matching(
             "bucket",
             r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]",

@@ -151,7 +151,7 @@ def translated() -> Iterator[None]:
         raise RefusedError(found.get("Code", ""), found.get("Message", "refused")) from error
     except (HTTPClientError, BotocoreConnectionError, HTTPError) as error:
         raise UnreachableError(
-            f"the service does not answer: {error}; does `fleet serve` run?"
+            f"the service does not answer: {error}; does `fleet serve` run, or is AWS out of reach?"
         ) from error
     except ResponseParserError as error:
         raise answers.ForeignAnswerError(f"the service's answer makes no sense: {error}") from error
