@@ -31,7 +31,7 @@ from bench.run import DEFAULT, TYPICAL, Bench, BenchError, bench
 from demo.children import StartError, die_with_parent
 from tools.natives import NativeMissing
 from tools.paths import CACHE, ROOT
-from twinslot import config
+from twinslot import service_notes
 from twinslot.errors import FleetError
 from twinslot.formats import aws
 from twinslot.formats.chips import SECTOR
@@ -61,7 +61,7 @@ class Crowd:
     def __init__(self, running: Bench) -> None:
         self._running = running
         self._stack = running.stack
-        self._endpoint = config.find_endpoint(self._stack.config)
+        self._endpoint = service_notes.find_endpoint(self._stack.config)
         self._ports = [
             urlsplit(url).port or 0 for url in (self._endpoint.control, self._endpoint.data)
         ]

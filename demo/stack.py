@@ -14,7 +14,7 @@ from demo import children
 from sim import board as boards
 from tools import natives
 from tools.paths import ROOT, VENV_BIN
-from twinslot import config
+from twinslot import config, service_notes
 from twinslot.client.broker import LIMITS
 from twinslot.client.own_service import OwnService
 from twinslot.firmware import extensions
@@ -133,7 +133,7 @@ class Stack:
             log=log,
         )
         self.clients = OwnService(self.config)
-        self.endpoint = config.find_endpoint(self.config)
+        self.endpoint = service_notes.find_endpoint(self.config)
 
     @property
     def broker_pid(self) -> int:

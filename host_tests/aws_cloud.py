@@ -27,6 +27,7 @@ from moto import mock_aws
 from moto.iot.models import iot_backends
 
 from twinslot import config
+from twinslot.addresses import Address
 from twinslot.cli.main import main
 from twinslot.client.aws_account import AwsAccount
 from twinslot.formats import aws
@@ -105,7 +106,7 @@ class Cloud:
             product="demo-board",
             chip="esp32",
             slot_size=0x1B0000,
-            broker=config.Address("127.0.0.1", 1),
+            broker=Address("127.0.0.1", 1),
             tls=False,
         )
         self.toml = folder / "fleet.toml"

@@ -8,6 +8,7 @@ from click.testing import CliRunner, Result
 from sim import filesystem, image
 from sim.board import Board
 from twinslot import config
+from twinslot.addresses import Address
 from twinslot.board import files
 from twinslot.cli.main import main
 from twinslot.firmware import agent, extensions
@@ -38,7 +39,7 @@ def make_fleet(folder: Path, chip: str = "esp32") -> config.Config:
         product="demo-board",
         chip=chip,
         slot_size=SLOT,
-        broker=config.Address("127.0.0.1", 1883),
+        broker=Address("127.0.0.1", 1883),
         tls=False,
     )
     return config.load(folder / config.FILE_NAME)

@@ -17,6 +17,7 @@ from click.testing import CliRunner
 from demo import children
 from tools import natives
 from twinslot import config
+from twinslot.addresses import Address
 from twinslot.cli.main import main
 from twinslot.client.own_service import OwnService
 
@@ -80,7 +81,7 @@ class Service:
             product="demo-board",
             chip="esp32",
             slot_size=0x1B0000,
-            broker=config.Address("127.0.0.1", broker.port),
+            broker=Address("127.0.0.1", broker.port),
             tls=False,
         )
         self.log = folder / "serve.log"

@@ -15,6 +15,7 @@ from fleet_service import until
 from fleet_world import World
 
 from twinslot import config
+from twinslot.addresses import Address
 from twinslot.client.own_service import OwnService
 from twinslot.service import listener, s3
 from twinslot.service.api import Api
@@ -33,7 +34,7 @@ class Listener:
     """One API in a thread of this process, with a clock that tests move."""
 
     def __init__(self, api: Api, limits: listener.Limits, *tls: Path) -> None:
-        self.port = listener.Listener(config.Address("127.0.0.1", 0), limits, *tls)
+        self.port = listener.Listener(Address("127.0.0.1", 0), limits, *tls)
         self.url = self.port.url
         self._server = self.port.server(api.application())
         self._thread = threading.Thread(target=lambda: asyncio.run(self._server.serve()))
@@ -67,7 +68,7 @@ class Site:
             product="demo-board",
             chip="esp32",
             slot_size=0x1B0000,
-            broker=config.Address("127.0.0.1", 1883),
+            broker=Address("127.0.0.1", 1883),
             tls=False,
         )
         self.world = World(folder, database)

@@ -32,7 +32,7 @@ from demo.stack import SSID, Stack
 from sim import board as boards
 from sim import image as images
 from sim.board import Board
-from twinslot import config
+from twinslot import config, service_notes
 from twinslot.formats import package
 from twinslot.formats.component import firmware_content
 from twinslot.formats.trailer import write_trailer
@@ -277,7 +277,7 @@ class Site(Stack):
     def __enter__(self) -> Site:
         self._exit.enter_context(self.gate)
         super().__enter__()
-        self.gate.target = config.find_endpoint(self.config).data.partition("://")[2]
+        self.gate.target = service_notes.find_endpoint(self.config).data.partition("://")[2]
         self.key = keys.read_private(self.config.signing_key)
         self.application = boards.application_files(compiled=self._compiled)
         return self

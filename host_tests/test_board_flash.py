@@ -21,7 +21,7 @@ from mp_image_tool_esp32.lfs import lfs_mounted
 from sim import build, image
 from sim.board import Board
 from tools.paths import ROOT, VENV_BIN
-from twinslot import config
+from twinslot.addresses import Address
 from twinslot.board import files, writer
 from twinslot.board import plan as planner
 from twinslot.client.own_issuer import OwnIssuer
@@ -187,7 +187,7 @@ def test_the_agent_lies_where_it_is_asked_to_and_the_room_beside_it_is_said(
 def test_an_image_holds_the_certificates_and_the_key_of_one_thing(tmp_path):
     fleet = make_fleet(tmp_path)
     settings = tmp_path / "boards/board-1"
-    provision(fleet, "board-1", settings, config.Address("192.168.1.10", 8883), OwnIssuer(fleet))
+    provision(fleet, "board-1", settings, Address("192.168.1.10", 8883), OwnIssuer(fleet))
     whole = image_of(tmp_path, "--settings", settings, "--fleet", tmp_path, download(tmp_path))
     assert (tmp_path / "whole.bin").stat().st_mode & 0o777 == 0o600, "it holds a private key"
     read = Firmware(str(merged_part(tmp_path, whole, CHIPS["esp32"])))
@@ -203,7 +203,7 @@ def test_an_image_holds_the_certificates_and_the_key_of_one_thing(tmp_path):
 def test_a_key_that_is_on_the_board_is_not_flashed_away(tmp_path):
     fleet = make_fleet(tmp_path)
     settings = tmp_path / "boards/board-1"
-    provision(fleet, "board-1", settings, config.Address("192.168.1.10", 8883), OwnIssuer(fleet))
+    provision(fleet, "board-1", settings, Address("192.168.1.10", 8883), OwnIssuer(fleet))
     (settings / "client.key").unlink()  # as after `fleet provision --csr`
     source = download(tmp_path)
     out = tmp_path / "out.bin"

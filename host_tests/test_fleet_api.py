@@ -16,6 +16,7 @@ from botocore.exceptions import ClientError
 from fleet_site import IMAGE, ROLE, THING, Site, fetch, moment, plain, refused
 
 from twinslot import config
+from twinslot.addresses import Address
 from twinslot.client.clients import RefusedError
 from twinslot.client.own_service import OwnService
 from twinslot.errors import UnreachableError
@@ -660,7 +661,7 @@ def test_without_an_endpoint_no_client_is_made(tmp_path: Path, monkeypatch: Any)
         product="p",
         chip="esp32",
         slot_size=0x1B0000,
-        broker=config.Address("127.0.0.1", 1883),
+        broker=Address("127.0.0.1", 1883),
         tls=False,
     )
     with pytest.raises(UnreachableError, match="fleet serve"):

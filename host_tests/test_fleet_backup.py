@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 from click.testing import CliRunner, Result
 
-from twinslot import config, disk
+from twinslot import config, disk, service_notes
+from twinslot.addresses import Address
 from twinslot.cli.main import main
 from twinslot.client import backup
 from twinslot.service import database
@@ -31,7 +32,7 @@ def fleet(tmp_path: Path) -> config.Config:
         product="meter",
         chip="esp32",
         slot_size=0x1B0000,
-        broker=config.Address("127.0.0.1", 1883),
+        broker=Address("127.0.0.1", 1883),
         tls=False,
     )
     found = config.load(folder / "fleet.toml")
@@ -221,7 +222,7 @@ def other_database(fleet: config.Config, url: str, thing: str) -> None:
     with store.write() as transaction:
         transaction.add_thing(Thing(thing, {}, 1_790_000_000))
     store.close()
-    config.note_database(fleet, database.place(url))
+    service_notes.note_database(fleet, database.place(url))
 
 
 def things(path: Path) -> list[str]:
@@ -264,7 +265,7 @@ def test_a_database_of_a_service_that_left_no_note_can_be_named(
     fleet: config.Config, tmp_path: Path
 ) -> None:
     other_database(fleet, f"sqlite:///{tmp_path}/other.db", "board-of-other")
-    (fleet.state / config.DATABASE_NOTE).unlink()
+    (fleet.state / service_notes.DATABASE_NOTE).unlink()
     url = f"sqlite:///{tmp_path}/other.db"
     done = command(fleet.folder, "backup", "--database", url, str(tmp_path / "a.tgz"))
     assert done.exit_code == 0, done.output
@@ -276,7 +277,7 @@ def test_a_database_on_a_server_is_named_with_its_tool_and_without_its_password(
     fleet: config.Config, tmp_path: Path
 ) -> None:
     url = "postgresql://me:secret@/fleet?host=db.example&password=secret"
-    config.note_database(fleet, database.place(url))
+    service_notes.note_database(fleet, database.place(url))
     for words in ([], ["--database", url]):
         path = tmp_path / f"{len(words)}.tgz"
         done = command(fleet.folder, "backup", *words, str(path))
@@ -286,7 +287,7 @@ def test_a_database_on_a_server_is_named_with_its_tool_and_without_its_password(
         assert "secret" not in done.output
         with tarfile.open(path) as archive:
             assert not [name for name in archive.getnames() if name.endswith(".db")]
-    note = fleet.state / config.DATABASE_NOTE
+    note = fleet.state / service_notes.DATABASE_NOTE
     assert "secret" not in note.read_text()
     assert note.stat().st_mode & 0o777 == 0o600
 

@@ -10,6 +10,7 @@ from fleet_world import World
 from test_fleet_service import listening
 
 from twinslot import config
+from twinslot.addresses import Address
 from twinslot.service.bus import ROUND, Bus
 from twinslot.service.jobs import Jobs
 from twinslot.service.rows.base import Changes
@@ -44,7 +45,7 @@ def world(tmp_path: Path, broker: Broker, database: str) -> Iterator[World]:
     made.things(*GOOD, BAD)
     made.job("job-1", *GOOD, BAD)
     bus = Bus(
-        config.Broker(config.Address("127.0.0.1", broker.port), False, None, "", None),
+        config.Broker(Address("127.0.0.1", broker.port), False, None, "", None),
         "fleet-test",
         made.store,
         made.access,

@@ -5,11 +5,12 @@ from pathlib import Path
 
 import pytest
 
-from twinslot import config
+from twinslot import config, service_notes
+from twinslot.addresses import Address
 from twinslot.errors import ConfigError, UnreachableError
 from twinslot.trust import keys
 
-BROKER = config.Address("127.0.0.1", 1883)
+BROKER = Address("127.0.0.1", 1883)
 
 
 def make(folder: Path, product: str = "demo-board") -> list[Path]:
@@ -119,7 +120,7 @@ def test_what_is_missing_is_said(tmp_path: Path) -> None:
 def test_without_a_running_service_there_is_no_endpoint(tmp_path: Path) -> None:
     make(tmp_path)
     with pytest.raises(UnreachableError, match="fleet serve"):
-        config.find_endpoint(config.load(tmp_path / "fleet.toml"))
+        service_notes.find_endpoint(config.load(tmp_path / "fleet.toml"))
 
 
 def test_the_broker_is_changed_in_place_and_everything_else_stays(tmp_path: Path) -> None:
@@ -131,7 +132,7 @@ def test_the_broker_is_changed_in_place_and_everything_else_stays(tmp_path: Path
     )
     found = config.load(path).broker
     assert (found.address.port, found.user, found.tls) == (8884, "mqtt # 1", True)
-    assert found.boards == config.Address("10.0.0.2", 8883)
+    assert found.boards == Address("10.0.0.2", 8883)
     changed = [
         (old, new)
         for old, new in zip(before.splitlines(), path.read_text().splitlines(), strict=True)

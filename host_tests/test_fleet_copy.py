@@ -9,7 +9,7 @@ from fleet_world import World
 from test_fleet_store import bring_back, connected
 
 from demo import children
-from twinslot import config
+from twinslot import config, service_notes
 from twinslot.cli.main import main
 from twinslot.service.copying import CopyError, copy
 from twinslot.service.database import place
@@ -96,7 +96,7 @@ def test_the_command_copies_the_database_that_the_last_service_used(
     Store(f"sqlite:///{tmp_path}/state/fleet.db").close()  # an old one
     used, target = f"sqlite:///{tmp_path}/used.db", f"sqlite:///{tmp_path}/target.db"
     bring_back(used, "0.2.0")
-    config.note_database(config.load(tmp_path / "fleet.toml"), place(used))
+    service_notes.note_database(config.load(tmp_path / "fleet.toml"), place(used))
     done = run(main, ["copy-database", target], catch_exceptions=False)
     assert f"copied 13 rows of {used}" in done.output
     assert rows(target)["things"]

@@ -20,6 +20,7 @@ from hypothesis import strategies as st
 
 from demo import children
 from twinslot import config
+from twinslot.addresses import Address
 from twinslot.cli import identity
 from twinslot.cli.main import main
 from twinslot.client import broker, doctor, policy
@@ -282,8 +283,8 @@ def test_broker_config_notes_where_the_service_and_boards_go_and_can_be_run_agai
     shown = fleet("broker-config", *hosts, "--service-port", "9999").output
     assert "mosquitto -c broker/mosquitto.conf" in shown
     found = config.load(Path("fleet.toml"))
-    assert found.broker.address == config.Address("127.0.0.1", 9999)
-    assert found.broker.boards == config.Address("10.0.0.2", 8883)
+    assert found.broker.address == Address("127.0.0.1", 9999)
+    assert found.broker.boards == Address("10.0.0.2", 8883)
     assert found.broker.ca == found.folder / "ca/ca.pem"
     names = ["10.0.0.2", "mqtt.example", "localhost", "127.0.0.1"]
     assert broker.known_hosts(Path("broker")) == names

@@ -31,6 +31,7 @@ from demo.stack import Stack
 from tools import natives
 from tools.paths import VENV_BIN
 from twinslot import config
+from twinslot.addresses import Address
 from twinslot.client import broker
 from twinslot.trust import certificates, keys
 from twinslot.trust.authority import Authority, read_certificate
@@ -287,7 +288,7 @@ def is_locked_out(site: Site, thing: str) -> bool:
     """
     authority = Authority(site.folder / "ca")
     certificate = read_certificate(site.identity(thing)[0])
-    address = config.Address("127.0.0.1", site.stack.broker_port)
+    address = Address("127.0.0.1", site.stack.broker_port)
     return not broker.lets_in(authority, address, certificate, dt.datetime.now(dt.UTC))
 
 

@@ -15,10 +15,11 @@ from fleet_service import Broker, Service, running, until
 from test_fleet_service import Device
 
 from twinslot import keychain
+from twinslot.addresses import Address
 from twinslot.cli.main import main
 from twinslot.client import rotation, shadow
 from twinslot.client.shadow import Reported
-from twinslot.config import Address, create, load
+from twinslot.config import create, load
 from twinslot.formats import package
 from twinslot.formats.trust_set import BOARD_FILE, RELEASE, ROOT, Entry, TrustSet, make_set
 from twinslot.keychain import Keychain, KeychainError

@@ -17,6 +17,7 @@ from fleet_site import Site
 from rich.console import Console
 
 from twinslot import config
+from twinslot.addresses import Address
 from twinslot.cli.views import progress_view
 from twinslot.client import clients as client
 from twinslot.client import publish, report, watch
@@ -126,7 +127,7 @@ def test_boards_on_this_machine_get_data_from_this_machine(tmp_path: Path, host:
 
 def fleet_at(folder: Path, host: str) -> config.Config:
     """A fleet whose boards look for their broker at a host, where nothing else is said."""
-    address = config.Address(host, 1883)
+    address = Address(host, 1883)
     config.create(
         folder, product="demo-board", chip="esp32", slot_size=0x1B0000, broker=address, tls=False
     )

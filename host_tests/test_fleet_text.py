@@ -7,6 +7,7 @@ import pytest
 from click.testing import CliRunner
 
 from twinslot import config, text
+from twinslot.addresses import Address, parse_address, parse_host
 from twinslot.board import files
 from twinslot.cli.main import main
 from twinslot.errors import ConfigError
@@ -96,7 +97,7 @@ def test_a_host_with_more_than_a_name_in_it_is_refused_with_its_setting(
         product="meter",
         chip="esp32",
         slot_size=0x1B0000,
-        broker=config.Address("127.0.0.1", 1883),
+        broker=Address("127.0.0.1", 1883),
         tls=False,
     )
     path = tmp_path / "fleet.toml"
@@ -116,9 +117,9 @@ def test_a_host_with_more_than_a_name_in_it_is_refused_with_its_setting(
     [("broker.lan", "broker.lan"), ("[::1]", "::1"), ("fe80::1", "fe80::1"), ("10.0.0.1",) * 2],
 )
 def test_names_and_addresses_are_hosts(host: str, found: str) -> None:
-    assert config.parse_host(host) == found
+    assert parse_host(host) == found
 
 
 def test_an_address_of_version_6_reads_as_it_is_written() -> None:
-    found = config.parse_address("[::1]:1883")
-    assert (found, str(found)) == (config.Address("::1", 1883), "[::1]:1883")
+    found = parse_address("[::1]:1883")
+    assert (found, str(found)) == (Address("::1", 1883), "[::1]:1883")

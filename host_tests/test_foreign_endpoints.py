@@ -18,6 +18,7 @@ from fleet_site import Site
 from local_ca import LocalCA
 
 from twinslot import config
+from twinslot.addresses import Address
 from twinslot.cli.main import main
 from twinslot.client import report
 from twinslot.client.clients import translated
@@ -120,7 +121,7 @@ def somebody() -> Iterator[Somebody]:
 @pytest.fixture
 def fleet(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Result]:
     monkeypatch.chdir(tmp_path)
-    address = config.Address("127.0.0.1", 1)
+    address = Address("127.0.0.1", 1)
     config.create(
         tmp_path, product="demo-board", chip="esp32", slot_size=0x1B0000, broker=address, tls=False
     )

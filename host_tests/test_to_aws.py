@@ -34,6 +34,7 @@ from test_docs import code, rows
 
 from tools.paths import ROOT
 from twinslot import config
+from twinslot.account import Account
 from twinslot.cli.main import main as fleet_command
 from twinslot.client import policy
 from twinslot.client import publish as publishing
@@ -413,7 +414,7 @@ def test_a_board_without_a_certificate_cannot_be_revoked(cloud: Cloud) -> None:
 
 def test_without_to_aws_the_table_changes_nothing(cloud: Cloud) -> None:
     assert config.load(cloud.toml).account is None
-    assert cloud.config.account == config.Account(REGION, BUCKET, ROLE)
+    assert cloud.config.account == Account(REGION, BUCKET, ROLE)
 
 
 def test_without_the_table_to_aws_is_refused(cloud: Cloud) -> None:
@@ -610,8 +611,8 @@ def test_the_pages_policies_fit_each_other_and_the_table(cloud: Cloud) -> None:
 
 def test_the_page_names_every_setting_of_the_table_with_its_default() -> None:
     named = {row[0].strip("`"): row[1].strip("`") for row in rows(PAGE, "setting")}
-    assert set(named) == {field.name for field in dataclasses.fields(config.Account)}
-    for field in dataclasses.fields(config.Account):
+    assert set(named) == {field.name for field in dataclasses.fields(Account)}
+    for field in dataclasses.fields(Account):
         if field.default is dataclasses.MISSING:
             assert named[field.name] == "needed"
         elif field.default:

@@ -2,7 +2,8 @@
 
 from pathlib import Path
 
-from twinslot import config
+from twinslot import config, service_notes
+from twinslot.addresses import Address
 from twinslot.board import files
 from twinslot.errors import ConfigError, UnreachableError
 from twinslot.text import TextError
@@ -14,7 +15,7 @@ COVERS = (
     "src/twinslot/board/files.py: settings_of",
 )
 _TOML = config.template(
-    product="p", chip="esp32", slot_size=0x1B0000, broker=config.Address("h", 1), tls=False
+    product="p", chip="esp32", slot_size=0x1B0000, broker=Address("h", 1), tls=False
 )
 SEEDS = (
     _TOML.encode(),
@@ -38,7 +39,7 @@ SEEDS = (
 def run(data: bytes) -> None:
     """Read the input as each of them."""
     path = Path("it")
-    for read in (config.credentials_of, config.endpoint_of, files.settings_of):
+    for read in (config.credentials_of, service_notes.endpoint_of, files.settings_of):
         try:
             read(data, path)
         except ALLOWED:

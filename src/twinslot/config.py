@@ -5,7 +5,6 @@ relative to its folder.
 """
 
 import configparser
-import ipaddress
 import json
 import re
 import secrets
@@ -13,32 +12,21 @@ import tomllib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from twinslot import disk, keychain
-from twinslot.errors import ConfigError, UnreachableError
+from twinslot.account import Account, account_of
+from twinslot.addresses import Address
+from twinslot.errors import ConfigError
 from twinslot.formats.chips import CHIPS, SECTOR
 from twinslot.formats.trust_set import RELEASE, ROOT, Entry, make_set
+from twinslot.tables import Section
 from twinslot.text import decoded
 from twinslot.trust import keys
 
 FILE_NAME = "fleet.toml"
-DATABASE_NOTE = "database"
-"""File in the state folder that says where the database of the last `fleet serve` is."""
 _BASE_URL = re.compile(r"https?://[^/?#@\s]+")
 _WHOLE = re.MULTILINE | re.DOTALL
 _TOML_VALUE = r'"(?:[^"\\]|\\.)*"|\'[^\']*\'|[^\s#]+'
-
-
-@dataclass(frozen=True)
-class Address:
-    """A TCP address; port 0 means any free port."""
-
-    host: str
-    port: int
-
-    def __str__(self) -> str:
-        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
 
 
 @dataclass(frozen=True)
@@ -56,23 +44,6 @@ class Broker:
     certificate: Path | None = None
     key: Path | None = None
     boards: Address | None = None
-
-
-@dataclass(frozen=True)
-class Account:
-    """The table [aws]: an account of AWS, and what of it is this fleet's.
-
-    profile: of the machine's AWS settings, "" for the one that AWS's own tools would take; bucket:
-    for packages; role: ARN of the role by which AWS reads them; policy: name of the boards' policy;
-    endpoint: URL of a stand-in for all of AWS's services, "" for AWS.
-    """
-
-    region: str
-    bucket: str
-    role: str
-    profile: str = ""
-    policy: str = "fleet-boards"
-    endpoint: str = ""
 
 
 @dataclass(frozen=True)
@@ -166,16 +137,6 @@ class Credentials:
 
     access_key: str
     secret_key: str
-
-
-@dataclass(frozen=True)
-class Endpoint:
-    """Where a running `fleet serve` listens: base URLs, broker as HOST:PORT, process id."""
-
-    control: str
-    data: str
-    broker: str
-    pid: int
 
 
 _TEMPLATE = """\
@@ -287,11 +248,11 @@ def parse(data: bytes | str, folder: Path, *, to_aws: bool = False) -> Config:
     """
     try:
         written = data if isinstance(data, str) else decoded(data, FILE_NAME)
-        top = _Section(tomllib.loads(written), "")
+        top = Section(tomllib.loads(written), "")
     except (ValueError, RecursionError) as error:  # numbers without end, too
         raise ConfigError(f"{FILE_NAME} is not TOML: {error}") from error
     key_files, service, broker = (top.section(name) for name in ("keys", "service", "broker"))
-    account = _account(top.section("aws")) if top.has("aws") else None
+    account = account_of(top.section("aws")) if top.has("aws") else None
     if to_aws and account is None:
         raise ConfigError(f"{FILE_NAME} has no table [aws]; docs/aws.md says what stands in it")
     config = Config(
@@ -347,35 +308,6 @@ def parse(data: bytes | str, folder: Path, *, to_aws: bool = False) -> Config:
     for section in (top, key_files, service, broker):
         section.refuse_unknown()
     return config
-
-
-def _account(table: "_Section") -> Account:
-    """The table [aws]. Limits of names: AWS's API models; S3 user guide, "Bucket naming rules"."""
-    account = Account(
-        region=table.matching(
-            "region", r"[a-z]{2,4}(-[a-z]+)+-\d", "a region, such as eu-central-1"
-        ),
-        bucket=table.matching(
-            "bucket",
-            r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]",
-            "the name of a bucket: 3 to 63 small letters, digits, dots and hyphens",
-        ),
-        role=table.matching(
-            "role",
-            r"arn:aws[a-z-]*:iam::\d{12}:role/\S{1,512}",
-            "the ARN of a role, such as arn:aws:iam::123456789012:role/fleet-packages",
-        ),
-        profile=table.text("profile", default=Account.profile),
-        policy=table.matching(
-            "policy",
-            r"[\w+=,.@-]{1,128}",
-            "the name of a policy: 1 to 128 letters, digits and + = , . @ - _",
-            Account.policy,
-        ),
-        endpoint=table.text("endpoint", default=Account.endpoint),
-    )
-    table.refuse_unknown()
-    return account
 
 
 def set_broker(path: Path, values: Mapping[str, str | int | bool]) -> None:
@@ -453,59 +385,6 @@ def first_line(path: Path, what: str) -> str:
     return line
 
 
-def endpoint_file(config: Config) -> Path:
-    """The file through which other commands find the running service."""
-    return config.state / "endpoint.json"
-
-
-def note_database(config: Config, place: str) -> None:
-    """Keep where the database of this fleet's service is: its URL without a password.
-
-    Raises FileError.
-    """
-    disk.replace(_database_file(config), f"{place}\n".encode(), disk.SECRET)
-
-
-def noted_database(config: Config) -> str | None:
-    """Return where the database of the last service of this fleet is; None if none was noted.
-
-    Raises FileError, ConfigError.
-    """
-    path = _database_file(config)
-    return first_line(path, "the note") if path.exists() else None
-
-
-def _database_file(config: Config) -> Path:
-    return config.state / DATABASE_NOTE
-
-
-def find_endpoint(config: Config) -> Endpoint:
-    """Where the `fleet serve` of this folder listens. Raises UnreachableError if none runs."""
-    path = endpoint_file(config)
-    try:
-        return endpoint_of(path.read_bytes(), path)
-    except FileNotFoundError as error:
-        raise UnreachableError(
-            "no service runs for this folder: start `fleet serve`, or set endpoint in fleet.toml"
-        ) from error
-    except OSError as error:
-        raise UnreachableError(f"cannot read {path}: {error.strerror}") from error
-
-
-def endpoint_of(data: bytes, path: Path) -> Endpoint:
-    """The Endpoint that a running service wrote into `path`. Raises UnreachableError."""
-    try:
-        endpoint = Endpoint(**json.loads(data))
-    except (ValueError, TypeError, RecursionError) as error:
-        raise UnreachableError(f"cannot read {path}: {error}; start `fleet serve` again") from error
-    for name, kind in (("control", str), ("data", str), ("broker", str), ("pid", int)):
-        if type(getattr(endpoint, name)) is not kind:
-            raise UnreachableError(
-                f"{path}: {name} is no {kind.__name__}; start `fleet serve` again"
-            )
-    return endpoint
-
-
 def _new_credentials() -> str:
     return (
         "[default]\n"
@@ -516,114 +395,3 @@ def _new_credentials() -> str:
 
 def _quoted(text: str) -> str:
     return json.dumps(text, ensure_ascii=False)  # a JSON string is a TOML basic string
-
-
-class _Section:
-    """Typed access to one TOML table; every error names the key as it stands in the file."""
-
-    def __init__(self, values: dict[str, Any], prefix: str) -> None:
-        self._values = values
-        self._prefix = prefix
-        self._asked: set[str] = set()
-
-    def section(self, key: str) -> "_Section":
-        return _Section(self._get(key, dict, "a table"), key + ".")
-
-    def text(self, key: str, least: int = 0, most: int = 1024, default: str | None = None) -> str:
-        value: str = self._get(key, str, "text", default)
-        if not least <= len(value.encode()) <= most:
-            raise ConfigError(f"{self._prefix}{key}: text of {least} to {most} bytes")
-        if "\0" in value:
-            raise ConfigError(f"{self._prefix}{key}: {value!r} has a byte 0")
-        return value
-
-    def matching(self, key: str, pattern: str, form: str, default: str | None = None) -> str:
-        """A text of this pattern; `form` says for people what that is."""
-        value = self.text(key, default=default)
-        if not re.fullmatch(pattern, value, re.ASCII):
-            raise ConfigError(f"{self._prefix}{key}: {value!r} is not {form}")
-        return value
-
-    def has(self, key: str) -> bool:
-        return key in self._values
-
-    def number(self, key: str, least: int, most: int, default: int | None = None) -> int:
-        value: int = self._get(key, int, "a whole number", default)
-        if not least <= value <= most:
-            raise ConfigError(f"{self._prefix}{key}: {value} is not within {least} to {most}")
-        return value
-
-    def flag(self, key: str) -> bool:
-        value: bool = self._get(key, bool, "true or false")
-        return value
-
-    def address(self, key: str) -> Address:
-        try:
-            return parse_address(self.text(key))
-        except ValueError as error:
-            raise ConfigError(f"{self._prefix}{key}: {error}") from error
-
-    def host(self, key: str) -> str:
-        try:
-            return parse_host(self.text(key))
-        except ValueError as error:
-            raise ConfigError(f"{self._prefix}{key}: {error}") from error
-
-    def optional_path(self, key: str, folder: Path, default: str | None = None) -> Path | None:
-        value = self.text(key, default=default)
-        return folder / value if value else None
-
-    def refuse_unknown(self) -> None:
-        for key in self._values:
-            if key not in self._asked:
-                raise ConfigError(f"{self._prefix}{key}: no such setting")
-
-    def _get(self, key: str, kind: type, name: str, default: Any = None) -> Any:
-        self._asked.add(key)
-        if key not in self._values:
-            if default is not None:
-                return default
-            raise ConfigError(f"{self._prefix}{key} is missing")
-        value = self._values[key]
-        if type(value) is not kind:
-            raise ConfigError(f"{self._prefix}{key}: {value!r} is not {name}")
-        return value
-
-
-def parse_address(text: str) -> Address:
-    """HOST:PORT as an Address; IPv6 stands in brackets. Raises ValueError, a sentence."""
-    host, colon, port = text.rpartition(":")
-    if "://" in text:
-        raise ValueError(f"{text!r} has a scheme, {text.partition('://')[0]}://; give HOST:PORT")
-    if not colon or not host or not port.isdecimal() or int(port) > 65535:
-        raise ValueError(f"{text!r} is not HOST:PORT")
-    return Address(parse_host(host), int(port))
-
-
-def is_local(host: str) -> bool:
-    """Say whether a host means the machine that asks, or no other can reach it by this name."""
-    try:
-        found = ipaddress.ip_address(host)
-    except ValueError:
-        return host.rstrip(".").lower().rpartition(".")[2] == "localhost"
-    found = getattr(found, "ipv4_mapped", None) or found
-    return found.is_loopback or found.is_unspecified
-
-
-def parse_host(text: str) -> str:
-    """A name or an address, without brackets. Raises ValueError, a sentence, for anything else."""
-    bare = text[1:-1] if text[:1] + text[-1:] == "[]" else text
-    try:
-        return str(ipaddress.ip_address(bare))
-    except ValueError:
-        pass
-    scheme, found, _ = text.partition("://")
-    if found:
-        raise ValueError(f"{text!r} has a scheme, {scheme}://; give the name or address alone")
-    if ":" in text:
-        raise ValueError(
-            f"{text!r} has a port; give the name or address alone, the port has a place of its own"
-        )
-    if not text or not text.isprintable() or set(text) & set(" /?#@[]\\\"'"):
-        raise ValueError(f"{text!r} is no host, which is a name or an address")
-    return text

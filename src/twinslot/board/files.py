@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from twinslot.config import parse_host
+from twinslot.addresses import parse_host
 from twinslot.errors import FleetError
 from twinslot.firmware import agent, compiler, extensions
 from twinslot.firmware.sources import FIRMWARE, boot_py

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from twinslot import config as configuration
+from twinslot import service_notes
 from twinslot.cli.parts import read_config, short, toml_path
 from twinslot.cli.say import say
 from twinslot.client import backup as keeping
@@ -71,7 +71,7 @@ def _url(config: Config, given: str | None) -> str | None:
     """
     from twinslot.service.database import place
 
-    noted = configuration.noted_database(config)
+    noted = service_notes.noted_database(config)
     if given is not None and noted is not None and place(given) != noted:
         raise keeping.BackupError(
             f"the last `fleet serve` here used the database {noted}, not {place(given)}: leave "

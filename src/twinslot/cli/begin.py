@@ -5,6 +5,7 @@ from pathlib import Path
 import click
 
 from twinslot import config as configuration
+from twinslot.addresses import Address
 from twinslot.cli.parts import address, read_config, short, toml_path
 from twinslot.cli.say import say
 from twinslot.formats.chips import CHIPS, DEFAULT_SLOT
@@ -51,7 +52,7 @@ def _number(_ctx: click.Context, _param: click.Parameter, value: str) -> int:
     help="Address of the MQTT broker.",
 )
 @click.option("--tls", is_flag=True, help="Talk TLS to the broker.")
-def init(product: str, chip: str, slot_size: int, broker: configuration.Address, tls: bool) -> None:
+def init(product: str, chip: str, slot_size: int, broker: Address, tls: bool) -> None:
     """Start a fleet: fleet.toml and its keys.
 
     A signing key signs packages, an access key requests to the service. The root key replaces the

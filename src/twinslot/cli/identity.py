@@ -7,9 +7,9 @@ import click
 
 from twinslot import config as configuration
 from twinslot import disk
+from twinslot.addresses import Address, is_local, parse_address, parse_host
 from twinslot.cli.parts import read_config, short, toml_path
 from twinslot.cli.say import say
-from twinslot.config import Address
 from twinslot.trust.authority import Authority
 from twinslot.trust.certificates import check_thing
 
@@ -91,7 +91,7 @@ def _hosts(
     _ctx: click.Context, _param: click.Parameter, values: tuple[str, ...]
 ) -> tuple[str, ...]:
     try:
-        return tuple(map(configuration.parse_host, values))
+        return tuple(map(parse_host, values))
     except ValueError as error:
         raise click.BadParameter(str(error)) from error
 
@@ -169,7 +169,7 @@ def broker_config(
     say(f"wrote {short(paths.folder)}; mosquitto runs as {wanted.user} when root starts it")
     say(f"fleet.toml: the service at 127.0.0.1:{wanted.service_port}, boards at")
     say(f"  {chosen[0]}:{port} by a certificate for {', '.join(chosen)}")
-    if configuration.is_local(chosen[0]):
+    if is_local(chosen[0]):
         say("  which no real board reaches: --host NAME_OR_ADDRESS of this machine")
     say(f"Start it:    mosquitto -c {short(paths.settings)}")
     again = own_issuer.read_again(config.broker_folder)
@@ -232,10 +232,10 @@ def _boards_broker(noted: Address | None, host: str | None) -> Address:
             )
         return noted
     try:
-        return Address(configuration.parse_host(host), noted.port if noted else PORT)
+        return Address(parse_host(host), noted.port if noted else PORT)
     except ValueError:
         pass
     try:
-        return configuration.parse_address(host)
+        return parse_address(host)
     except ValueError as error:
         raise click.BadParameter(str(error), param_hint="'--host'") from error

@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from twinslot import config as configuration
+from twinslot.addresses import Address, parse_address
 from twinslot.cli.say import say
 from twinslot.client import application
 from twinslot.client.folder import AT_HOME, IGNORE_FILE
@@ -253,9 +254,9 @@ def short(path: Path) -> str:
     return str(path.relative_to(here)) if path.is_relative_to(here) else str(path)
 
 
-def address(_ctx: click.Context, _param: click.Parameter, value: str) -> configuration.Address:
+def address(_ctx: click.Context, _param: click.Parameter, value: str) -> Address:
     """Read an option HOST:PORT."""
     try:
-        return configuration.parse_address(value)
+        return parse_address(value)
     except ValueError as error:
         raise click.BadParameter(str(error)) from error

@@ -4,7 +4,7 @@ import logging
 
 import click
 
-from twinslot import config as configuration
+from twinslot import service_notes
 from twinslot.cli.parts import read_config
 from twinslot.cli.say import LogFormatter, say
 
@@ -23,7 +23,7 @@ def copy_database(url: str) -> None:
 
     config = read_config()
     with alone(config.state / "lock"):
-        source = configuration.noted_database(config) or config.database
+        source = service_notes.noted_database(config) or config.database
         rows = copy(source, url)
     say(
         f"copied {rows} rows of {place(source)}; now `fleet serve --database URL` with the same URL"

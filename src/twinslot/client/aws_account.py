@@ -19,9 +19,9 @@ import botocore.session
 from botocore.exceptions import ClientError, ProfileNotFound
 
 from twinslot import sequences
+from twinslot.account import Account
 from twinslot.client import many, shadow
 from twinslot.client.clients import Clients, descriptions
-from twinslot.config import Account
 from twinslot.errors import ConfigError
 from twinslot.formats import aws
 from twinslot.formats.manifest import MAX_SEQUENCE

@@ -17,10 +17,10 @@ from botocore.exceptions import BotoCoreError, ClientError
 from botocore.httpsession import get_cert_path
 
 from twinslot import disk
+from twinslot.addresses import Address
 from twinslot.client import policy
 from twinslot.client.aws_account import AwsAccount
 from twinslot.client.issuer import ProvisionError, Say, UnknownThingError
-from twinslot.config import Address
 from twinslot.trust import certificates, pem
 
 PORT = 8883

@@ -19,8 +19,9 @@ from typing import BinaryIO
 
 from twinslot import __version__, disk, keychain, sequences
 from twinslot.client import policy
-from twinslot.config import DATABASE_NOTE, FILE_NAME, Config
+from twinslot.config import FILE_NAME, Config
 from twinslot.errors import FleetError
+from twinslot.service_notes import DATABASE_NOTE
 
 FORMAT = 1
 _NOTE = "twinslot-backup.json"  # the first entry of an archive

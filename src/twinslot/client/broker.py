@@ -25,7 +25,7 @@ from paho.mqtt.enums import CallbackAPIVersion
 from paho.mqtt.reasoncodes import ReasonCode
 
 from twinslot import disk
-from twinslot.config import Address
+from twinslot.addresses import Address
 from twinslot.errors import FleetError
 from twinslot.formats import aws
 from twinslot.trust import certificates, keys

@@ -14,10 +14,11 @@ from pathlib import Path
 from cryptography import x509
 
 from twinslot import disk
+from twinslot.addresses import Address
 from twinslot.client import admission, broker
 from twinslot.client.clients import translated
 from twinslot.client.own_service import OwnService
-from twinslot.config import Address, Config, read_credentials, read_password
+from twinslot.config import Config, read_credentials, read_password
 from twinslot.errors import FleetError
 from twinslot.keychain import Keychain
 from twinslot.trust import certificates, keys

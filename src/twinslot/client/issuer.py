@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from typing import Any, Protocol
 
-from twinslot.config import Address
+from twinslot.addresses import Address
 from twinslot.errors import FleetError
 
 Say = Callable[[str], None]

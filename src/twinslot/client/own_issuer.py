@@ -5,12 +5,13 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from twinslot.addresses import Address
 from twinslot.client import broker, publish
 from twinslot.client.answers import ForeignAnswerError
 from twinslot.client.clients import translated
 from twinslot.client.issuer import ProvisionError, Say, UnknownThingError
 from twinslot.client.own_service import OwnService
-from twinslot.config import Address, Config
+from twinslot.config import Config
 from twinslot.errors import UnreachableError
 from twinslot.trust import certificates
 from twinslot.trust.authority import Authority

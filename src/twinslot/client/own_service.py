@@ -19,7 +19,7 @@ from botocore.exceptions import ClientError
 from botocore.httpsession import URLLib3Session
 
 from twinslot import config as configuration
-from twinslot import disk
+from twinslot import disk, service_notes
 from twinslot.client import answers, many, shadow
 from twinslot.client.clients import TIMEOUTS, Clients, Reach, RefusedError, descriptions
 from twinslot.config import Config
@@ -55,7 +55,7 @@ class OwnService(Clients):
 
     def __init__(self, config: Config) -> None:
         """Raises UnreachableError when no endpoint is set and no service of this folder runs."""
-        self.endpoint = config.endpoint or configuration.find_endpoint(config).control
+        self.endpoint = config.endpoint or service_notes.find_endpoint(config).control
         _check_url(self.endpoint)
         self._trusted = _authorities(config)
         self._verify = True if self._trusted is None else self._trusted.name

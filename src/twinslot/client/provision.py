@@ -17,10 +17,11 @@ from pathlib import Path
 from typing import Any
 
 from twinslot import disk
+from twinslot.addresses import Address
 from twinslot.client import policy
 from twinslot.client import settings as board_settings
 from twinslot.client.issuer import Issuer, ProvisionError
-from twinslot.config import Address, Config
+from twinslot.config import Config
 from twinslot.formats.trust_set import BOARD_FILE, board_file
 from twinslot.keychain import Keychain
 from twinslot.trust import certificates, keys

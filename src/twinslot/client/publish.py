@@ -13,9 +13,10 @@ from urllib.parse import urlsplit
 
 from botocore.exceptions import BotoCoreError, ClientError
 
+from twinslot.addresses import is_local
 from twinslot.client import admission, many, settings
 from twinslot.client.clients import Clients, Reach
-from twinslot.config import Config, is_local
+from twinslot.config import Config
 from twinslot.errors import FleetError, InterruptedByUserError
 from twinslot.formats import archive, document, firmware, package
 from twinslot.formats.component import FIRMWARE

@@ -24,7 +24,7 @@ import uvicorn
 from uvicorn.protocols.http.h11_impl import H11Protocol
 from uvicorn.server import ServerState
 
-from twinslot.config import Address
+from twinslot.addresses import Address
 from twinslot.errors import FleetError
 from twinslot.service.seats import Seat, Seats, Standing
 

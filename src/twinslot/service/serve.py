@@ -18,8 +18,8 @@ from pathlib import Path
 import uvicorn
 
 from twinslot import config as configuration
-from twinslot import disk
-from twinslot.config import Config, Endpoint
+from twinslot import disk, service_notes
+from twinslot.config import Config
 from twinslot.errors import FleetError
 from twinslot.service.access import Access
 from twinslot.service.api import Api
@@ -38,6 +38,7 @@ from twinslot.service.sequences import Sequences
 from twinslot.service.shadows import Shadows
 from twinslot.service.store import Store
 from twinslot.service.streams import Streams
+from twinslot.service_notes import Endpoint
 from twinslot.trust import keys
 
 _log = logging.getLogger(__name__)
@@ -71,7 +72,7 @@ def run(
         url = database or config.database
         store = Store(url)
         cleanup.callback(store.close)
-        configuration.note_database(config, place(url))  # `fleet backup` copies that one
+        service_notes.note_database(config, place(url))  # `fleet backup` copies that one
         objects = ObjectFolder(config.state / "objects")
         limits = affordable(Limits(config.connections, config.connections_of_address), ports=2)
         control_port = Listener(
@@ -135,8 +136,8 @@ def run(
             control_port.server(control_api.application()),
             data_port.server(data_api.application()),
         ]
-        _write_endpoint(configuration.endpoint_file(config), endpoint)
-        cleanup.callback(_forget_endpoint, configuration.endpoint_file(config))
+        _write_endpoint(service_notes.endpoint_file(config), endpoint)
+        cleanup.callback(_forget_endpoint, service_notes.endpoint_file(config))
         gc.freeze()  # what is here now stays: AWS's models, which else are walked through again
         bus.start()
         cleanup.callback(bus.stop)
@@ -223,7 +224,7 @@ def _still_here(config: Config, store: Store, endpoint: Endpoint) -> None:
     that is acknowledged from now on.
     """
     _check_folder(config, store)
-    path = configuration.endpoint_file(config)
+    path = service_notes.endpoint_file(config)
     if not path.exists():
         try:
             _write_endpoint(path, endpoint)
