@@ -10,14 +10,24 @@ from twinslot.text import TextError
 
 ALLOWED = (ConfigError, UnreachableError, TextError, files.FilesError)
 COVERS = (
-    "src/twinslot/config.py: parse _Section parse_address parse_host credentials_of endpoint_of",
+    "src/twinslot/config.py: parse credentials_of",
+    "src/twinslot/account.py: account_of",
+    "src/twinslot/tables.py: Section",
+    "src/twinslot/addresses.py: parse_address parse_host",
+    "src/twinslot/service_notes.py: endpoint_of",
     "src/twinslot/text.py: decoded",
     "src/twinslot/board/files.py: settings_of",
 )
 _TOML = config.template(
     product="p", chip="esp32", slot_size=0x1B0000, broker=Address("h", 1), tls=False
 )
+_AWS = (
+    '\n[aws]\nregion = "eu-central-1"\nbucket = "my-packages"\n'
+    'role = "arn:aws:iam::123456789012:role/r"\n'
+)
 SEEDS = (
+    f"{_TOML}{_AWS}".encode(),
+    f"{_TOML}{_AWS.replace('my-packages', 'My_Packages')}".encode(),
     _TOML.encode(),
     _TOML.replace('boards = ""', 'boards = "h:5"').encode(),
     _TOML.replace('data_url = ""', 'data_url = "http://h"').encode(),
@@ -45,3 +55,4 @@ def run(data: bytes) -> None:
         except ALLOWED:
             continue
     config.parse(data, path)
+    config.parse(data, path, to_aws=True)
