@@ -148,6 +148,8 @@ def test_more_boards_than_aws_takes_in_a_job_are_refused_before_anything_is_chan
     boards = [f"board-{number}" for number in range(101)]
     with pytest.raises(PublishError, match="AWS takes 100 boards in one job, and these are 101"):
         publishing.publish(cloud.account(), package(cloud).read_bytes(), "x.ota", boards)
+    shown = cloud.fleet("publish", str(package(cloud)), *boards, code=1).stderr
+    assert "these are 101" in shown
     assert cloud.asked == []
 
 

@@ -58,6 +58,7 @@ def publish(
     data = disk.read(file, "the package")
     head = None if force else publishing.check(data, config)
     clients = connect(config)
+    publishing.check_number(clients, things)
     reach = clients.reach()
     if head is not None:
         publishing.check_way(reach, config, things, PROTOCOLS[protocol])

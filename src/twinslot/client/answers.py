@@ -19,6 +19,7 @@ _TOO_LARGE = 413
 _MOST_WORDS = 60  # characters of an answer that are quoted
 NEEDED: dict[str, tuple[str, ...]] = {
     "CancelJob": ("jobId",),
+    "CreateCertificateFromCsr": ("certificateArn", "certificatePem"),
     "CreateJob": ("jobId",),
     "CreateStream": ("streamId",),
     "CreateThing": ("thingArn",),

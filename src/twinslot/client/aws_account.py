@@ -130,7 +130,7 @@ class AwsAccount(Clients):
         entries = [
             (entry["jobExecutionSummary"]["queuedAt"], entry["jobId"])
             for page in pages.paginate(thingName=thing, **state)
-            for entry in page["executionSummaries"]
+            for entry in page.get("executionSummaries", ())
         ]
         return [*dict.fromkeys(job for _, job in sorted(entries, reverse=True))]
 

@@ -123,13 +123,13 @@ class AwsIssuer:
         """
         pages = self._iot.get_paginator("list_thing_principals").paginate(thingName=thing)
         try:
-            principals = [arn for page in pages for arn in page["principals"]]
+            principals = [arn for page in pages for arn in page.get("principals", ())]
         except self._iot.exceptions.ResourceNotFoundException:
             return []
         found = [arn for arn in principals if _CERTIFICATE.fullmatch(arn)]
         for arn in found:
             pages = self._iot.get_paginator("list_principal_things").paginate(principal=arn)
-            others = {name for page in pages for name in page["things"]} - {thing}
+            others = {name for page in pages for name in page.get("things", ())} - {thing}
             if others:
                 raise ProvisionError(
                     f"{thing} shares the certificate {_id(arn)} with {', '.join(sorted(others))}: "

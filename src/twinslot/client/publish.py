@@ -83,6 +83,15 @@ def check_way(
             )
 
 
+def check_number(clients: Clients, things: Sequence[str]) -> None:
+    """Whether one job may have so many boards. Raises PublishError."""
+    if clients.most_targets is not None and len(things) > clients.most_targets:
+        raise PublishError(
+            f"AWS takes {clients.most_targets} boards in one job, and these are {len(things)}: "
+            "publish to some of them at a time"
+        )
+
+
 def waits(reach: Reach | None) -> Iterator[str]:
     """Say that a new job waits, where the service has no broker now."""
     if reach is not None and not reach.connected:
@@ -112,11 +121,7 @@ def publish(
     """
     head = package.inspect(data)
     manifest = head.manifest
-    if clients.most_targets is not None and len(things) > clients.most_targets:
-        raise PublishError(
-            f"AWS takes {clients.most_targets} boards in one job, and these are {len(things)}: "
-            "publish to some of them at a time"
-        )
+    check_number(clients, things)
     targets = many.each(
         lambda thing: thing_arn(clients, thing, create=create_things), things, counted
     )
