@@ -303,13 +303,15 @@ def test_unknown_keys_from_64_on_are_ignored() -> None:
     ("changes", "words"),
     [
         ({1: 2}, "kind (1)"),
-        ({2: 1}, "encoding (2)"),
+        ({7: bytes(32)}, "first (7): for encoding 1 only"),
+        ({8: bytes(32)}, "base (8): for encoding 1 only"),
+        ({9: 32}, "base_size (9): for encoding 1 only"),
         ({2: 2}, "encoding (2)"),
         ({3: 0}, "length (3)"),
         ({4: 4999}, "size (4)"),
         ({5: b"short"}, "sha256 (5)"),
         ({6: "esp32"}, "chip (6)"),
-        ({7: 0}, "key 7"),
+        ({10: 0}, "key 10"),
         ({1: 1}, "chip (6): for firmware only"),
         ({0: 0}, "key 0 is not defined"),
         ({"size": 1}, "key 'size' is not an unsigned number"),
@@ -325,6 +327,43 @@ def test_a_component_that_breaks_a_rule_is_refused_by_key(
     fields = manifest()
     fields[7] = [{**fields[7][0], **changes}]
     refused(head_of(cbor.dumps(fields)), "component", words)
+
+
+STORED = {2: 1, 3: 4096, 4: 5000, 7: bytes(32)}
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({3: 4095}, "length (3): 4095 is no multiple of 4096"),
+        ({3: 0}, "length (3)"),
+        ({4: 0}, "size (4)"),
+        ({7: None}, "first (7) is missing"),
+        ({7: bytes(31)}, "first (7): 32 bytes"),
+        ({8: bytes(32)}, "base_size (9) is missing"),
+        ({9: 32}, "base (8) is missing"),
+        ({8: bytes(33), 9: 32}, "base (8): 32 bytes"),
+        ({8: bytes(32), 9: 0}, "base_size (9): 0 is no number from 1"),
+    ],
+)
+def test_a_component_in_segments_that_breaks_a_rule_is_refused_by_key(
+    changes: dict[int, Any], words: str
+) -> None:
+    fields = manifest()
+    changed = {**fields[7][0], **STORED, **changes}
+    fields[7] = [{key: value for key, value in changed.items() if value is not None}]
+    refused(head_of(cbor.dumps(fields)), "component", words)
+
+
+def test_a_component_in_segments_is_read_with_its_base_and_without() -> None:
+    fields = manifest()
+    fields[7] = [{**fields[7][0], **STORED}]
+    (found,) = read_head(head_of(cbor.dumps(fields))).manifest.components
+    assert (found.encoding, found.length, found.size, found.end) == (1, 4096, 5000, 8192)
+    assert (found.first, found.base) == (bytes(32), None)
+    fields[7] = [{**fields[7][0], 8: bytes(range(32)), 9: 7}]
+    (found,) = read_head(head_of(cbor.dumps(fields))).manifest.components
+    assert found.base == component.Base(7, bytes(range(32)))
 
 
 @pytest.mark.parametrize(("key", "name"), [(1, "kind"), (2, "encoding"), (3, "length"),

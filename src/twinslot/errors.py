@@ -21,6 +21,14 @@ class PackageError(FleetError):
     """The bytes, or the values to write, break a rule of the package format."""
 
 
+class EncodingError(PackageError):
+    """The stored bytes of a component break a rule of their encoding."""
+
+
+class BaseMismatchError(PackageError):
+    """A delta needs a base, and the bytes that were given are not that base."""
+
+
 class UnreachableError(FleetError):
     """No service answers at the endpoint."""
 

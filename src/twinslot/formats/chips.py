@@ -60,3 +60,8 @@ def name_of(chip_id: int) -> str:
         if chip.chip_id == chip_id:
             return chip.name
     return f"chip {chip_id}"
+
+
+def march_of(chip_id: int) -> str | None:
+    """Return the architecture of the chip with this chip_id, None where it is not known."""
+    return next((chip.march for chip in CHIPS.values() if chip.chip_id == chip_id), None)

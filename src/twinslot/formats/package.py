@@ -4,7 +4,7 @@ Pure: bytes in, values or PackageError out. docs/package-format.md has the bytes
 """
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from twinslot.errors import PackageError
 from twinslot.formats.component import KINDS, Content, padded
@@ -23,10 +23,12 @@ def assemble(
     return b"".join(part.ljust(padded(len(part)), b"\xff") for part in parts)
 
 
-def inspect(data: bytes) -> Head:
+def inspect(data: bytes, bases: Mapping[int, bytes] | None = None) -> Head:
     """Read a whole package: head, layout, padding and the digest of every component.
 
-    Raises PackageError. The signature is not checked: see trust.signing.
+    bases: for deltas, the bytes that a component of this kind copies from. Of a delta without its
+    base the chain of the stored blocks is checked, not the result. Raises PackageError. The
+    signature is not checked: see trust.signing.
     """
     head = read_head(data)
     manifest = head.manifest
@@ -38,6 +40,9 @@ def inspect(data: bytes) -> Head:
         name = KINDS[component.kind]
         if data[component.offset + component.length : component.end].strip(b"\xff"):
             raise PackageError(f"the {name} component is not padded with 0xFF")
-        if hashlib.sha256(component.result(data)).digest() != component.sha256:
+        base = (bases or {}).get(component.kind)
+        if component.base is not None and base is None:
+            component.check_stored(data)
+        elif hashlib.sha256(component.result(data, base)).digest() != component.sha256:
             raise PackageError(f"the {name} component does not have the SHA-256 of the manifest")
     return head
