@@ -29,6 +29,11 @@ def app(
     described += b"v5.4.2".ljust(32, b"\0")
     body = (described.ljust(256, b"\0") + text).ljust(size - 200, b"\x5a")
     segments = [(0x3F400020, body[: len(body) // 4 * 4]), (0x40080000, b"\x12\x34\x56\x78" * 20)]
+    return wrapped(segments, chip=chip)
+
+
+def wrapped(segments: list[tuple[int, bytes]], *, chip: int = 0) -> bytes:
+    """A valid image of segments: address, and contents of whole words."""
     header = struct.pack("<BBBBI", 0xE9, len(segments), 2, 0x20, 0x40080004)
     header += struct.pack("<B3sHBHH4sB", 0xEE, b"\0\0\0", chip, 0, 0, 65535, b"\0" * 4, 1)
     data, checksum = header, 0xEF

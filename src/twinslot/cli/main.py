@@ -42,8 +42,8 @@ _SECTIONS: Mapping[str, Mapping[str, str]] = {
     },
     "Updates": {
         "pack": "pack",
-        "inspect": "pack",
-        "diff": "pack",
+        "inspect": "inspect",
+        "diff": "inspect",
         "publish": "jobs",
         "push": "push",
     },

@@ -1,4 +1,4 @@
-"""The commands about package files: pack, inspect, diff; and what push asks for as well."""
+"""The command pack, and what push and keys ask for as well."""
 
 import datetime as dt
 import functools
@@ -14,31 +14,26 @@ from twinslot.board import files
 from twinslot.cli.parts import (
     DEFAULT_EXTENSIONS,
     FOLDER_OPTIONS,
+    base_option,
     extensions_option,
     read_config,
     signer_options,
 )
 from twinslot.cli.say import say
-from twinslot.client import admission, packing
-from twinslot.client import diff as differing
+from twinslot.cli.views import measuring
+from twinslot.client import admission, packing, smaller
 from twinslot.client.application import Options
 from twinslot.client.sequences import allot_anywhere, note
 from twinslot.config import Config
 from twinslot.errors import FleetError, PackageError
-from twinslot.firmware import agent, extensions
-from twinslot.formats import archive, bundle, chips, firmware, image, package
-from twinslot.formats.component import KINDS, Component
+from twinslot.firmware import extensions
+from twinslot.formats import package
+from twinslot.formats.component import ENCODINGS, KINDS, RAW, SEGMENTS, Content
 from twinslot.formats.head import PACKAGE_MAGIC
 from twinslot.formats.manifest import MAX_SEQUENCE
 from twinslot.trust.signers import Signer
 
 _FILE = click.Path(path_type=Path, dir_okay=False)
-
-
-class DiffError(FleetError):
-    """A file cannot be compared."""
-
-    exit_code = 2
 
 
 def packing_options(command: Callable[..., None]) -> Callable[..., None]:
@@ -155,12 +150,21 @@ def packing_options(command: Callable[..., None]) -> Callable[..., None]:
     metavar="DATE",
     help="Day (UTC), as 2027-01-31, from which on boards refuse the package.",
 )
+@click.option(
+    "--encoding",
+    type=click.Choice(sorted(ENCODINGS.values())),
+    help="How the contents travel: raw, as any board takes them; or segments, compressed, for "
+    "boards with the extension `segments`.  [default: raw; segments with --base]",
+)
+@base_option
 @signer_options
 def pack(
     sources: packing.Sources,
     version: str,
     sequence: int | None,
     output: Path,
+    encoding: str | None,
+    base: Path | None,
     expires_days: int | None,
     expires_at: dt.datetime | None,
     signer: Callable[[Config, Path], Signer],
@@ -172,10 +176,17 @@ def pack(
     sequence comes from the service of fleet.toml, or is counted in the fleet's folder where none
     answers.
     """
+    if base is not None and encoding == ENCODINGS[RAW]:
+        raise click.UsageError("--base is for --encoding segments")
     config = read_config()
     now = int(time.time())
     expires = _expiry(now, expires_days, expires_at)
     contents = packing.gather(sources, config)
+    components = contents.components
+    if base is not None or encoding == ENCODINGS[SEGMENTS]:
+        with measuring("bytes packed") as progress:
+            known = None if base is None else smaller.bases(base)
+            components = smaller.smaller(components, known, progress)
     signs = signer(config, config.signing_key)
     counted = ""
     unnoted: tuple[str, ...] = ()
@@ -185,7 +196,7 @@ def pack(
     else:
         unnoted = note(config, sequence)
     data = packing.sign(
-        contents,
+        components,
         config,
         version,
         sequence,
@@ -197,6 +208,8 @@ def pack(
     _write(output, data)
     for line in packing.listing(contents, sources, config):
         say(line)
+    for line in _encoded(components):
+        say(line)
     for warning in contents.warnings + unnoted:
         say(f"warning: {warning}")
     for remark in admission.remarks(config, signs.public_key()):
@@ -206,40 +219,13 @@ def pack(
     say(f"wrote {output}: {len(data)} bytes, version {version}, sequence {sequence}{counted}")
 
 
-@click.command()
-@click.argument("file", type=_FILE)
-def inspect(file: Path) -> None:
-    """Show the contents of FILE, a package or a firmware image.
-
-    It exits with 1 unless a package is whole and signed by the key of fleet.toml, or an image one
-    that the boards of this project can run.
-    """
-    data = disk.read(file, "the package")
-    if data[:4] != PACKAGE_MAGIC:
-        _inspect_image(file, firmware.judge(data))
-        return
-    head = package.inspect(data)
-    manifest = head.manifest
-    say(f"{file}: package of {len(data)} bytes")
-    rows = [
-        ("product", manifest.product),
-        ("version", manifest.version),
-        ("sequence", str(manifest.sequence)),
-        ("created", _date(manifest.created)),
-        ("expires", _date(manifest.expires)),
-        ("identity", head.identity.hex()),
-        ("signed by", f"key {head.kid.hex()}"),
-    ]
-    if manifest.trust is not None:
-        version = f"set {manifest.trust.version}, digest {manifest.trust.digest[:8].hex()}"
-        rows.append(("keys", version))
-        rows += [("", f"{entry.kid.hex()}  {entry.words}") for entry in manifest.trust.entries]
-    for component in manifest.components:
-        rows += _component(component, component.result(data))
-    for name, value in rows:
-        say(f"  {name:<12}{value}")
-    admission.judge(head, read_config())
-    say("  signature holds")
+def _encoded(components: list[Content]) -> Iterator[str]:
+    """Lines about components that are smaller than their result."""
+    for one in components:
+        if one.encoding != RAW:
+            share = 100 * len(one.data) / one.size
+            made = "packed" if one.base is None else "packed as the difference to its base"
+            yield f"{KINDS[one.kind]}: {one.size} bytes {made} into {len(one.data)}, {share:.1f} %"
 
 
 def _expiry(now: int, days: int | None, at: dt.datetime | None) -> int | None:
@@ -252,81 +238,6 @@ def _expiry(now: int, days: int | None, at: dt.datetime | None) -> int | None:
             raise click.BadParameter(f"{at:%Y-%m-%d} is no day to come", param_hint="'--expires'")
         return found
     return None if days is None else now + days * packing.DAY
-
-
-def _inspect_image(file: Path, found: firmware.Firmware) -> None:
-    say(f"{file}: {found.application.summary}")
-    say(f"  {found.application.origin}")
-    for name, value in found.facts:
-        say(f"  {name:<12}{value}")
-    for warning in found.warnings:
-        say(f"warning: {warning}")
-    if found.problem:
-        raise image.ImageError(found.problem)
-
-
-@click.command()
-@click.argument("old", metavar="A.ota", type=_FILE)
-@click.argument("new", metavar="B.ota", type=_FILE)
-def diff(old: Path, new: Path) -> None:
-    """Show the differences between two packages.
-
-    It exits with 0 when both bring the same firmware and files, though version, sequence and dates
-    may differ, and with 1 when they do not. It checks no signature; `fleet inspect` does that.
-    """
-    try:
-        found = differing.compare(disk.read(old, "the package"), disk.read(new, "the package"))
-    except FleetError as error:
-        raise DiffError(str(error)) from error
-    for line in _difference(found):
-        say(line)
-    if not found.same_contents:
-        click.get_current_context().exit(1)
-
-
-def _component(component: Component, data: bytes) -> list[tuple[str, str]]:
-    name = KINDS[component.kind]
-    if component.chip is not None:
-        chip = chips.name_of(component.chip)
-        return [
-            (name, f"{component.size} bytes for {chip}"),
-            ("", firmware.judge(data).application.summary),
-        ]
-    found = [entry for entry in archive.read(data) if not entry.is_directory]
-    rows = [(name, f"{component.size} bytes, {len(found)} files")]
-    if bundled := archive.contents(data).get(agent.BUNDLE):
-        held = bundle.read(bundled)
-        said = f"{len(held.modules)} modules; extensions: {', '.join(held.extensions) or 'none'}"
-        rows.append(("agent", said))
-    return rows + [("", f"{entry.size:>7}  {entry.path}") for entry in found]
-
-
-def _difference(found: differing.Difference) -> Iterator[str]:
-    for name, *values in found.fields:
-        old, new = (_date(value) if name in ("created", "expires") else value for value in values)
-        yield f"  {name:<12}{old} -> {new}"
-    before, after = found.firmware
-    if before or after:
-        text = f"{before or 'none'} -> {after or 'none'}"
-        yield f"  {'firmware':<12}{f'the same, {after}' if found.same_firmware else text}"
-    if any(found.application):
-        had, has = ("some" if there else "none" for there in found.application)
-        text = f"{found.unchanged} files the same"
-        yield f"  {'application':<12}{text if had == has else f'{had} -> {has}'}"
-    for change in found.changes:
-        sizes = [str(size) for size in (change.old, change.new) if size is not None]
-        yield f"    {change.word:<10}{change.path}  {' -> '.join(sizes)} bytes"
-    if found.same_contents:
-        yield "  the contents are the same"
-
-
-def _date(seconds: Any) -> str:
-    if seconds is None:
-        return "never"
-    try:
-        return time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime(seconds))
-    except (OverflowError, ValueError):
-        return f"{seconds} seconds after 1970"
 
 
 def _replaced(path: Path) -> str:

@@ -124,6 +124,14 @@ def _ask_at_terminal(path: Path) -> str:
     return found
 
 
+base_option = click.option(
+    "--base",
+    type=click.Path(path_type=Path, dir_okay=False),
+    metavar="OLD",
+    help="Package or image that the boards run, to which a delta is the difference.",
+)
+
+
 def extensions_option(whose: str, usual: str) -> Callable[[Any], Any]:
     """Make the option --extensions, whose value is None or a text for `extensions.parse`.
 

@@ -9,7 +9,14 @@ import contextlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TaskID,
+    TaskProgressColumn,
+    TextColumn,
+)
 
 from twinslot.cli.say import say
 from twinslot.client.many import Counted
@@ -46,6 +53,21 @@ def counting(what: str, console: Console | None = None) -> Iterator[Counted]:
             bars.update(task, completed=done, total=every, visible=every > MOST_BARS)
 
         yield counted
+
+
+@contextlib.contextmanager
+def measuring(what: str, console: Console | None = None) -> Iterator[Counted]:
+    """Show on a terminal how far a work is that takes seconds, and remove that at the end.
+
+    what: the work; console: as of `counting`.
+    """
+    console = console or Console(stderr=True)
+    columns = (TextColumn(what, markup=False), BarColumn(bar_width=_BAR), TaskProgressColumn())
+    with Progress(
+        *columns, console=console, transient=True, disable=not console.is_terminal
+    ) as bars:
+        task = bars.add_task(what, total=None)
+        yield lambda done, every: bars.update(task, completed=done, total=every)
 
 
 class _Failures:

@@ -1,6 +1,6 @@
 """From a firmware image, a folder, or both, to a signed package: what `pack` and `push` share."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -86,7 +86,7 @@ def gather(sources: Sources, config: Config) -> Contents:
 
 
 def sign(
-    contents: Contents,
+    components: Sequence[Content],
     config: Config,
     version: str,
     sequence: int,
@@ -95,13 +95,15 @@ def sign(
     signer: Signer | None = None,
     expires: int | None = None,
 ) -> bytes:
-    """The package. `now` and `expires` in Unix seconds; `signer`: instead of the fleet's own key.
+    """The package of these components.
+
+    `now` and `expires` in Unix seconds; `signer`: instead of the fleet's own key.
 
     Raises PackageError, KeyFileError, SignerError, ArchiveError.
     """
     return signing.build_by(
         signer or KeySigner(keys.read_private(config.signing_key)),
-        contents.components,
+        components,
         product=config.product,
         version=version,
         sequence=sequence,

@@ -66,7 +66,7 @@ def push(
         for warning in note(config, sequence):
             say(f"warning: {warning}")
     version = version or f"dev-{sequence}"
-    data = packing.sign(contents, config, version, sequence, now=int(time.time()))
+    data = packing.sign(contents.components, config, version, sequence, now=int(time.time()))
     publishing.check(data, config)
     rotation.queue(
         clients,

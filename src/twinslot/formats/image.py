@@ -50,6 +50,15 @@ class Image:
 
 
 @dataclass(frozen=True)
+class Section:
+    """A segment of an image: its bytes begin at `start` of the file, and at `address` in memory."""
+
+    start: int
+    length: int
+    address: int
+
+
+@dataclass(frozen=True)
 class Merged:
     """A file that holds flash from one address on. `first_address`: flash address of its byte 0."""
 
@@ -130,6 +139,17 @@ def parse(data: bytes) -> Image:
     if hashlib.sha256(data[:end]).digest() != data[end : end + _DIGEST]:
         raise ImageError("the image is damaged: its appended SHA-256 does not match")
     return Image(chip_id, count, end + _DIGEST)
+
+
+def sections(data: bytes) -> tuple[Section, ...]:
+    """The segments of an image that `parse` takes, in the order of the file. Raises ImageError."""
+    found = []
+    at = _HEADER_LENGTH
+    for _ in range(parse(data).segments):
+        address, length = struct.unpack_from("<II", data, at)
+        found.append(Section(at + 8, length, address))
+        at += 8 + length
+    return tuple(found)
 
 
 def application(data: bytes) -> Application:

@@ -22,7 +22,7 @@ MAX_SEGMENT = SEGMENT // BLOCK * (_LENGTHS + MAX_OPERATIONS + BLOCK)  # bytes, i
 
 @dataclass(frozen=True)
 class Kind:
-    """The parts that the prologue of a component may have. codes: ranges of code; shifts: a table."""
+    """The parts that a component's prologue may have. codes: ranges of code; shifts: a table."""
 
     codes: bool
     shifts: bool
