@@ -30,6 +30,8 @@ WIFI_PASSWORD =
 SELF_TEST_S =
 # AGENT=lib puts the agent into /lib, where updates leave it; docs/your-application.md, Room.
 AGENT =
+# `make bench-size`: paths of images.
+IMAGES =
 # `make bench-fleet`: numbers of light boards; with certificates, with PostgreSQL; keep its price.
 BOARDS =
 STARTS =
@@ -50,7 +52,7 @@ YES =
 
 # What was given goes to commands letter by letter: neither make nor the shell reads $, ` or " in it.
 unexport APP PORT FIRMWARE CHIP FLASH SETTINGS FLEET VERSION SEQUENCE PACKAGE IMAGE THING OUT HOST
-unexport BOARDS STARTS TLS POSTGRESQL KEEP_PRICE
+unexport IMAGES BOARDS STARTS TLS POSTGRESQL KEEP_PRICE
 unexport FORCE AGENT EXTENSIONS WIFI_SSID WIFI_PASSWORD SELF_TEST_S KEEP DRY_RUN YES
 # $(call quoted,PORT): its value; $(call option,APP,app): --app=its value, if there is one;
 # $(call flag,YES,yes): --yes if YES=1.
@@ -65,7 +67,7 @@ define need_port
 	@$(PYTHON) -m tools.setup venv natives
 endef
 
-.PHONY: help setup demo play flash broker csr deploy status logs repl reset erase board-test mip bench bench-service bench-fleet size wear troubleshooting words picture recording test test-all mutation fuzz fuzz-branches compatibility lint format doctor release lock clean
+.PHONY: help setup demo play flash broker csr deploy status logs repl reset erase board-test mip bench bench-service bench-fleet bench-size size wear troubleshooting words picture recording test test-all mutation fuzz fuzz-branches compatibility lint format doctor release lock clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 12
@@ -145,6 +147,11 @@ bench-fleet: ## 10 to 3000 light boards: blocks/s, starts, price of a block; [BO
 	@$(PYTHON) -m tools.setup venv natives
 	@$(VENV)/python -m bench.fleet $(call option,BOARDS,boards) $(call option,STARTS,starts) \
 		$(call flag,TLS,tls) $(call flag,POSTGRESQL,postgresql) $(call flag,KEEP_PRICE,keep)
+
+bench-size: ## IMAGES="OLD.bin NEW.bin ...": how small the updates between them are
+	@$(if $(value IMAGES),true,echo "make $@: say IMAGES=, MicroPython's downloads, older ones first" >&2; exit 2)
+	@$(PYTHON) -m tools.setup venv
+	@$(VENV)/python -m bench.size $(foreach one,$(value IMAGES),$(call quoted,one))
 
 mip: ## [EXTENSIONS=] build/mip/: the agent alone, compiled, for `mpremote mip install`
 	@$(PYTHON) -m tools.setup venv natives
