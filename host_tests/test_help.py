@@ -64,7 +64,15 @@ def test_an_option_of_several_commands_has_one_help() -> None:
             told.setdefault(option.opts[0], set()).add((option.help or "", option.metavar))
     # What these mean differs with what the command makes.
     differ = {"--chip", "--slot-size", "--version", "--sequence", "--extensions", "--out", "--host"}
-    differ |= {"--force", "--app", "--firmware", "--create-things", "--yes", "--database"}
+    differ |= {
+        "--force",
+        "--app",
+        "--firmware",
+        "--create-things",
+        "--yes",
+        "--database",
+        "--encoding",
+    }
     assert {name for name, texts in told.items() if len(texts) > 1} <= differ
 
 

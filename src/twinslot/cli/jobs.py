@@ -8,10 +8,16 @@ from pathlib import Path
 import click
 
 from twinslot import disk
-from twinslot.cli.parts import PROTOCOLS, protocol_option, read_config
+from twinslot.cli.parts import (
+    PROTOCOLS,
+    encoding_of,
+    form_option,
+    protocol_option,
+    read_config,
+)
 from twinslot.cli.say import say, say_json
-from twinslot.cli.views import counting, progress_view
-from twinslot.client import admission, report, room, rotation
+from twinslot.cli.views import counting, measuring, progress_view
+from twinslot.client import admission, offer, report, room, rotation
 from twinslot.client import publish as publishing
 from twinslot.client import watch as watching
 from twinslot.client.target import connect
@@ -31,6 +37,7 @@ from twinslot.keychain import Keychain
     metavar="MINUTES",
     help="Time limit of each board.",
 )
+@form_option
 @click.option("--force", is_flag=True, help="Send also a package that the boards will refuse.")
 @click.option(
     "--without-keys", is_flag=True, help="Do not send boards the sets of keys that they lack first."
@@ -43,11 +50,15 @@ def publish(
     protocol: str,
     create_things: bool,
     timeout_minutes: int | None,
+    encoding: str | None,
     force: bool,
     without_keys: bool,
     as_json: bool,
 ) -> None:
     """Send the package FILE to every BOARD, as one job.
+
+    A board whose report says that it reads smaller packages gets such a form, compressed or as the
+    difference to what it runs (docs/smaller-updates.md). Each form is a job of its own.
 
     A board that lacks sets of keys gets these first (docs/keys.md).
 
@@ -73,12 +84,18 @@ def publish(
             protocols=PROTOCOLS[protocol],
             create_things=create_things,
         )
-    with counting("boards looked up") as counted:
-        published = publishing.publish(
+    with (
+        counting("boards looked up") as counted,
+        measuring("smaller forms of the package") as progress,
+    ):
+        offered = offer.offer(
             clients,
+            config,
             data,
             file.name,
             things,
+            asked=encoding_of(encoding),
+            progress=progress,
             job_id=job_id,
             protocols=PROTOCOLS[protocol],
             create_things=create_things,
@@ -86,16 +103,20 @@ def publish(
             counted=counted,
         )
     if as_json:
-        say_json(vars(published))
+        jobs = [vars(one.published) for one in offered]
+        say_json(jobs[0] if len(jobs) == 1 else {"jobs": jobs})
         return
-    boards = ", ".join(published.things)
-    if len(published.things) > report.MOST_LISTED:
-        boards = f"{len(published.things)} boards"
-    say(
-        f"job {published.job}: {published.product} {published.version}, "
-        f"sequence {published.sequence}, for {boards}"
-    )
-    say(f"  fleet watch {published.job}")
+    for one in offered:
+        published = one.published
+        boards = ", ".join(published.things)
+        if len(published.things) > report.MOST_LISTED:
+            boards = f"{len(published.things)} boards"
+        form = f", {one.form.words}: {one.size} bytes" if one.form.encoding else ""
+        say(
+            f"job {published.job}: {published.product} {published.version}, "
+            f"sequence {published.sequence}, for {boards}{form}"
+        )
+        say(f"  fleet watch {published.job}")
     for warning in publishing.waits(reach):
         say(f"warning: {warning}")
 
@@ -153,9 +174,10 @@ def status(things: tuple[str, ...], jobs: int, every: bool, as_json: bool) -> No
 def watch(job: str, timeout: float | None) -> None:
     """Show JOB until every board has ended it.
 
-    It exits with 0 only when every board SUCCEEDED.
+    Boards that refuse a smaller form of a package get the full one, as a job that is shown after
+    JOB. It exits with 0 only when every board SUCCEEDED.
     """
-    if not watching.watch(read_config(), job, timeout, progress_view()):
+    if not watching.watch_all(read_config(), job, timeout, progress_view, say):
         click.get_current_context().exit(1)
 
 

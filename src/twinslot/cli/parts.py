@@ -13,6 +13,7 @@ from twinslot.cli.say import say
 from twinslot.client import application
 from twinslot.client.folder import AT_HOME, IGNORE_FILE
 from twinslot.firmware import extensions
+from twinslot.formats.component import ENCODINGS
 from twinslot.formats.document import HTTP, MQTT
 from twinslot.trust import keys, signers
 
@@ -122,6 +123,19 @@ def _asks(
 def _ask_at_terminal(path: Path) -> str:
     found: str = click.prompt(f"Passphrase of {short(path)}", hide_input=True, err=True)
     return found
+
+
+form_option = click.option(
+    "--encoding",
+    type=click.Choice(sorted(ENCODINGS.values())),
+    help="How the package travels, whatever boards report: raw, or segments.  [default: as small "
+    "as the board's report says that it reads]",
+)
+
+
+def encoding_of(name: str | None) -> int | None:
+    """The number of an encoding by its name, None for none."""
+    return next((number for number, one in ENCODINGS.items() if one == name), None)
 
 
 base_option = click.option(

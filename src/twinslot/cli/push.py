@@ -5,9 +5,15 @@ from pathlib import Path
 import click
 
 from twinslot.cli.pack import packing_options
-from twinslot.cli.parts import PROTOCOLS, protocol_option, read_config
+from twinslot.cli.parts import (
+    PROTOCOLS,
+    encoding_of,
+    form_option,
+    protocol_option,
+    read_config,
+)
 from twinslot.cli.say import say
-from twinslot.cli.views import progress_view
+from twinslot.cli.views import measuring, progress_view
 from twinslot.client import packing
 from twinslot.client import push as pushing
 from twinslot.formats.manifest import MAX_SEQUENCE
@@ -29,6 +35,7 @@ from twinslot.formats.manifest import MAX_SEQUENCE
     help="Number that stops downgrades.  [default: the next one]",
 )
 @protocol_option
+@form_option
 @click.option("--create-things", is_flag=True, help="Make the board known to the service.")
 @click.option("--timeout", type=click.FloatRange(0), metavar="SECONDS", help="Time limit.")
 def push(
@@ -37,6 +44,7 @@ def push(
     version: str | None,
     sequence: int | None,
     protocol: str,
+    encoding: str | None,
     create_things: bool,
     timeout: float | None,
 ) -> None:
@@ -44,18 +52,20 @@ def push(
 
     It exits with 0 only when BOARD has accepted the application.
     """
-    done = pushing.push(
-        read_config(),
-        sources,
-        thing,
-        say,
-        version=version,
-        sequence=sequence,
-        protocols=PROTOCOLS[protocol],
-        create_things=create_things,
-        timeout=timeout,
-        view=progress_view(),
-    )
+    with measuring("a smaller form of the package") as progress:
+        sent = pushing.send(
+            read_config(),
+            sources,
+            thing,
+            say,
+            version=version,
+            sequence=sequence,
+            protocols=PROTOCOLS[protocol],
+            create_things=create_things,
+            asked=encoding_of(encoding),
+            progress=progress,
+        )
+    done = pushing.wait(read_config(), sent, say, timeout, progress_view)
     if done.accepted:
         say(
             f"accepted: {thing} runs {done.version}, sequence {done.sequence}, "

@@ -66,8 +66,8 @@ def measuring(what: str, console: Console | None = None) -> Iterator[Counted]:
     with Progress(
         *columns, console=console, transient=True, disable=not console.is_terminal
     ) as bars:
-        task = bars.add_task(what, total=None)
-        yield lambda done, every: bars.update(task, completed=done, total=every)
+        task = bars.add_task(what, total=None, visible=False)
+        yield lambda done, every: bars.update(task, completed=done, total=every, visible=True)
 
 
 class _Failures:

@@ -8,6 +8,7 @@ from botocore.exceptions import ClientError
 
 from twinslot.client.application import Application
 from twinslot.client.clients import Clients
+from twinslot.client.kept import Kept
 from twinslot.errors import PackageError
 from twinslot.formats import archive, package
 from twinslot.formats.component import APPLICATION
@@ -22,10 +23,11 @@ class Accepted:
     files: Mapping[str, bytes]
 
 
-def accepted(clients: Clients, thing: str) -> Accepted | None:
+def accepted(clients: Clients, thing: str, kept: Kept) -> Accepted | None:
     """The last application that a board has taken from this service; None where none is found.
 
-    Only streams say which object a job brought, so one by HTTP alone is not found.
+    kept: has the application itself, where the board took a smaller form of its package. Only
+    streams say which object a job brought, so one by HTTP alone is not found.
     """
     for job_id in clients.succeeded(thing):
         try:
@@ -36,7 +38,11 @@ def accepted(clients: Clients, thing: str) -> Accepted | None:
         except (ClientError, PackageError, KeyError, IndexError):
             continue  # gone, or no package of this project
         if component := manifest.component(APPLICATION):
-            return Accepted(manifest.version, archive.contents(component.result(body)))
+            made = kept.base(APPLICATION, component.sha256.hex())
+            if made is None and component.base is None:
+                made = component.result(body)
+            if made is not None:
+                return Accepted(manifest.version, archive.contents(made))
     return None
 
 

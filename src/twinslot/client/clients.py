@@ -61,6 +61,8 @@ class Clients(ABC):
     """Seconds between two looks at a job."""
     most_targets: int | None = None
     """The boards that one job may have; None for any number."""
+    sends_full: bool = False
+    """Whether a board that refuses a smaller form of a package gets the full one by itself."""
 
     def __init__(self, session: boto3.session.Session) -> None:
         self._session = session

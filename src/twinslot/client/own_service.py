@@ -51,6 +51,7 @@ class OwnService(Clients):
 
     bucket = BUCKET
     role = ROLE
+    sends_full = True
     pause = 0.5
 
     def __init__(self, config: Config) -> None:

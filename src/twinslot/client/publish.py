@@ -53,6 +53,8 @@ def check(data: bytes, config: Config) -> Head:
             f"the package is for {manifest.product}, the boards are {config.product}"
         )
     for component in manifest.components:
+        if component.base is not None:
+            continue  # its result was checked where the base was
         if component.kind == FIRMWARE:
             firmware.accept(component.result(data), chip=config.chip, slot_size=config.slot_size)
         else:
@@ -112,12 +114,14 @@ def publish(
     create_things: bool = False,
     timeout_minutes: int | None = None,
     counted: many.Counted = many.unseen,
+    full: bytes | None = None,
 ) -> Published:
     """Upload a package, called `name` for people, and make one job of it for these things.
 
     Boards may choose among `protocols`, MQTT and HTTP. counted: of the boards that were looked up.
-    Raises PackageError for what is no package, PublishError for an unknown thing or more than the
-    service takes, RefusedError.
+    full: the package as it is, of which this is a smaller form; the service sends it to a board
+    that refuses the form. Raises PackageError for what is no package, PublishError for an unknown
+    thing or more than the service takes, RefusedError.
     """
     head = package.inspect(data)
     manifest = head.manifest
@@ -126,11 +130,15 @@ def publish(
         lambda thing: thing_arn(clients, thing, create=create_things), things, counted
     )
     job_id = job_id or f"ota-{manifest.sequence}-{secrets.token_hex(4)}"
-    key = hashlib.sha256(data).hexdigest() + ".ota"
+    key = _key(data)
     location = document.Location(clients.bucket, key)
     described = document.description(manifest.product, manifest.version, manifest.sequence)
     clients.count(manifest.product, manifest.sequence)
-    clients.s3.put_object(Bucket=clients.bucket, Key=key, Body=data)
+    more: dict[str, Any] = {}
+    if full is not None:
+        clients.s3.put_object(Bucket=clients.bucket, Key=_key(full), Body=full)
+        more["Metadata"] = {document.FULL: _key(full)}
+    clients.s3.put_object(Bucket=clients.bucket, Key=key, Body=data, **more)
     options: dict[str, Any] = {}
     if HTTP in protocols:
         options["presignedUrlConfig"] = {"roleArn": clients.role}
@@ -170,6 +178,11 @@ def publish(
         manifest.sequence,
         head.identity.hex(),
     )
+
+
+def _key(data: bytes) -> str:
+    """The key of the object that holds a package: it names the digest."""
+    return hashlib.sha256(data).hexdigest() + ".ota"
 
 
 @contextlib.contextmanager

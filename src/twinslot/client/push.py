@@ -4,15 +4,27 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from twinslot.client import changes, packing, report, room, rotation
+from twinslot.client import changes, offer, packing, room, rotation
 from twinslot.client import publish as publishing
 from twinslot.client import watch as watching
+from twinslot.client.kept import Kept
 from twinslot.client.sequences import allot, note
 from twinslot.client.target import connect
 from twinslot.config import Config
-from twinslot.formats import aws
 from twinslot.formats.document import MQTT
+from twinslot.formats.segments.packer import Progress, quiet
 from twinslot.keychain import Keychain
+
+
+@dataclass(frozen=True)
+class Sent:
+    """A package on its way to a board, as a job; `start` on the monotonic clock, seconds."""
+
+    job: str
+    thing: str
+    version: str
+    sequence: int
+    start: float
 
 
 @dataclass(frozen=True)
@@ -26,7 +38,7 @@ class Pushed:
     seconds: float
 
 
-def push(
+def send(
     config: Config,
     sources: packing.Sources,
     thing: str,
@@ -36,14 +48,14 @@ def push(
     sequence: int | None = None,
     protocols: Sequence[str] = (MQTT,),
     create_things: bool = False,
-    timeout: float | None = None,
-    view: watching.View,
-) -> Pushed:
-    """Bring a folder onto a board, and wait for what the board makes of it.
+    asked: int | None = None,
+    progress: Progress = quiet,
+) -> Sent:
+    """Pack a folder, and publish it to a board in the smallest form that the board can take.
 
     `version` and `sequence` are made up when not given; the board may choose among `protocols`;
-    `say` is told what goes in; `timeout` in seconds, for the board. Raises what packing, publish
-    and watch raise.
+    `say` is told what goes in; `asked` and `progress`: as of `offer`. Raises what packing and
+    publish raise.
     """
     start = time.monotonic()
     contents = packing.gather(sources, config)
@@ -51,13 +63,14 @@ def push(
         say(line)
     clients = connect(config)
     if contents.application is not None and sources.folder is not None:
-        before = changes.accepted(clients, thing)
+        before = changes.accepted(clients, thing, Kept(config.folder))
         for line in changes.listing(sources.folder, contents.application, before):
             say(line)
     for warning in contents.warnings:
         say(f"warning: {warning}")
+    components = contents.components
     if not sources.options.force:
-        for component in contents.components:
+        for component in components:
             room.check(clients, [thing], component.room)
     publishing.check_way(clients.reach(), config, [thing], protocols)
     if sequence is None:
@@ -66,7 +79,7 @@ def push(
         for warning in note(config, sequence):
             say(f"warning: {warning}")
     version = version or f"dev-{sequence}"
-    data = packing.sign(contents.components, config, version, sequence, now=int(time.time()))
+    data = packing.sign(components, config, version, sequence, now=int(time.time()))
     publishing.check(data, config)
     rotation.queue(
         clients,
@@ -76,23 +89,42 @@ def push(
         protocols=protocols,
         create_things=create_things,
     )
-    published = publishing.publish(
+    (offered,) = offer.offer(
         clients,
+        config,
         data,
         f"{version}.ota",
         [thing],
+        asked=asked,
+        progress=progress,
         protocols=protocols,
         create_things=create_things,
     )
-    say(f"job {published.job}: {version}, sequence {sequence}, {len(data)} bytes for {thing}")
+    job = offered.published.job
+    form = f", {offered.form.words}," if offered.form.encoding else ""
+    say(f"job {job}: {version}, sequence {sequence}, {offered.size} bytes{form} for {thing}")
     for warning in publishing.waits(clients.reach()):
         say(f"warning: {warning}")
-    watching.watch(config, published.job, timeout, view)
-    (progress,) = report.of_job(clients, published.job)
+    return Sent(job, thing, version, sequence, start)
+
+
+def wait(
+    config: Config,
+    sent: Sent,
+    say: Callable[[str], None],
+    timeout: float | None,
+    views: Callable[[], watching.View],
+) -> Pushed:
+    """Wait for the board's end. `timeout` in seconds; `views`: as of `watch_all`.
+
+    Raises what watch raises.
+    """
+    accepted = watching.watch_all(config, sent.job, timeout, views, say)
+    found = watching.last(connect(config), sent.job, sent.thing)
     return Pushed(
-        accepted=progress.status == aws.SUCCEEDED,
-        version=version,
-        sequence=sequence,
-        words=watching.phase(progress),
-        seconds=time.monotonic() - start,
+        accepted=accepted,
+        version=sent.version,
+        sequence=sent.sequence,
+        words=watching.phase(found),
+        seconds=time.monotonic() - sent.start,
     )

@@ -38,12 +38,15 @@ class Reported:
     keys: int | None = None
     digest: str = ""
     created: int | None = None
+    encodings: int | None = None
+    image: str = ""
+    files: str = ""
     room: int | None = None
     spare: int | None = None
     heap: int | None = None
 
 
-_NUMBERS = ("sequence", "keys", "created", "room", "spare", "heap")
+_NUMBERS = ("sequence", "keys", "created", "encodings", "room", "spare", "heap")
 _TEXTS = tuple(name for name in Reported.__dataclass_fields__ if name not in (*_NUMBERS, "at"))
 
 

@@ -17,7 +17,7 @@ from twinslot.client.clients import Clients, translated
 from twinslot.client.target import connect
 from twinslot.config import Config
 from twinslot.errors import FleetError, InterruptedByUserError, UnreachableError
-from twinslot.formats import aws
+from twinslot.formats import aws, document
 from twinslot.text import natural, printable
 
 PATIENCE = 60  # seconds that the service may be away
@@ -131,6 +131,45 @@ def watch(config: Config, job_id: str, timeout: float | None, view: View) -> boo
     if not boards or not all(board.progress.ended for board in boards):
         raise WatchTimeoutError(f"job {job_id} has not ended within {timeout} s")
     return all(board.progress.status == aws.SUCCEEDED for board in boards)
+
+
+def watch_all(
+    config: Config,
+    job_id: str,
+    timeout: float | None,
+    views: Callable[[], View],
+    say: Callable[[str], None],
+) -> bool:
+    """Watch a job, and then the one that brings the full package to boards that it failed on.
+
+    True when every board SUCCEEDED in one of the two. views: makes the place where a job is shown;
+    the rest as of `watch`.
+    """
+    if watch(config, job_id, timeout, views()):
+        return True
+    clients = connect(config)
+    followed = _executions(clients, document.full_job(job_id))
+    if not followed:
+        return False  # nothing was refused for being small
+    full = document.full_job(job_id)
+    say(f"job {full}: the full package, for boards that could not take the smaller one")
+    ended = _executions(clients, job_id)
+    failed = {thing for thing, one in ended.items() if one.status != aws.SUCCEEDED}
+    return watch(config, full, timeout, views()) and failed <= followed.keys()
+
+
+def last(clients: Clients, job_id: str, thing: str) -> report.Progress:
+    """The last execution on a thing of a job, or of the one with the full package after it."""
+    followed = _executions(clients, document.full_job(job_id))
+    return followed.get(thing) or _executions(clients, job_id)[thing]
+
+
+def _executions(clients: Clients, job_id: str) -> dict[str, report.Progress]:
+    """The executions of a job by thing, none of an unknown job."""
+    try:
+        return {one.thing: one for one in report.of_job(clients, job_id)}
+    except clients.iot.exceptions.ResourceNotFoundException:
+        return {}
 
 
 def _sum_up(boards: Sequence[Board], view: View) -> None:

@@ -85,7 +85,7 @@ class Component:
 
     `length`: bytes in the package, in this `encoding`; `size`: bytes of the result; `sha256`: of
     the result; `offset`: where it starts in the package; `room`, `first` and `base`: as of a
-    Content.
+    Content; `frozen`: as of a Content, as far as they make sense.
     """
 
     kind: int
@@ -98,6 +98,7 @@ class Component:
     room: tuple[int | str, ...] = ()
     first: bytes | None = None
     base: Base | None = None
+    frozen: tuple[str, ...] = ()
 
     @property
     def end(self) -> int:
@@ -121,6 +122,14 @@ class Component:
             raise PackageError(f"component, encoding (2): {self.encoding} is not decoded here")
         known = None if self.base is None else _checked(self.base, base)
         return decoder.decode(self.of(data), self.first, self.size, known, self._may_have)
+
+    def content(self, data: bytes) -> Content:
+        """The raw content that the component in a whole package brings; not of a delta.
+
+        Raises as `result` does.
+        """
+        found = self.result(data)
+        return _raw(self.kind, found, chip=self.chip, frozen=self.frozen, room=self.room)
 
     def check_stored(self, data: bytes) -> None:
         """Check what can be checked of a delta without its base. Raises EncodingError."""
@@ -182,7 +191,8 @@ def read_component(item: Any, offset: int) -> Component:
     chip = fields.uint(6, "chip", most=0xFFFF) if kind == FIRMWARE else None
     room = _room(fields.get(_ROOM, "room")) if kind != FIRMWARE and fields.has(_ROOM) else ()
     first, base = _stored(fields, length) if encoding == SEGMENTS else _nothing_stored(fields)
-    return Component(kind, encoding, length, size, digest, chip, offset, room, first, base)
+    frozen = _names(fields.get(_FROZEN, "frozen")) if fields.has(_FROZEN) else ()
+    return Component(kind, encoding, length, size, digest, chip, offset, room, first, base, frozen)
 
 
 def _stored(fields: Fields, length: int) -> tuple[bytes, Base | None]:
@@ -231,6 +241,12 @@ def _room(value: Any) -> tuple[int | str, ...]:
     if kinds != [int, *[str, int] * (len(kinds) // 2)]:
         raise PackageError(f"component, room ({_ROOM}): no list of blocks, paths and bytes")
     return tuple(value)
+
+
+def _names(value: Any) -> tuple[str, ...]:
+    """The names of frozen modules; none of a value that older hosts ignore, too."""
+    good = isinstance(value, list) and all(isinstance(one, str) for one in value)
+    return tuple(value) if good else ()
 
 
 def padded(length: int) -> int:

@@ -13,8 +13,14 @@ from typing import Any
 from urllib.parse import quote, unquote, urlsplit
 
 from twinslot.errors import FleetError
+from twinslot.formats import aws
 
 MQTT, HTTP = "MQTT", "HTTP"
+
+FULL = "full"
+"""Name in the metadata of a package's object, where that is a smaller form of another package: its
+value is the key of that one, in the same bucket."""
+_FULL_JOB = "-full"
 
 # Within JSON text, so that nothing depends on how deep the document is.
 _PLACEHOLDER = re.compile(r'\$\{aws:iot:s3-presigned-url:((?:[^"\\}]|\\.)*)\}')
@@ -60,6 +66,11 @@ def described_sequence(text: str, product: str) -> int:
     """The sequence in such a description of this product's package; 0 where there is none."""
     match = _SEQUENCE.search(text)
     return int(match[1]) if match and text.startswith(f"{product} ") else 0
+
+
+def full_job(job_id: str) -> str:
+    """The name of the job that brings the full package to boards that failed this job's form."""
+    return job_id[: aws.MAX_JOB_ID - len(_FULL_JOB)] + _FULL_JOB
 
 
 def of_update(

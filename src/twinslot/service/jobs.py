@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from twinslot.formats import aws
-from twinslot.service import states
+from twinslot.service import fallback, states
 from twinslot.service.executions import Executions, save, state, summary
 from twinslot.service.states import JobError
 from twinslot.service.store import Transaction
@@ -74,10 +74,13 @@ def token_of(payload: bytes) -> dict[str, str]:
 
 
 class Jobs:
-    """Answers the requests of devices. `clock` returns Unix seconds."""
+    """Answers the requests of devices. `clock` returns Unix seconds; `region`: of new jobs."""
 
-    def __init__(self, executions: Executions, clock: Callable[[], float]) -> None:
+    def __init__(
+        self, executions: Executions, clock: Callable[[], float], region: str = "local"
+    ) -> None:
         self._executions = executions
+        self._region = region
         self._clock = clock
         self._looks = {"get": self._get_pending, "describe": self._describe}
         self._changes = {"start-next": self._start_next, "update": self._update}
@@ -176,6 +179,7 @@ class Jobs:
             progress_minutes=_progress_minutes(transaction, before),
         )
         save(transaction, before, after, now)
+        fallback.follow(transaction, after, self._region, now)
         answer: dict[str, Any] = {}
         if with_state:
             answer["executionState"] = state(after)

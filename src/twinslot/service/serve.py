@@ -97,7 +97,7 @@ def run(
             store,
             access,
             executions,
-            Jobs(executions, time.time),
+            Jobs(executions, time.time, config.region),
             Streams(store, access, objects),
             shadows,
         )
