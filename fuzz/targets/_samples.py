@@ -3,7 +3,7 @@
 import hashlib
 import struct
 
-from twinslot.formats import archive, head, table
+from twinslot.formats import archive, head, packed, table
 from twinslot.formats.component import application_content, firmware_content
 from twinslot.formats.manifest import write_manifest
 from twinslot.formats.package import assemble
@@ -80,5 +80,13 @@ def record(payload: bytes) -> bytes:
 def package() -> bytes:
     """A whole package of an application alone."""
     content = application_content(files())
+    payload = write_manifest([content], "demo-board", "1.1.0", 2, 86400)
+    return assemble([content], head.protected_header(bytes(8)), payload, bytes(64))
+
+
+def smaller(base: bytes | None = None) -> bytes:
+    """A whole package of an application in encoding 1. base: makes it a delta."""
+    raw = application_content(archive.build({"main.py": b"print('line')\n" * 400}))
+    content = packed.smaller(raw, base)
     payload = write_manifest([content], "demo-board", "1.1.0", 2, 86400)
     return assemble([content], head.protected_header(bytes(8)), payload, bytes(64))

@@ -52,4 +52,5 @@ def run(data: bytes) -> None:
             except image.ImageError:
                 pass
         frozen.names(found.application.data)
+        assert image.sections(found.application.data)
     firmware.judge(data)

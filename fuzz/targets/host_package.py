@@ -1,5 +1,6 @@
 """The host's reader of a whole package."""
 
+import contextlib
 import hashlib
 from dataclasses import replace
 
@@ -14,7 +15,14 @@ COVERS = (
     "src/twinslot/formats/package.py: inspect",
     "src/twinslot/formats/component.py: Component",
 )
-SEEDS = (_samples.package(), _samples.record(_samples.manifest()), b"x")
+_OLD = b"print('line')\n" * 300
+SEEDS = (
+    _samples.package(),
+    _samples.record(_samples.manifest()),
+    b"x",
+    _samples.smaller(),
+    _samples.smaller(_OLD),
+)
 
 
 def run(data: bytes) -> None:
@@ -26,12 +34,18 @@ def run(data: bytes) -> None:
             continue
     found = package.inspect(data)
     for part in found.manifest.components:
+        with contextlib.suppress(PackageError):
+            part.content(data)
+        with contextlib.suppress(PackageError):
+            part.result(data, _OLD)
+        part.check_stored(data)
         try:
-            replace(part, encoding=1).result(data)
+            replace(part, encoding=7).result(data)
         except PackageError:
             continue
         raise AssertionError("an encoding that nobody knows was decoded")
-    assert all(part.of(data) == part.result(data) for part in found.manifest.components)
+    raw = [part for part in found.manifest.components if part.encoding == component.RAW]
+    assert all(part.of(data) == part.result(data) for part in raw)
 
 
 def _filled(data: bytes, padding: bytes) -> bytes:
@@ -51,6 +65,8 @@ def _filled(data: bytes, padding: bytes) -> bytes:
             part.size,
             hashlib.sha256(bytes(part.length)).digest(),
             part.chip,
+            first=part.first,
+            base=part.base,
         )
         for part in kinds
     ]
