@@ -37,5 +37,5 @@ def literal(data: bytes) -> bytes:
 def payload(prologue: Prologue | bytes, *segments: bytes) -> bytes:
     """Prologue and segments as streams."""
     first = prologue if isinstance(prologue, bytes) else prologue.data
-    bits = prologue.bits if isinstance(prologue, Prologue) else 12
+    bits = min(max(prologue.bits, 9), 12) if isinstance(prologue, Prologue) else 12
     return framed(deflated(first)) + b"".join(framed(deflated(one, bits)) for one in segments)

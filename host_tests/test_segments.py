@@ -19,7 +19,9 @@ from twinslot.formats.segments.prologue import Code, Prologue, Shifts, read_prol
 
 HEX = bytes.fromhex
 VECTOR = json.loads((Path(__file__).parent / "vectors" / "segments.json").read_text())
-EXAMPLE = {name.removesuffix("_hex"): HEX(text) for name, text in VECTOR.items() if "_hex" in name}
+EXAMPLE = {
+    name.removesuffix("_hex"): HEX(text) for name, text in VECTOR.items() if name.endswith("_hex")
+}
 ANY = decoder.Kind(codes=True, shifts=True)
 NONE = decoder.Kind(codes=False, shifts=False)
 PLAIN = Prologue(12)
@@ -395,3 +397,24 @@ def test_any_payload_is_decoded_or_refused(data: bytes) -> None:
             assert len(decode(whole, 40, TEXT)) == 40
         except EncodingError:
             continue
+
+
+# -- the vectors, which the board's decoder is tried with, too -------------------------------------
+
+
+def vector(case: dict[str, Any]) -> tuple[bytes, bytes, int, bytes | None, decoder.Kind]:
+    stored, first = chain.chained(HEX(case["payload_hex"]))
+    base = None if case["base_hex"] is None else HEX(case["base_hex"])
+    return stored, first, case["size"], base, decoder.Kind(case["codes"], case["shifts"])
+
+
+@pytest.mark.parametrize("case", VECTOR["good"], ids=lambda case: case["name"])
+def test_a_vector_gives_its_result(case: dict[str, Any]) -> None:
+    assert decoder.decode(*vector(case)) == HEX(case["result_hex"])
+
+
+@pytest.mark.parametrize("case", VECTOR["refused"], ids=lambda case: case["name"])
+def test_a_vector_that_breaks_a_rule_is_refused_by_it(case: dict[str, Any]) -> None:
+    with pytest.raises(EncodingError) as caught:
+        decoder.decode(*vector(case))
+    assert str(caught.value) == case["rule"]
