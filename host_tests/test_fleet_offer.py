@@ -13,7 +13,10 @@ from fleet_site import Site
 from linked_images import program
 
 from twinslot.cli.main import main
-from twinslot.client import changes
+from twinslot.cli.views import progress_view
+from twinslot.client import changes, packing
+from twinslot.client import push as pushing
+from twinslot.client.application import Options
 from twinslot.client.kept import FOLDER, Kept
 from twinslot.formats import package
 from twinslot.formats.component import FIRMWARE, RAW, SEGMENTS
@@ -224,3 +227,42 @@ def test_a_push_says_what_has_changed_though_the_board_took_a_delta(
     found = changes.accepted(site.clients, "same", Kept(folder))
     assert found is not None
     assert found.files["main.py"].endswith(b"print('two')\n")
+
+
+def test_one_push_serves_a_mixed_fleet_and_the_board_that_lost_its_base(
+    site: Site, fleet: Fleet
+) -> None:
+    folder = site.config.folder
+    (folder / "app").mkdir()
+    main = folder / "app" / "main.py"
+    main.write_text("".join(f"print('line {number} of many')\n" for number in range(500)))
+    fleet("pack", "--app", f"{folder}/app", "--no-agent", "--version", "1", "--sequence", "5",
+          "-o", f"{folder}/app.ota")  # fmt: skip
+    published(site, fleet, "app", "same")
+    (component,) = package.inspect((folder / "app.ota").read_bytes()).manifest.components
+    report(site, "old", version="1", keys=0)
+    report(site, "other", encodings=2, files=OTHER, keys=0)
+    report(site, "same", encodings=2, files=component.sha256.hex(), keys=0)
+    main.write_text(f"{main.read_text()}print('more')\n")
+    told: list[str] = []
+    sources = packing.Sources(folder=folder / "app", options=Options(agent=False))
+    things = ["old", "other", "same"]
+    sent = pushing.send(site.config, sources, things, told.append, version="2", sequence=6)
+    assert [boards for _, boards in sent.jobs] == [("old",), ("other",), ("same",)]
+    raw, compressed, delta = (object_of(site, job)[1] for job, _ in sent.jobs)
+    assert len(delta) == 8192 <= len(compressed) < len(raw)
+    assert any("the difference to what they run, for same" in line for line in told)
+
+    def end(thing: str, job: str, **said: Any) -> None:
+        site.world.ask_jobs(f"$aws/things/{thing}/jobs/{job}/update", json.dumps(said).encode())
+
+    for job, (thing,) in sent.jobs[:2]:
+        end(thing, job, status="SUCCEEDED")
+    job = sent.jobs[2][0]
+    end("same", job, status="FAILED", statusDetails={"cause": "base"})
+    assert object_of(site, f"{job}-full")[1] == raw
+    end("same", f"{job}-full", status="SUCCEEDED")
+    done = pushing.wait(site.config, sent, told.append, 60, progress_view)
+    assert done.refused == ()
+    assert done.words == dict.fromkeys(things, "SUCCEEDED")
+    assert any(line.startswith(f"job {job}-full: the full package") for line in told)

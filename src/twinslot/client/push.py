@@ -1,7 +1,10 @@
-"""A developer's loop in one step: pack a folder with the next sequence, publish it, watch it."""
+"""A developer's loop in one step: pack a folder with the next sequence, publish it, watch it.
+
+Boards that need different forms of the package get a job for each form.
+"""
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from twinslot.client import changes, offer, packing, room, rotation
@@ -11,6 +14,7 @@ from twinslot.client.kept import Kept
 from twinslot.client.sequences import allot, note
 from twinslot.client.target import connect
 from twinslot.config import Config
+from twinslot.formats import aws
 from twinslot.formats.document import MQTT
 from twinslot.formats.segments.packer import Progress, quiet
 from twinslot.keychain import Keychain
@@ -18,10 +22,12 @@ from twinslot.keychain import Keychain
 
 @dataclass(frozen=True)
 class Sent:
-    """A package on its way to a board, as a job; `start` on the monotonic clock, seconds."""
+    """A package on its way to boards. `jobs`: with the boards of each, in the order of sending.
 
-    job: str
-    thing: str
+    start: on the monotonic clock, seconds.
+    """
+
+    jobs: tuple[tuple[str, tuple[str, ...]], ...]
     version: str
     sequence: int
     start: float
@@ -29,19 +35,22 @@ class Sent:
 
 @dataclass(frozen=True)
 class Pushed:
-    """The result of a push. `words`: the board's end, with its reasons; `seconds` it took."""
+    """The result of a push. `seconds` it took.
 
-    accepted: bool
+    words: for each board its end, with its reasons; refused: the boards that did not accept.
+    """
+
     version: str
     sequence: int
-    words: str
+    words: Mapping[str, str]
+    refused: tuple[str, ...]
     seconds: float
 
 
 def send(
     config: Config,
     sources: packing.Sources,
-    thing: str,
+    things: Sequence[str],
     say: Callable[[str], None],
     *,
     version: str | None = None,
@@ -51,9 +60,9 @@ def send(
     asked: int | None = None,
     progress: Progress = quiet,
 ) -> Sent:
-    """Pack a folder, and publish it to a board in the smallest form that the board can take.
+    """Pack a folder, and publish it to boards, to each in the smallest form that it can take.
 
-    `version` and `sequence` are made up when not given; the board may choose among `protocols`;
+    `version` and `sequence` are made up when not given; the boards may choose among `protocols`;
     `say` is told what goes in; `asked` and `progress`: as of `offer`. Raises what packing and
     publish raise.
     """
@@ -63,7 +72,9 @@ def send(
         say(line)
     clients = connect(config)
     if contents.application is not None and sources.folder is not None:
-        before = changes.accepted(clients, thing, Kept(config.folder))
+        before = None
+        if len(things) == 1:
+            before = changes.accepted(clients, things[0], Kept(config.folder))
         for line in changes.listing(sources.folder, contents.application, before):
             say(line)
     for warning in contents.warnings:
@@ -71,8 +82,8 @@ def send(
     components = contents.components
     if not sources.options.force:
         for component in components:
-            room.check(clients, [thing], component.room)
-    publishing.check_way(clients.reach(), config, [thing], protocols)
+            room.check(clients, things, component.room)
+    publishing.check_way(clients.reach(), config, things, protocols)
     if sequence is None:
         sequence = allot(config, clients)
     else:
@@ -84,28 +95,31 @@ def send(
     rotation.queue(
         clients,
         Keychain(config.folder),
-        [thing],
+        things,
         say,
         protocols=protocols,
         create_things=create_things,
     )
-    (offered,) = offer.offer(
+    offered = offer.offer(
         clients,
         config,
         data,
         f"{version}.ota",
-        [thing],
+        things,
         asked=asked,
         progress=progress,
         protocols=protocols,
         create_things=create_things,
     )
-    job = offered.published.job
-    form = f", {offered.form.words}," if offered.form.encoding else ""
-    say(f"job {job}: {version}, sequence {sequence}, {offered.size} bytes{form} for {thing}")
+    for one in offered:
+        form = f", {one.form.words}," if one.form.encoding else ""
+        boards = ", ".join(one.published.things)
+        job = one.published.job
+        say(f"job {job}: {version}, sequence {sequence}, {one.size} bytes{form} for {boards}")
     for warning in publishing.waits(clients.reach()):
         say(f"warning: {warning}")
-    return Sent(job, thing, version, sequence, start)
+    jobs = tuple((one.published.job, tuple(one.published.things)) for one in offered)
+    return Sent(jobs, version, sequence, start)
 
 
 def wait(
@@ -115,16 +129,19 @@ def wait(
     timeout: float | None,
     views: Callable[[], watching.View],
 ) -> Pushed:
-    """Wait for the board's end. `timeout` in seconds; `views`: as of `watch_all`.
+    """Wait for the end of every board. `timeout` in seconds, of a job; `views`: as of `watch_all`.
 
     Raises what watch raises.
     """
-    accepted = watching.watch_all(config, sent.job, timeout, views, say)
-    found = watching.last(connect(config), sent.job, sent.thing)
-    return Pushed(
-        accepted=accepted,
-        version=sent.version,
-        sequence=sent.sequence,
-        words=watching.phase(found),
-        seconds=time.monotonic() - sent.start,
-    )
+    words: dict[str, str] = {}
+    refused: list[str] = []
+    for job, things in sent.jobs:
+        watching.watch_all(config, job, timeout, views, say)
+        clients = connect(config)
+        for thing in things:
+            found = watching.last(clients, job, thing)
+            words[thing] = watching.phase(found)
+            if found.status != aws.SUCCEEDED:
+                refused.append(thing)
+    seconds = time.monotonic() - sent.start
+    return Pushed(sent.version, sent.sequence, words, tuple(refused), seconds)
