@@ -202,6 +202,25 @@ def test_a_package_with_a_delta_is_checked_with_its_base_and_its_chain_without()
         package.inspect(lying, {0: old})
 
 
+def test_the_raw_content_comes_back_whole_from_a_package_in_segments() -> None:
+    raw = [
+        firmware_content(program(seed=7).image(), 0, ["b.py", "a.py"]),
+        application_content(archive.build(files()), [99, "main.py", 7000]),
+    ]
+    made = [packed.smaller(content) for content in raw]
+    whole = signing.build(made, keys.generate(), "demo-board", "1.1.0", 7, 1)
+    components = package.inspect(whole).manifest.components
+    assert SEGMENTS in {component.encoding for component in components}
+    assert [component.content(whole) for component in components] == raw
+
+
+def test_names_of_frozen_modules_that_make_no_sense_are_no_names() -> None:
+    fields = described(firmware_content(b"x", 0, ["a.py"]))
+    assert read_component(fields, 0).frozen == ("a.py",)
+    for value in ([1], "a.py", 7):
+        assert read_component({**fields, 64: value}, 0).frozen == ()
+
+
 def test_what_would_not_come_out_right_is_not_written(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(packer, "decode", lambda *given: decoder.decode(*given)[:-1] + b"?")
     with pytest.raises(EncodingError, match="does not give its result"):
