@@ -174,6 +174,7 @@ CODE = Code(0, 16, 0x400D0000, 0)
         (Prologue(8), "bits: 8 is not from 9 to 12"),
         (Prologue(13), "bits: 13 is not"),
         (Prologue(12, (Code(0, 4, 0, 0),) * 5), "R: 5 ranges of code, at most 4"),
+        (Prologue(12, (Code(0, 0, 0, 0),)), "range 0: has no bytes"),
         (Prologue(12, (CODE, CODE)), "range 1: begins before the one before it ends"),
         (Prologue(12, (Code(88, 16, 0, 0),)), "range 0: ends behind the result"),
         (Prologue(12, (Code(2, 16, 0, 0),)), "multiples of 4"),
@@ -196,7 +197,7 @@ def test_a_prologue_that_breaks_a_rule_is_refused(prologue: Prologue, words: str
 
 
 def test_a_prologue_at_its_bounds_is_read() -> None:
-    codes = (CODE, Code(16, 0, 0, 2**24 - 4), Code(20, 80, 2**31 - 84, 4 - 2**24))
+    codes = (CODE, Code(16, 4, 0, 2**24 - 4), Code(20, 80, 2**31 - 84, 4 - 2**24))
     most = tuple((n * 5, n * (-1) ** n % 1000 if n < 255 else 0) for n in range(256))
     for bits in (9, 12):
         prologue = Prologue(bits, codes, most)

@@ -75,6 +75,7 @@ SEEDS = (
     _prologue(bits=8),
     _prologue(*[_CODE] * 5),
     _prologue(_CODE, _CODE),
+    _prologue(Code(0, 0, 0, 0)),
     _prologue(Code(60, 8, 0, 0)),
     _prologue(Code(1, 8, 0, 0)),
     _prologue(Code(0, 8, 2**31 - 8, 0)),

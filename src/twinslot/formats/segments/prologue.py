@@ -122,6 +122,8 @@ def _check_codes(codes: tuple[Code, ...], size: int) -> None:
         name = f"prologue, range {number}"
         if code.start < last:
             raise EncodingError(f"{name}: begins before the one before it ends")
+        if not code.length:
+            raise EncodingError(f"{name}: has no bytes")
         if code.end > size:
             raise EncodingError(f"{name}: ends behind the result")
         if (code.start | code.length | code.address | code.bias) & 3:
