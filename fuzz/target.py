@@ -61,8 +61,9 @@ def load(name: str) -> Target:
     for folder in ("firmware", "fuzz/targets"):
         if str(ROOT / folder) not in sys.path:
             sys.path.insert(0, str(ROOT / folder))
-    if str(ROOT / "sim/chip") not in sys.path:  # never instead of a module of Python's own
-        sys.path.append(str(ROOT / "sim/chip"))
+    for folder in ("sim/chip", "sim/chip/cpython"):  # never instead of a module of Python's own
+        if str(ROOT / folder) not in sys.path:
+            sys.path.append(str(ROOT / folder))
     module = importlib.import_module(name)
     return Target(
         name, module.run, tuple(module.ALLOWED), dict(_covers(module.COVERS)), tuple(module.SEEDS)

@@ -17,7 +17,7 @@ from types import ModuleType
 from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
-for folder in (ROOT / "sim" / "chip", ROOT / "firmware"):
+for folder in (ROOT / "sim/chip", ROOT / "sim/chip/cpython", ROOT / "firmware"):
     if str(folder) not in sys.path:
         sys.path.append(str(folder))
 

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 # What stands for the chip is found under the chip's names, but never instead of a module of
 # Python's own.
-sys.path.append(str(ROOT / "sim/chip"))
+sys.path += [str(ROOT / "sim/chip"), str(ROOT / "sim/chip/cpython")]
 
 # A run in the background may have been told to ignore Ctrl-C; the programs it starts must hear it.
 signal.signal(signal.SIGINT, signal.default_int_handler)

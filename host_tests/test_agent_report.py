@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import builtins
+import hashlib
 import importlib
 from pathlib import Path
 from typing import Any
@@ -9,8 +11,10 @@ from typing import Any
 import hardware
 import pytest
 import shims
-from agent_bench import Bench, Chip, Patient, application, pack, packed
+from agent_bench import IMAGE, Bench, Chip, Patient, application, pack, packed
 from job_service import LinkDown
+
+from twinslot.formats import archive
 
 UPDATE = "$aws/things/board-1/shadow/name/ota/update"
 
@@ -114,6 +118,31 @@ def test_the_version_of_boot_py_is_read_where_it_notes_it(bench: Bench) -> None:
     for value, said in ((b"0.2.0", "0.2.0"), (b"\xff", None), (b"x" * 100, None)):
         note(bench, "boot", value)
         assert reported(bench)["boot"] == said
+
+
+def test_what_a_delta_may_build_on_is_told_where_the_board_decodes_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    chip = Chip(tmp_path)
+    files = application("1.1.0")
+    boot(chip)
+    report = reported(chip)
+    assert (report["encodings"], report["files"]) == (2, None)
+    assert report["image"] == hashlib.sha256(chip.board.slot_bytes(0, IMAGE)).hexdigest()
+    assert chip.update("job-1", pack("1.1.0", 2, files)) == "SUCCEEDED"
+    report = reported(chip)
+    assert report["files"] == hashlib.sha256(archive.build(files)).hexdigest()
+    assert report["image"] == hashlib.sha256(chip.board.slot_bytes(0, IMAGE)).hexdigest()
+    real = builtins.__import__
+
+    def refusing(name: str, *arguments: Any) -> Any:
+        if name == "ota.notes":
+            raise ImportError("no module named 'ota.notes'")
+        return real(name, *arguments)
+
+    monkeypatch.setattr(builtins, "__import__", refusing)
+    report = reported(chip)
+    assert [report[key] for key in ("encodings", "image", "files")] == [None] * 3
 
 
 def test_what_the_next_application_will_give_back_is_told(tmp_path: Path) -> None:

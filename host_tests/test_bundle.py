@@ -188,7 +188,8 @@ def test_every_module_of_an_extension_is_there_and_belongs_to_one() -> None:
     named = [module for modules in extensions.table().values() for module in modules]
     assert len(named) == len(set(named))
     assert set(named) < SOURCES
-    assert set(extensions.table()) == {"console", "http", "json", "raw", "report", "wide"}
+    known = {"console", "http", "json", "raw", "report", "segments", "wide"}
+    assert set(extensions.table()) == known
 
 
 def test_none_all_and_names_are_understood_and_others_refused_with_the_list() -> None:
@@ -211,7 +212,8 @@ def test_a_board_gets_the_console_http_and_what_its_settings_ask_for(tmp_path: P
     assert extensions.asked_for({"wide_writes": 0}) == ("console", "http")
     assert extensions.asked_for({}) == ("console", "http", "wide")
     every = {"wide_writes": 1, "raw_images": 1, "stream_json": 1, "report": 1}
-    assert extensions.asked_for(every) == extensions.everything()
+    by_name = {"segments"}  # alone: no setting asks for it
+    assert set(extensions.asked_for(every)) == set(extensions.everything()) - by_name
     etc = {"/etc/settings.json": b'{"raw_images": 1, "wide_writes": 0}'}
     assert files.extensions_for(etc) == ("console", "http", "raw")
     assert files.extensions_for({}) == extensions.asked_for({})

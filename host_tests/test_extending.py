@@ -34,7 +34,7 @@ def extended(folder: Path) -> ModuleType:
     def add(phases: Any) -> None:
         phases.PATHS["toy"] = "toy_path"
         phases.SCHEMES["toy"] = "toy"
-        phases.WRITERS[0, ENCODING] = "toy_writer"
+        phases.WRITERS[0, ENCODING] = phases.QUESTIONS[ENCODING] = "toy_writer"
 
     chipboard.on_load("phases", add)
     return ota

@@ -225,6 +225,16 @@ def changed_while_waiting(folder: Path) -> None:
     assert bench.service.details(JOB)["cause"] == "bad_image"
 
 
+def cut_short(folder: Path) -> None:
+    """A restart in the midst of the transfer, which then goes on."""
+    bench = Bench(folder)
+    bench.service.add(JOB, GOOD)
+    bench.boot()
+    until(bench, "receiving")
+    bench.until_quiet()
+    assert bench.service.status(JOB) == "SUCCEEDED"
+
+
 def restarts(folder: Path) -> None:
     """While it waits, once the application has agreed, and when the slot has lost it."""
     bench, patient = Bench(folder), Patient()
@@ -334,6 +344,7 @@ SCENARIOS = [
     failures,
     no_boot,
     changed_while_waiting,
+    cut_short,
     restarts,
     raw_images,
     files,

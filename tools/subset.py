@@ -26,7 +26,7 @@ CHIP_MODULES = frozenset(
 )
 
 # Of sim/chip: gives CPython what MicroPython has, and is only imported there.
-CPYTHON = frozenset({"chip_cpython.py", "cpython_sockets.py", "shims.py"})
+CPYTHON = frozenset({"chip_cpython.py", "cpython_sockets.py", "deflate.py", "shims.py"})
 
 # What MicroPython 1.22 has of CPython's builtins, and of its own.
 CHIP_BUILTINS = frozenset(

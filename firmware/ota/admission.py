@@ -6,7 +6,8 @@ head beside the code of the arithmetic:
     opening     takes the head apart and believes nothing in it
     verifying   does the arithmetic of one signature; a raw image's comes after its last byte
     admitting   reads and judges the manifest
-    measuring   judges whether an application fits into the file system
+    measuring   judges whether an application fits into the file system, and whether an encoded
+                component can be decoded here
                 after either of the two the journal knows the update
 
 The first byte of the head tells a package from a raw image. The job of a raw image must bring a
@@ -18,7 +19,6 @@ from . import chip, errors, journal, loader
 from . import engine as states
 from .compat import const
 
-_APPLICATION = const(1)
 _RELEASE = const(1)  # a role of `keyset`
 # A job brings a package that has failed its test here so often no more; a person may.
 _FAILURES = const(2)
@@ -90,22 +90,25 @@ def admitting(engine):
         )
     if noted.phase == journal.RECEIVING and noted.identity == identity:
         engine.become(states.PREPARING)
-    elif manifests.component_of(manifest, manifests.APPLICATION):
-        engine.become(states.MEASURING)
     else:
-        _admit(engine)
+        engine.become(states.MEASURING)
     return 0
 
 
 def measuring(engine):
-    """Judge whether the application fits, a slice at a time. Raises what `room.checking` raises."""
+    """Judge whether the package can be written here, a slice at a time.
+
+    Raises what `checking` of `room` and of the encoding raises, ExtensionError.
+    """
     engine.slices(_measuring)
     return 0
 
 
 def _measuring(engine):
     for component in engine.manifest.components:
-        if component.kind == _APPLICATION:
+        if component.encoding:
+            yield from loader.ask(component.encoding, "checking", component, engine.board)
+        if component.kind:  # an application
             yield from loader.module("room").checking(component, engine.board)
     _admit(engine)
 

@@ -45,6 +45,7 @@ class DirectoryWriter:
 
     group = 0
     in_order = True
+    full = False
 
     def __init__(self, name, component, old, every):
         self.received = 0

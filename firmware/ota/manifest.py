@@ -17,9 +17,10 @@ from .package import APPLICATION, FIRMWARE, HEAD_SIZE
 # One component: kind, encoding, offset in the package (bytes), length there and size of the result
 # (bytes), sha256 of the result (32 bytes), chip (int, of firmware only), room: of an application,
 # the blocks of littlefs that it takes, then path and bytes of its largest files, None where the
-# package does not say.
+# package does not say; coded: values of keys 7 to 9, as they are, which the encoding's own modules
+# judge, 0 for a raw one.
 Component = namedtuple(
-    "Component", ("kind", "encoding", "offset", "length", "size", "sha256", "chip", "room")
+    "Component", ("kind", "encoding", "offset", "length", "size", "sha256", "chip", "room", "coded")
 )
 
 # A verified head: product, version (str), sequence, created, expires (int; expires may be None),
@@ -142,7 +143,7 @@ def _next_offset(offset, length):
 
 
 def _component(fields, offset):
-    _check_keys(fields, 6, "component")
+    _check_keys(fields, 9, "component")
     kind = _uint(fields, 1, "kind", 0)
     if kind not in _KINDS:
         raise errors.PackageError("a component has the unknown kind %d" % kind)
@@ -151,8 +152,10 @@ def _component(fields, offset):
         raise errors.PackageError("a component has encoding %d, which no writer takes" % encoding)
     length = _uint(fields, 3, "length", 1)
     size = _uint(fields, 4, "size", 1)
-    if not encoding and size != length:
-        raise errors.PackageError("a raw component's size differs from its length")
+    if not encoding:
+        _check_keys(fields, 6, "component")
+        if size != length:
+            raise errors.PackageError("a raw component's size differs from its length")
     digest = fields.get(5)
     if not isinstance(digest, bytes) or len(digest) != 32:
         raise errors.PackageError("a component's sha256 is not 32 bytes")
@@ -162,7 +165,8 @@ def _component(fields, offset):
     elif 6 in fields:
         raise errors.PackageError("chip belongs to firmware components only")
     room = _room(fields[_ROOM]) if kind == APPLICATION and _ROOM in fields else None
-    return Component(kind, encoding, offset, length, size, digest, chip, room)
+    coded = encoding and (fields.get(7), fields.get(8), fields.get(9))
+    return Component(kind, encoding, offset, length, size, digest, chip, room, coded)
 
 
 def _room(value):

@@ -59,12 +59,17 @@ HEADS = {0xE9: "raw"}
 WRITERS = {
     (0, 0): "slots slot_writer",
     (1, 0): "ustar rebuild flat cleanup archive directory_writer",
+    (0, 1): "slots slot_writer image_base addresses payload segments notes segments_writer",
+    (1, 1): "ustar rebuild flat cleanup archive directory_writer archive_base addresses payload "
+    "segments notes segments_writer",
 }
 
 # The same for chips with plenty of memory, tried first.
 WIDE_WRITERS = {(0, 0): "slots slot_writer_64k"}
 
 # What is asked now and then, mostly by a person at the REPL -> its modules. The last one answers.
+# A number asks about the head of a component in that encoding: `checking(component, board)`, a
+# generator of slices.
 QUESTIONS = {
     "status": "journal slots cbor package trust keyset keyring p256 manifest installed "
     "frozen_conflicts console repl_status",
@@ -76,6 +81,7 @@ QUESTIONS = {
     "rollback": "journal slots cbor package trust keyset keyring p256 manifest installed ustar "
     "rebuild readback roll_back",
     "trust": "journal slots cbor package trust keyset keyring",
+    1: "ustar rebuild image_base archive_base payload notes segments_head",
 }
 
 # Extension -> its modules. What no line names is the core.
@@ -85,6 +91,8 @@ EXTENSIONS = {
     "json": "stream_json",
     "raw": "x509 raw rsa",
     "report": "report",
+    "segments": "segments_head image_base archive_base addresses payload segments notes "
+    "segments_writer",
     "wide": "slot_writer_64k",
 }
 

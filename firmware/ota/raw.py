@@ -51,7 +51,7 @@ def manifest_of(job, board):
         )
     chip_id = board.slots.running.chip_id()
     check_image(memoryview(board.buf)[: min(size, chip.SECTOR)], chip_id)
-    firmware = Component(FIRMWARE, 0, 0, size, size, None, chip_id, None)
+    firmware = Component(FIRMWARE, 0, 0, size, size, None, chip_id, None, None)
     identity = sha256(signature).digest()
     proof = "p256" if isinstance(key, bytes) else "rsa", key, signature
     return Manifest(

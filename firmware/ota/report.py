@@ -8,6 +8,8 @@ What changes all the time, free room and heap, rides along.
     result       how the last update ended, "SUCCEEDED" or "FAILED"
     cause, detail  why it failed: a word and a sentence
     agent, boot  versions of the agent, and of boot.py as it notes it in NVS
+    encodings    bits, 1 << encoding, of those beside raw that the board decodes
+    image, files  SHA-256 of what runs, by its trailer, where there are such encodings
     chip, micropython  what both run on
     keys, digest  version of its set of keys, 0 without one, and the digest's beginning
     created      the newest `created` of a package that it has accepted, Unix seconds
@@ -24,7 +26,7 @@ import sys
 
 from esp32 import NVS
 
-from . import __version__, cleanup
+from . import __version__, cleanup, errors, loader
 from .channel import SUCCEEDED
 from .compat import const, mem_free, ticks_add, ticks_ms
 from .journal import stored_trust
@@ -41,7 +43,6 @@ def send(engine):
     engine: engine.Engine, at rest, with a link.
     """
     board, now = engine.board, ticks_ms()
-    gc.collect()  # else the free heap is a matter of chance
     engine.token = "report%d" % now
     engine.answer_due = ticks_add(now, board.settings["retry_max_ms"])
     message = {"state": {"reported": reported(board)}, "clientToken": engine.token}
@@ -50,6 +51,11 @@ def send(engine):
 
 def reported(board):
     """Return the report as a dict. board: board.Board."""
+    encodings = _encodings(board)
+    image, files = (
+        [part and part.sha256.hex() for part in board.parts] if encodings else (None, None)
+    )
+    gc.collect()  # else the free heap is a matter of chance
     history = board.journal.history()
     last = history[0] if history else {}
     stored = stored_trust()
@@ -65,6 +71,9 @@ def reported(board):
         "keys": board.trust,
         "digest": stored.get("digest"),
         "created": stored.get("created") or None,
+        "encodings": encodings or None,
+        "image": image,
+        "files": files,
         "chip": _chip(),
         "micropython": _micropython(),
         "room": _room(),
@@ -84,6 +93,19 @@ def origin(history, version, sequence):
                 return entry.get("origin")
             return "cable"
     return None if len(history) == _HISTORY else "cable"
+
+
+def _encodings(board):
+    """Return the bits of the encodings whose modules are here."""
+    found = 0
+    for question in loader.table().QUESTIONS:
+        if isinstance(question, int):
+            try:
+                loader.ask(question, "checking", None, board)  # makes a generator, and no more
+                found |= 1 << question
+            except errors.ExtensionError:
+                pass
+    return found
 
 
 def _boot_version():

@@ -24,7 +24,7 @@ class SlotWriter:
 
     group = 0
     in_order = False
-    find = None
+    find = full = None
 
     def __init__(self, slot, length, window, buf):
         self.received = 0

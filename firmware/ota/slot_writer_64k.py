@@ -32,7 +32,7 @@ class WideWriter:
 
     group = _BLOCK
     in_order = False
-    find = None
+    find = full = None
 
     def __init__(self, slot, length, buf):
         self.received = 0

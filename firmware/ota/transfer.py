@@ -36,10 +36,12 @@ a manifest.Component of which something is missing, an object with
                     and of `group` that `safe` has claimed; else the block where `find` ends begins
                     there. same: the place may hold more of this very component, or something else.
                     Raises FlashError
+    full            whether it takes no more bytes before `work` was called
     write(offset, data)  take bytes (memoryview) at `offset` of the component, each once. They are
-                    lent for the call. Raises OtaError
+                    lent for the call. Returns None, or an offset up to that of the last of them:
+                    from there on they must come again, also those that were taken. Raises OtaError
     work()          do what flash needs next, while nothing comes. Returns False without work; takes
-                    no longer than a write. Raises FlashError
+                    no longer than a write. Raises FlashError, of one that is `full` OtaError
     safe()          return how many of the bytes `received` survive a power cut: never fewer than
                     before, all of them after `finish`
     kept()          return how many of them survive `abandon`: no fewer than `safe`
@@ -51,7 +53,7 @@ a manifest.Component of which something is missing, an object with
 A block allocates nothing on its way, once the first ones are through. Exceptions: base64, in JSON
 and through the cable, leaves 4 to 5 bytes per byte; HTTP and files a view of each piece that is no
 whole block, HTTP in chunks two lines of each; the 64 KB writer a slice; a directory what each of
-its files takes.
+its files takes; a decoder the hash of each stored block, and views and generators of its pieces.
 """
 
 from . import engine as states
@@ -66,9 +68,12 @@ def fetching(engine):
 
 def receiving(engine):
     """Fetch the rest."""
-    if not engine.transfer.window.complete:
+    transfer = engine.transfer
+    if transfer.work(True):
+        return 0
+    if not transfer.window.complete:
         return _drive(engine)
-    engine.transfer.finish()
+    transfer.finish()
     save(engine)
     engine.path.close()
     engine.path = engine.transfer = None
@@ -83,7 +88,7 @@ def _drive(engine):
     index = path.poll(transfer.window)
     if index < 0:
         wait = path.request(transfer.window)
-        return 0 if wait and transfer.work() else wait
+        return 0 if wait and transfer.work(False) else wait
     taken = transfer.take(index, path.block)
     path.release()
     if taken:
@@ -170,20 +175,28 @@ class Transfer:
             for offset, length, writer in self._parts:
                 if writer.in_order and at < offset + length and end > offset:
                     return False
+        again = None
         for offset, length, writer in self._parts:
-            if offset <= at and end <= offset + length:
-                writer.write(at - offset, data)
-            elif at < offset + length and end > offset:
-                piece = data[max(0, offset - at) : offset + length - at]
-                writer.write(max(0, at - offset), piece)
-        window.mark(index)
+            if at < offset + length and end > offset:
+                piece = data
+                if at < offset or end > offset + length:
+                    piece = data[max(0, offset - at) : offset + length - at]
+                again = writer.write(max(0, at - offset), piece)
+                if again is not None:
+                    window.back((offset + again) // window.block_size)
+                    break
+        else:
+            window.mark(index)
         self._note()
-        return True
+        return again is None
 
-    def work(self):
-        """Do the flash's next piece of work. Returns False without work. Raises FlashError."""
+    def work(self, first):
+        """Do the flash's next piece of work. Returns False without work. Raises as the writers do.
+
+        first (bool): only that without which a writer takes no more.
+        """
         for _, _, writer in self._parts:  # noqa: SIM110, a generator would take heap
-            if writer.work():
+            if (not first or writer.full) and writer.work():
                 return True
         return False
 

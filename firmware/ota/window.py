@@ -100,6 +100,11 @@ class Window:
             return False
         return bool(self.missing() >> (index - self.first) & 1)
 
+    def back(self, index):
+        """Want block `index`, which was here, and all behind it once more."""
+        self.first = index
+        self._here = self._asked = 0
+
     def mark(self, index):
         """Note that block `index`, which the window wants, is here; moves the window on."""
         self._asked = max(0, self._asked - 1)

@@ -63,5 +63,5 @@ class Way:
     def _take(self):
         self._transfer.take(self._index, self._path.block)
         self._path.release()
-        while self._transfer.work():
+        while self._transfer.work(False):
             pass

@@ -64,6 +64,10 @@ class Filling:
                 lent[at:end] = self._kit.data[start + at : start + end]
         taken = self.transfer.take(index, lent)
         lent[:] = SCRIBBLE[: len(lent)]
+        rounds = 0
+        while self.transfer.work(True):
+            rounds += 1
+            assert rounds < 1000, "it never takes more"
         return taken
 
     def missing(self):
@@ -190,6 +194,14 @@ def begin_takes_a_place_that_holds_this_very_component(kit):
     kit.again()
     Filling(kit, same=True).whole()
     _holds(kit)
+
+
+def full_is_over_after_some_work(kit):
+    kit.fresh()
+    filling = Filling(kit)
+    while not filling.window.complete:
+        filling.give(filling.window.first)
+        assert not filling.writer.full
 
 
 def write_takes_blocks_of_every_size(kit):
@@ -347,6 +359,7 @@ CLAUSES = {
         begin_finds_what_it_will_in_the_place,
         begin_takes_a_place_that_holds_this_very_component,
     ],
+    "full": [full_is_over_after_some_work],
     "write": [write_takes_blocks_of_every_size, write_raises_no_error_but_its_own],
     "work": [
         work_comes_to_an_end_in_every_state_and_spoils_nothing,

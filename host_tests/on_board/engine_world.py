@@ -55,10 +55,10 @@ def remove(path):
     os.rmdir(path)
 
 
-def component(size, kind=0, encoding=0, length=0, digest=None):
+def component(size, kind=0, encoding=0, length=0, digest=None, coded=None):
     """Return the manifest.Component that a package of this one alone would have."""
     chip = 0 if kind == 0 else None
-    return Component(kind, encoding, 4096, length or size, size, digest, chip, None)
+    return Component(kind, encoding, 4096, length or size, size, digest, chip, None, coded)
 
 
 class World:
@@ -83,6 +83,23 @@ class World:
     def close():
         """Let the clock go on."""
         channel.ticks_ms = _ticks_ms
+
+
+def write_directory(path, contents):
+    """Write the directory of an application, and its list.
+
+    contents: (path, bytes) in the order of the archive.
+    """
+    os.mkdir(path)
+    with open(path + "/.files", "w") as listing:
+        for name, data in contents:
+            name = str(name, "ascii")
+            listing.write("%d %s\n" % (len(data), name))
+            if name.endswith("/"):
+                os.mkdir(path + "/" + name[:-1])
+            else:
+                with open(path + "/" + name, "wb") as file:
+                    file.write(data)
 
 
 class Folder:

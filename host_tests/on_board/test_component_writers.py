@@ -21,6 +21,22 @@ def test_a_directory_keeps_the_contract():
     contract.check(ALL, writer_kits.make("directory"))
 
 
+def test_an_encoded_image_keeps_the_contract():
+    contract.check(ALL, writer_kits.make("encoded image"))
+
+
+def test_a_delta_of_an_image_keeps_the_contract():
+    contract.check(ALL, writer_kits.make("delta of an image"))
+
+
+def test_an_encoded_directory_keeps_the_contract():
+    contract.check(ALL, writer_kits.make("encoded directory"))
+
+
+def test_a_delta_of_a_directory_keeps_the_contract():
+    contract.check(ALL, writer_kits.make("delta of a directory"))
+
+
 def test_a_toy_keeps_the_contract():
     contract.check(ALL, writer_kits.make("toy", toy_writer))
 

@@ -422,10 +422,19 @@ def test_kind_is_firmware_or_application():
     component_refused(FIRMWARE, k1=None)
 
 
-def test_only_raw_components_are_read():
-    for value in (1, 2, 3, -1, "raw"):
+def test_encodings_without_a_writer_are_refused():
+    for value in (2, 3, -1, "raw"):
         assert "encod" in component_refused(FIRMWARE, k2=value)
     component_refused(FIRMWARE, k2=None)
+
+
+def test_keys_7_to_9_are_for_the_writer_of_an_encoded_component_alone():
+    for key in ("k7", "k8", "k9"):
+        assert "unknown key " + key[1] in component_refused(FIRMWARE, **{key: 1})
+    coded = Map(*FIRMWARE).but(k2=1, k7=b"first", k9=3)
+    assert component(manifest_of(k7=[coded]), IS_FIRMWARE).coded == (b"first", None, 3)
+    assert not component(manifest_of(), IS_FIRMWARE).coded
+    assert "unknown key 10" in component_refused(FIRMWARE, k2=1, k10=1)
 
 
 def test_length_and_size_agree_and_are_at_least_1():

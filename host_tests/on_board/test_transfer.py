@@ -171,11 +171,11 @@ def test_what_comes_once_more_is_all_behind_what_the_first_writer_keeps():
 def test_the_flash_works_for_one_writer_at_a_time():
     first, second = Writer(due=1), Writer(due=2)
     taking = transfer([(0, BLOCK, first), (BLOCK, BLOCK, second)])
-    assert taking.work() is True
+    assert taking.work(False) is True
     assert (first.due, second.due) == (0, 2)
-    assert taking.work() is True
-    assert taking.work() is True
-    assert taking.work() is False
+    assert taking.work(False) is True
+    assert taking.work(False) is True
+    assert taking.work(False) is False
 
 
 def test_every_writer_is_finished_or_let_go():

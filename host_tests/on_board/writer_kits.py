@@ -4,9 +4,22 @@ from binascii import hexlify
 from hashlib import sha256
 
 import engine_world
+import esp32
 import hostile
+import segments_bytes
 from chip_bench import Bench
-from ota import directory_writer, readback, rebuild, settings, slot_writer, slot_writer_64k
+from chip_bench import image as esp_image
+from ota import (
+    archive_base,
+    directory_writer,
+    image_base,  # noqa: F401, its writer finds it
+    readback,
+    rebuild,
+    segments_writer,
+    settings,
+    slot_writer,
+    slot_writer_64k,
+)
 from ota.compat import finish
 from ota.slots import SECTOR, Slots
 
@@ -57,15 +70,7 @@ class SlotKit:
         return self._module.make(board, component, same)
 
     def lies(self, count):
-        slot = Slots().other
-        count = count * len(self._image) // len(self.data)
-        here = bytearray(SECTOR)
-        for at in range(0, count, SECTOR):
-            piece = memoryview(here)[: min(SECTOR, count - at)]
-            slot.read(at, piece)
-            if piece != self._image[at : at + len(piece)]:
-                return False
-        return True
+        return slot_holds(self._image, count * len(self._image) // len(self.data))
 
     def spent(self):
         return self._bench.flash.operations + _ERASE * self._erased
@@ -93,6 +98,68 @@ class SlotKit:
         """Nothing is left of it."""
 
 
+def slot_holds(image, count):
+    """Say whether the other slot holds the first bytes of an image."""
+    slot = Slots().other
+    here = bytearray(SECTOR)
+    for at in range(0, count, SECTOR):
+        piece = memoryview(here)[: min(SECTOR, count - at)]
+        slot.read(at, piece)
+        if piece != image[at : at + len(piece)]:
+            return False
+    return True
+
+
+def reached(encoder, count):
+    """Return the bytes of the result before the border in the stored block at `count`."""
+    found = 0
+    for number, border in enumerate(encoder.borders):
+        if border // segments_bytes.PAYLOAD * SECTOR <= count:
+            found = number * segments_bytes.SEGMENT
+    return found
+
+
+class SegmentsKit(SlotKit):
+    """The same by encoding 1; what counts lies in the slot and in the note of a border.
+
+    base: bytes of the image that runs, None without one.
+    """
+
+    def __init__(self, base=None):
+        size = 70_000
+        new = image(size)
+        if base:
+            new[:40_000] = base[5000:45_000]
+        alignments = (5000,) if base else ()
+        self._encoder = encoder = segments_bytes.Encoder(new, base or b"", alignments=alignments)
+        blocks, first = encoder.blocks()
+        super().__init__(segments_writer, size, (256, 1024, 4096, 16384), blocks)
+        self._image = memoryview(new)
+        self._base = base
+        self._coded = [first, None, None]
+        if base:
+            self._coded = [first, sha256(base).digest(), len(base)]
+
+    def fresh(self):
+        super().fresh()
+        if self._base:
+            self._bench.put(0, self._base)
+            self._bench.boot()
+
+    def open(self, same):
+        component = engine_world.component(
+            len(self._image), encoding=1, length=len(self.data), coded=self._coded
+        )
+        return segments_writer.make(engine_world.board(), component, same)
+
+    def lies(self, count):
+        whole = count == len(self.data)
+        return slot_holds(self._image, len(self._image) if whole else reached(self._encoder, count))
+
+    def spoil(self):
+        esp32.NVS("ota").set_blob("segments0", b"x" * 70)
+
+
 class DirectoryKit:
     """A directory in a file system of its own."""
 
@@ -117,7 +184,7 @@ class DirectoryKit:
         self._folder = engine_world.Folder()
         self._opened = []
 
-        def recorded(path, mode):
+        def recorded(path, mode="r"):
             file = Recorded(open(path, mode))  # noqa: SIM115, as its writer closes it
             self._opened.append(file)
             return file
@@ -178,6 +245,72 @@ class DirectoryKit:
             self._folder = None
 
 
+class SegmentsDirectoryKit(DirectoryKit):
+    """The same by encoding 1, over the directory that runs.
+
+    changed: whether the archive differs from that, else there is no base.
+    """
+
+    def __init__(self, based):
+        super().__init__()
+        self._archive = archive = self.data
+        old = []
+        alignments = ()
+        if based:
+            old = [
+                (b"a.py", bytes(range(256)) * 25),
+                (b"lib/", b""),
+                (b"lib/large.bin", bytes(image(30_000)) + bytes(image(25_000, 7))),
+                (b"main.py", b"# old\n"),
+            ]
+            alignments = range(-4096, 4097, 512)
+        self._old = old
+        base = hostile.archive(old) if based else b""
+        self._encoder = segments_bytes.Encoder(archive, base, alignments=alignments)
+        blocks, first = self._encoder.blocks()
+        self.data = memoryview(blocks)
+        self._coded = [first, sha256(base).digest(), len(base)] if based else [first, None, None]
+
+    def fresh(self):
+        super().fresh()
+        archive_base.open = directory_writer.open
+        if self._old:
+            engine_world.write_directory(self._folder.path + "app_1", self._old)
+
+    def stale(self):
+        self.fresh()
+
+    def spoil(self):
+        super().spoil()
+        esp32.NVS("ota").set_blob("segments1", b"x" * 70)
+
+    def open(self, same):
+        board = engine_world.board()
+        board.directory = "app_1" if self._old else ""
+        component = engine_world.component(
+            len(self._archive),
+            kind=1,
+            encoding=1,
+            length=len(self.data),
+            digest=self._digest,
+            coded=self._coded,
+        )
+        return segments_writer.make(board, component, same)
+
+    def lies(self, count):
+        encoded, self.data = self.data, self._archive
+        try:
+            if count < len(encoded):
+                return super().lies(reached(self._encoder, count))
+            return super().lies(len(self.data))
+        finally:
+            self.data = encoded
+
+    def close(self):
+        archive_base.open = open
+        super().close()
+
+
 class Recorded:
     """A file that is written, and knows whether it is open."""
 
@@ -185,8 +318,10 @@ class Recorded:
         self._file = file
         self.is_open = True
         self.write = file.write
-        self.flush = file.flush
+        self.flush = getattr(file, "flush", None)
         self.seek = file.seek
+        self.readinto = getattr(file, "readinto", None)
+        self.readline = file.readline
 
     def close(self):
         self.is_open = False
@@ -201,5 +336,13 @@ def make(name, module=None):
         return SlotKit(slot_writer_64k, 2 * 65536 + 5 * SECTOR + 16, (1024, 4096))
     if name == "directory":
         return DirectoryKit()
+    if name == "encoded image":
+        return SegmentsKit()
+    if name == "delta of an image":
+        return SegmentsKit(esp_image(bytes(image(64)), segments=1) + bytes(image(60_000, 3)))
+    if name == "encoded directory":
+        return SegmentsDirectoryKit(False)
+    if name == "delta of a directory":
+        return SegmentsDirectoryKit(True)
     size = 12 * SECTOR - 100
     return SlotKit(module, size, (1024, 4096), hexlify(image(size)))
