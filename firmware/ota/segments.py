@@ -32,8 +32,9 @@ _RUN_OUT = "a stream is damaged, or takes more bytes than it may"
 class Prologue:
     """What holds for all segments.
 
-    data: bytes as they were inflated; size: of the result; based: whether there is a base; code:
-    whether it is an image of an Xtensa chip; words: whether it is an image. Raises PackageError.
+    data: bytes as they were inflated, kept until nobody needs them; size: of the result; based:
+    whether there is a base; words: whether it is an image; code: of an Xtensa chip. Raises
+    PackageError.
     """
 
     def __init__(self, data, size, based, words, code):
@@ -78,8 +79,8 @@ class Decoder:
     """A result of `size` bytes.
 
     payload: payload.Payload, at the prologue or at the border of a segment; base: has `size` and
-    `read(position, view)`, None without one; words, code: as of a Prologue; prologue: data of it,
-    None while it has not come.
+    `read(position, view)`, None without one; words, code: as of a Prologue; prologue: Prologue, None
+    while it has not come.
     block: bytes of the result (memoryview), from `position` on, `count` of them; at_border: whether
     a segment ends with them.
     """
@@ -89,7 +90,7 @@ class Decoder:
         self._view = self.block = memoryview(self._result)
         self.position = self.count = 0
         self.at_border = True
-        self.prologue = None
+        self.prologue = prologue
         self._size = size
         self._kind = size, base is not None, words, code
         self._payload = payload
@@ -99,8 +100,6 @@ class Decoder:
         self._stream = None
         self._stop = 0  # where the stream ends in the payload
         self._at = 0  # of the operation that is read
-        if prologue:
-            self.prologue = Prologue(prologue, *self._kind)
 
     def decoding(self, segment):
         """Decode from this segment on. A generator: yields True for each block of the result.

@@ -13,7 +13,7 @@ from . import loader
 from .compat import const
 from .notes import ALL, Notes
 from .payload import BLOCK, Payload, refused
-from .segments import SEGMENT, Decoder
+from .segments import SEGMENT, Decoder, Prologue
 
 # Blocks of the result that one call writes while a stored block comes. Compression gives fewer.
 _AT_ONCE = const(2)
@@ -84,9 +84,13 @@ class SegmentsWriter:
             begins = min(self._size, border[0] * SEGMENT)
             if not behind.find or begins <= self._result:
                 self._result = self._result or begins
-                self._last, self._prologue = border, prologue
+                self._last = border
                 self._safe = border[1] * BLOCK
                 self._done = border[0] == ALL
+                if not self._done:
+                    based = base is not None
+                    self._prologue = Prologue(prologue, self._size, based, *self._kind)
+                    self._prologue.data = None
                 return self._safe
         self._notes.forget()
         return 0
@@ -194,8 +198,7 @@ class SegmentsWriter:
             behind.write(decoder.position, decoder.block)
             self._result = behind.received = here
         if decoder.at_border and here < self._size:
-            if self._prologue is None:
-                self._prologue = decoder.prologue.data
+            self._prologue = decoder.prologue
             self._last = (here // SEGMENT,) + self._payload.border
             self._due = self._due or self._last
         self._note()
@@ -205,8 +208,9 @@ class SegmentsWriter:
         due = self._due
         if due and self._behind.safe() >= due[0] * SEGMENT:
             self._due = None
-            if self._notes.keep(due, self._prologue):
+            if self._notes.keep(due, self._prologue.data):
                 self._safe = due[1] * BLOCK
+                self._prologue.data = None  # it lies in NVS
 
     def _close(self):
         if self._base:
