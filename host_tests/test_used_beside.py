@@ -30,7 +30,9 @@ def test_the_nvs_row_has_the_namespace_and_each_key_and_no_other() -> None:
     assert found(r'NVS\("(\w+)"') | found(r'_NAMESPACE = const\("(\w+)"') == {"ota"}
     keys = found(r'\.(?:[gs]et_(?:blob|i32)|erase_key)\("(\w+)"')
     keys |= found(r'_(?:read|write)\((?:\w+\.)?_?nvs, "(\w+)"')
-    assert {"journal", "history", "trial", "boot"} <= keys
+    kinds = found(r'"(\w+)%d" % component\.kind')
+    keys |= {f"{stem}{kind}" for stem in kinds for kind in (0, 1)}
+    assert {"journal", "history", "trial", "boot", "segments0"} <= keys
     line = row("NVS, namespace `ota`").replace("`ota`", "")
     assert set(re.findall(r"`(\w+)`", line)) == keys
 

@@ -11,7 +11,7 @@ from .compat import const
 
 ALL = 0xFFFF  # as the segment of a border: there is no more
 
-_NAMESPACE = "ota"
+_NAMESPACE = const("ota")
 _DIGEST = const(32)
 _NOTE = const(70)  # bytes
 _PROLOGUE = const(2116)  # bytes, the longest
