@@ -74,8 +74,8 @@ class Decoder:
     """A result of `size` bytes.
 
     payload: payload.Payload, at the prologue or at the border of a segment; base: has `size` and
-    `read(position, view)`, None without one; words, code: as of a Prologue; prologue: Prologue, None
-    while it has not come.
+    `read(position, view)`, None without one; words, code: as of a Prologue; prologue: Prologue,
+    None while it has not come.
     block: bytes of the result (memoryview), from `position` on, `count` of them; at_border: whether
     a segment ends with them.
     """
