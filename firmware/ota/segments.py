@@ -48,7 +48,7 @@ class Prologue:
             start, length, address, bias = [_word(data, at + 4 * i) for i in range(4)]
             bias = _signed(bias)
             bad = start < before or not length or start + length > size
-            bad = bad or address + length > _ADDRESSES or not -_BIAS < bias < _BIAS
+            bad = bad or address + length >= _ADDRESSES or not -_BIAS < bias < _BIAS
             if bad or (start | length | address | bias) & 3:
                 raise refused("the prologue has an impossible range of code at %d" % start)
             before = start + length

@@ -4,10 +4,12 @@ from binascii import unhexlify
 from hashlib import sha256
 
 import segments_bytes
+import vectors
 from expect import raises
 from mutation import Mutations
 from ota.errors import OtaError, PackageError
 from ota.payload import Payload
+from ota.payload import refused as error_of
 from ota.segments import Decoder
 from segments_bytes import Encoder, operation, prologue, stream
 
@@ -33,6 +35,9 @@ SHIFTS = (
     (0x400D4000, 24),
     (0x40100000, 0),
 )
+
+
+VECTORS = vectors.load("segments.json")
 
 
 class Base:
@@ -64,7 +69,7 @@ def decoded(blocks, first, size, base=b"", words=True, code=True, piece=4096):
             out.extend(decoder.block)
             continue
         if not payload.missing:
-            raise PackageError("fewer")
+            raise error_of("fewer")  # as `segments_writer` does
         end = at + payload.missing
         while at < end:
             assert payload.take(view[at : at + piece]) == 0
@@ -192,6 +197,24 @@ def test_operations_may_be_empty_and_numbers_longer_than_needed():
         assert decoded(*blocks, 3) == b"abc"
     blocks = segments_bytes.chained(block(b"\x70\x80\x00", b"abcdefg"))
     assert decoded(*blocks, 7) == b"abcdefg"
+
+
+def of_vector(vector):
+    """Return what a board makes of a vector that the host's decoder knows, too."""
+    blocks, first = segments_bytes.chained(unhexlify(vector["payload_hex"]))
+    base = unhexlify(vector["base_hex"] or "")
+    return decoded(blocks, first, vector["size"], base, vector["shifts"], vector["codes"])
+
+
+def test_the_vectors_that_the_host_decodes_are_decoded_here():
+    for vector in VECTORS["good"]:
+        assert of_vector(vector) == unhexlify(vector["result_hex"]), vector["name"]
+
+
+def test_the_vectors_that_the_host_refuses_are_refused_here():
+    """Each breaks one rule."""
+    for vector in VECTORS["refused"]:
+        assert raises(PackageError, of_vector, vector).cause == "encoding", vector["name"]
 
 
 # -- stored blocks ---------------------------------------------------------------------------------
