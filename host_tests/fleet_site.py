@@ -18,6 +18,7 @@ from twinslot import config
 from twinslot.addresses import Address
 from twinslot.client.own_service import OwnService
 from twinslot.service import listener, s3
+from twinslot.service.admission import Admission
 from twinslot.service.api import Api
 from twinslot.service.control import Control
 from twinslot.service.names import Names
@@ -81,7 +82,10 @@ class Site:
         )
         self.world.presign(self.data.url, self.credentials)
         names = Names("local", "secret")
-        control = Control(self.world.store, names, self.world.executions, self.world.clock)
+        admission = Admission(loaded, self.world.store)
+        control = Control(
+            self.world.store, names, self.world.executions, admission, self.world.clock
+        )
         self.operations = {
             "iot": control.operations,
             "iot-data": Shadows(self.world.store, self.world.clock).operations,

@@ -474,8 +474,8 @@ def test_what_was_served_is_told(site: Site) -> None:
 def test_what_is_not_implemented_says_so_by_name(site: Site, iot: Any) -> None:
     devices = site.clients.client("iot-jobs-data")
     calls = [
-        (lambda: iot.list_thing_groups(), "ListThingGroups"),
-        (lambda: iot.delete_thing(thingName="board-1"), "DeleteThing"),
+        (lambda: iot.list_thing_types(), "ListThingTypes"),
+        (lambda: iot.create_billing_group(billingGroupName="b"), "CreateBillingGroup"),
         (lambda: devices.describe_job_execution(jobId="$next", thingName="b"),
          "DescribeJobExecution"),
         (lambda: site.clients.s3.list_objects_v2(Bucket="packages"), "ListObjectsV2"),

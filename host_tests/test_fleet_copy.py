@@ -13,15 +13,29 @@ from twinslot import config, service_notes
 from twinslot.cli.main import main
 from twinslot.service.copying import CopyError, copy
 from twinslot.service.database import place
+from twinslot.service.rows.certificates import Certificate
+from twinslot.service.rows.groups import Group
+from twinslot.service.rows.policies import Policy
 from twinslot.service.serve import alone
 from twinslot.service.store import Store, metadata
 
 
 @pytest.fixture
 def old(tmp_path: Path) -> str:
-    """A database of release 0.2.0, with a row in each table, in SQLite."""
+    """A database of release 0.2.0, with a row in each table, also in the later ones, in SQLite."""
     url = f"sqlite:///{tmp_path}/old.db"
     bring_back(url, "0.2.0")
+    store = Store(url)
+    with store.write() as transaction:
+        transaction.add_group(Group("z", None, None, {}, 1))
+        transaction.add_group(Group("a", "z", None, {}, 1))  # behind its parent, but sorted before
+        transaction.join("board-1", "a")
+        transaction.tag("thinggroup", "a", {"team": "x"})
+        transaction.add_certificate(Certificate("f" * 64, "pem", "1.certificate", "ACTIVE", 1, 1))
+        transaction.attach("f" * 64, "board-1")
+        transaction.add_policy(Policy("p", "{}", 1))
+        transaction.attach_policy("p", "target")
+    store.close()
     return url
 
 

@@ -19,7 +19,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from demo import children
-from twinslot import config
+from twinslot import config, gate
 from twinslot.addresses import Address
 from twinslot.cli import identity
 from twinslot.cli.main import main
@@ -331,7 +331,7 @@ def test_a_second_fleets_broker_takes_ports_that_are_free_and_keeps_them(
 
 
 def test_the_access_list_names_things_by_pattern_and_no_thing_can_be_the_service() -> None:
-    lines = broker.access_list().splitlines()
+    lines = gate.access_list().splitlines()
     patterns = [line for line in lines if line.startswith("pattern")]
     assert all(line.split()[2].startswith("$aws/things/%u/") for line in patterns)
     own = lines[lines.index(f"user {certificates.SERVICE}") :]

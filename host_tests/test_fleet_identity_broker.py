@@ -30,9 +30,8 @@ from demo import children
 from demo.stack import Stack
 from tools import natives
 from tools.paths import VENV_BIN
-from twinslot import config
+from twinslot import config, gate
 from twinslot.addresses import Address
-from twinslot.client import broker
 from twinslot.trust import certificates, keys
 from twinslot.trust.authority import Authority, read_certificate
 
@@ -224,7 +223,7 @@ def test_without_a_valid_certificate_of_the_fleet_nobody_gets_in(
         assert not site.client(site.forged(A, ca, key, begin=future)).connected
         forged_ca = certificates.authority(other, certificates.name_of(ca))
         assert not site.client(site.forged(A, forged_ca, other)).connected
-        own = broker.Paths(site.folder / "broker")
+        own = gate.Paths(site.folder / "broker")
         assert not site.client((own.certificate, own.key)).connected, "a server is no client"
         assert ask_next(site.thing(A), A)["jobId"] == JOB
 
@@ -289,7 +288,7 @@ def is_locked_out(site: Site, thing: str) -> bool:
     authority = Authority(site.folder / "ca")
     certificate = read_certificate(site.identity(thing)[0])
     address = Address("127.0.0.1", site.stack.broker_port)
-    return not broker.lets_in(authority, address, certificate, dt.datetime.now(dt.UTC))
+    return not gate.lets_in(authority, address, certificate, dt.datetime.now(dt.UTC))
 
 
 def hang_up(site: Site) -> None:
@@ -339,7 +338,7 @@ def test_a_broker_that_root_starts_becomes_the_user_and_reads_its_files_and_new_
             assert first.connected
             first.close()
             Authority(folder / "ca").revoke(A)
-            broker.copy_crl(Authority(folder / "ca"), folder / "broker")
+            gate.copy_crl(Authority(folder / "ca"), folder / "broker")
             os.kill(pid, signal.SIGHUP)
             until(lambda: not Client(port, board / "ca.pem", identity).connected, "the new list")
         finally:

@@ -18,7 +18,7 @@ from test_looking_inside import Person
 
 from demo import children
 from demo.stack import THING, Stack
-from twinslot.client import broker
+from twinslot import gate
 
 ALL_SHADOWS = "$aws/things/+/shadow/#"
 
@@ -96,7 +96,7 @@ def test_a_board_whose_access_list_forbids_it_updates_and_says_that_reports_are_
     """As with a broker whose folder an older `fleet broker-config` wrote."""
     need("mosquitto")
     with Stack(tmp_path / "stack", tls=True) as stack:
-        acl = broker.Paths(stack.folder / "broker").acl
+        acl = gate.Paths(stack.folder / "broker").acl
         lines = acl.read_text().splitlines(keepends=True)
         acl.write_text("".join(line for line in lines if "shadow" not in line))
         os.kill(int((stack.folder / "broker/mosquitto.pid").read_text()), signal.SIGHUP)

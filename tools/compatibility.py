@@ -38,6 +38,7 @@ SECTIONS = {
     "8": "Error words",
     "9": "The official end-to-end cases",
     "10": "The shadow in which a board says what it runs",
+    "11": "The registry: things, groups, tags, certificates",
 }
 _INTRODUCTION = """\
 # The proofs of AWS compatibility

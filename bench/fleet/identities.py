@@ -17,7 +17,7 @@ from pathlib import Path
 from bench.fleet.orders import BARE
 from demo.stack import Stack
 from twinslot import disk
-from twinslot.client.broker import Paths
+from twinslot.gate import Paths
 from twinslot.trust import certificates, keys
 from twinslot.trust.authority import Authority
 

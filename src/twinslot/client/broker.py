@@ -7,27 +7,18 @@ and what is delivered; mosquitto grants every subscription and drops what the li
 Options are those of mosquitto 2.0.
 """
 
-import datetime as dt
 import os
 import pwd
-import queue
 import re
 import socket
-import ssl
-import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import paho.mqtt.client as mqtt
 from cryptography import x509
-from paho.mqtt.enums import CallbackAPIVersion
-from paho.mqtt.reasoncodes import ReasonCode
 
 from twinslot import disk
-from twinslot.addresses import Address
-from twinslot.errors import FleetError
-from twinslot.formats import aws
+from twinslot.gate import BrokerError, Paths, access_list, copy_crl, registered_lines
 from twinslot.trust import certificates, keys
 from twinslot.trust.authority import Authority, read_certificate
 
@@ -46,10 +37,6 @@ LIMITS = (
 """Lines of mosquitto.conf: how long messages and queues may be."""
 
 
-class BrokerError(FleetError):
-    """The broker's folder cannot be made as asked."""
-
-
 @dataclass(frozen=True)
 class Wanted:
     """The wishes for the broker.
@@ -64,20 +51,6 @@ class Wanted:
     port: int
     service_port: int
     user: str
-
-
-class Paths:
-    """The files of a broker in `folder`."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder.resolve()  # mosquitto may be started from anywhere
-        self.settings = self.folder / "mosquitto.conf"
-        self.acl = self.folder / "acl"
-        self.ca = self.folder / "ca.pem"
-        self.crl = self.folder / "crl.pem"
-        self.certificate = self.folder / "server.pem"
-        self.key = self.folder / "server.key"
-        self.pid = self.folder / "mosquitto.pid"  # written by a running broker
 
 
 def default_user() -> str:
@@ -105,7 +78,10 @@ def configure(folder: Path, authority: Authority, wanted: Wanted) -> Paths:
     disk.replace(paths.ca, certificates.pem(authority.certificate))
     authority.renew_crl()
     copy_crl(authority, folder)
-    disk.replace(paths.acl, access_list().encode())
+    registered: list[str] = []
+    if paths.acl.exists():
+        registered = registered_lines(disk.read(paths.acl, "the access list").decode())
+    disk.replace(paths.acl, access_list(registered).encode())
     disk.replace(paths.settings, settings(paths, wanted).encode())
     if owner.pw_uid != os.geteuid():
         for path in (paths.folder, *paths.folder.iterdir()):
@@ -165,101 +141,6 @@ def service_identity(authority: Authority, folder: Path) -> tuple[Path, Path]:
     certificate = authority.issue(certificates.SERVICE, new.public_key())
     disk.replace(path, certificates.pem(certificate))
     return path, key_path
-
-
-def disconnect(authority: Authority, address: Address, thing: str) -> None:
-    """Cut a thing's connection: log in under its name, which ends the connection it has.
-
-    The certificate for that is valid for minutes and its key never leaves this process's folder.
-    Raises BrokerError when the broker does not let it in.
-    """
-    now = dt.datetime.now(dt.UTC)
-    key = keys.generate()
-    certificate = certificates.client(
-        authority.certificate,
-        authority.key,
-        thing,
-        key.public_key(),
-        begin=now - dt.timedelta(minutes=5),
-        end=now + dt.timedelta(minutes=5),
-    )
-    context = ssl.create_default_context(cafile=authority.path)
-    _load(context, key, certificate)
-    client = mqtt.Client(CallbackAPIVersion.VERSION2, client_id=thing)
-    client.tls_set_context(context)
-    answers: queue.SimpleQueue[ReasonCode] = queue.SimpleQueue()
-    client.on_connect = lambda _client, _data, _flags, reason, _properties: answers.put(reason)
-    client.on_disconnect = lambda _client, _data, _flags, reason, _properties: answers.put(reason)
-    try:
-        client.connect(address.host, address.port)
-        client.loop_start()
-        reason = answers.get(timeout=_PATIENCE)
-    except (OSError, queue.Empty) as error:
-        raise BrokerError(f"the broker {address} does not answer: {error}") from error
-    finally:
-        client.disconnect()
-        client.loop_stop()
-    if reason.is_failure:
-        raise BrokerError(f"the broker {address} refuses the authority: {reason}")
-
-
-def lets_in(
-    authority: Authority, address: Address, revoked: x509.Certificate, now: dt.datetime
-) -> bool:
-    """Whether the broker at `address` lets in a holder of this revoked certificate.
-
-    It is shown another one of the same number, which a list of revoked numbers names as well, so
-    the thing's own key is not needed. TLS alone is spoken, in 1.2, where a server tells during the
-    handshake that it refuses a certificate; so no connection of the thing is touched. Raises
-    OSError where nothing answers.
-    """
-    key = keys.generate()
-    certificate = certificates.client(
-        authority.certificate,
-        authority.key,
-        certificates.name_of(revoked),
-        key.public_key(),
-        begin=now - dt.timedelta(minutes=5),
-        end=now + dt.timedelta(minutes=5),
-        number=revoked.serial_number,
-    )
-    context = ssl.create_default_context(cafile=authority.path)
-    context.maximum_version = ssl.TLSVersion.TLSv1_2
-    _load(context, key, certificate)
-    with socket.create_connection((address.host, address.port), _PATIENCE) as plain:
-        try:
-            with context.wrap_socket(plain, server_hostname=address.host):
-                return True
-        except ssl.SSLCertVerificationError:
-            raise  # the broker's own certificate
-        except (ssl.SSLError, ConnectionError):
-            return False
-
-
-def _load(context: ssl.SSLContext, key: keys.PrivateKey, certificate: x509.Certificate) -> None:
-    """Let a context show a certificate; its key never leaves this process's own folder."""
-    with tempfile.TemporaryDirectory() as name:
-        both = Path(name) / "both.pem"
-        data = certificates.private_pem(key) + certificates.pem(certificate)
-        disk.replace(both, data, disk.SECRET)
-        context.load_cert_chain(both)
-
-
-def copy_crl(authority: Authority, folder: Path) -> None:
-    """Bring the broker's copy of the revocation list up to date. Raises FileError."""
-    data = disk.read(authority.crl_path, "the revocation list")
-    disk.replace(Paths(folder).crl, data)
-
-
-def access_list() -> str:
-    """Mosquitto's access list. `%u` is the user name: the common name of the certificate."""
-    lines = ["# Written by `fleet broker-config`.", "", "# A thing: its own requests and answers."]
-    lines += [f"pattern write {aws.topic('%u', topic)}" for topic in aws.THING_PUBLISHES]
-    lines += [f"pattern read {aws.topic('%u', topic)}" for topic in aws.THING_RECEIVES]
-    lines += ["", "# The service; no thing can have this name.", f"user {certificates.SERVICE}"]
-    lines += [f"topic read {aws.topic('+', topic)}" for topic in aws.THING_PUBLISHES]
-    lines += [f"topic write {aws.topic('+', topic)}" for topic in aws.THING_RECEIVES]
-    return "\n".join(lines) + "\n"
 
 
 def settings(paths: Paths, wanted: Wanted) -> str:

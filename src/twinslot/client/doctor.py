@@ -13,9 +13,9 @@ from pathlib import Path
 
 from cryptography import x509
 
-from twinslot import disk
+from twinslot import disk, gate
 from twinslot.addresses import Address
-from twinslot.client import admission, broker
+from twinslot.client import admission
 from twinslot.client.clients import translated
 from twinslot.client.own_service import OwnService
 from twinslot.config import Config, read_credentials, read_password
@@ -64,7 +64,7 @@ def _guarded(look, *arguments) -> Iterator[Finding]:  # type: ignore[no-untyped-
 def _secrets(config: Config) -> Iterator[Path]:
     yield from config.secrets
     yield from config.board_settings
-    if (key := broker.Paths(config.broker_folder).key).exists():
+    if (key := gate.Paths(config.broker_folder).key).exists():
         yield key
 
 
@@ -141,14 +141,14 @@ def _revocation(
         yield Finding(True, f"{name} is revoked")
         return
     try:
-        let_in = broker.lets_in(authority, address, certificate, now)
+        let_in = gate.lets_in(authority, address, certificate, now)
     except OSError:  # `_answers` tells
         yield Finding(True, f"{name} is revoked")
         return
     if not let_in:
         yield Finding(True, f"{name} is revoked, and the broker refuses it")
         return
-    pid = broker.Paths(config.broker_folder).pid
+    pid = gate.Paths(config.broker_folder).pid
     yield Finding(
         False,
         f"{name} is revoked, but the broker still lets it in: it has not read the list. `kill -HUP "
@@ -165,7 +165,7 @@ def _end(what: str, end: dt.datetime, now: dt.datetime, soon: dt.datetime, remed
 
 def _broker_folder(config: Config, now: dt.datetime, soon: dt.datetime) -> Iterator[Finding]:
     """Check the files of mosquitto."""
-    paths = broker.Paths(config.broker_folder)
+    paths = gate.Paths(config.broker_folder)
     if not paths.folder.exists():
         return
     authority = Authority(config.authority)
@@ -180,7 +180,7 @@ def _broker_folder(config: Config, now: dt.datetime, soon: dt.datetime) -> Itera
         yield Finding(same, f"{copy} {said} {original}" + ("" if same else f": {again}"))
     disk.read(paths.settings, "mosquitto's settings")
     allowed = disk.read(paths.acl, "the access list").decode(errors="replace").splitlines()
-    missing = [line for line in broker.access_list().splitlines() if line not in allowed]
+    missing = [line for line in gate.access_list().splitlines() if line not in allowed]
     said = f"does not allow all that boards ask: {again}" if missing else "allows what boards ask"
     yield Finding(not missing, f"{paths.acl} {said}")
 

@@ -5,8 +5,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from twinslot import gate
 from twinslot.addresses import Address
-from twinslot.client import broker, publish
+from twinslot.client import publish
 from twinslot.client.answers import ForeignAnswerError
 from twinslot.client.clients import translated
 from twinslot.client.issuer import ProvisionError, Say, UnknownThingError
@@ -96,7 +97,7 @@ class OwnIssuer:
         if authority is None or not certified:
             return
         if disconnect:
-            broker.disconnect(authority, self._config.broker.address, thing)
+            gate.disconnect(authority, self._config.broker.address, thing)
             say("its connection is cut; it comes back if mosquitto has not read the list")
         else:
             say("A connection that is open stays open. To cut it, let mosquitto read first:")
@@ -118,14 +119,14 @@ class OwnIssuer:
     def _copy_crl(self, authority: Authority, say: Say) -> None:
         folder = self._config.broker_folder
         if folder.exists():
-            broker.copy_crl(authority, folder)
+            gate.copy_crl(authority, folder)
             say(f"and in {folder}. Let mosquitto read it:")
             say(f"  {read_again(folder)}")
 
 
 def read_again(folder: Path) -> str:
     """The command that lets mosquitto read its files again. folder: the broker's."""
-    return f"kill -HUP $(cat {broker.Paths(folder).pid})"
+    return f"kill -HUP $(cat {gate.Paths(folder).pid})"
 
 
 def _expect_known(service: OwnService, thing: str) -> None:

@@ -52,6 +52,15 @@ NAME = rf"[A-Za-z0-9:_-]{{1,{MAX_NAME}}}"
 """Pattern of a thing, a stream, and the key of a status detail."""
 JOB_ID = rf"[A-Za-z0-9_-]{{1,{MAX_JOB_ID}}}"
 
+# Limits of things, groups and tags (AWS general reference, "AWS IoT Core endpoints and quotas").
+MAX_ATTRIBUTES = 3
+"""Attributes of a thing without a thing type."""
+MAX_GROUP_ATTRIBUTES = 50
+MAX_GROUPS = 10  # that a thing is in
+MAX_GROUP_DEPTH = 7
+MAX_TAGS = 50  # of one resource
+MAX_TAG_KEY, MAX_TAG_VALUE = 128, 256  # characters
+
 # Limits of jobs.
 MAX_DETAILS = 10
 MAX_DETAIL_VALUE = 1024  # characters

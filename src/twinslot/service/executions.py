@@ -99,6 +99,13 @@ class Executions:
                 transaction.delete_executions(some)
         transaction.delete_job(job.job_id)
 
+    def remove(self, transaction: Transaction, thing: str, now: int) -> None:
+        """A thing is gone: its open executions become REMOVED, of which it is told."""
+        found = transaction.open_executions([thing])[thing]
+        with self.notifying(transaction, [thing], now):
+            for one in found:
+                save(transaction, one, states.remove(one, now), now)
+
     def next_job(
         self, transaction: Transaction, pending: Sequence[Execution], now: int
     ) -> dict[str, Any]:

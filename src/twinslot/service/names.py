@@ -4,8 +4,8 @@ import base64
 import hmac
 import json
 import uuid
-from collections.abc import Callable, Sequence
-from typing import TypeVar
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, TypeVar
 
 from twinslot.service.codec import ApiError
 
@@ -34,12 +34,20 @@ class Names:
         self._secret = secret.encode()
 
     def arn(self, kind: str, name: str) -> str:
-        """The resource name of a thing, stream, job or otaupdate."""
+        """The resource name of a thing, thinggroup, stream, job, otaupdate, cert or policy."""
         return f"arn:aws:iot:{self.region}:{ACCOUNT}:{kind}/{name}"
 
-    def uuid(self, thing: str) -> str:
-        """The thingId of a thing; the same at all times."""
-        return str(uuid.uuid5(uuid.NAMESPACE_URL, self.arn("thing", thing)))
+    def uuid(self, name: str, kind: str = "thing") -> str:
+        """The thingId of a thing, or the id of a group; the same at all times."""
+        return str(uuid.uuid5(uuid.NAMESPACE_URL, self.arn(kind, name)))
+
+    def parts(self, arn: str) -> tuple[str, str]:
+        """The kind and the name in a resource name of this region. Raises ApiError."""
+        start = self.arn("", "")[:-1]
+        kind, slash, name = arn.removeprefix(start).partition("/")
+        if not arn.startswith(start) or not slash or not name:
+            raise invalid(f"{arn} is none of this service's: they begin with {start}")
+        return kind, name
 
     def thing(self, arn: str) -> str:
         """The thing that a job's target names. Raises ApiError."""
@@ -66,7 +74,20 @@ class Names:
         if len(found) <= limit:
             return shown, None
         last = name(shown[-1]).encode()
-        return shown, base64.urlsafe_b64encode(self._mark(last, listing) + last).decode()
+        return shown, base64.b64encode(self._mark(last, listing) + last).decode()
+
+    def page_of(
+        self, names: Sequence[str], parameters: Mapping[str, Any], listing: Listing
+    ) -> tuple[list[str], str | None]:
+        """A page of sorted names as a request's `maxResults` and `nextToken` choose it.
+
+        Raises ApiError as `place` does.
+        """
+        limit = parameters.get("maxResults", DEFAULT_PAGE)
+        after = self.place(parameters.get("nextToken"), listing) or ""
+        rest = [name for name in names if name > after][: limit + 1]
+        shown, token = self.page(rest, limit, str, listing)
+        return list(shown), token
 
     def place(self, token: str | None, listing: Listing) -> str | None:
         """Return the place that a nextToken of this listing names, None for the beginning.
@@ -76,7 +97,7 @@ class Names:
         if token is None:
             return None
         try:
-            given = base64.b64decode(token, altchars="-_", validate=True)
+            given = base64.b64decode(token, validate=True)
         except ValueError:
             given = b""
         mark, last = given[:_MARK], given[_MARK:]
@@ -97,3 +118,13 @@ def not_found(message: str) -> ApiError:
 def invalid(message: str) -> ApiError:
     """The error for a request that is well-formed and wrong."""
     return ApiError("InvalidRequestException", message, 400)
+
+
+def check_version(named: str, version: int, expected: int | None) -> None:
+    """Raise the error for something that has another version than was expected, if it has."""
+    if expected is not None and expected != version:
+        raise ApiError(
+            "VersionConflictException",
+            f"{named} has version {version}, not the expected {expected}",
+            409,
+        )

@@ -22,6 +22,7 @@ from twinslot import disk, service_notes
 from twinslot.config import Config
 from twinslot.errors import FleetError
 from twinslot.service.access import Access
+from twinslot.service.admission import Admission
 from twinslot.service.api import Api
 from twinslot.service.bus import Bus
 from twinslot.service.control import Control
@@ -102,7 +103,8 @@ def run(
             shadows,
         )
         names = Names(config.region, credentials.secret_key)
-        control = Control(store, names, executions, time.time)
+        admission = Admission(config, store)
+        control = Control(store, names, executions, admission, time.time)
         overview = Overview(store)
         sequences = Sequences(store, _public_key(config))
         s3 = S3(store, objects, time.time, sequences.count)
@@ -138,6 +140,7 @@ def run(
         ]
         _write_endpoint(service_notes.endpoint_file(config), endpoint)
         cleanup.callback(_forget_endpoint, service_notes.endpoint_file(config))
+        admission.settle_at_start()
         gc.freeze()  # what is here now stays: AWS's models, which else are walked through again
         bus.start()
         cleanup.callback(bus.stop)

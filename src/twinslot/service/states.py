@@ -166,6 +166,19 @@ def cancel(
     )
 
 
+def remove(execution: Execution, now: int) -> Execution:
+    """aws.REMOVED: the thing is gone from the registry, or from what the job is for."""
+    _refuse_terminal(execution)
+    return replace(
+        execution,
+        status=aws.REMOVED,
+        updated_at=now,
+        version=execution.version + 1,
+        progress_deadline=None,
+        step_deadline=None,
+    )
+
+
 def time_out(execution: Execution, now: int) -> Execution:
     """TIMED_OUT if one of the timers has run out, else the execution as it is."""
     deadline = execution.deadline

@@ -13,13 +13,17 @@ from twinslot.service import migrations
 from twinslot.service.database import Database
 from twinslot.service.rows import base
 from twinslot.service.rows.base import Changes
+from twinslot.service.rows.certificates import CertificateRows
 from twinslot.service.rows.executions import ExecutionRows
+from twinslot.service.rows.groups import GroupRows
 from twinslot.service.rows.jobs import JobRows
 from twinslot.service.rows.objects import ObjectRows
 from twinslot.service.rows.outbox import OutboxRows
+from twinslot.service.rows.policies import PolicyRows
 from twinslot.service.rows.sequences import SequenceRows
 from twinslot.service.rows.shadows import ShadowRows
 from twinslot.service.rows.streams import StreamRows
+from twinslot.service.rows.tags import TagRows
 from twinslot.service.rows.things import ThingRows
 from twinslot.service.rows.updates import UpdateRows
 
@@ -29,6 +33,10 @@ metadata = base.metadata
 
 class Transaction(
     ThingRows,
+    GroupRows,
+    TagRows,
+    CertificateRows,
+    PolicyRows,
     ObjectRows,
     StreamRows,
     JobRows,

@@ -10,7 +10,7 @@ A name has at most one certificate that is valid: the one before is revoked firs
 
 import datetime as dt
 import ssl
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -119,6 +119,12 @@ class Authority:
                 self.revoke(name)
             yield self.issue(name, key)
 
+    def issue_registered(self, key: keys.PublicKey) -> x509.Certificate:
+        """A certificate that is no thing's own; a registry says which things it speaks for."""
+        number = x509.random_serial_number()
+        name = certificates.registered_name(number)
+        return certificates.client(self.certificate, self.key, name, key, number=number)
+
     def issue_server(self, hosts: list[str], key: keys.PublicKey) -> x509.Certificate:
         """A certificate for the broker at these names and addresses. Raises CertificateError."""
         return certificates.server(self.certificate, self.key, hosts, key)
@@ -134,14 +140,22 @@ class Authority:
                 raise AuthorityError(f"{name} has no certificate of {self.path}")
             self._write_crl([certificate.serial_number])
 
+    def revise(self, refused: Iterable[int], lifted: Iterable[int] = ()) -> None:
+        """Let the list name these numbers, and some others no more. Written if that changes it."""
+        with disk.locked(self.folder / "lock"):
+            known = {entry.serial_number for entry in self.crl}
+            more, less = set(refused) - known, set(lifted) & known
+            if more or less:
+                self._write_crl(sorted(more), sorted(less))
+
     def renew_crl(self) -> None:
         """Write the list again, so that it is valid for CRL_DAYS from now on."""
         with disk.locked(self.folder / "lock"):
             self._write_crl([])
 
-    def _write_crl(self, serials: list[int]) -> None:
+    def _write_crl(self, serials: list[int], lifted: Sequence[int] = ()) -> None:
         crl = certificates.revocations(
-            self.certificate, self.key, serials, self.crl, _now(), CRL_DAYS
+            self.certificate, self.key, serials, self.crl, _now(), CRL_DAYS, lifted
         )
         disk.replace(self.crl_path, certificates.pem(crl))
 

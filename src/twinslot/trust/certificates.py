@@ -114,8 +114,9 @@ def revocations(
     before: x509.CertificateRevocationList | None,
     now: dt.datetime,
     days: int,
+    lifted: Sequence[int] = (),
 ) -> x509.CertificateRevocationList:
-    """The list of what is revoked, valid for `days`, in place of `before`.
+    """The list of what is revoked, valid for `days`, in place of `before`, without `lifted`.
 
     OpenSSL takes, of several lists of one authority, the one that was issued last, by the second.
     A list is therefore at least a second younger than the one before it, and counts as issued a
@@ -135,7 +136,8 @@ def revocations(
         .add_extension(x509.CRLNumber(number), critical=False)
     )
     for entry in known.values():
-        builder = builder.add_revoked_certificate(entry)
+        if entry.serial_number not in lifted:
+            builder = builder.add_revoked_certificate(entry)
     for serial in serials:
         if serial not in known:
             revoked = x509.RevokedCertificateBuilder().serial_number(serial).revocation_date(now)
@@ -149,6 +151,24 @@ def requested_key(data: bytes, thing: str) -> PublicKey:
     Who sent it proves by its own signature that the private key is there. Nothing else of the
     request is taken over. Raises CertificateError.
     """
+    key, common, names = _request(data)
+    if common != [thing] or names != common:
+        raise CertificateError(f"the request's subject is {names}, not the common name {thing!r}")
+    return key
+
+
+def key_of_request(data: bytes) -> PublicKey:
+    """The key of a signing request, whatever its subject is. Raises CertificateError."""
+    return _request(data)[0]
+
+
+def registered_name(number: int) -> str:
+    """The common name of a certificate that is no thing's own: no thing's name holds a dot."""
+    return f"{number:040x}.certificate"
+
+
+def _request(data: bytes) -> tuple[PublicKey, list[str], list[str]]:
+    """The key of a request that its holder has signed, common names, all names of the subject."""
     try:
         pem = b"-----BEGIN" in data
         request = x509.load_pem_x509_csr(data) if pem else x509.load_der_x509_csr(data)
@@ -162,9 +182,7 @@ def requested_key(data: bytes, thing: str) -> PublicKey:
         raise CertificateError("the request's key is not P-256")
     if not signed:
         raise CertificateError("the request is not signed by the key that it holds")
-    if common != [thing] or names != common:
-        raise CertificateError(f"the request's subject is {names}, not the common name {thing!r}")
-    return key
+    return key, common, names
 
 
 def checked_request(data: bytes, thing: str) -> bytes:

@@ -13,6 +13,7 @@ from twinslot.service.api import Operation, Result
 from twinslot.service.codec import ApiError
 from twinslot.service.executions import Executions
 from twinslot.service.names import DEFAULT_PAGE, PAGING, Names, invalid, not_found
+from twinslot.service.operations.tags import tags_of
 from twinslot.service.rows.jobs import Job
 from twinslot.service.store import Store, Transaction
 
@@ -42,7 +43,7 @@ class JobOperations:
             "CreateJob": Operation(
                 self._create_job,
                 {"jobId", "targets", "document", "description", "targetSelection", "timeoutConfig"}
-                | {"presignedUrlConfig"},
+                | {"presignedUrlConfig", "tags"},
             ),
             "DescribeJob": Operation(self._describe_job, {"jobId"}),
             "ListJobs": Operation(self._list_jobs, {"status", *PAGING}),
@@ -86,6 +87,7 @@ class JobOperations:
 
     def delete_job(self, transaction: Transaction, job: Job) -> None:
         """Forget a job with its executions; a thing on which one was open is told."""
+        transaction.untag("job", job.job_id)
         self._executions.forget(transaction, job, int(self._clock()))
 
     def _create_job(self, parameters: Mapping[str, Any]) -> Result:
@@ -110,8 +112,10 @@ class JobOperations:
             url_seconds=urls.get("expiresInSec"),
             url_role=urls.get("roleArn"),
         )
+        tags = tags_of(parameters)
         with self._store.write() as transaction:
             self.add_job(transaction, job)
+            transaction.tag("job", job_id, tags)
         return Result(self._job_names(job))
 
     def _describe_job(self, parameters: Mapping[str, Any]) -> Result:

@@ -8,6 +8,7 @@ from twinslot.service import streams
 from twinslot.service.api import Operation, Result
 from twinslot.service.codec import ApiError
 from twinslot.service.names import Names, invalid, not_found
+from twinslot.service.operations.tags import tags_of
 from twinslot.service.rows.streams import Stream, StreamFile
 from twinslot.service.store import Store, Transaction
 
@@ -21,7 +22,7 @@ class StreamOperations:
         self._clock = clock
         self.operations = {
             "CreateStream": Operation(
-                self._create_stream, {"streamId", "description", "files", "roleArn"}
+                self._create_stream, {"streamId", "description", "files", "roleArn", "tags"}
             ),
             "DescribeStream": Operation(self._describe_stream, {"streamId"}),
             "DeleteStream": Operation(self._delete_stream, {"streamId"}),
@@ -30,6 +31,7 @@ class StreamOperations:
     def _create_stream(self, parameters: Mapping[str, Any]) -> Result:
         stream_id = parameters["streamId"]
         now = int(self._clock())
+        tags = tags_of(parameters)
         with self._store.write() as transaction:
             if transaction.stream(stream_id) is not None:
                 raise self._names.exists("stream", stream_id)
@@ -43,6 +45,7 @@ class StreamOperations:
             transaction.add_stream(
                 Stream(stream_id, description, parameters["roleArn"], now, files)
             )
+            transaction.tag("stream", stream_id, tags)
         return Result(
             {
                 "streamId": stream_id,
@@ -90,6 +93,7 @@ class StreamOperations:
                     f"stream {stream_id} is needed by {', '.join(jobs)}: cancel or delete that",
                     409,
                 )
+            transaction.untag("stream", stream_id)
             transaction.delete_stream(stream_id)
         return Result({})
 

@@ -4,10 +4,14 @@ AWS revokes certificates alone; here a name is refused, with a certificate or wi
 """
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any
 
+from twinslot.formats import aws
 from twinslot.service.api import Operation, Result
-from twinslot.service.names import DEFAULT_PAGE, PAGING, Names, not_found
+from twinslot.service.executions import Executions
+from twinslot.service.names import DEFAULT_PAGE, PAGING, Names, check_version, invalid, not_found
+from twinslot.service.operations.attributes import merged
 from twinslot.service.rows.things import Thing
 from twinslot.service.store import Store, Transaction
 
@@ -15,14 +19,24 @@ from twinslot.service.store import Store, Transaction
 class ThingOperations:
     """Things. `clock` returns Unix seconds."""
 
-    def __init__(self, store: Store, names: Names, clock: Callable[[], float]) -> None:
+    def __init__(
+        self, store: Store, names: Names, telling: Executions, clock: Callable[[], float]
+    ) -> None:
         self._store = store
         self._names = names
+        self._executions = telling
         self._clock = clock
         self.operations = {
-            "CreateThing": Operation(self._create_thing, {"thingName", "attributePayload"}),
-            "DescribeThing": Operation(self._describe_thing, {"thingName"}),
-            "ListThings": Operation(self._list_things, PAGING),
+            "CreateThing": Operation(self._create, {"thingName", "attributePayload"}),
+            "DescribeThing": Operation(self._describe, {"thingName"}),
+            "UpdateThing": Operation(
+                self._update, {"thingName", "attributePayload", "expectedVersion"}
+            ),
+            "DeleteThing": Operation(self._delete, {"thingName", "expectedVersion"}),
+            "ListThings": Operation(
+                self._list,
+                {"attributeName", "attributeValue", "usePrefixAttributeValue", *PAGING},
+            ),
         }
 
     def revoke(self, thing: str) -> dict[str, Any]:
@@ -42,9 +56,9 @@ class ThingOperations:
         with self._store.read() as transaction:
             return {"things": transaction.revoked()}
 
-    def _create_thing(self, parameters: Mapping[str, Any]) -> Result:
+    def _create(self, parameters: Mapping[str, Any]) -> Result:
         name = parameters["thingName"]
-        attributes = parameters.get("attributePayload", {}).get("attributes", {})
+        attributes = merged({}, parameters.get("attributePayload", {}), aws.MAX_ATTRIBUTES)
         with self._store.write() as transaction:
             existing = transaction.thing(name)
             if existing is None:
@@ -59,37 +73,65 @@ class ThingOperations:
             }
         )
 
-    def _describe_thing(self, parameters: Mapping[str, Any]) -> Result:
+    def _describe(self, parameters: Mapping[str, Any]) -> Result:
         with self._store.read() as transaction:
             thing = thing_of(transaction, parameters["thingName"])
         return Result(
             {
                 "defaultClientId": thing.name,
-                "thingName": thing.name,
                 "thingId": self._names.uuid(thing.name),
-                "thingArn": self._names.arn("thing", thing.name),
-                "attributes": thing.attributes,
-                "version": 1,
+                **self._told(thing),
             }
         )
 
-    def _list_things(self, parameters: Mapping[str, Any]) -> Result:
+    def _update(self, parameters: Mapping[str, Any]) -> Result:
+        with self._store.write() as transaction:
+            thing = thing_of(transaction, parameters["thingName"])
+            _expect(thing, parameters)
+            payload = parameters.get("attributePayload", {})
+            attributes = merged(thing.attributes, payload, aws.MAX_ATTRIBUTES)
+            transaction.save_thing(replace(thing, attributes=attributes, version=thing.version + 1))
+        return Result({})
+
+    def _delete(self, parameters: Mapping[str, Any]) -> Result:
+        name = parameters["thingName"]
+        with self._store.write() as transaction:
+            thing = transaction.thing(name)
+            if thing is None:
+                return Result({})  # as on AWS
+            _expect(thing, parameters)
+            if transaction.certificates_of(name):
+                raise invalid(f"thing {name} has certificates: DetachThingPrincipal first")
+            self._executions.remove(transaction, name, int(self._clock()))
+            for group in transaction.groups_of(name):
+                transaction.leave(name, group)
+            transaction.delete_shadow(name)
+            transaction.delete_thing(name)
+        return Result({})
+
+    def _list(self, parameters: Mapping[str, Any]) -> Result:
         limit = parameters.get("maxResults", DEFAULT_PAGE)
-        listing = ("things",)
+        wanted = parameters.get("attributeName"), parameters.get("attributeValue")
+        prefix = parameters.get("usePrefixAttributeValue", False)
+        if (wanted[0] is None) != (wanted[1] is None):
+            raise invalid("attributeName and attributeValue: both or neither")
+        attribute = None if wanted[0] is None else (wanted[0], str(wanted[1]))
+        listing = ("things", *wanted, str(prefix))
         after = self._names.place(parameters.get("nextToken"), listing) or ""
         with self._store.read() as transaction:
-            found = transaction.things(after=after, limit=limit + 1)
+            found = transaction.things(
+                attribute=attribute, prefix=prefix, after=after, limit=limit + 1
+            )
         shown, token = self._names.page(found, limit, lambda thing: thing.name, listing)
-        things = [
-            {
-                "thingName": thing.name,
-                "thingArn": self._names.arn("thing", thing.name),
-                "attributes": thing.attributes,
-                "version": 1,
-            }
-            for thing in shown
-        ]
-        return Result({"things": things, "nextToken": token})
+        return Result({"things": [self._told(thing) for thing in shown], "nextToken": token})
+
+    def _told(self, thing: Thing) -> dict[str, Any]:
+        return {
+            "thingName": thing.name,
+            "thingArn": self._names.arn("thing", thing.name),
+            "attributes": thing.attributes,
+            "version": thing.version,
+        }
 
 
 def thing_of(transaction: Transaction, name: str) -> Thing:
@@ -98,3 +140,7 @@ def thing_of(transaction: Transaction, name: str) -> Thing:
     if thing is None:
         raise not_found(f"no thing {name}")
     return thing
+
+
+def _expect(thing: Thing, parameters: Mapping[str, Any]) -> None:
+    check_version(f"thing {thing.name}", thing.version, parameters.get("expectedVersion"))

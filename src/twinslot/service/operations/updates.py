@@ -19,6 +19,7 @@ from twinslot.service.api import Operation, Result
 from twinslot.service.names import DEFAULT_PAGE, PAGING, Names, invalid, not_found
 from twinslot.service.operations.jobs import JobOperations, progress_minutes
 from twinslot.service.operations.streams import stream_file
+from twinslot.service.operations.tags import tags_of
 from twinslot.service.rows.jobs import Job
 from twinslot.service.rows.streams import Stream, StreamFile
 from twinslot.service.rows.updates import Update
@@ -50,7 +51,7 @@ class UpdateOperations:
                 self._create,
                 {"otaUpdateId", "description", "targets", "protocols", "targetSelection", "files"}
                 | {"awsJobPresignedUrlConfig", "awsJobTimeoutConfig", "additionalParameters"}
-                | {"roleArn"},
+                | {"roleArn", "tags"},
             ),
             "GetOTAUpdate": Operation(self._get, {"otaUpdateId"}),
             "ListOTAUpdates": Operation(self._list, {"otaUpdateStatus", *PAGING}),
@@ -72,6 +73,7 @@ class UpdateOperations:
         url_seconds = _url_seconds(parameters)
         minutes = progress_minutes(parameters.get("awsJobTimeoutConfig", {}))
         now = int(self._clock())
+        tags = tags_of(parameters)
         with self._store.write() as transaction:
             if transaction.update(update_id) is not None:
                 raise self._names.exists("otaupdate", update_id)
@@ -103,6 +105,7 @@ class UpdateOperations:
             made = source.stream_id if source.made else None
             update = Update(update_id, job_id, made, _request(parameters, protocols, made), now)
             transaction.add_update(update)
+            transaction.tag("otaupdate", update_id, tags)
         return Result({**self._identity(update), "otaUpdateStatus": _COMPLETE})
 
     def _get(self, parameters: Mapping[str, Any]) -> Result:
@@ -156,7 +159,9 @@ class UpdateOperations:
                         f"stream {update.stream_id} is needed by {', '.join(jobs)}: "
                         "cancel that with force, or set forceDeleteAWSJob"
                     )
+                transaction.untag("stream", update.stream_id)
                 transaction.delete_stream(update.stream_id)
+            transaction.untag("otaupdate", update.update_id)
             transaction.delete_update(update.update_id)
         return Result({})
 

@@ -17,7 +17,7 @@ executions_table = sa.Table(
     metadata,
     sa.Column("order", NUMBER, primary_key=True),
     sa.Column("job_id", sa.ForeignKey("jobs.job_id"), nullable=False),
-    sa.Column("thing", sa.ForeignKey("things.name"), nullable=False),
+    sa.Column("thing", sa.String(aws.MAX_NAME), nullable=False),  # outlives the thing
     sa.Column("number", sa.Integer, nullable=False),
     sa.Column("status", sa.String(32), nullable=False),
     sa.Column("details", sa.JSON, nullable=False),

@@ -46,6 +46,10 @@ class ShadowRows(Rows):
         rows = [dict(row) for row in self._all(query.limit(limit))]
         return {row.pop("thing"): Shadow(**row) for row in rows}
 
+    def delete_shadow(self, thing: str) -> None:
+        """Forget a thing's shadow, if there is one."""
+        self._connection.execute(shadows_table.delete().where(shadows_table.c.thing == thing))
+
     def save_shadow(self, thing: str, shadow: Shadow) -> None:
         """Write a thing's shadow, instead of the one that is there."""
         self._connection.execute(shadows_table.delete().where(shadows_table.c.thing == thing))

@@ -14,6 +14,7 @@ things_table = sa.Table(
     sa.Column("name", sa.String(aws.MAX_NAME), primary_key=True),
     sa.Column("attributes", sa.JSON, nullable=False),
     sa.Column("created_at", sa.BigInteger, nullable=False),
+    sa.Column("version", sa.BigInteger, nullable=False, server_default="1"),
 )
 
 # By name alone: a thing that was never registered can be revoked, too.
@@ -37,6 +38,7 @@ class Thing:
     name: str
     attributes: Mapping[str, str]
     created_at: int
+    version: int = 1
 
 
 class ThingRows(Rows):
@@ -55,11 +57,36 @@ class ThingRows(Rows):
         """Those of these names that are a thing's."""
         return {row["name"] for row in self._some(_THINGS_OF, names)}
 
-    def things(self, *, after: str = "", limit: int) -> list[Thing]:
-        """In the order of their names, those behind `after`."""
+    def save_thing(self, thing: Thing) -> None:
+        """Write a changed thing."""
+        self._connection.execute(
+            things_table.update().where(things_table.c.name == thing.name).values(**vars(thing))
+        )
+
+    def delete_thing(self, name: str) -> None:
+        """Forget a thing to which nothing is attached any more."""
+        self._connection.execute(things_table.delete().where(things_table.c.name == name))
+
+    def things(
+        self,
+        *,
+        attribute: tuple[str, str] | None = None,
+        prefix: bool = False,
+        after: str = "",
+        limit: int,
+    ) -> list[Thing]:
+        """In the order of their names, those behind `after`.
+
+        attribute: name and value that they have, with `prefix` the beginning of the value.
+        """
         query = (
             sa.select(things_table).where(things_table.c.name > after).order_by(things_table.c.name)
         )
+        if attribute is not None:
+            found = things_table.c.attributes[attribute[0]].as_string()
+            query = query.where(
+                found.startswith(attribute[1], autoescape=True) if prefix else found == attribute[1]
+            )
         return [Thing(**row) for row in self._all(query.limit(limit))]
 
     def revoke(self, name: str, now: int) -> None:
