@@ -5,6 +5,7 @@ import threading
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 from urllib.request import Request, urlopen
 
 import boto3
@@ -21,7 +22,10 @@ from twinslot.service import listener, s3
 from twinslot.service.admission import Admission
 from twinslot.service.api import Api
 from twinslot.service.control import Control
+from twinslot.service.jobs import Jobs
 from twinslot.service.names import Names
+from twinslot.service.operations.device_jobs import DeviceJobOperations
+from twinslot.service.operations.endpoints import EndpointOperations
 from twinslot.service.overview import Overview
 from twinslot.service.shadows import Shadows
 
@@ -87,9 +91,15 @@ class Site:
             self.world.store, names, self.world.executions, admission, self.world.clock
         )
         self.operations = {
-            "iot": control.operations,
+            "iot": control.operations
+            | EndpointOperations(
+                lambda: str(loaded.broker.boards or loaded.broker.address),
+                lambda: urlsplit(self.control.url).netloc,
+            ).operations,
             "iot-data": Shadows(self.world.store, self.world.clock).operations,
-            "iot-jobs-data": {},
+            "iot-jobs-data": DeviceJobOperations(
+                self.world.store, Jobs(self.world.executions, self.world.clock), self.world.clock
+            ).operations,
             "s3": objects.operations,
         }
         overview = Overview(self.world.store)

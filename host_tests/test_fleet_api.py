@@ -476,8 +476,9 @@ def test_what_is_not_implemented_says_so_by_name(site: Site, iot: Any) -> None:
     calls = [
         (lambda: iot.list_thing_types(), "ListThingTypes"),
         (lambda: iot.create_billing_group(billingGroupName="b"), "CreateBillingGroup"),
-        (lambda: devices.describe_job_execution(jobId="$next", thingName="b"),
-         "DescribeJobExecution"),
+        (lambda: devices.start_command_execution(targetArn="a" * 20, commandArn="c" * 20),
+         "StartCommandExecution"),
+        (lambda: site.clients.client("iot-data").publish(topic="t"), "Publish"),
         (lambda: site.clients.s3.list_objects_v2(Bucket="packages"), "ListObjectsV2"),
         (lambda: site.clients.s3.delete_object(Bucket="packages", Key="k"), "DeleteObject"),
         (lambda: site.clients.s3.get_object_acl(Bucket="packages", Key="k"), "GetObjectAcl"),

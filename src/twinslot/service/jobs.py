@@ -6,7 +6,8 @@ one that the topic names; what the payload says about it counts for nothing.
 
 import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -68,7 +69,7 @@ def parse_topic(topic: str) -> Request:
 def token_of(payload: bytes) -> dict[str, str]:
     """The client token of a request as answers echo it; nothing where none can be read."""
     try:
-        return _Body(payload).token()
+        return Body.read(payload).token()
     except JobError:
         return {}
 
@@ -90,18 +91,9 @@ class Jobs:
         now = int(self._clock())
         token: dict[str, str] = {}
         try:
-            body = _Body(payload)
+            body = Body.read(payload)
             token = body.token()
-            request = parse_topic(topic)
-            if transaction.thing(request.thing) is None:
-                raise JobError(states.NOT_FOUND, f"no thing {request.thing}")
-            look = self._looks.get(request.operation)
-            if look is not None:
-                answer = look(transaction, request, body, now)
-                transaction.send(f"{topic}/accepted", {**token, "timestamp": now, **answer})
-                return
-            with self._executions.notifying(transaction, [request.thing], now):
-                answer = self._changes[request.operation](transaction, request, body, now)
+            with self.performing(transaction, parse_topic(topic), body, now) as answer:
                 transaction.send(f"{topic}/accepted", {**token, "timestamp": now, **answer})
         except JobError as error:
             rejection = {**token, "timestamp": now, "code": error.code, "message": str(error)}
@@ -109,8 +101,22 @@ class Jobs:
                 rejection["executionState"] = state(error.execution)
             transaction.send(f"{topic}/rejected", rejection)
 
+    @contextmanager
+    def performing(
+        self, transaction: Transaction, request: Request, body: "Body", now: int
+    ) -> Iterator[dict[str, Any]]:
+        """Do what a request asks; the thing is told of changes at the end. Raises JobError."""
+        if transaction.thing(request.thing) is None:
+            raise JobError(states.NOT_FOUND, f"no thing {request.thing}")
+        look = self._looks.get(request.operation)
+        if look is not None:
+            yield look(transaction, request, body, now)
+            return
+        with self._executions.notifying(transaction, [request.thing], now):
+            yield self._changes[request.operation](transaction, request, body, now)
+
     def _get_pending(
-        self, transaction: Transaction, request: Request, _body: "_Body", _now: int
+        self, transaction: Transaction, request: Request, _body: "Body", _now: int
     ) -> dict[str, Any]:
         waiting = _pending(transaction, request.thing)
         return {
@@ -119,7 +125,7 @@ class Jobs:
         }
 
     def _start_next(
-        self, transaction: Transaction, request: Request, body: "_Body", now: int
+        self, transaction: Transaction, request: Request, body: "Body", now: int
     ) -> dict[str, Any]:
         details, step_minutes = body.details(), body.step_minutes()
         waiting = _pending(transaction, request.thing)
@@ -136,7 +142,7 @@ class Jobs:
         return self._executions.next_job(transaction, [started], now)
 
     def _describe(
-        self, transaction: Transaction, request: Request, body: "_Body", now: int
+        self, transaction: Transaction, request: Request, body: "Body", now: int
     ) -> dict[str, Any]:
         number = body.number("executionNumber", 1, aws.MAX_NUMBER)
         document = body.flag("includeJobDocument", default=True)
@@ -157,7 +163,7 @@ class Jobs:
         return {"execution": {**named, **described}}
 
     def _update(
-        self, transaction: Transaction, request: Request, body: "_Body", now: int
+        self, transaction: Transaction, request: Request, body: "Body", now: int
     ) -> dict[str, Any]:
         status = body.text("status", 32)
         if status not in aws.REPORTABLE:
@@ -204,17 +210,22 @@ def _progress_minutes(transaction: Transaction, execution: states.Execution) -> 
     return None if job is None else job.progress_minutes
 
 
-class _Body:
-    """Typed access to a request's JSON object. An empty payload is an empty object."""
+class Body:
+    """Typed access to a request's JSON object. Its methods raise JobError."""
 
-    def __init__(self, payload: bytes) -> None:
+    def __init__(self, value: dict[str, Any]) -> None:
+        self._value = value
+
+    @classmethod
+    def read(cls, payload: bytes) -> "Body":
+        """Read a payload; an empty one is an empty object. Raises JobError."""
         try:
             value = _JSON.decode(payload.decode() or "{}")
         except (ValueError, RecursionError) as error:
             raise JobError(states.INVALID_JSON, "the payload is not JSON") from error
         if not isinstance(value, dict):
             raise JobError(states.INVALID_REQUEST, "the payload is not a JSON object")
-        self._value: dict[str, Any] = value
+        return cls(value)
 
     def token(self) -> dict[str, str]:
         """The client token as answers echo it; nothing where there is none."""
@@ -222,29 +233,34 @@ class _Body:
         return {} if token is None else {"clientToken": token}
 
     def text(self, key: str, most: int) -> str | None:
+        """Text of at most so many characters."""
         value = self._value.get(key)
         if value is not None and (not isinstance(value, str) or len(value) > most):
             raise JobError(states.INVALID_REQUEST, f"{key}: text of at most {most} characters")
         return value
 
     def number(self, key: str, least: int, most: int) -> int | None:
+        """A number within bounds."""
         value = self._value.get(key)
         if value is not None and (type(value) is not int or not least <= value <= most):
             raise JobError(states.INVALID_REQUEST, f"{key}: a number from {least} to {most}")
         return value
 
     def flag(self, key: str, *, default: bool) -> bool:
+        """True or false."""
         value = self._value.get(key, default)
         if not isinstance(value, bool):
             raise JobError(states.INVALID_REQUEST, f"{key}: true or false")
         return value
 
     def details(self) -> dict[str, str] | None:
+        """The status details, None where there are none."""
         if self._value.get("statusDetails") is None:
             return None
         return states.check_details(self._value["statusDetails"])
 
     def step_minutes(self) -> int | None:
+        """The minutes of a step, or aws.NO_STEP_TIMEOUT."""
         minutes = self.number("stepTimeoutInMinutes", aws.NO_STEP_TIMEOUT, aws.MAX_TIMEOUT)
         if minutes == 0:
             raise JobError(states.INVALID_REQUEST, "stepTimeoutInMinutes: not 0")

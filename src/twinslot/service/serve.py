@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import uvicorn
 
@@ -32,6 +33,8 @@ from twinslot.service.jobs import Jobs
 from twinslot.service.listener import Limits, Listener, affordable
 from twinslot.service.names import Names
 from twinslot.service.objects import ObjectFolder
+from twinslot.service.operations.device_jobs import DeviceJobOperations
+from twinslot.service.operations.endpoints import EndpointOperations
 from twinslot.service.overview import Overview
 from twinslot.service.presign import Presigner
 from twinslot.service.s3 import S3
@@ -92,13 +95,14 @@ def run(
         executions = Executions(presigner)
         shadows = Shadows(store, time.time)
         access = Access(store)
+        jobs = Jobs(executions, time.time, config.region)
         bus = Bus(
             config.broker,
             f"fleet-{config.product}",
             store,
             access,
             executions,
-            Jobs(executions, time.time, config.region),
+            jobs,
             Streams(store, access, objects),
             shadows,
         )
@@ -110,9 +114,13 @@ def run(
         s3 = S3(store, objects, time.time, sequences.count)
         control_api = Api(
             {
-                "iot": control.operations,
+                "iot": control.operations
+                | EndpointOperations(
+                    lambda: str(config.broker.boards or config.broker.address),
+                    lambda: urlsplit(endpoint.control).netloc,
+                ).operations,
                 "iot-data": shadows.operations,
-                "iot-jobs-data": {},
+                "iot-jobs-data": DeviceJobOperations(store, jobs, time.time).operations,
                 "s3": s3.operations,
             },
             {

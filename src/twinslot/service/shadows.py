@@ -1,4 +1,4 @@
-"""The Device Shadow service: a thing's shadow `ota`, by MQTT, and by GetThingShadow over HTTP.
+"""The Device Shadow service: a thing's shadow `ota`, by MQTT and over HTTP.
 
 Topics, shapes, limits and messages are AWS IoT's (developer guide, "Device Shadow service"). One
 named shadow is served, in which a board says what it runs. What is sent on `delta` and `documents`
@@ -6,13 +6,15 @@ there is not sent here: no board of this project asks for it.
 """
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 from twinslot.errors import FleetError
 from twinslot.formats import aws
 from twinslot.service.api import Operation, Result
-from twinslot.service.names import not_found
+from twinslot.service.codec import ApiError
+from twinslot.service.names import invalid, not_found
 from twinslot.service.rows.shadows import Shadow
 from twinslot.service.store import Store, Transaction
 
@@ -21,6 +23,12 @@ SUBSCRIPTIONS = aws.subscriptions("shadow")
 BAD_REQUEST, NOT_FOUND, CONFLICT, TOO_LARGE = 400, 404, 409, 413
 TOO_MANY_REQUESTS, INTERNAL_ERROR = 429, 500
 _SECTIONS = ("desired", "reported")
+_HTTP = {
+    BAD_REQUEST: "InvalidRequestException",
+    NOT_FOUND: "ResourceNotFoundException",
+    CONFLICT: "ConflictException",
+    TOO_LARGE: "RequestEntityTooLargeException",
+}
 
 
 class ShadowError(FleetError):
@@ -43,7 +51,14 @@ class Shadows:
         self._store = store
         self._clock = clock
         self.operations = {
-            "GetThingShadow": Operation(self._get_thing_shadow, {"thingName", "shadowName"})
+            "GetThingShadow": Operation(self._get_thing_shadow, {"thingName", "shadowName"}),
+            "UpdateThingShadow": Operation(
+                self._update_thing_shadow, {"thingName", "shadowName", "payload"}
+            ),
+            "DeleteThingShadow": Operation(self._delete_thing_shadow, {"thingName", "shadowName"}),
+            "ListNamedShadowsForThing": Operation(
+                self._list_named_shadows, {"thingName", "pageSize", "nextToken"}
+            ),
         }
 
     def answer(self, transaction: Transaction, topic: str, payload: bytes) -> None:
@@ -54,8 +69,7 @@ class Shadows:
         try:
             body = _parsed(payload)
             token = _token(body)
-            if transaction.thing(thing) is None:
-                raise ShadowError(NOT_FOUND, "Thing not found")
+            _check_thing(transaction, thing)
             if levels[-1] == "update":
                 answer = _update(transaction, thing, body, now)
             else:
@@ -71,8 +85,41 @@ class Shadows:
             shadow = transaction.shadow(parameters["thingName"]) if name == aws.SHADOW else None
         if shadow is None:
             raise not_found(f"No shadow exists with name: {name!r}")
-        answer = {**document(shadow), "timestamp": int(self._clock())}
-        return Result({"payload": json.dumps(answer).encode()})
+        return self._payload(document(shadow))
+
+    def _update_thing_shadow(self, parameters: Mapping[str, Any]) -> Result:
+        thing = parameters["thingName"]
+        _check_name(parameters)
+        with self._store.write() as transaction, _as_http():
+            body = _parsed(parameters["payload"])
+            token = _token(body)
+            _check_thing(transaction, thing)
+            answer = _update(transaction, thing, body, int(self._clock()))
+        return self._payload({**answer, **token})
+
+    def _delete_thing_shadow(self, parameters: Mapping[str, Any]) -> Result:
+        thing = parameters["thingName"]
+        _check_name(parameters)
+        with self._store.write() as transaction:
+            shadow = transaction.shadow(thing)
+            if shadow is None:
+                raise not_found(f"No shadow exists with name: {aws.SHADOW!r}")
+            transaction.delete_shadow(thing)
+        return self._payload({"version": shadow.version})
+
+    def _list_named_shadows(self, parameters: Mapping[str, Any]) -> Result:
+        thing = parameters["thingName"]
+        if "nextToken" in parameters:
+            raise invalid("nextToken is none that this list gave: ask without it")
+        with self._store.read() as transaction, _as_http():
+            _check_thing(transaction, thing)
+            found = transaction.shadow(thing)
+        names = [] if found is None else [aws.SHADOW]
+        return Result({"results": names, "timestamp": int(self._clock())})
+
+    def _payload(self, answer: Mapping[str, Any]) -> Result:
+        stamped = {**answer, "timestamp": int(self._clock())}
+        return Result({"payload": json.dumps(stamped).encode()})
 
 
 def token_of(payload: bytes) -> dict[str, str]:
@@ -125,6 +172,27 @@ def _update(
     transaction.save_shadow(thing, Shadow(state, metadata, before.version + 1))
     _, stamps = merge({}, {}, change, now)
     return {"state": change, "metadata": stamps, "version": before.version + 1}
+
+
+def _check_thing(transaction: Transaction, thing: str) -> None:
+    if transaction.thing(thing) is None:
+        raise ShadowError(NOT_FOUND, "Thing not found")
+
+
+def _check_name(parameters: Mapping[str, Any]) -> None:
+    """Raise the error of HTTP for another shadow than the one that is here."""
+    name = parameters.get("shadowName", "")
+    if name != aws.SHADOW:
+        raise invalid(f"shadow {name!r} is not implemented here, only {aws.SHADOW!r}")
+
+
+@contextmanager
+def _as_http() -> Iterator[None]:
+    """A rejection as HTTP has it."""
+    try:
+        yield
+    except ShadowError as error:
+        raise ApiError(_HTTP[error.code], str(error), error.code) from error
 
 
 def _found(transaction: Transaction, thing: str) -> Shadow:

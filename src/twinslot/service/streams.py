@@ -22,12 +22,10 @@ from twinslot.formats import aws
 from twinslot.service.access import Access, Grant
 from twinslot.service.objects import ObjectFolder
 from twinslot.service.rows.executions import Served
-from twinslot.service.rows.streams import StreamFile
+from twinslot.service.rows.streams import Stream, StreamFile
 from twinslot.service.store import Store
 
 SUBSCRIPTIONS = aws.subscriptions("streams")
-VERSION = 1
-"""Every stream's version. 0 is taken as well: clients that fix it send either."""
 
 _NAME = re.compile(aws.NAME)
 _HEX = re.compile(r"0[xX]([0-9A-Fa-f]*)")
@@ -132,9 +130,10 @@ class Streams:
                 transaction.add_served(served)
 
     def _describe(self, request: Request, body: "_Body", token: Mapping[str, str]) -> bytes:
-        body.check_version()
+        version = body.version()
         stream = self._granted(request).source.stream
-        described: dict[str, Any] = {**token, "s": VERSION}
+        _check_version(stream, version)
+        described: dict[str, Any] = {**token, "s": stream.version}
         if stream.description is not None:
             described["d"] = stream.description
         described["r"] = [{"f": file.file_id, "z": file.size} for file in stream.files]
@@ -143,6 +142,7 @@ class Streams:
     def _blocks(self, request: Request, body: "_Body") -> list[dict[str, Any]]:
         window = _read_window(body)
         grant = self._granted(request)
+        _check_version(grant.source.stream, body.version())
         file = _file(grant, window.file_id)
         sha256 = grant.source.objects.get(file.file_id)
         if sha256 is None:
@@ -222,10 +222,16 @@ def _read_window(body: "_Body") -> Window:
     origin = body.number("o", 0, aws.MAX_OFFSET, "OffsetOutOfBounds")
     count = body.number("n", 0, aws.MAX_COUNT, "BlockCountLimitExceeded")
     bitmap = body.bitmap()
-    body.check_version()
+    body.version()  # refused before it is known whether there is such a stream
     if file_id is None or block_size is None:
         raise StreamError("InvalidRequest", "file id (f) and block size (l) are required")
     return Window(file_id, block_size, origin or 0, count, bitmap)
+
+
+def _check_version(stream: Stream, version: int | None) -> None:
+    """Refuse another version than the stream's. 0 is taken: clients that fix it send that, or 1."""
+    if version not in (None, 0, stream.version):
+        raise StreamError("VersionMismatch", f"the stream has version {stream.version}")
 
 
 def _file(grant: Grant, file_id: int) -> StreamFile:
@@ -275,11 +281,9 @@ class _Body:
             raise StreamError("BlockBitmapLimitExceeded", f"b: more than {aws.MAX_BITMAP} bytes")
         return value
 
-    def check_version(self) -> None:
-        """Refuses another version than the stream's, where the request names one."""
-        version = self.number("s", 0, 65535)
-        if version is not None and version not in (0, VERSION):
-            raise StreamError("VersionMismatch", f"the stream has version {VERSION}")
+    def version(self) -> int | None:
+        """The stream's version that the request names, if it names one."""
+        return self.number("s", 0, 65535)
 
 
 @dataclass(frozen=True)

@@ -151,7 +151,7 @@ class PolicyOperations:
 
 
 def problems(document: str) -> Iterator[str]:
-    """What is wrong with the form of a policy (IAM user guide, "JSON policy grammar")."""
+    """The faults in the form of a policy (IAM user guide, "JSON policy grammar")."""
     if len(re.sub(r"\s", "", document)) > MAX_DOCUMENT:
         yield f"it has over {MAX_DOCUMENT} characters, blanks aside"
         return

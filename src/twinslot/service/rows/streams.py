@@ -18,6 +18,8 @@ streams_table = sa.Table(
     sa.Column("description", sa.Text),
     sa.Column("role_arn", sa.Text, nullable=False),
     sa.Column("created_at", sa.BigInteger, nullable=False),
+    sa.Column("updated_at", sa.BigInteger),
+    sa.Column("version", sa.Integer, nullable=False, server_default="1"),
 )
 
 stream_files_table = sa.Table(
@@ -55,13 +57,15 @@ class StreamFile:
 
 @dataclass(frozen=True)
 class Stream:
-    """An MQTT file stream."""
+    """An MQTT file stream; updated_at: of its last change, None before the first."""
 
     stream_id: str
     description: str | None
     role_arn: str
     created_at: int
     files: tuple[StreamFile, ...]
+    updated_at: int | None = None
+    version: int = 1
 
 
 @dataclass(frozen=True)
@@ -95,6 +99,30 @@ class StreamRows(Rows):
         query = sa.select(*columns).where(stream_files_table.c.stream_id == stream_id)
         files = self._all(query.order_by(stream_files_table.c.file_id))
         return Stream(**row, files=tuple(StreamFile(**file) for file in files))
+
+    def save_stream(self, stream: Stream) -> None:
+        """Write a changed stream, with its files."""
+        self.changes.streams = True
+        values = {**vars(stream)}
+        files = values.pop("files")
+        self._connection.execute(
+            streams_table.update()
+            .where(streams_table.c.stream_id == stream.stream_id)
+            .values(**values)
+        )
+        self._connection.execute(
+            stream_files_table.delete().where(stream_files_table.c.stream_id == stream.stream_id)
+        )
+        for file in files:
+            self._insert(stream_files_table, stream_id=stream.stream_id, **vars(file))
+
+    def streams(self, *, ascending: bool, after: str | None, limit: int) -> list[Stream]:
+        """Streams without their files, in the order of their ids, those behind `after`."""
+        place = streams_table.c.stream_id
+        query = sa.select(streams_table).order_by(place.asc() if ascending else place.desc())
+        if after is not None:
+            query = query.where(place > after if ascending else place < after)
+        return [Stream(**row, files=()) for row in self._all(query.limit(limit))]
 
     def delete_stream(self, stream_id: str) -> None:
         """Forget a stream; its objects stay."""
