@@ -80,12 +80,12 @@ class Site:
         self.world.now = int(datetime.now(UTC).timestamp())
         loaded = config.load(folder / "fleet.toml")
         self.credentials = config.read_credentials(loaded.credentials)
-        objects = s3.S3(self.world.store, self.world.objects, self.world.clock)
+        names = Names("local", "secret")
+        objects = s3.S3(self.world.store, self.world.objects, names, self.world.clock)
         self.data = Listener(
             self._api({"s3": objects.public_operations}, {}, max_body=0), limits, *tls
         )
         self.world.presign(self.data.url, self.credentials)
-        names = Names("local", "secret")
         admission = Admission(loaded, self.world.store)
         control = Control(
             self.world.store, names, self.world.executions, admission, self.world.clock

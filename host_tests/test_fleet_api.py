@@ -479,13 +479,13 @@ def test_what_is_not_implemented_says_so_by_name(site: Site, iot: Any) -> None:
         (lambda: devices.start_command_execution(targetArn="a" * 20, commandArn="c" * 20),
          "StartCommandExecution"),
         (lambda: site.clients.client("iot-data").publish(topic="t"), "Publish"),
-        (lambda: site.clients.s3.list_objects_v2(Bucket="packages"), "ListObjectsV2"),
-        (lambda: site.clients.s3.delete_object(Bucket="packages", Key="k"), "DeleteObject"),
+        (lambda: site.clients.s3.list_objects(Bucket="packages"), "ListObjects"),
+        (lambda: site.clients.s3.delete_bucket(Bucket="packages"), "DeleteBucket"),
         (lambda: site.clients.s3.get_object_acl(Bucket="packages", Key="k"), "GetObjectAcl"),
         (lambda: site.clients.s3.copy_object(Bucket="p", Key="k", CopySource="p/j"), "CopyObject"),
-        (lambda: site.clients.s3.upload_part(
-            Bucket="p", Key="k", PartNumber=1, UploadId="u", Body=b""
-        ), "UploadPart"),
+        (lambda: site.clients.s3.upload_part_copy(
+            Bucket="p", Key="k", PartNumber=1, UploadId="u", CopySource="p/j"
+        ), "UploadPartCopy"),
     ]  # fmt: skip
     call: Any
     for call, name in calls:
@@ -498,8 +498,8 @@ def test_what_is_not_implemented_says_so_by_name(site: Site, iot: Any) -> None:
 def test_a_parameter_that_would_be_ignored_is_refused(site: Site, iot: Any) -> None:
     with pytest.raises(ClientError, match="thingTypeName is not implemented"):
         iot.create_thing(thingName="board-1", thingTypeName="meter")
-    with pytest.raises(ClientError, match="IfMatch is not implemented"):
-        site.clients.s3.get_object(Bucket="packages", Key="k", IfMatch="e")
+    with pytest.raises(ClientError, match="IfNoneMatch is not implemented"):
+        site.clients.s3.get_object(Bucket="packages", Key="k", IfNoneMatch="e")
 
 
 # Who is let in

@@ -16,6 +16,7 @@ from twinslot.service.database import place
 from twinslot.service.rows.certificates import Certificate
 from twinslot.service.rows.groups import Group
 from twinslot.service.rows.policies import Policy
+from twinslot.service.rows.uploads import Part, Upload
 from twinslot.service.serve import alone
 from twinslot.service.store import Store, metadata
 
@@ -35,6 +36,8 @@ def old(tmp_path: Path) -> str:
         transaction.attach("f" * 64, "board-1")
         transaction.add_policy(Policy("p", "{}", 1))
         transaction.attach_policy("p", "target")
+        transaction.add_upload(Upload("u", "b", "k", "", {}, "", "COMPOSITE", 1))
+        transaction.put_part("u", Part(1, "0" * 64, "0" * 32, 1, 1, {}))
     store.close()
     return url
 
@@ -96,7 +99,7 @@ def test_the_command_copies_while_no_service_runs(
     assert "another `fleet serve` runs" in refused.output
     done = run(main, ["copy-database", target], catch_exceptions=False)
     assert done.exit_code == 0, done.output
-    assert f"copied 13 rows of sqlite:///{tmp_path}/state/fleet.db" in done.output
+    assert f"copied 14 rows of sqlite:///{tmp_path}/state/fleet.db" in done.output
     assert rows(target)["things"]
 
 
@@ -112,5 +115,5 @@ def test_the_command_copies_the_database_that_the_last_service_used(
     bring_back(used, "0.2.0")
     service_notes.note_database(config.load(tmp_path / "fleet.toml"), place(used))
     done = run(main, ["copy-database", target], catch_exceptions=False)
-    assert f"copied 13 rows of {used}" in done.output
+    assert f"copied 14 rows of {used}" in done.output
     assert rows(target)["things"]

@@ -39,6 +39,7 @@ SECTIONS = {
     "9": "The official end-to-end cases",
     "10": "The shadow in which a board says what it runs",
     "11": "The registry: things, groups, tags, certificates",
+    "12": "S3: buckets, objects, uploads in parts",
 }
 _INTRODUCTION = """\
 # The proofs of AWS compatibility

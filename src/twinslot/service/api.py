@@ -58,6 +58,8 @@ class Operation:
 
     call: Callable[[Mapping[str, Any]], Result]
     parameters: Iterable[str]
+    root: str = ""
+    """The name of the root of an answer in XML, where it has a body."""
 
 
 class Api:
@@ -150,7 +152,7 @@ class Api:
         if unknown:
             raise codec.invalid(f"{model.name}: {', '.join(unknown)} is not implemented here")
         result = operation.call(parameters)
-        return codec.response(model, result.members, result.status)
+        return codec.response(model, result.members, result.status, operation.root)
 
     def _extension(self, request: HttpRequest) -> HttpResponse:
         name, _, rest = request.path.removeprefix(EXTENSION).partition("/")

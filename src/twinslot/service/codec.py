@@ -2,8 +2,8 @@
 
 Operations, routes, locations and limits come from the service models that botocore ships; nothing
 here knows any operation. A request becomes an operation's name and parameters, a result or an
-error becomes a response. JSON bodies (rest-json) are read and written; of rest-xml, which S3 uses,
-only what has no XML body, and errors.
+error becomes a response. JSON bodies (rest-json) are read and written here, those of rest-xml in
+`xml`.
 """
 
 import base64
@@ -25,6 +25,7 @@ from botocore.utils import parse_timestamp
 from botocore.validate import ParamValidator
 
 from twinslot.errors import FleetError
+from twinslot.service import xml
 
 _JAVA_CLASSES = {
     r"\p{C}": r"\x00-\x1f\x7f-\x9f",
@@ -130,9 +131,16 @@ class Codec:
         return ApiError("InvalidRequest" if self.xml else "InvalidRequestException", message, 400)
 
     def response(
-        self, operation: OperationModel, result: Mapping[str, Any], status: int | None = None
+        self,
+        operation: OperationModel,
+        result: Mapping[str, Any],
+        status: int | None = None,
+        root: str = "",
     ) -> HttpResponse:
-        """A successful response; `status` where it is not the model's (206 of a range)."""
+        """A successful response; `status` where it is not the model's (206 of a range).
+
+        root: the name of the root of a body in XML.
+        """
         response = HttpResponse(status or operation.http.get("responseCode", 200))
         shape = operation.output_shape
         if shape is None:
@@ -142,6 +150,8 @@ class Codec:
         for name, value in result.items():
             member = shape.members[name]
             location = member.serialization.get("location")
+            if value is None:
+                continue
             if location == "header":
                 wire_name = member.serialization.get("name", name)
                 response.headers[wire_name] = _header_text(member, value)
@@ -155,6 +165,9 @@ class Codec:
         if payload_member is None and not self.xml:
             response.body = json.dumps(to_json(shape, rest)).encode()
             response.headers["content-type"] = "application/json"
+        elif self.xml and rest:
+            response.body = xml.write(shape, rest, root)
+            response.headers["content-type"] = "application/xml"
         return response
 
     def error(self, error: ApiError) -> HttpResponse:
@@ -217,11 +230,14 @@ class Codec:
                 return body.decode()
             except UnicodeDecodeError as error:
                 raise _DecodeError("the body is not UTF-8") from error
+        if self.xml:
+            try:
+                return xml.read(member, body) if body else None
+            except ValueError as error:
+                raise _DecodeError(str(error)) from error
         return from_json(member, self._json(body), "the body")
 
     def _json(self, body: bytes) -> dict[str, Any]:
-        if self.xml:
-            raise _DecodeError("XML bodies are not read")
         try:
             value = json.loads(body or b"{}")
         except (ValueError, RecursionError) as error:

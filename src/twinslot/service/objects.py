@@ -35,6 +35,10 @@ class ObjectFolder:
         disk.replace(path, data, disk.SECRET)
         return name
 
+    def remove(self, sha256: str) -> None:
+        """Forget these bytes; again is no harm. Raises FileError."""
+        self.path(sha256).unlink(missing_ok=True)
+
     def read(self, sha256: str, start: int, end: int) -> Iterator[bytes]:
         """Bytes `start` to before `end`, in pieces: a slow reader costs no more memory than one.
 

@@ -1,16 +1,21 @@
-"""The three S3 calls that carry images: PutObject, HeadObject, GetObject."""
+"""S3's objects, put, described, handed out, deleted; `buckets` and `uploads` have the rest."""
 
 import hashlib
 import re
 from collections.abc import Callable, Mapping
+from threading import Lock
 from typing import Any
 
 from twinslot.formats import aws
+from twinslot.service import checksums
 from twinslot.service.api import Operation, Result
+from twinslot.service.buckets import Buckets, check_names
 from twinslot.service.codec import ApiError
+from twinslot.service.names import Names
 from twinslot.service.objects import ObjectFolder
 from twinslot.service.rows.objects import Object
 from twinslot.service.store import Store, Transaction
+from twinslot.service.uploads import Uploads, forget
 
 _RANGE = re.compile(r"bytes=(\d{0,18})-(\d{0,18})")
 
@@ -22,6 +27,7 @@ class S3:
         self,
         store: Store,
         objects: ObjectFolder,
+        names: Names,
         clock: Callable[[], float],
         stored: Callable[[Transaction, bytes], None] = lambda _transaction, _data: None,
     ) -> None:
@@ -30,19 +36,21 @@ class S3:
         self._objects = objects
         self._clock = clock
         self._stored = stored
-        reading = {"Bucket", "Key", "Range", "ChecksumMode"}
-        # The checksums need no look: the signature covers the SHA-256 of the body.
+        self._lock = Lock()  # bytes are not removed while an object is made of them
+        reading = {"Bucket", "Key", "Range", "ChecksumMode", "IfMatch"}
+        # CRC64NVME needs no look: the signature covers the SHA-256 of the body.
         writing = {"Bucket", "Key", "Body", "ContentLength", "ContentType", "ContentMD5"} | {
             "Metadata",
             "ChecksumAlgorithm",
-            "ChecksumCRC32",
             "ChecksumCRC64NVME",
-            "ChecksumSHA256",
         }
         self.operations = {
-            "PutObject": Operation(self._put, writing),
+            "PutObject": Operation(self._put, writing | checksums.MEMBERS),
             "HeadObject": Operation(self._head, reading),
             "GetObject": Operation(self._get, reading),
+            "DeleteObject": Operation(self._delete, {"Bucket", "Key"}),
+            **Buckets(store, names, clock).operations,
+            **Uploads(store, objects, clock, stored, self._lock).operations,
         }
         self.public_operations = {
             name: self.operations[name] for name in ("HeadObject", "GetObject")
@@ -53,30 +61,38 @@ class S3:
         data = parameters.get("Body", b"")
         if len(data) > aws.MAX_FILE:
             raise ApiError("EntityTooLarge", f"an object has at most {aws.MAX_FILE} bytes")
-        bucket, key = parameters["Bucket"], parameters["Key"]
         content_type = parameters.get("ContentType", "binary/octet-stream")
-        if len(bucket) > aws.MAX_BUCKET:
-            raise ApiError("InvalidBucketName", f"a bucket's name is longer than {aws.MAX_BUCKET}")
-        if len(key.encode()) > aws.MAX_KEY:
-            raise ApiError("KeyTooLongError", f"a key has at most {aws.MAX_KEY} bytes")
-        if len(content_type) > aws.MAX_CONTENT_TYPE or "\0" in key:
-            raise ApiError(
-                "InvalidArgument", "a key holds no NUL; a content type has 255 characters"
+        check_names(parameters["Bucket"], parameters["Key"], content_type)
+        found = checksums.checked(parameters, data)
+        with self._lock:
+            item = Object(
+                bucket=parameters["Bucket"],
+                key=parameters["Key"],
+                sha256=self._objects.add(data),
+                etag=hashlib.md5(data, usedforsecurity=False).hexdigest(),
+                size=len(data),
+                content_type=content_type,
+                metadata=parameters.get("Metadata", {}),
+                modified_at=int(self._clock()),
+                checksums={**found, "ChecksumType": checksums.FULL_OBJECT} if found else {},
             )
-        item = Object(
-            bucket=bucket,
-            key=key,
-            sha256=self._objects.add(data),
-            etag=hashlib.md5(data, usedforsecurity=False).hexdigest(),
-            size=len(data),
-            content_type=content_type,
-            metadata=parameters.get("Metadata", {}),
-            modified_at=int(self._clock()),
-        )
-        with self._store.write() as transaction:
-            transaction.put_object(item)
-            self._stored(transaction, data)
-        return Result({"ETag": f'"{item.etag}"'})
+            with self._store.write() as transaction:
+                before = transaction.object(item.bucket, item.key)
+                transaction.put_object(item)
+                self._stored(transaction, data)
+            if before is not None:
+                forget(self._store, self._objects, [before.sha256])
+        return Result({"ETag": f'"{item.etag}"', **item.checksums})
+
+    def _delete(self, parameters: Mapping[str, Any]) -> Result:
+        with self._lock:
+            with self._store.write() as transaction:
+                item = transaction.object(parameters["Bucket"], parameters["Key"])
+                if item is not None:
+                    transaction.delete_object(item.bucket, item.key)
+            if item is not None:
+                forget(self._store, self._objects, [item.sha256])
+        return Result({})
 
     def _head(self, parameters: Mapping[str, Any]) -> Result:
         return self._describe(parameters)[-1]
@@ -92,6 +108,9 @@ class S3:
             item = transaction.object(parameters["Bucket"], parameters["Key"])
         if item is None:
             raise ApiError("NoSuchKey", f"no object {parameters['Key']}", 404)
+        wanted = parameters.get("IfMatch", "*").strip('"')
+        if wanted not in ("*", item.etag):
+            raise ApiError("PreconditionFailed", f"the object's ETag is not {wanted}", 412)
         asked = byte_range(parameters.get("Range", ""), item.size)
         start, end = asked or (0, item.size)
         members: dict[str, Any] = {
@@ -103,6 +122,8 @@ class S3:
             "Metadata": item.metadata,
         }
         if asked is None:
+            if parameters.get("ChecksumMode") == "ENABLED":
+                members |= item.checksums  # which are not those of a part
             return item, start, end, Result(members)
         members["ContentRange"] = f"bytes {start}-{end - 1}/{item.size}"
         return item, start, end, Result(members, 206)

@@ -111,7 +111,7 @@ def run(
         control = Control(store, names, executions, admission, time.time)
         overview = Overview(store)
         sequences = Sequences(store, _public_key(config))
-        s3 = S3(store, objects, time.time, sequences.count)
+        s3 = S3(store, objects, names, time.time, sequences.count)
         control_api = Api(
             {
                 "iot": control.operations

@@ -26,6 +26,7 @@ from twinslot.service.rows.streams import StreamRows
 from twinslot.service.rows.tags import TagRows
 from twinslot.service.rows.things import ThingRows
 from twinslot.service.rows.updates import UpdateRows
+from twinslot.service.rows.uploads import UploadRows
 
 metadata = base.metadata
 """The tables as this version has them; `migrations` makes them."""
@@ -44,6 +45,7 @@ class Transaction(
     UpdateRows,
     ShadowRows,
     SequenceRows,
+    UploadRows,
     OutboxRows,
 ):
     """The reads and writes of one transaction."""

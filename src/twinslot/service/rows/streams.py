@@ -9,7 +9,7 @@ from twinslot.formats import aws
 from twinslot.service.rows.base import NAMED, Rows, metadata
 from twinslot.service.rows.executions import OPEN, executions_table
 from twinslot.service.rows.jobs import jobs_table
-from twinslot.service.rows.objects import objects_table
+from twinslot.service.rows.objects import MAX_ETAG, objects_table
 
 streams_table = sa.Table(
     "streams",
@@ -29,7 +29,7 @@ stream_files_table = sa.Table(
     sa.Column("file_id", sa.Integer, primary_key=True),
     sa.Column("bucket", sa.String(aws.MAX_BUCKET), nullable=False),
     sa.Column("key", sa.String(aws.MAX_KEY), nullable=False),
-    sa.Column("etag", sa.String(32), nullable=False),
+    sa.Column("etag", sa.String(MAX_ETAG), nullable=False),
     sa.Column("size", sa.BigInteger, nullable=False),
 )
 
