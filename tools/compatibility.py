@@ -12,6 +12,7 @@ instead, and why not here. `path`: MQTT or HTTP where the test's parameters do n
 import argparse
 import ast
 import json
+import os
 import re
 import subprocess
 import sys
@@ -27,6 +28,8 @@ from tools.paths import ROOT, VENV_BIN
 
 PAGE = ROOT / "docs/aws-compatibility.md"
 MARK = "compatibility"
+WRITE = "TWINSLOT_WRITE_PAGES"
+"""A variable: tests that compare a page write it instead."""
 SECTIONS = {
     "1": "AWS IoT Jobs",
     "2": "Job documents and OTA updates",
@@ -194,7 +197,8 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as folder:
         report = Path(folder) / "report.xml"
         argv = [VENV_BIN / "pytest", "-n", arguments.jobs, "-m", MARK, f"--junitxml={report}"]
-        done = subprocess.run(argv, cwd=ROOT, check=False)
+        environment = {**os.environ, WRITE: "1"}
+        done = subprocess.run(argv, cwd=ROOT, env=environment, check=False)
         if not report.exists():
             return done.returncode
         found = sorted(runs(report), key=lambda run: (run.file, run.test))

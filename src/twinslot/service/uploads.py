@@ -178,6 +178,9 @@ class Uploads:
                 "NextPartNumberMarker": shown[-1].number if shown else None,
                 "MaxParts": most,
                 "IsTruncated": len(parts) > most,
+                "Initiator": {"ID": "fleet"},
+                "Owner": {"ID": "fleet"},
+                "StorageClass": "STANDARD",
                 "ChecksumAlgorithm": upload.algorithm or None,
                 "Parts": [
                     {
