@@ -272,7 +272,9 @@ def test_only_certificates_of_the_fleet_are_registered(
     iot.update_certificate(certificateId=made["certificateId"], newStatus="INACTIVE")
     assert authority.is_revoked(own)
     stranger = LocalCA(tmp_path / "other").issue("b3")[0].read_text()
-    for wrong in (stranger, "nothing"):
+    service = certificates.pem(authority.issue(certificates.SERVICE, keys.generate().public_key()))
+    server = certificates.pem(authority.issue_server(["a.test"], keys.generate().public_key()))
+    for wrong in (stranger, "nothing", service.decode(), server.decode()):
         with pytest.raises(ClientError) as error:
             iot.register_certificate_without_ca(certificatePem=wrong)
         assert refused(error) == ("CertificateValidationException", 400)

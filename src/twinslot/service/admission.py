@@ -84,7 +84,11 @@ class Admission:
             numbers = [_parsed(one.pem).serial_number for one in out]
             authority.revise(numbers, [one.serial_number for one in lifted])
             folder = self._config.broker_folder
-            registered = {name: things for name, things in speakers.items() if "." in name}
+            registered = {
+                name: things
+                for name, things in speakers.items()
+                if certificates.is_registered(name)
+            }
             gate.write_registered(folder, registered)
             gate.copy_crl(authority, folder)
             if not gate.reload(folder) and self._answers():

@@ -27,6 +27,7 @@ SERVICE = "service.fleet"
 MAX_NAME = 64
 """Characters of a common name (RFC 5280, ub-common-name); a thing is as long at most."""
 
+_REGISTERED = ".certificate"
 _THING = re.compile(rf"[A-Za-z0-9:_-]{{1,{MAX_NAME}}}")
 _DAY = dt.timedelta(days=1)
 _UNREADABLE = (
@@ -164,7 +165,12 @@ def key_of_request(data: bytes) -> PublicKey:
 
 def registered_name(number: int) -> str:
     """The common name of a certificate that is no thing's own: no thing's name holds a dot."""
-    return f"{number:040x}.certificate"
+    return f"{number:040x}{_REGISTERED}"
+
+
+def is_registered(name: str) -> bool:
+    """Say whether a common name is one of `registered_name`."""
+    return name.endswith(_REGISTERED)
 
 
 def _request(data: bytes) -> tuple[PublicKey, list[str], list[str]]:

@@ -105,10 +105,14 @@ class CertificateOperations:
                 "this is none: CreateCertificateFromCsr makes one for the same key",
                 400,
             )
-        if certificates.name_of(given) == certificates.SERVICE or authority.is_revoked(given):
-            raise ApiError(
-                "CertificateStateException", "the certificate is revoked, or the service's", 406
-            )
+        name = certificates.name_of(given)
+        try:
+            if not certificates.is_registered(name):
+                certificates.check_thing(name)  # not the service's, nor the broker's
+        except CertificateError as error:
+            raise ApiError("CertificateValidationException", str(error), 400) from error
+        if authority.is_revoked(given):
+            raise _state("the certificate is revoked")
         status = parameters.get("status", INACTIVE)
         if status not in (ACTIVE, INACTIVE):
             raise invalid(f"status: {status} is neither ACTIVE nor INACTIVE")
@@ -205,7 +209,7 @@ class CertificateOperations:
         with self._store.write() as transaction:
             thing_of(transaction, thing)
             found = self.principal(transaction, parameters["principal"])
-            if "." not in found.name and found.name != thing:
+            if not certificates.is_registered(found.name) and found.name != thing:
                 raise invalid(f"this certificate bears the name {found.name}, and speaks for it")
             transaction.attach(found.certificate_id, thing)
         self._admission.settle()
@@ -217,7 +221,7 @@ class CertificateOperations:
         with self._store.write() as transaction:
             thing_of(transaction, thing)
             found = self.principal(transaction, parameters["principal"])
-            if "." not in found.name and found.status == ACTIVE:
+            if not certificates.is_registered(found.name) and found.status == ACTIVE:
                 raise invalid(
                     f"this certificate bears the name {thing} and speaks for it as long as it is "
                     "ACTIVE: UpdateCertificate first"
