@@ -39,7 +39,7 @@ INTRODUCTION = """\
 
 [moto](https://github.com/getmoto/moto) imitates AWS for tests, and shares no code with `fleet
 serve`. A test sends the same {steps} calls to both through `boto3` and compares the answers, with
-times, ids and secrets left out ([`test_fleet_moto.py`](../host_tests/test_fleet_moto.py), moto
+times, ids and secrets left out ([the test](../host_tests/test_fleet_moto.py), moto
 {version}). {same} answers are the same. moto has none for {absent}.
 
 The others differ. "Right" is judged by AWS's documentation, which the last column names; nobody has

@@ -13,6 +13,7 @@ COVERS = (
     "src/twinslot/service/codec.py: Codec.match Codec.parse Codec._parameters Codec._payload"
     " Codec._json _Route.matches _Route.rank _Route.path_parameters _from_query _from_text"
     " from_json",
+    "src/twinslot/service/xml.py: read _value _item_name _local",
 )
 _CODECS = [Codec("iot"), Codec("iot-data"), Codec("s3"), Codec("lambda")]
 _KEYS = Credentials("K", "s")
@@ -49,6 +50,16 @@ SEEDS = tuple(
         '{"inlineDocument":"AA=="}}}}]}',
         'POST\n/otaUpdates/u\n\n\n{"files":[{"codeSigning":{"customCodeSigning":{"signature":'
         '{"inlineDocument":"A"}}}}]}',
+        'POST\n/loggingOptions\n\n\n{"roleArn":"r"}',
+        "POST\n/b/k\nuploadId=u\n\n<a><Part><PartNumber>1</PartNumber><ETag>e</ETag></Part></a>",
+        "POST\n/b/k\nuploadId=u\n\n<a><Part><PartNumber>x</PartNumber></Part></a>",
+        "POST\n/b/k\nuploadId=u\n\n<!DOCTYPE a><a/>",
+        "POST\n/b/k\nuploadId=u\n\n<a",
+        "POST\n/b/k\nuploadId=u\n\n<a/>",
+        "PUT\n/b\nlifecycle\n\n<a><Rule><Expiration><Date>2026-01-01T00:00:00Z</Date>"
+        "<ExpiredObjectDeleteMarker>true</ExpiredObjectDeleteMarker></Expiration></Rule></a>",
+        "PUT\n/b\nlifecycle\n\n<a><Rule><Expiration><Date>1e99</Date></Expiration></Rule></a>",
+        "PUT\n/b\ntagging\n\n<a><TagSet><Tag><Key>k</Key></Tag></TagSet></a>",
     )
 )
 

@@ -6,7 +6,7 @@ from twinslot.service.s3 import byte_range
 
 ALLOWED = (FleetError,)
 COVERS = (
-    "src/twinslot/service/jobs.py: _Body",
+    "src/twinslot/service/jobs.py: Body",
     "src/twinslot/service/shadows.py: _parsed _token _change _is_deeper _size",
     "src/twinslot/service/streams.py: _load_cbor _load_json _check_length",
     "src/twinslot/service/states.py: check_details",
@@ -39,7 +39,7 @@ def run(data: bytes) -> None:
 
 
 def _job(data: bytes) -> None:
-    body = jobs._Body(data)
+    body = jobs.Body.read(data)
     for look in (
         body.token,
         body.details,

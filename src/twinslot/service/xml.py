@@ -59,7 +59,10 @@ def _value(shape: Shape, element: ET.Element) -> Any:
     if kind == "boolean":
         return {"true": True, "false": False}.get(text.strip().lower(), text)
     if kind == "timestamp":
-        return parse_timestamp(text)
+        try:
+            return parse_timestamp(text)
+        except (OverflowError, OSError, RuntimeError) as error:  # out of all bounds
+            raise ValueError(f"{text!r} is no time") from error
     return text
 
 
