@@ -1,0 +1,1 @@
+"""How a job reaches its things: pure decisions, given the clock; `rollouts.py` carries them out."""
