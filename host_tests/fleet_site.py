@@ -87,9 +87,7 @@ class Site:
         )
         self.world.presign(self.data.url, self.credentials)
         admission = Admission(loaded, self.world.store)
-        control = Control(
-            self.world.store, names, self.world.executions, admission, self.world.clock
-        )
+        control = Control(self.world.store, names, self.world.rollouts, admission, self.world.clock)
         self.operations = {
             "iot": control.operations
             | EndpointOperations(
@@ -98,7 +96,7 @@ class Site:
             ).operations,
             "iot-data": Shadows(self.world.store, self.world.clock).operations,
             "iot-jobs-data": DeviceJobOperations(
-                self.world.store, Jobs(self.world.executions, self.world.clock), self.world.clock
+                self.world.store, Jobs(self.world.rollouts, self.world.clock), self.world.clock
             ).operations,
             "s3": objects.operations,
         }

@@ -12,8 +12,10 @@ from twinslot.config import Credentials
 from twinslot.service.access import Access
 from twinslot.service.executions import Executions
 from twinslot.service.jobs import Jobs
+from twinslot.service.names import Names
 from twinslot.service.objects import ObjectFolder
 from twinslot.service.presign import Presigner
+from twinslot.service.rollouts import Rollouts
 from twinslot.service.rows.jobs import Job
 from twinslot.service.rows.objects import Object
 from twinslot.service.rows.streams import Stream, StreamFile
@@ -58,11 +60,12 @@ class World:
     def presign(self, base: str, credentials: Credentials) -> None:
         """Say where boards get objects, and with whose key URLs are signed."""
         self.executions = Executions(Presigner(base, credentials, "local"))
+        self.rollouts = Rollouts(self.executions, Names("local", "secret"))
 
     def ask_jobs(self, topic: str, payload: bytes) -> None:
         """Let the Jobs service answer a request, whose answer then is in the outbox."""
         with self.store.write() as transaction:
-            Jobs(self.executions, self.clock).answer(transaction, topic, payload)
+            Jobs(self.rollouts, self.clock).answer(transaction, topic, payload)
 
     def ask_shadows(self, topic: str, payload: bytes) -> None:
         """Let the shadow service answer a request, whose answer then is in the outbox."""

@@ -426,7 +426,7 @@ def test_a_stream_is_deleted_when_no_board_needs_it(site: Site, iot: Any) -> Non
             {"targets": ["arn:aws:iot:local:000000000000:thinggroup/all"]},
             "InvalidRequestException",
         ),
-        ({"targetSelection": "CONTINUOUS"}, "InvalidRequestException"),
+        ({"jobExecutionsRolloutConfig": {}}, "InvalidRequestException"),
         ({"targetSelection": "SOME"}, "InvalidRequestException"),
         ({"timeoutConfig": {"inProgressTimeoutInMinutes": 0}}, "InvalidRequestException"),
         ({"jobTemplateArn": "arn:aws:iot:local:0:jobtemplate/t"}, "InvalidRequestException"),

@@ -38,6 +38,7 @@ def old(tmp_path: Path) -> str:
         transaction.attach_policy("p", "target")
         transaction.add_upload(Upload("u", "b", "k", "", {}, "", "COMPOSITE", 1))
         transaction.put_part("u", Part(1, "0" * 64, "0" * 32, 1, 1, {}))
+        transaction.add_waiting("job-1", {"board-1": 1})
     store.close()
     return url
 

@@ -222,9 +222,9 @@ def test_a_timer_runs_out_and_the_device_is_told(world: World) -> None:
     world.job("job-1", "board-1", minutes=10)
     ask(world, "job-1/update", {"status": "IN_PROGRESS", "stepTimeoutInMinutes": 2})
     assert accepted(world, "$next/get")["execution"]["approximateSecondsBeforeTimedOut"] == 120
-    world.executions.time_out_overdue(world.store, NOW + 119)
+    world.rollouts.tick(world.store, NOW + 119)
     assert world.sent() == []
-    world.executions.time_out_overdue(world.store, NOW + 120)
+    world.rollouts.tick(world.store, NOW + 120)
     assert [topic for topic, _ in world.sent()] == [f"{ROOT}/notify", f"{ROOT}/notify-next"]
     answer = rejected(world, "job-1/update", {"status": "SUCCEEDED"})
     assert answer["executionState"]["status"] == "TIMED_OUT"

@@ -1,13 +1,14 @@
 """Jobs of many boards: the number of statements follows from pages, not from boards."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from fleet_world import NOW, World, statements
 
 from twinslot.formats import aws
-from twinslot.service import executions
+from twinslot.service import rollouts
 from twinslot.service.executions import PAGE
 from twinslot.service.rows.jobs import Job
 from twinslot.service.store import Transaction
@@ -31,8 +32,7 @@ def queued(world: World, job_id: str, things: list[str], minutes: int | None = N
     job = Job(job_id, '{"a": 1}', None, things, None, minutes, "IN_PROGRESS", NOW, NOW)
     world.things(*things)
     with world.store.write() as transaction:
-        transaction.add_job(job)
-        world.executions.queue(transaction, job, things)
+        world.rollouts.begin(transaction, job, things)
     return job
 
 
@@ -58,18 +58,11 @@ def test_every_board_of_a_large_job_is_told_in_the_order_of_the_targets(world: W
     with world.store.write() as transaction:
         job = transaction.job("job-2")
         assert job is not None
-        world.executions.queue(transaction, replaced(job, transaction), things[:2])
+        world.rollouts.begin(transaction, replace(job, job_id="job-3"), things[:2])
     notified = [topic for topic in topics(world) if things[0] in topic or things[1] in topic]
     assert notified == [aws.topic(thing, "jobs/notify") for thing in things[:2]], (
         "their first job is still the one before"
     )
-
-
-def replaced(job: Job, transaction: Transaction) -> Job:
-    """The same job under another name."""
-    other = Job(**{**vars(job), "job_id": "job-3"})
-    transaction.add_job(other)
-    return other
 
 
 def test_a_page_of_boards_costs_as_many_statements_as_one(world: World) -> None:
@@ -89,8 +82,7 @@ def queued_statements(world: World, things: list[str]) -> tuple[Job, int]:
     world.things(*things)
     job = Job(f"job-{len(things)}", "{}", None, things, None, None, "IN_PROGRESS", NOW, NOW)
     with statements() as sent, world.store.write() as transaction:
-        transaction.add_job(job)
-        world.executions.queue(transaction, job, things)
+        world.rollouts.begin(transaction, job, things)
     return job, len(sent)
 
 
@@ -137,8 +129,7 @@ def test_a_revoked_board_is_told_nothing_of_a_large_job(world: World) -> None:
     job = Job("job-1", "{}", None, things, None, None, "IN_PROGRESS", NOW, NOW)
     with world.store.write() as transaction:
         transaction.revoke(things[1], NOW)
-        transaction.add_job(job)
-        world.executions.queue(transaction, job, things)
+        world.rollouts.begin(transaction, job, things)
     assert {topic.split("/")[2] for topic in topics(world)} == {things[0], things[2]}
 
 
@@ -147,12 +138,12 @@ def test_all_boards_whose_time_is_over_time_out_and_the_job_is_completed(world: 
     job = queued(world, "job-1", things, minutes=1)
     for thing in things:
         world.ask_jobs(aws.topic(thing, "jobs/job-1/update"), b'{"status":"IN_PROGRESS"}')
-    world.executions.time_out_overdue(world.store, NOW + 59)
+    world.rollouts.tick(world.store, NOW + 59)
     with world.store.read() as transaction:
         assert count(transaction, job) == {"IN_PROGRESS": PAGE + 1}
-    world.executions.time_out_overdue(world.store, NOW + 60)
+    world.rollouts.tick(world.store, NOW + 60)
     with world.store.read() as transaction:
         assert count(transaction, job) == {"TIMED_OUT": PAGE + 1}
         found = transaction.job("job-1")
         assert found is not None
-        assert found.status == executions.JOB_COMPLETED
+        assert found.status == rollouts.JOB_COMPLETED

@@ -1,8 +1,8 @@
 """Job documents of updates, and the placeholders in them that become pre-signed URLs.
 
 The form is that of AWS IoT's OTA updates (`afr_ota`), with any number of files. What is stored has
-`${aws:iot:s3-presigned-url:URL}` where a board gets a URL that is signed when it asks. Text in,
-text out.
+`${aws:iot:s3-presigned-url:URL}`, or `-url-v2` as newer guides have it, where a board gets a URL
+that is signed when it asks. Text in, text out.
 """
 
 import json
@@ -23,7 +23,7 @@ value is the key of that one, in the same bucket."""
 _FULL_JOB = "-full"
 
 # Within JSON text, so that nothing depends on how deep the document is.
-_PLACEHOLDER = re.compile(r'\$\{aws:iot:s3-presigned-url:((?:[^"\\}]|\\.)*)\}')
+_PLACEHOLDER = re.compile(r'\$\{aws:iot:s3-presigned-url(?:-v2)?:((?:[^"\\}]|\\.)*)\}')
 _SEQUENCE = re.compile(r", sequence (\d{1,10})$")
 _VIRTUAL_HOST = re.compile(r"(.+)\.s3[.-].+")  # BUCKET.s3.REGION.amazonaws.com
 

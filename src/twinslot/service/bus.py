@@ -34,8 +34,8 @@ from twinslot.formats import aws
 from twinslot.formats import mqtt as packets
 from twinslot.service import jobs, shadows, states, streams
 from twinslot.service.access import Access
-from twinslot.service.executions import Executions
 from twinslot.service.outgoing import Outgoing
+from twinslot.service.rollouts import Rollouts
 from twinslot.service.rows.base import Changes
 from twinslot.service.store import Store
 from twinslot.service.turns import Turns
@@ -83,7 +83,7 @@ class Bus:
         client_id: str,
         store: Store,
         access: Access,
-        executions: Executions,
+        rollouts: Rollouts,
         jobs_service: jobs.Jobs,
         streams_service: streams.Streams,
         shadows_service: shadows.Shadows,
@@ -93,7 +93,7 @@ class Bus:
         self._settings = settings
         self._store = store
         self._access = access
-        self._executions = executions
+        self._rollouts = rollouts
         self._jobs = jobs_service
         self._streams = streams_service
         self._shadows = shadows_service
@@ -276,7 +276,7 @@ class Bus:
             return
         self._next_tick = now + TICK
         self._streams.flush()
-        self._executions.time_out_overdue(self._store, int(self._clock()))
+        self._rollouts.tick(self._store, int(self._clock()))
         self._access.refresh()
         self._forget_delivered()
         self._outbox_changed = True  # another process may have filled it

@@ -4,7 +4,6 @@ from collections.abc import Callable
 from typing import Any
 
 from twinslot.service.admission import Admission
-from twinslot.service.executions import Executions
 from twinslot.service.names import Names
 from twinslot.service.operations.certificates import CertificateOperations
 from twinslot.service.operations.executions import ExecutionOperations
@@ -15,6 +14,7 @@ from twinslot.service.operations.streams import StreamOperations
 from twinslot.service.operations.tags import TagOperations
 from twinslot.service.operations.things import ThingOperations
 from twinslot.service.operations.updates import UpdateOperations
+from twinslot.service.rollouts import Rollouts
 from twinslot.service.store import Store
 
 
@@ -28,22 +28,22 @@ class Control:
         self,
         store: Store,
         names: Names,
-        telling: Executions,
+        rollouts: Rollouts,
         admission: Admission,
         clock: Callable[[], float],
     ) -> None:
-        self._things = ThingOperations(store, names, telling, clock)
+        self._things = ThingOperations(store, names, rollouts, clock)
         self._certificates = CertificateOperations(store, names, admission, clock)
-        jobs = JobOperations(store, names, telling, clock)
+        jobs = JobOperations(store, names, rollouts, clock)
         self.operations = {
             **self._things.operations,
-            **GroupOperations(store, names, clock).operations,
+            **GroupOperations(store, names, rollouts, clock).operations,
             **TagOperations(store, names).operations,
             **self._certificates.operations,
             **PolicyOperations(store, names, clock).operations,
             **StreamOperations(store, names, clock).operations,
             **jobs.operations,
-            **ExecutionOperations(store, names, telling, clock).operations,
+            **ExecutionOperations(store, names, rollouts, clock).operations,
             **UpdateOperations(store, names, jobs, clock).operations,
         }
         self.extensions = {

@@ -1,14 +1,12 @@
-"""Changing executions, with everything that follows from it.
+"""Executions, and what things are told of them.
 
-The two sides that change them, devices over MQTT and operators over HTTP, both come through here:
-the thing is told what its next job is, and the job is completed with its last execution.
+What follows from a changed execution for its job is in `rollouts.py`.
 """
 
 import functools
 import json
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
 from typing import Any
 
 from twinslot.formats import aws
@@ -18,11 +16,8 @@ from twinslot.service.presign import Presigner
 from twinslot.service.rows.base import batches
 from twinslot.service.rows.jobs import Job
 from twinslot.service.states import Execution
-from twinslot.service.store import Store, Transaction
+from twinslot.service.store import Transaction
 
-JOB_RUNNING = "IN_PROGRESS"
-JOB_COMPLETED = "COMPLETED"
-JOB_CANCELED = "CANCELED"
 DEFAULT_URL_SECONDS = 3600
 """How long URLs are good for where the job does not say."""
 PAGE = 500
@@ -65,26 +60,23 @@ class Executions:
                 messages.append((f"{topic}/notify-next", told))
         transaction.send_all(messages)
 
-    def time_out_overdue(self, store: Store, now: int) -> None:
-        """Executions whose timers have run out become TIMED_OUT."""
-        with store.read() as transaction:
-            if not transaction.overdue(now, limit=1):
-                return
-        found = PAGE
-        while found == PAGE:
-            with store.write() as transaction:
-                overdue = transaction.overdue(now, limit=PAGE)
-                with self.notifying(transaction, _things(overdue), now):
-                    transaction.save_all((one, states.time_out(one, now)) for one in overdue)
-                    for job_id in {one.job_id for one in overdue}:
-                        complete(transaction, job_id, now)
-            found = len(overdue)
+    def queue(
+        self,
+        transaction: Transaction,
+        job_id: str,
+        attempts: Mapping[str, int],
+        now: int,
+        *,
+        last: Mapping[str, int] | None = None,
+    ) -> None:
+        """Queue a job on things, which are told.
 
-    def queue(self, transaction: Transaction, job: Job, things: Sequence[str]) -> None:
-        """Queue a job on things, which are told."""
-        for some in batches(things, PAGE):
-            with self.notifying(transaction, some, job.created_at):
-                transaction.add_executions(job.job_id, some, job.created_at)
+        attempts: by thing, how many times it has tried already; last: the number of its last
+        execution, where it had one.
+        """
+        for some in batches(attempts, PAGE):
+            with self.notifying(transaction, some, now):
+                transaction.add_executions(job_id, some, now, attempts=attempts, last=last)
 
     def cancel(self, transaction: Transaction, job: Job, now: int, *, force: bool) -> None:
         """Cancel the executions that have not begun, with `force` all open ones."""
@@ -98,13 +90,6 @@ class Executions:
             with self.notifying(transaction, _things(some), now):
                 transaction.delete_executions(some)
         transaction.delete_job(job.job_id)
-
-    def remove(self, transaction: Transaction, thing: str, now: int) -> None:
-        """A thing is gone: its open executions become REMOVED, of which it is told."""
-        found = transaction.open_executions([thing])[thing]
-        with self.notifying(transaction, [thing], now):
-            for one in found:
-                save(transaction, one, states.remove(one, now), now)
 
     def next_job(
         self, transaction: Transaction, pending: Sequence[Execution], now: int
@@ -136,20 +121,6 @@ class Executions:
         return json.loads(resolved(job.document, url_of))
 
 
-def save(transaction: Transaction, before: Execution, after: Execution, now: int) -> None:
-    """Write a changed execution; the job is COMPLETED when this was its last open one."""
-    transaction.save(before, after)
-    if after.terminal:
-        complete(transaction, after.job_id, now)
-
-
-def complete(transaction: Transaction, job_id: str, now: int) -> None:
-    """A job none of whose executions is open any more is COMPLETED."""
-    job = transaction.job(job_id)
-    if job is not None and job.status == JOB_RUNNING and not transaction.is_open(job_id):
-        transaction.save_job(replace(job, status=JOB_COMPLETED, updated_at=now, completed_at=now))
-
-
 def summary(execution: Execution) -> dict[str, Any]:
     """A JobExecutionSummary as devices get it."""
     return {"jobId": execution.job_id, **_times(execution)}
@@ -179,12 +150,12 @@ def _pages(
     transaction: Transaction, job: Job, statuses: Collection[str]
 ) -> Iterator[list[Execution]]:
     """The executions of a job in these statuses, a page at a time, by thing."""
-    after = ""
+    after = ("", 0)
     while found := transaction.executions_of(
         job.job_id, statuses=statuses, after=after, limit=PAGE
     ):
         yield found
-        after = found[-1].thing
+        after = (found[-1].thing, found[-1].number)
 
 
 def _things(executions: Iterable[Execution]) -> list[str]:

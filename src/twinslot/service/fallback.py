@@ -10,7 +10,7 @@ from dataclasses import replace
 
 from twinslot.formats import aws, document
 from twinslot.formats.document import MQTT, File, Location
-from twinslot.service import executions
+from twinslot.service.rollouts import JOB_CANCELED, JOB_RUNNING
 from twinslot.service.rows.jobs import Job
 from twinslot.service.rows.objects import Object
 from twinslot.service.rows.streams import Stream, StreamFile
@@ -37,12 +37,12 @@ def follow(transaction: Transaction, ended: Execution, region: str, now: int) ->
     follower = transaction.job(name)
     if follower is None:
         follower = _add(transaction, job, full, region, now)
-    elif follower.status == executions.JOB_CANCELED or transaction.execution(ended.thing, name):
+    elif follower.status == JOB_CANCELED or transaction.execution(ended.thing, name):
         return
     transaction.save_job(
         replace(
             follower,
-            status=executions.JOB_RUNNING,
+            status=JOB_RUNNING,
             targets=[*follower.targets, *_target(job, ended.thing)],
             updated_at=now,
             completed_at=None,
@@ -80,6 +80,8 @@ def _add(transaction: Transaction, job: Job, full: Object, region: str, now: int
     )
     made = replace(job, job_id=name, document=text, stream_id=streamed, targets=[], created_at=now)
     made = replace(made, reason_code=None, comment=None, forced=False)
+    # The rates and criteria of the smaller form are not those of the few boards that refuse it.
+    made = replace(made, plan={}, continuous=False, stopped=False, due_at=None)
     transaction.add_job(made)
     return made
 

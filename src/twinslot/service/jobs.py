@@ -13,7 +13,8 @@ from typing import Any
 
 from twinslot.formats import aws
 from twinslot.service import fallback, states
-from twinslot.service.executions import Executions, save, state, summary
+from twinslot.service.executions import state, summary
+from twinslot.service.rollouts import Rollouts
 from twinslot.service.states import JobError
 from twinslot.service.store import Transaction
 
@@ -78,9 +79,10 @@ class Jobs:
     """Answers the requests of devices. `clock` returns Unix seconds; `region`: of new jobs."""
 
     def __init__(
-        self, executions: Executions, clock: Callable[[], float], region: str = "local"
+        self, rollouts: Rollouts, clock: Callable[[], float], region: str = "local"
     ) -> None:
-        self._executions = executions
+        self._rollouts = rollouts
+        self._executions = rollouts.executions
         self._region = region
         self._clock = clock
         self._looks = {"get": self._get_pending, "describe": self._describe}
@@ -138,7 +140,7 @@ class Jobs:
             step_minutes=step_minutes,
             progress_minutes=_progress_minutes(transaction, waiting[0]),
         )
-        save(transaction, waiting[0], started, now)
+        self._rollouts.save(transaction, [(waiting[0], started)], now)
         return self._executions.next_job(transaction, [started], now)
 
     def _describe(
@@ -184,7 +186,7 @@ class Jobs:
             step_minutes=step_minutes,
             progress_minutes=_progress_minutes(transaction, before),
         )
-        save(transaction, before, after, now)
+        self._rollouts.save(transaction, [(before, after)], now)
         fallback.follow(transaction, after, self._region, now)
         answer: dict[str, Any] = {}
         if with_state:

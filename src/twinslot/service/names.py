@@ -49,13 +49,6 @@ class Names:
             raise invalid(f"{arn} is none of this service's: they begin with {start}")
         return kind, name
 
-    def thing(self, arn: str) -> str:
-        """The thing that a job's target names. Raises ApiError."""
-        prefix = self.arn("thing", "")
-        if not arn.startswith(prefix):
-            raise invalid(f"target {arn}: only {prefix}NAME is known")
-        return arn.removeprefix(prefix)
-
     def exists(self, kind: str, name: str) -> ApiError:
         """The error for a name that is taken."""
         members = {"resourceId": name, "resourceArn": self.arn(kind, name)}

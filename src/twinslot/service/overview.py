@@ -6,6 +6,7 @@ Each page is one query, and begins behind the thing that the page before has end
 from collections.abc import Mapping
 from typing import Any
 
+from twinslot.formats import aws
 from twinslot.service import shadows
 from twinslot.service.names import not_found
 from twinslot.service.store import Store
@@ -20,13 +21,15 @@ class Overview:
         self._store = store
 
     def executions(self, rest: str) -> Mapping[str, Any]:
-        """The executions of a job by thing. rest: the job, a slash, the thing to begin behind.
+        """The last executions of a job by thing. rest: the job, a slash, the thing to begin behind.
 
         Times are Unix seconds. Raises ApiError for an unknown job.
         """
         job_id, _, after = rest.partition("/")
         with self._store.read() as transaction:
-            found = transaction.executions_of(job_id, after=after, limit=PAGE)
+            found = transaction.executions_of(
+                job_id, newest=True, after=(after, aws.MAX_NUMBER), limit=PAGE
+            )
             if not found and transaction.job(job_id) is None:
                 raise not_found(f"no job {job_id}")
         listed = [

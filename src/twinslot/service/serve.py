@@ -37,6 +37,7 @@ from twinslot.service.operations.device_jobs import DeviceJobOperations
 from twinslot.service.operations.endpoints import EndpointOperations
 from twinslot.service.overview import Overview
 from twinslot.service.presign import Presigner
+from twinslot.service.rollouts import Rollouts
 from twinslot.service.s3 import S3
 from twinslot.service.sequences import Sequences
 from twinslot.service.shadows import Shadows
@@ -92,23 +93,23 @@ def run(
             pid=os.getpid(),
         )
         presigner = Presigner(config.data_url or endpoint.data, credentials, config.region)
-        executions = Executions(presigner)
+        names = Names(config.region, credentials.secret_key)
+        rollouts = Rollouts(Executions(presigner), names)
         shadows = Shadows(store, time.time)
         access = Access(store)
-        jobs = Jobs(executions, time.time, config.region)
+        jobs = Jobs(rollouts, time.time, config.region)
         bus = Bus(
             config.broker,
             f"fleet-{config.product}",
             store,
             access,
-            executions,
+            rollouts,
             jobs,
             Streams(store, access, objects),
             shadows,
         )
-        names = Names(config.region, credentials.secret_key)
         admission = Admission(config, store)
-        control = Control(store, names, executions, admission, time.time)
+        control = Control(store, names, rollouts, admission, time.time)
         overview = Overview(store)
         sequences = Sequences(store, _public_key(config))
         s3 = S3(store, objects, names, time.time, sequences.count)

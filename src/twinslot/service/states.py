@@ -43,7 +43,8 @@ class JobError(FleetError):
 class Execution:
     """One job on one thing. `order` is its place in the thing's queue; deadlines are Unix seconds.
 
-    `version` goes up by one with every accepted change.
+    `version` goes up by one with every accepted change; `attempt` counts the executions before this
+    one that it tries again.
     """
 
     job_id: str
@@ -59,6 +60,7 @@ class Execution:
     progress_deadline: int | None = None
     step_deadline: int | None = None
     forced: bool = False
+    attempt: int = 0
 
     @property
     def identity(self) -> tuple[str, int]:
@@ -167,13 +169,15 @@ def cancel(
 
 
 def remove(execution: Execution, now: int) -> Execution:
-    """aws.REMOVED: the thing is gone from the registry, or from what the job is for."""
+    """aws.REMOVED: the thing is gone from the registry, or from what the job is for.
+
+    AWS leaves the version as it was.
+    """
     _refuse_terminal(execution)
     return replace(
         execution,
         status=aws.REMOVED,
         updated_at=now,
-        version=execution.version + 1,
         progress_deadline=None,
         step_deadline=None,
     )

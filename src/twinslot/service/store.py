@@ -27,6 +27,7 @@ from twinslot.service.rows.tags import TagRows
 from twinslot.service.rows.things import ThingRows
 from twinslot.service.rows.updates import UpdateRows
 from twinslot.service.rows.uploads import UploadRows
+from twinslot.service.rows.waiting import WaitingRows
 
 metadata = base.metadata
 """The tables as this version has them; `migrations` makes them."""
@@ -42,6 +43,7 @@ class Transaction(
     StreamRows,
     JobRows,
     ExecutionRows,
+    WaitingRows,
     UpdateRows,
     ShadowRows,
     SequenceRows,

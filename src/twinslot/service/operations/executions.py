@@ -3,12 +3,13 @@
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from twinslot.service import executions, states
+from twinslot.service import states
 from twinslot.service.api import Operation, Result
 from twinslot.service.codec import ApiError
-from twinslot.service.executions import Executions
 from twinslot.service.names import DEFAULT_PAGE, PAGING, Names, not_found
 from twinslot.service.operations.jobs import job_of
+from twinslot.service.operations.things import thing_of
+from twinslot.service.rollouts import Rollouts
 from twinslot.service.states import JobError
 from twinslot.service.store import Store, Transaction
 
@@ -23,15 +24,19 @@ class ExecutionOperations:
     """Executions. `clock` returns Unix seconds."""
 
     def __init__(
-        self, store: Store, names: Names, telling: Executions, clock: Callable[[], float]
+        self, store: Store, names: Names, rollouts: Rollouts, clock: Callable[[], float]
     ) -> None:
         self._store = store
         self._names = names
-        self._executions = telling
+        self._rollouts = rollouts
+        self._executions = rollouts.executions
         self._clock = clock
         self.operations = {
             "ListJobExecutionsForJob": Operation(
                 self._list_executions, {"jobId", "status", *PAGING}
+            ),
+            "ListJobExecutionsForThing": Operation(
+                self._list_for_thing, {"thingName", "status", "jobId", *PAGING}
             ),
             "DescribeJobExecution": Operation(
                 self._describe_execution, {"jobId", "thingName", "executionNumber"}
@@ -49,28 +54,47 @@ class ExecutionOperations:
         limit = parameters.get("maxResults", DEFAULT_PAGE)
         status = parameters.get("status")
         listing = ("executions", parameters["jobId"], status)
-        after = self._names.place(parameters.get("nextToken"), listing) or ""
+        number, _, thing = (
+            self._names.place(parameters.get("nextToken"), listing) or ""
+        ).partition(" ")
         with self._store.read() as transaction:
             found = transaction.executions_of(
                 parameters["jobId"],
                 statuses=None if status is None else [status],
-                after=after,
+                after=(thing, int(number or 0)),
                 limit=limit + 1,
             )
             if not found:
                 job_of(transaction, parameters["jobId"])
-        shown, token = self._names.page(found, limit, lambda one: one.thing, listing)
+        shown, token = self._names.page(
+            found, limit, lambda one: f"{one.number} {one.thing}", listing
+        )
         summaries = [
             {
                 "thingArn": self._names.arn("thing", execution.thing),
-                "jobExecutionSummary": {
-                    "status": execution.status,
-                    "queuedAt": execution.queued_at,
-                    "startedAt": execution.started_at,
-                    "lastUpdatedAt": execution.updated_at,
-                    "executionNumber": execution.number,
-                },
+                "jobExecutionSummary": _summary(execution),
             }
+            for execution in shown
+        ]
+        return Result({"executionSummaries": summaries, "nextToken": token})
+
+    def _list_for_thing(self, parameters: Mapping[str, Any]) -> Result:
+        thing, limit = parameters["thingName"], parameters.get("maxResults", DEFAULT_PAGE)
+        status, job_id = parameters.get("status"), parameters.get("jobId")
+        listing = ("executions of", thing, status, job_id)
+        before = self._names.place(parameters.get("nextToken"), listing)
+        with self._store.read() as transaction:
+            thing_of(transaction, thing)
+            found = transaction.executions_on(
+                thing,
+                status=status,
+                job_id=job_id,
+                before=None if before is None else int(before),
+                limit=limit + 1,
+            )
+        shown, token = self._names.page(found, limit, lambda one: str(one.order), listing)
+        summaries = [
+            {"jobId": execution.job_id, "jobExecutionSummary": _summary(execution)}
             for execution in shown
         ]
         return Result({"executionSummaries": summaries, "nextToken": token})
@@ -112,7 +136,7 @@ class ExecutionOperations:
                     )
                 except JobError as error:
                     raise ApiError(_ERRORS[error.code], str(error)) from error
-                executions.save(transaction, execution, canceled, now)
+                self._rollouts.save(transaction, [(execution, canceled)], now)
         return Result({})
 
     def _delete_execution(self, parameters: Mapping[str, Any]) -> Result:
@@ -127,8 +151,19 @@ class ExecutionOperations:
                 )
             with self._executions.notifying(transaction, [execution.thing], now):
                 transaction.delete_executions([execution])
-                executions.complete(transaction, execution.job_id, now)
+                self._rollouts.settle(transaction, execution.job_id, now)
         return Result({})
+
+
+def _summary(execution: states.Execution) -> dict[str, Any]:
+    return {
+        "status": execution.status,
+        "queuedAt": execution.queued_at,
+        "startedAt": execution.started_at,
+        "lastUpdatedAt": execution.updated_at,
+        "executionNumber": execution.number,
+        "retryAttempt": execution.attempt,
+    }
 
 
 def _execution(transaction: Transaction, parameters: Mapping[str, Any]) -> states.Execution:

@@ -4,31 +4,33 @@ Rules: AWS IoT developer guide, "Static thing groups". Dynamic groups need fleet
 not here.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
 from twinslot.formats import aws
+from twinslot.service import targets
 from twinslot.service.api import Operation, Result
 from twinslot.service.names import DEFAULT_PAGE, PAGING, Names, check_version, invalid, not_found
 from twinslot.service.operations.attributes import merged
 from twinslot.service.operations.tags import tags_of
 from twinslot.service.operations.things import thing_of
-from twinslot.service.rows.groups import Group
+from twinslot.service.rollouts import Rollouts
+from twinslot.service.rows.groups import Group, Parents, above, below
 from twinslot.service.store import Store, Transaction
 
 KIND = "thinggroup"
-
-Parents = Mapping[str, str | None]
-"""Every group with its parent."""
 
 
 class GroupOperations:
     """Thing groups. `clock` returns Unix seconds."""
 
-    def __init__(self, store: Store, names: Names, clock: Callable[[], float]) -> None:
+    def __init__(
+        self, store: Store, names: Names, rollouts: Rollouts, clock: Callable[[], float]
+    ) -> None:
         self._store = store
         self._names = names
+        self._rollouts = rollouts
         self._clock = clock
         member = {"thingName", "thingArn", "thingGroupName", "thingGroupArn"}
         self.operations = {
@@ -114,6 +116,11 @@ class GroupOperations:
                 raise invalid(f"group {name} has children: delete {', '.join(children)} first")
             transaction.untag(KIND, name)
             transaction.detach_policies(self._names.arn(KIND, name))
+            members = targets.members(transaction, [name])
+            transaction.leave_all(name)
+            targets.left(
+                transaction, self._names, self._rollouts, members, name, int(self._clock())
+            )
             transaction.delete_group(name)
         return Result({})
 
@@ -146,7 +153,11 @@ class GroupOperations:
                     raise invalid(
                         f"thing {thing} is in group {other} of the same hierarchy: remove it there"
                     )
-            transaction.join(thing, name)
+            if name not in transaction.groups_of(thing):
+                transaction.join(thing, name)
+                targets.joined(
+                    transaction, self._names, self._rollouts, thing, name, int(self._clock())
+                )
         return Result({})
 
     def _remove(self, parameters: Mapping[str, Any]) -> Result:
@@ -154,7 +165,11 @@ class GroupOperations:
         with self._store.write() as transaction:
             thing_of(transaction, thing)
             group_of(transaction, name)
-            transaction.leave(thing, name)
+            if name in transaction.groups_of(thing):
+                transaction.leave(thing, name)
+                targets.left(
+                    transaction, self._names, self._rollouts, [thing], name, int(self._clock())
+                )
         return Result({})
 
     def _list_members(self, parameters: Mapping[str, Any]) -> Result:
@@ -218,19 +233,6 @@ def group_of(transaction: Transaction, name: str) -> Group:
     if group is None:
         raise not_found(f"no thing group {name}")
     return group
-
-
-def above(name: str, parents: Parents) -> Iterator[str]:
-    """The groups above a group, its parent first."""
-    parent = parents[name]
-    while parent is not None:
-        yield parent
-        parent = parents[parent]
-
-
-def below(name: str, parents: Parents) -> list[str]:
-    """All groups below a group."""
-    return [other for other in parents if name in above(other, parents)]
 
 
 def _root(name: str, parents: Parents) -> str:

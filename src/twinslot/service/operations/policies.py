@@ -16,6 +16,7 @@ from twinslot.service.operations import groups
 from twinslot.service.operations.certificates import KIND as CERTIFICATE
 from twinslot.service.operations.certificates import MARKED, certificate_of
 from twinslot.service.operations.tags import tags_of
+from twinslot.service.rows.groups import above
 from twinslot.service.rows.policies import Policy
 from twinslot.service.store import Store, Transaction
 
@@ -143,7 +144,7 @@ class PolicyOperations:
         """The groups above a target that is a group."""
         kind, name = self._names.parts(target)
         if kind == groups.KIND:
-            for group in groups.above(name, transaction.parents()):
+            for group in above(name, transaction.parents()):
                 yield self._names.arn(groups.KIND, group)
 
     def _told(self, name: str) -> dict[str, str]:

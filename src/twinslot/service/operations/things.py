@@ -9,9 +9,9 @@ from typing import Any
 
 from twinslot.formats import aws
 from twinslot.service.api import Operation, Result
-from twinslot.service.executions import Executions
 from twinslot.service.names import DEFAULT_PAGE, PAGING, Names, check_version, invalid, not_found
 from twinslot.service.operations.attributes import merged
+from twinslot.service.rollouts import Rollouts
 from twinslot.service.rows.things import Thing
 from twinslot.service.store import Store, Transaction
 
@@ -20,11 +20,11 @@ class ThingOperations:
     """Things. `clock` returns Unix seconds."""
 
     def __init__(
-        self, store: Store, names: Names, telling: Executions, clock: Callable[[], float]
+        self, store: Store, names: Names, rollouts: Rollouts, clock: Callable[[], float]
     ) -> None:
         self._store = store
         self._names = names
-        self._executions = telling
+        self._rollouts = rollouts
         self._clock = clock
         self.operations = {
             "CreateThing": Operation(self._create, {"thingName", "attributePayload"}),
@@ -102,7 +102,7 @@ class ThingOperations:
             _expect(thing, parameters)
             if transaction.certificates_of(name):
                 raise invalid(f"thing {name} has certificates: DetachThingPrincipal first")
-            self._executions.remove(transaction, name, int(self._clock()))
+            self._rollouts.remove_thing(transaction, name, int(self._clock()))
             for group in transaction.groups_of(name):
                 transaction.leave(name, group)
             transaction.delete_shadow(name)

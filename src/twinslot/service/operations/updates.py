@@ -14,12 +14,13 @@ from typing import Any
 
 from twinslot.formats import aws, document
 from twinslot.formats.document import MQTT, File, Location
-from twinslot.service import codec, executions
+from twinslot.service import codec, rollouts
 from twinslot.service.api import Operation, Result
 from twinslot.service.names import DEFAULT_PAGE, PAGING, Names, invalid, not_found
-from twinslot.service.operations.jobs import JobOperations, progress_minutes
+from twinslot.service.operations.jobs import CONTINUOUS, SNAPSHOT, JobOperations, progress_minutes
 from twinslot.service.operations.streams import stream_file
 from twinslot.service.operations.tags import tags_of
+from twinslot.service.rollout import plan as plans
 from twinslot.service.rows.jobs import Job
 from twinslot.service.rows.streams import Stream, StreamFile
 from twinslot.service.rows.updates import Update
@@ -51,7 +52,7 @@ class UpdateOperations:
                 self._create,
                 {"otaUpdateId", "description", "targets", "protocols", "targetSelection", "files"}
                 | {"awsJobPresignedUrlConfig", "awsJobTimeoutConfig", "additionalParameters"}
-                | {"roleArn", "tags"},
+                | {"awsJobExecutionsRolloutConfig", "awsJobAbortConfig", "roleArn", "tags"},
             ),
             "GetOTAUpdate": Operation(self._get, {"otaUpdateId"}),
             "ListOTAUpdates": Operation(self._list, {"otaUpdateStatus", *PAGING}),
@@ -67,8 +68,6 @@ class UpdateOperations:
             raise invalid(
                 f"otaUpdateId: its job would be {job_id}, over {aws.MAX_JOB_ID} characters"
             )
-        if parameters.get("targetSelection", "SNAPSHOT") != "SNAPSHOT":
-            raise invalid("only SNAPSHOT updates are implemented here")
         protocols = list(dict.fromkeys(parameters.get("protocols", [MQTT])))
         url_seconds = _url_seconds(parameters)
         minutes = progress_minutes(parameters.get("awsJobTimeoutConfig", {}))
@@ -95,11 +94,13 @@ class UpdateOperations:
                 targets=parameters["targets"],
                 description=parameters.get("description"),
                 progress_minutes=minutes,
-                status=executions.JOB_RUNNING,
+                status=rollouts.JOB_RUNNING,
                 created_at=now,
                 updated_at=now,
                 url_seconds=url_seconds,
                 url_role=parameters["roleArn"],
+                plan=_plan(parameters),
+                continuous=parameters.get("targetSelection") == CONTINUOUS,
             )
             self._jobs.add_job(transaction, job)
             made = source.stream_id if source.made else None
@@ -149,7 +150,7 @@ class UpdateOperations:
             if job is not None:
                 if parameters.get("forceDeleteAWSJob", False):
                     self._jobs.delete_job(transaction, job)
-                elif job.status == executions.JOB_RUNNING:
+                elif job.status in rollouts.GOING_ON:
                     raise invalid(
                         f"job {job.job_id} is IN_PROGRESS: cancel it, or set forceDeleteAWSJob"
                     )
@@ -278,6 +279,16 @@ def _signing(asked: Mapping[str, Any], where: str) -> tuple[str | None, tuple[st
     return chain.get("certificateName"), (key, base64.b64encode(signature).decode())
 
 
+def _plan(parameters: Mapping[str, Any]) -> dict[str, Any]:
+    """The plan of the job, in the words of CreateJob."""
+    plan = {}
+    if (rate := parameters.get("awsJobExecutionsRolloutConfig")) is not None:
+        plan[plans.ROLLOUT] = rate
+    if (abort := parameters.get("awsJobAbortConfig")) is not None:
+        plan[plans.ABORT] = {"criteriaList": abort["abortCriteriaList"]}
+    return plan
+
+
 def _url_seconds(parameters: Mapping[str, Any]) -> int:
     seconds: int = parameters.get("awsJobPresignedUrlConfig", {}).get(
         "expiresInSec", DEFAULT_URL_SECONDS
@@ -307,6 +318,7 @@ def _request(
             }
             for number, file in enumerate(files)
         ]
-    told |= {"protocols": protocols, "targetSelection": "SNAPSHOT", "otaUpdateFiles": files}
+    selection = parameters.get("targetSelection", SNAPSHOT)
+    told |= {"protocols": protocols, "targetSelection": selection, "otaUpdateFiles": files}
     request: dict[str, Any] = codec.to_json(_INFO, told)
     return request

@@ -67,10 +67,12 @@ class Rows:
         rows = [dict(row) for row in self._all(query)]
         return [(row.pop("id"), row) for row in rows]
 
-    def _some(self, query: sa.Select[Any], some: Collection[Any]) -> Iterator[sa.RowMapping]:
+    def _some(
+        self, query: sa.Select[Any], some: Collection[Any], **parameters: Any
+    ) -> Iterator[sa.RowMapping]:
         """The rows of a query for some values; a database takes a bounded number of parameters."""
         for few in batches(some, _PARAMETERS):
-            yield from self._all(query, some=few)
+            yield from self._all(query, some=few, **parameters)
 
     def _insert(self, table: sa.Table, **values: Any) -> None:
         self._connection.execute(table.insert(), values)

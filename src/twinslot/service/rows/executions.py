@@ -10,6 +10,7 @@ from twinslot.formats import aws
 from twinslot.service.database import NUMBER
 from twinslot.service.rows.base import NAMED, SOME, Rows, metadata
 from twinslot.service.rows.jobs import jobs_table
+from twinslot.service.rows.waiting import waiting_table
 from twinslot.service.states import Execution
 
 executions_table = sa.Table(
@@ -28,6 +29,7 @@ executions_table = sa.Table(
     sa.Column("progress_deadline", sa.BigInteger),
     sa.Column("step_deadline", sa.BigInteger),
     sa.Column("forced", sa.Boolean, nullable=False),
+    sa.Column("attempt", sa.Integer, nullable=False, server_default="0"),
     sa.Column("served_blocks", sa.BigInteger, nullable=False, server_default="0"),
     sa.Column("served_bytes", sa.BigInteger, nullable=False, server_default="0"),
     sa.UniqueConstraint("job_id", "thing", "number"),
@@ -35,6 +37,7 @@ executions_table = sa.Table(
     sa.Index("executions_of_job", "job_id", "status"),
     sa.Index("executions_in_progress", "progress_deadline"),
     sa.Index("executions_in_step", "step_deadline"),
+    sa.Index("executions_told", "job_id", "queued_at", "attempt"),
 )
 
 _EXECUTION_COLUMNS = [
@@ -56,6 +59,34 @@ _EXECUTION = _NEWEST_EXECUTION.where(executions_table.c.number == _NUMBERED)
 _SAVE_EXECUTION = executions_table.update().where(
     executions_table.c.order == sa.bindparam("saved"), executions_table.c.version == _NUMBERED
 )
+_LAST = (
+    sa.select(executions_table.c.thing, sa.func.max(executions_table.c.number).label("last"))
+    .where(executions_table.c.job_id == sa.bindparam("of_job"), executions_table.c.thing.in_(SOME))
+    .group_by(executions_table.c.thing)
+)
+_ENDS = (
+    sa.select(executions_table.c.thing, executions_table.c.attempt, executions_table.c.status)
+    .where(executions_table.c.job_id == sa.bindparam("of_job"), executions_table.c.thing.in_(SOME))
+    .order_by(executions_table.c.thing, executions_table.c.number)
+)
+_LATER = executions_table.alias("later")
+_IS_NEWEST = ~(
+    sa.select(_LATER.c.order)
+    .where(
+        _LATER.c.job_id == executions_table.c.job_id,
+        _LATER.c.thing == executions_table.c.thing,
+        _LATER.c.number > executions_table.c.number,
+    )
+    .exists()
+)
+_RECENT = executions_table.c.queued_at > sa.bindparam("since", type_=sa.BigInteger)
+_TOLD = sa.select(
+    sa.func.sum(sa.case((sa.and_(executions_table.c.attempt == 0, ~_RECENT), 1), else_=0)).label(
+        "earlier"
+    ),
+    sa.func.sum(sa.case((_RECENT, 1), else_=0)).label("recent"),
+    sa.func.min(sa.case((_RECENT, executions_table.c.queued_at))).label("oldest"),
+).where(executions_table.c.job_id == NAMED)
 _IS_OPEN = (
     sa.select(executions_table.c.order).where(executions_table.c.job_id == NAMED, OPEN).limit(1)
 )
@@ -63,6 +94,18 @@ _IS_OPEN = (
 
 class StoreError(FleetError):
     """Two writers met."""
+
+
+@dataclass(frozen=True)
+class Told:
+    """How many were told of a job: things until a moment, executions since, the first of these.
+
+    `recent` counts second tries, too.
+    """
+
+    earlier: int
+    recent: int
+    oldest: int | None
 
 
 @dataclass(frozen=True)
@@ -76,11 +119,22 @@ class Served:
 class ExecutionRows(Rows):
     """Executions."""
 
-    def add_executions(self, job_id: str, things: Iterable[str], now: int) -> None:
-        """Queue the job on each thing, behind everything that is queued there."""
+    def add_executions(
+        self,
+        job_id: str,
+        things: Iterable[str],
+        now: int,
+        *,
+        attempts: Mapping[str, int] | None = None,
+        last: Mapping[str, int] | None = None,
+    ) -> None:
+        """Queue the job on each thing, behind everything that is queued there.
+
+        attempts: how many times a thing has tried already; last: the number of its last execution.
+        Both are 0 for things that are not in them.
+        """
         queued = {
             "job_id": job_id,
-            "number": 1,
             "status": aws.QUEUED,
             "details": {},
             "queued_at": now,
@@ -88,7 +142,16 @@ class ExecutionRows(Rows):
             "version": 1,
             "forced": False,
         }
-        rows = [{**queued, "thing": thing} for thing in things]
+        attempts, last = attempts or {}, last or {}
+        rows = [
+            {
+                **queued,
+                "thing": thing,
+                "number": last.get(thing, 0) + 1,
+                "attempt": attempts.get(thing, 0),
+            }
+            for thing in things
+        ]
         self._connection.execute(executions_table.insert(), rows)
 
     def execution(self, thing: str, job_id: str, number: int | None = None) -> Execution | None:
@@ -107,13 +170,67 @@ class ExecutionRows(Rows):
         return found
 
     def executions_of(
-        self, job_id: str, *, statuses: Collection[str] | None = None, after: str = "", limit: int
+        self,
+        job_id: str,
+        *,
+        statuses: Collection[str] | None = None,
+        newest: bool = False,
+        after: tuple[str, int] = ("", 0),
+        limit: int,
     ) -> list[Execution]:
-        """The job's executions by thing name, those behind the thing `after`."""
-        conditions = [executions_table.c.job_id == job_id, executions_table.c.thing > after]
+        """The job's executions by thing and number, those behind `after`.
+
+        newest: of each thing the last one alone.
+        """
+        thing, number = executions_table.c.thing, executions_table.c.number
+        conditions = [
+            executions_table.c.job_id == job_id,
+            sa.or_(thing > after[0], sa.and_(thing == after[0], number > after[1])),
+        ]
         if statuses is not None:
             conditions.append(executions_table.c.status.in_(statuses))
+        if newest:
+            conditions.append(_IS_NEWEST)
         return self._executions(*conditions, limit=limit)
+
+    def executions_on(
+        self,
+        thing: str,
+        *,
+        status: str | None = None,
+        job_id: str | None = None,
+        before: int | None = None,
+        limit: int,
+    ) -> list[Execution]:
+        """The thing's executions, newest first; those whose `order` is lower than `before`."""
+        conditions = [executions_table.c.thing == thing]
+        if status is not None:
+            conditions.append(executions_table.c.status == status)
+        if job_id is not None:
+            conditions.append(executions_table.c.job_id == job_id)
+        if before is not None:
+            conditions.append(executions_table.c.order < before)
+        query = sa.select(*_EXECUTION_COLUMNS).where(*conditions)
+        rows = self._all(query.order_by(executions_table.c.order.desc()).limit(limit))
+        return [Execution(**row) for row in rows]
+
+    def last_numbers(self, job_id: str, things: Collection[str]) -> dict[str, int]:
+        """The number of the last execution of the job on each of these things that has one."""
+        return {row["thing"]: row["last"] for row in self._some(_LAST, things, of_job=job_id)}
+
+    def ends_of(self, job_id: str, things: Collection[str]) -> dict[str, list[str]]:
+        """The statuses of the job's executions on each thing since it was told, oldest first."""
+        ends: dict[str, list[str]] = {thing: [] for thing in things}
+        for row in self._some(_ENDS, things, of_job=job_id):
+            if row["attempt"] == 0:
+                ends[row["thing"]].clear()
+            ends[row["thing"]].append(row["status"])
+        return ends
+
+    def told(self, job_id: str, since: int) -> Told:
+        """How many were told of the job, until and after the moment `since`."""
+        (row,) = self._all(_TOLD, named=job_id, since=since)
+        return Told(row["earlier"] or 0, row["recent"] or 0, row["oldest"])
 
     def still_open(self, orders: Collection[int]) -> set[int]:
         """Those of these executions that have not ended."""
@@ -168,8 +285,8 @@ class ExecutionRows(Rows):
         )
 
     def delete_job(self, job_id: str) -> None:
-        """Forget a job and its executions, none of which is open."""
-        for table in (executions_table, jobs_table):
+        """Forget a job, its executions, none of which is open, and who waits for it."""
+        for table in (executions_table, waiting_table, jobs_table):
             self._connection.execute(table.delete().where(table.c.job_id == job_id))
 
     def add_served(self, served: Mapping[int, Served]) -> None:
@@ -188,17 +305,22 @@ class ExecutionRows(Rows):
         )
 
     def served(self, job_id: str) -> dict[str, Served]:
-        """The served blocks for each thing of a job."""
-        query = sa.select(
-            executions_table.c.thing,
-            executions_table.c.served_blocks,
-            executions_table.c.served_bytes,
-        ).where(executions_table.c.job_id == job_id)
+        """The served blocks for each thing of a job, of its last execution there."""
+        query = (
+            sa.select(
+                executions_table.c.thing,
+                executions_table.c.served_blocks,
+                executions_table.c.served_bytes,
+            )
+            .where(executions_table.c.job_id == job_id)
+            .order_by(executions_table.c.number)
+        )
         return {
             row["thing"]: Served(row["served_blocks"], row["served_bytes"])
             for row in self._all(query)
         }
 
     def _executions(self, *conditions: sa.ColumnElement[bool], limit: int) -> list[Execution]:
-        query = sa.select(*_EXECUTION_COLUMNS).where(*conditions).order_by(executions_table.c.thing)
+        query = sa.select(*_EXECUTION_COLUMNS).where(*conditions)
+        query = query.order_by(executions_table.c.thing, executions_table.c.number)
         return [Execution(**row) for row in self._all(query.limit(limit))]

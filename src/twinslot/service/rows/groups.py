@@ -1,6 +1,6 @@
 """Static thing groups, which things are in them, and which group is whose parent."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 
 import sqlalchemy as sa
@@ -26,6 +26,10 @@ members_table = sa.Table(
     sa.Column("thing", sa.ForeignKey("things.name"), primary_key=True),
     sa.Index("members_of_thing", "thing"),
 )
+
+
+Parents = Mapping[str, str | None]
+"""Every group with its parent."""
 
 
 @dataclass(frozen=True)
@@ -59,8 +63,7 @@ class GroupRows(Rows):
         )
 
     def delete_group(self, name: str) -> None:
-        """Forget a group that has no children; its things stay."""
-        self._connection.execute(members_table.delete().where(members_table.c.group == name))
+        """Forget a group that has neither children nor things."""
         self._connection.execute(groups_table.delete().where(groups_table.c.name == name))
 
     def parents(self) -> dict[str, str | None]:
@@ -81,6 +84,10 @@ class GroupRows(Rows):
             )
         )
 
+    def leave_all(self, group: str) -> None:
+        """Take every thing out of a group."""
+        self._connection.execute(members_table.delete().where(members_table.c.group == group))
+
     def groups_of(self, thing: str) -> list[str]:
         """The groups that a thing was put into, in the order of their names."""
         query = sa.select(members_table.c.group).where(members_table.c.thing == thing)
@@ -97,3 +104,16 @@ class GroupRows(Rows):
         )
         found = {row["thing"] for row in self._some(query, groups)}
         return sorted(found)[:limit]
+
+
+def above(name: str, parents: Parents) -> Iterator[str]:
+    """The groups above a group, its parent first."""
+    parent = parents[name]
+    while parent is not None:
+        yield parent
+        parent = parents[parent]
+
+
+def below(name: str, parents: Parents) -> list[str]:
+    """All groups below a group."""
+    return [other for other in parents if name in above(other, parents)]

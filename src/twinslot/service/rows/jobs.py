@@ -1,7 +1,8 @@
-"""Jobs; their executions are rows of their own."""
+"""Jobs; their executions are rows of their own, and so are the things that wait for one."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
 
 import sqlalchemy as sa
 
@@ -28,6 +29,11 @@ jobs_table = sa.Table(
     sa.Column("forced", sa.Boolean, nullable=False),
     sa.Column("url_seconds", sa.Integer),
     sa.Column("url_role", sa.Text),
+    sa.Column("plan", sa.JSON, nullable=False, server_default="{}"),
+    sa.Column("continuous", sa.Boolean, nullable=False, server_default=sa.false()),
+    sa.Column("stopped", sa.Boolean, nullable=False, server_default=sa.false()),
+    sa.Column("due_at", sa.BigInteger),
+    sa.Index("jobs_due", "due_at"),
 )
 
 _JOB = without_id(jobs_table).where(jobs_table.c.job_id == NAMED)
@@ -38,7 +44,9 @@ class Job:
     """A job. `document` is JSON text; `stream_id` is the stream that it names, if any.
 
     url_seconds: how long the URLs in its document are good for; url_role: the role that was named
-    for signing them. None where nothing was said.
+    for signing them. None where nothing was said. plan: how it is to reach its things, in the words
+    of CreateJob; continuous: it also runs on things that become targets later; stopped: it is sent
+    to no thing any more; due_at: when it is to be looked at, in Unix seconds.
     """
 
     job_id: str
@@ -56,6 +64,10 @@ class Job:
     forced: bool = False
     url_seconds: int | None = None
     url_role: str | None = None
+    plan: Mapping[str, Any] = field(default_factory=dict)
+    continuous: bool = False
+    stopped: bool = False
+    due_at: int | None = None
 
 
 class JobRows(Rows):
@@ -70,9 +82,18 @@ class JobRows(Rows):
         row = self._one(_JOB, named=job_id)
         return None if row is None else Job(**row)
 
-    def jobs(self, *, status: str | None, before: int | None, limit: int) -> list[tuple[int, Job]]:
+    def jobs(
+        self,
+        *,
+        status: str | None = None,
+        continuous: bool | None = None,
+        before: int | None,
+        limit: int,
+    ) -> list[tuple[int, Job]]:
         """Newest first, each with its place; those whose place is lower than `before`."""
         conditions = [] if status is None else [jobs_table.c.status == status]
+        if continuous is not None:
+            conditions.append(jobs_table.c.continuous == continuous)
         rows = self._newest(jobs_table, *conditions, before=before, limit=limit)
         return [(place, Job(**values)) for place, values in rows]
 
@@ -81,3 +102,15 @@ class JobRows(Rows):
         self._connection.execute(
             jobs_table.update().where(jobs_table.c.job_id == job.job_id).values(**vars(job))
         )
+
+    def jobs_due(self, now: int) -> list[str]:
+        """The ids of jobs that are to be looked at."""
+        query = sa.select(jobs_table.c.job_id).where(jobs_table.c.due_at <= now)
+        return list(self._connection.scalars(query.order_by(jobs_table.c.due_at, jobs_table.c.id)))
+
+    def jobs_of_later_targets(self) -> list[Job]:
+        """The continuous jobs whose rollout is not over, oldest first."""
+        later = without_id(jobs_table).where(
+            jobs_table.c.continuous == sa.true(), jobs_table.c.stopped == sa.false()
+        )
+        return [Job(**row) for row in self._all(later.order_by(jobs_table.c.id))]
