@@ -267,7 +267,7 @@ def signing(**changes: Any) -> dict[str, Any]:
         ({"awsJobTimeoutConfig": {"inProgressTimeoutInMinutes": 0}}, "inProgressTimeoutInMinutes"),
         ({"awsJobExecutionsRolloutConfig": {}}, "maximumPerMinute is required"),
         ({"awsJobAbortConfig": {"abortCriteriaList": []}}, "awsJobAbortConfig"),
-        ({"targets": ["arn:aws:iot:local:000000000000:thinggroup/g"]}, "thinggroup/g"),
+        ({"targets": ["arn:aws:iot:local:000000000000:thinggroup/g"]}, "no thing group g"),
         ({"files": [FILE] * 51}, "51 are more than 50"),
         ({"files": [{"fileName": "f"}]}, "s3Location"),
         ({"files": [{"fileLocation": {**S3, "stream": {"streamId": "s"}}}]}, "s3Location"),

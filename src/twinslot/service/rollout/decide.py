@@ -1,4 +1,4 @@
-"""What a job does now: facts and the time in, a decision out. Pure.
+"""The work of a job at one moment: facts and the time in, a decision out. Pure.
 
 A job is looked at when it is made, when an execution of it ends, and when its `due` has come. The
 decision depends on the facts and the time alone, so that looking once more changes nothing.

@@ -1,4 +1,4 @@
-"""What a job asks for, in AWS's words, taken apart and checked. Pure.
+"""The plan of a job in AWS's words, taken apart and checked. Pure.
 
 Source of the limits: AWS IoT API reference (JobExecutionsRolloutConfig, AbortConfig,
 JobExecutionsRetryConfig, SchedulingConfig) and developer guide ("How job configurations work").
