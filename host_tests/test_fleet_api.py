@@ -424,7 +424,7 @@ def test_a_stream_is_deleted_when_no_board_needs_it(site: Site, iot: Any) -> Non
         ({"targets": ["arn:aws:iot:eu-west-1:1:thing/board-1"]}, "InvalidRequestException"),
         (
             {"targets": ["arn:aws:iot:local:000000000000:thinggroup/all"]},
-            "InvalidRequestException",
+            "ResourceNotFoundException",
         ),
         ({"jobExecutionsRolloutConfig": {}}, "InvalidRequestException"),
         ({"targetSelection": "SOME"}, "InvalidRequestException"),
