@@ -84,7 +84,8 @@ class AwsAccount(Clients):
         """The executions of a job: a list of them, and a call for the details of each."""
         pages = self.iot.get_paginator("list_job_executions_for_job").paginate(jobId=job_id)
         entries = [entry for page in pages for entry in page["executionSummaries"]]
-        things = [entry["thingArn"].rpartition("/")[2] for entry in entries]
+        # One that tried again has several: what is described is the last one.
+        things = list(dict.fromkeys(entry["thingArn"].rpartition("/")[2] for entry in entries))
         return many.each(lambda thing: self._execution(job_id, thing), things, counted)
 
     def newest(
