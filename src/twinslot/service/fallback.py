@@ -33,6 +33,8 @@ def follow(transaction: Transaction, ended: Execution, region: str, now: int) ->
     full = None if job is None else _full(transaction, job)
     if job is None or full is None or ended.thing in transaction.revoked_of([ended.thing]):
         return
+    if job.status == JOB_CANCELED:
+        return  # by a person, or by its own criterion
     name = document.full_job(job.job_id)
     follower = transaction.job(name)
     if follower is None:
