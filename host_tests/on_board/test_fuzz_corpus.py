@@ -58,6 +58,10 @@ def test_packages_in_the_corpus_end_as_their_reader_says():
     _replay("board_package")
 
 
+def test_components_in_encoding_1_in_the_corpus_end_as_the_decoder_says():
+    _replay("board_segments")
+
+
 def test_settings_in_the_corpus_end_as_their_reader_says():
     _replay("board_settings")
 
