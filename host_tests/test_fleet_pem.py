@@ -74,6 +74,7 @@ def wrapped(label: str, der: bytes) -> bytes:
         (ONE + TWO[:-30], r"block 2 \(line 5\) has no END line: cut short"),
         (ONE[:-30] + b"\n" + TWO, r"block 1 \(line 1\) has no END line before line \d"),
         (ONE.replace(b"M", b"!"), r"block 1 \(line 1\) is damaged: .* no base64"),
+        (ONE.replace(b"-\nM", b"-\n!!!!M"), r"block 1 \(line 1\) is damaged: .* no base64"),
         (ONE.replace(b"END PUBLIC", b"END PRIVATE"), "begins as PUBLIC KEY and ends as PRIVATE"),
         (ONE.replace(b"-----\nM", b"-----\nProc-Type: 4,ENCRYPTED\n\nM"), "has a header inside"),
         (b"-----END PUBLIC KEY-----\n", "line 1: an END line without"),
@@ -89,7 +90,11 @@ def test_a_key_that_cannot_be_used_is_named_with_its_position(data: bytes, words
 
 def test_a_certificate_that_cannot_be_used_is_named_with_its_position() -> None:
     lines = CA.count(b"\n") + 1
+    der = pem.blocks(CA, "ca.pem")[0].der
+    constraints = der.index(bytes.fromhex("0603551d13"))  # RFC 5280 4.2.1.9: a BOOLEAN inside
+    odd = der[:constraints] + der[constraints:].replace(b"\x01\x01\xff", b"\x04\x01\xff")
     for bad, words in (
+        (wrapped("CERTIFICATE", odd), "damaged"),
         (wrapped("CERTIFICATE", b"0\x03abc"), "damaged"),
         (CA2.replace(b" CERTIFICATE", b" X509 CERTIFICATE"), "labelled X509 CERTIFICATE"),
     ):

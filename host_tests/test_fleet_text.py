@@ -22,8 +22,27 @@ def test_the_mark_of_a_file_says_how_it_is_read(encoding: str, end: str) -> None
     assert text.decoded(data, "a.txt") == WORDS
 
 
-@pytest.mark.parametrize("encoding", ["utf-16-be", "utf-16-le"])
-def test_both_orders_of_utf_16_are_read(encoding: str) -> None:
+def test_names_are_sorted_as_people_count() -> None:
+    names = ["board-10", "board-2", "10", "9", "b", "board-2a", "board-02"]
+    assert sorted(names, key=text.natural) == [
+        "9",
+        "10",
+        "b",
+        "board-02",
+        "board-2",
+        "board-2a",
+        "board-10",
+    ]
+
+
+def test_what_a_terminal_would_obey_is_spelt_out_and_what_is_to_be_kept_stays() -> None:
+    assert text.printable("a\x1b\n\u202eb mutant") == "a\\x1b\\n\\u202eb mutant"
+    assert text.printable("a\nb\t", keep="\n") == "a\nb\\t"
+    assert text.TextError.exit_code == 3
+
+
+@pytest.mark.parametrize("encoding", ["utf-16-be", "utf-16-le", "utf-32-be", "utf-32-le"])
+def test_both_orders_of_utf_16_and_utf_32_are_read(encoding: str) -> None:
     assert text.decoded(("\ufeff" + WORDS).encode(encoding), "a.txt") == WORDS
 
 
@@ -32,7 +51,9 @@ def test_both_orders_of_utf_16_are_read(encoding: str) -> None:
     [
         ("one\ntw\xf6\n".encode("latin-1"), "a.txt is not text in UTF-8: byte 6 .line 2."),
         ("s3cret".encode("utf-16-le"), "a.txt is not text in UTF-8: it has bytes 0"),
-        (b"\xff\xfeabc", "a.txt is not text in UTF-16"),
+        (b"\xff\xfeabc", "a.txt is not text in UTF-16: .*save it as UTF-8$"),
+        (b"\0\0\xfe\xffabc", "a.txt is not text in UTF-32: "),
+        (b"\xef\xbb\xbfa\xff", "a.txt is not text in UTF-8: byte "),
         (b"\x89PNG\r\n", "a.txt is not text in UTF-8: byte 0"),
     ],
 )

@@ -1,5 +1,6 @@
 """Sets of keys are read strictly, and follow one another only as the format page says."""
 
+import base64
 import json
 from pathlib import Path
 from typing import Any
@@ -14,11 +15,14 @@ from twinslot.formats import cbor
 from twinslot.formats.component import application_content
 from twinslot.formats.head import read_head
 from twinslot.formats.trust_set import (
+    BOARD_FILE,
     MOST_KEYS,
     RELEASE,
     ROOT,
+    SHOWN,
     Entry,
     TrustSet,
+    board_file,
     described_set,
     make_set,
     read_set,
@@ -57,8 +61,10 @@ def test_a_set_that_keeps_the_rules_is_read(vector: list[Any]) -> None:
 
 @pytest.mark.parametrize("vector", VECTORS["bad"], ids=lambda vector: vector[0])
 def test_a_set_that_breaks_a_rule_is_refused_by_key(vector: list[str]) -> None:
-    with pytest.raises(PackageError, match=r"set of keys|key of the set"):
+    with pytest.raises(PackageError, match=r"set of keys|key of the set") as error:
         read_set(cbor2.loads(bytes.fromhex(vector[1])))
+    if vector[0] == "no public key":
+        assert "public key (2)" in str(error.value)
 
 
 @pytest.mark.parametrize("row", VECTORS["admission"], ids=lambda row: row["name"])
@@ -79,6 +85,37 @@ def test_a_package_is_admitted_by_its_set_and_the_roles_of_its_signer(row: dict[
         return
     with pytest.raises(SuccessionError, match=WORDS[row["verdict"]]):
         judge()
+
+
+def test_a_refusal_names_the_roles_that_a_key_has_and_the_one_that_it_lacks() -> None:
+    found = make_set(1, [Entry(PUBLIC[0], RELEASE), Entry(PUBLIC[1], ROOT), Entry(PUBLIC[2], 0)])
+    release, root, revoked = found.entries
+    for entry, has in ((root, "root"), (revoked, "revoked")):
+        with pytest.raises(SuccessionError, match=f"is {has} in set 1; this takes a release key"):
+            succession.check_plain(found, entry.kid)
+    after = make_set(2, [Entry(PUBLIC[0], RELEASE | ROOT)])
+    for entry, has in ((release, "release"), (revoked, "revoked")):
+        with pytest.raises(SuccessionError, match=f"is {has} in set 1; this takes a root key"):
+            succession.check(found, after, entry.kid, [])
+    assert after.entries[0].words == "release and root"
+
+
+def test_the_file_of_a_set_is_what_a_board_keeps_with_nothing_accepted_yet() -> None:
+    found = make_set(7, [Entry(PUBLIC[0], RELEASE), Entry(PUBLIC[1], ROOT)])
+    written = board_file(found)
+    assert written.endswith(b"}\n")
+    joined = b"\1" + PUBLIC[0] + b"\2" + PUBLIC[1]
+    assert json.loads(written) == {
+        "v": 1,
+        "set": 7,
+        "keys": base64.b64encode(joined).decode(),
+        "digest": found.digest.hex()[:16],
+        "floor": 0,
+        "created": 0,
+    }
+    assert (SHOWN, BOARD_FILE) == (8, "trust.json")
+    keyring = Path(__file__).parent.parent / "firmware/ota/keyring.py"
+    assert f'COPY = etc("{BOARD_FILE}")' in keyring.read_text(encoding="utf-8")
 
 
 def test_every_verdict_of_the_vectors_is_one_of_the_rules() -> None:
