@@ -241,13 +241,14 @@ class Stack:
         application: dict[str, bytes] | None = None,
         settings: dict[str, Any] | None = None,
         files: bool = True,
+        keys_set: bool = True,
         **options: Any,
     ) -> boards.Board:
         """Make a board that runs 1.0.0 (sequence 1), registered, not yet switched on.
 
         application: files instead of the project's own application beside the agent; files: False
-        for a board without any; options: of sim.board.Board. A factory application runs without a
-        trailer.
+        for a board without any; keys_set: False for one without the fleet's set of keys; options: of
+        sim.board.Board. A factory application runs without a trailer.
         """
         found = boards.Board(
             self.folder / thing,
@@ -269,7 +270,8 @@ class Stack:
         there = boards.application_files(compiled=self._compiled, chosen=chosen)
         there.update(application or {})
         for path in etc.iterdir():
-            there[f"/etc/{path.name}"] = path.read_bytes()
+            if keys_set or path.name != BOARD_FILE:
+                there[f"/etc/{path.name}"] = path.read_bytes()
         found.install(there)
         return found
 

@@ -154,7 +154,7 @@ def test_a_board_behind_a_port_is_measured_and_goes_on_as_before(
     need("micropython")
     monkeypatch.setattr("bench.__main__.CACHE", tmp_path / "cache")
     with Stack(tmp_path / "stack", interpreter="micropython") as stack:
-        board = stack.board()
+        board = stack.board(keys_set=False)
         board.start()
         at = board.wait_console("State: Ready", 60)
         slot = board.slot_bytes(0, 300_000)

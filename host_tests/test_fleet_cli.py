@@ -259,7 +259,7 @@ def test_the_agent_is_added_or_left_out_and_that_is_said(fleet: Fleet, applicati
         (["--extensions", "none"], ()),
         (["--extensions", "http,raw"], ("http", "raw")),
         (["--extensions", "+json"], ("console", "http", "json", "wide")),
-        (["--extensions", "all"], ("console", "http", "json", "raw", "report", "wide")),
+        (["--extensions", "all"], ("console", "http", "json", "raw", "report", "segments", "wide")),
     ],
 )
 def test_the_added_agent_has_the_extensions_that_are_named(
@@ -283,8 +283,9 @@ def test_the_added_agent_has_the_extensions_that_are_named(
 def test_extensions_that_make_no_sense_are_refused(fleet: Fleet, application: Path) -> None:
     refused = pack_app(fleet, "--extensions", "http,htpp")
     assert refused.exit_code == 1
-    assert "there is no extension 'htpp'; there are console, http, json, raw, report, wide" in (
-        refused.output
+    assert (
+        "there is no extension 'htpp'; there are console, http, json, raw, report, segments, wide"
+        in (refused.output)
     )
     assert pack_app(fleet, "--no-agent", "--extensions", "http").exit_code == 2
     firmware = ("app.bin", "--version", "1", "--sequence", "2", "-o", "x.ota")

@@ -16,7 +16,7 @@ from twinslot.formats import archive
 from twinslot.formats.component import application_content
 from twinslot.trust import keys, signing
 
-MORE = 300_000  # bytes
+MORE = 500_000  # bytes
 
 
 @pytest.fixture

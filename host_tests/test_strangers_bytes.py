@@ -63,10 +63,10 @@ def test_a_module_of_a_bundle_cannot_fill_the_memory() -> None:
     """A few hundred bytes of deflate may become a gigabyte, for each line of the index."""
     packer = zlib.compressobj(9, zlib.DEFLATED, -10, 9)
     bomb = packer.compress(bytes(2**24)) + packer.flush()
-    rest = b"".join(b"/m%02d 00100" % number for number in range(20)) + b"\n"
-    data = b"ota-bundle 00000 x\n" + rest
-    data = data.ljust(0x100, b" ") + bomb
-    data = data.replace(b"00000", b"%05d" % len(data), 1)
+    head = b"ota-bundle %05d x\n"
+    begin = len(head % 0) + 20 * len(b"/m00 00000") + 1
+    rest = b"".join(b"/m%02d %05x" % (number, begin) for number in range(20)) + b"\n"
+    data = head % (begin + len(bomb)) + rest + bomb
     with pytest.raises(bundle.BundleError, match="above"):
         bundle.read(data)
 
