@@ -247,8 +247,8 @@ class Stack:
         """Make a board that runs 1.0.0 (sequence 1), registered, not yet switched on.
 
         application: files instead of the project's own application beside the agent; files: False
-        for a board without any; keys_set: False for one without the fleet's set of keys; options: of
-        sim.board.Board. A factory application runs without a trailer.
+        for a board without any; keys_set: False for one without the fleet's set of keys; options:
+        of sim.board.Board. A factory application runs without a trailer.
         """
         found = boards.Board(
             self.folder / thing,
