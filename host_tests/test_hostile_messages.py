@@ -281,7 +281,7 @@ def test_hostile_messages_end_their_jobs_and_the_next_good_job_succeeds(attack: 
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(900)
+@pytest.mark.timeout(1500)
 @pytest.mark.parametrize("attack", [PLENTY], indirect=True)
 def test_10000_hostile_documents_and_10000_blocks_end_their_jobs(attack: Attack) -> None:
     withstand(attack, 10_000, 10_000)
