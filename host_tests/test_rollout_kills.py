@@ -108,6 +108,7 @@ def test_each_board_does_the_job_and_its_retry_once(tmp_path: Path, run: int) ->
         assert most_in_a_minute(service) <= RATE
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("victim", ["service", "broker"])
 def test_an_abort_survives_what_dies_with_it(tmp_path: Path, victim: str) -> None:
     """Failures are on their way when the part dies: they count once it is back, and end the job."""
