@@ -17,13 +17,13 @@ from .trust import load_keys
 COPY = etc("trust.json")
 
 
-def present(item=None):
+def present(item=None, both=None):
     """Return the keyset.Trust of this board: the newest of blob, copy and `item`.
 
-    item: the set in the trailer of the running, VALID slot, or None. Raises SettingsError, also
-    where a set is known to have been here and is lost.
+    item: the set in the trailer of the running, VALID slot, or None; both: of `_both`, if they were
+    read. Raises SettingsError, also where a set is known to have been here and is lost.
     """
-    found = _newer(*_both())
+    found = _newer(*(both or _both()))
     if item is not None and (found is None or keyset.parse(item)[0] > found.version):
         before = found or _of_files()
         return keyset.following(before, item, before.keys)
@@ -48,7 +48,8 @@ def look():
         kids, newest = _records(pair.running, buf)
         seal = pair.running.seal(buf).hex()
         item = newest.get(8)
-        ring = present(item if pair.proved else None)
+        both = _both()
+        ring = present(item if pair.proved else None, both)
         version = ring.version if item is None else max(ring.version, keyset.parse(item)[0])
         counts = bool(kids) and keyset.raises_floor(ring, kids[0], item)
         known = bool(kids) and pair.proved and seal == ring.seal
@@ -57,7 +58,7 @@ def look():
         return {}, journal.trust_version(), False, False, False
     if known and version:
         try:
-            _store(ring, pair.other, _records(pair.other, buf)[0])
+            _store(ring, both, pair.other, _records(pair.other, buf)[0])
         except errors.FlashError:
             pass  # the next start does it
     return keyset.believed(ring), version, counts, known, due
@@ -105,8 +106,8 @@ def admit(board, manifest, signer):
 def settle(board):
     """Make what is stored fit what runs and is VALID; then void what hangs on a revoked key.
 
-    At an acceptance, and at each start, which repeats what a power cut broke off. Raises
-    FlashError, SettingsError, PackageError.
+    At an acceptance, and at a start whose trailer is not the one accepted last: that repeats what
+    a power cut broke off. Raises FlashError, SettingsError, PackageError.
     """
     slots, buf = board.slots, board.buf
     kids, newest = _records(slots.running, buf)
@@ -114,7 +115,8 @@ def settle(board):
     if newest and slots.running.seal(buf) != board.seal:
         newest, seal = {}, ""  # the start did not see it
     others = _records(slots.other, buf)[0]
-    item, before = newest.get(8), _newer(*_both())
+    both = _both()
+    item, before = newest.get(8), _newer(*both)
     if item is not None and (before is None or keyset.parse(item)[0] > before.version):
         before = before or _of_files()
         after = keyset.following(before, item, kids + others, newest[4], newest[5], seal)
@@ -131,16 +133,16 @@ def settle(board):
         )
     if after.version:
         board.trust = after.version
-        _store(after, slots.other, others)
+        _store(after, both, slots.other, others)
 
 
-def _store(trust, other, kids):
+def _store(trust, both, other, kids):
     """Keep a set, then void the other slot if it hangs on a revoked key. kids: of its records.
 
-    Blob, number and copy are written as far as they differ. Where NVS is full the copy counts.
-    Raises FlashError.
+    Blob and copy (`both`, as they were read) and the number are written as far as they differ.
+    Where NVS is full the copy counts. Raises FlashError.
     """
-    blob, copy = _both()
+    blob, copy = both
     fields = keyset.stored(trust)
     try:
         if blob != trust:
