@@ -4,6 +4,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from twinslot.errors import EncodingError
+from twinslot.formats import mqtt
 
 _MOST_PLACED = 3  # bytes of a number that is added to n or m
 _MOST_MOVED = 4  # bytes of z
@@ -26,11 +27,11 @@ def written(operations: Iterable[Operation]) -> bytes:
         n, m = min(one.literals, _N), min(one.copied, _M)
         out.append((one.move != 0) << 7 | n << 4 | m)
         if n == _N:
-            out += _number(one.literals - _N)
+            out += mqtt.variable(one.literals - _N)
         if m == _M:
-            out += _number(one.copied - _M)
+            out += mqtt.variable(one.copied - _M)
         if one.move:
-            out += _number(2 * one.move if one.move > 0 else -2 * one.move - 1)
+            out += mqtt.variable(2 * one.move if one.move > 0 else -2 * one.move - 1)
     return bytes(out)
 
 
@@ -51,16 +52,6 @@ def read(data: bytes) -> Iterator[Operation]:
             z, at = _read_number(data, at, _MOST_MOVED)
             move = z >> 1 if z & 1 == 0 else -((z + 1) >> 1)
         yield Operation(n, m, move)
-
-
-def _number(value: int) -> bytes:
-    """7 bits per byte, lowest first; bit 7 in all bytes but the last."""
-    out = bytearray()
-    while value > 0x7F:
-        out.append(value & 0x7F | 0x80)
-        value >>= 7
-    out.append(value)
-    return bytes(out)
 
 
 def _read_number(data: bytes, at: int, most: int) -> tuple[int, int]:
