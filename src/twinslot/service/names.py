@@ -82,6 +82,26 @@ class Names:
         shown, token = self.page(rest, limit, str, listing)
         return list(shown), token
 
+    def marked(
+        self,
+        parameters: Mapping[str, Any],
+        kind: str,
+        find: Callable[..., Sequence[tuple[int, Entry]]],
+    ) -> tuple[list[Entry], str | None]:
+        """A page as a request's `pageSize`, `marker` and `ascendingOrder` choose it, and a marker.
+
+        kind: what is listed; find(ascending, after, limit): returns entries with their places.
+        Raises ApiError as `place` does.
+        """
+        limit = parameters.get("pageSize", DEFAULT_PAGE)
+        ascending = parameters.get("ascendingOrder", False)
+        listing = (kind, str(ascending))
+        place = self.place(parameters.get("marker"), listing)
+        after = None if place is None else int(place)
+        found = find(ascending=ascending, after=after, limit=limit + 1)
+        shown, marker = self.page(found, limit, lambda placed: str(placed[0]), listing)
+        return [one for _, one in shown], marker
+
     def place(self, token: str | None, listing: Listing) -> str | None:
         """Return the place that a nextToken of this listing names, None for the beginning.
 

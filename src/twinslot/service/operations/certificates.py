@@ -16,7 +16,7 @@ from cryptography.hazmat.primitives import serialization
 from twinslot.service.admission import Admission
 from twinslot.service.api import Operation, Result
 from twinslot.service.codec import ApiError
-from twinslot.service.names import ACCOUNT, DEFAULT_PAGE, PAGING, Names, invalid, not_found
+from twinslot.service.names import ACCOUNT, PAGING, Names, invalid, not_found
 from twinslot.service.operations.things import thing_of
 from twinslot.service.rows.certificates import ACTIVE, INACTIVE, REVOKED, Certificate
 from twinslot.service.store import Store, Transaction
@@ -157,17 +157,9 @@ class CertificateOperations:
         return Result({"certificateDescription": described})
 
     def _list(self, parameters: Mapping[str, Any]) -> Result:
-        limit = parameters.get("pageSize", DEFAULT_PAGE)
-        ascending = parameters.get("ascendingOrder", False)
-        listing = ("certificates", str(ascending))
-        place = self._names.place(parameters.get("marker"), listing)
         with self._store.read() as transaction:
-            found = transaction.certificates(
-                ascending=ascending, after=None if place is None else int(place), limit=limit + 1
-            )
-        shown, marker = self._names.page(found, limit, lambda placed: str(placed[0]), listing)
-        told = [self._told(one) for _, one in shown]
-        return Result({"certificates": told, "nextMarker": marker})
+            shown, marker = self._names.marked(parameters, "certificates", transaction.certificates)
+        return Result({"certificates": [self._told(one) for one in shown], "nextMarker": marker})
 
     def _update(self, parameters: Mapping[str, Any]) -> Result:
         status = parameters["newStatus"]

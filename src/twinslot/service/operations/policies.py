@@ -85,17 +85,11 @@ class PolicyOperations:
         return Result({})
 
     def _list(self, parameters: Mapping[str, Any]) -> Result:
-        limit = parameters.get("pageSize", DEFAULT_PAGE)
-        ascending = parameters.get("ascendingOrder", False)
-        listing = ("policies", str(ascending))
-        place = self._names.place(parameters.get("marker"), listing)
         with self._store.read() as transaction:
-            found = transaction.policies(
-                ascending=ascending, after=None if place is None else int(place), limit=limit + 1
-            )
-        shown, marker = self._names.page(found, limit, lambda placed: str(placed[0]), listing)
-        told = [self._told(policy.name) for _, policy in shown]
-        return Result({"policies": told, "nextMarker": marker})
+            shown, marker = self._names.marked(parameters, "policies", transaction.policies)
+        return Result(
+            {"policies": [self._told(policy.name) for policy in shown], "nextMarker": marker}
+        )
 
     def _attach(self, parameters: Mapping[str, Any]) -> Result:
         name, target = parameters["policyName"], parameters["target"]
