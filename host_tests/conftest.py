@@ -9,7 +9,7 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import settings
@@ -20,6 +20,8 @@ from tools import compatibility
 from tools.paths import ROOT
 
 if TYPE_CHECKING:
+    from fleet_site import Site
+
     from tools.postgresql import PostgreSQL
 
 # What stands for the chip is found under the chip's names, but never instead of a module of
@@ -102,3 +104,19 @@ def database(request: pytest.FixtureRequest, tmp_path: Path) -> str:
         return f"sqlite:///{tmp_path}/fleet.db"
     server: PostgreSQL = request.getfixturevalue("postgresql_server")
     return server.database()
+
+
+@pytest.fixture
+def site(tmp_path: Path, database: str) -> "Iterator[Site]":
+    """The service's two listeners over a world without things; boto3 talks to it."""
+    from fleet_site import Site  # late: most tests do without boto3
+
+    made = Site(tmp_path, database=database)
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def iot(site: "Site") -> Any:
+    """The control plane of `site`, as boto3 sees it."""
+    return site.clients.iot

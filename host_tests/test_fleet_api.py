@@ -1,7 +1,6 @@
 """The HTTP side: every operation through boto3 against a real listener, and who is let in."""
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 from urllib.error import HTTPError
@@ -23,18 +22,6 @@ from twinslot.errors import UnreachableError
 from twinslot.service import codec, s3, sigv4
 
 DOCUMENT = json.dumps({"afr_ota": {"protocols": ["MQTT"], "streamname": "s-1", "files": []}})
-
-
-@pytest.fixture
-def site(tmp_path: Path, database: str) -> Iterator[Site]:
-    made = Site(tmp_path, database=database)
-    yield made
-    made.close()
-
-
-@pytest.fixture
-def iot(site: Site) -> Any:
-    return site.clients.iot
 
 
 def test_things(site: Site, iot: Any) -> None:

@@ -1,8 +1,6 @@
 """Streams to the full, and over HTTP the boards' side: jobs and shadows, by boto3."""
 
 import json
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,18 +8,6 @@ from botocore.exceptions import ClientError
 from fleet_site import IMAGE, ROLE, THING, Site, moment, plain, refused
 
 DOCUMENT = {"do": "something", "with": [1, 2]}
-
-
-@pytest.fixture
-def site(tmp_path: Path, database: str) -> Iterator[Site]:
-    made = Site(tmp_path, database=database)
-    yield made
-    made.close()
-
-
-@pytest.fixture
-def iot(site: Site) -> Any:
-    return site.clients.iot
 
 
 @pytest.fixture

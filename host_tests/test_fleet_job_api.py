@@ -2,9 +2,7 @@
 
 import itertools
 import json
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -32,18 +30,6 @@ ABORT = {
     ]
 }
 RETRY = {"criteriaList": [{"failureType": "FAILED", "numberOfRetries": 2}]}
-
-
-@pytest.fixture
-def site(tmp_path: Path, database: str) -> Iterator[Site]:
-    made = Site(tmp_path, database=database)
-    yield made
-    made.close()
-
-
-@pytest.fixture
-def iot(site: Site) -> Any:
-    return site.clients.iot
 
 
 def at(site: Site, seconds: int) -> str:

@@ -1,8 +1,6 @@
 """Things, groups and tags through boto3 against a real listener."""
 
 import json
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,18 +10,6 @@ from fleet_site import IMAGE, ROLE, THING, Site, moment, plain, refused
 ARN = "arn:aws:iot:local:000000000000:"
 GROUP = ARN + "thinggroup/"
 DOCUMENT = json.dumps({"do": "something"})
-
-
-@pytest.fixture
-def site(tmp_path: Path, database: str) -> Iterator[Site]:
-    made = Site(tmp_path, database=database)
-    yield made
-    made.close()
-
-
-@pytest.fixture
-def iot(site: Site) -> Any:
-    return site.clients.iot
 
 
 def payload(merge: bool | None = None, **attributes: str) -> dict[str, Any]:

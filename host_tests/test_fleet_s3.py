@@ -3,7 +3,6 @@
 import base64
 import binascii
 import hashlib
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,13 +17,6 @@ from twinslot.service.uploads import MIN_PART
 
 FIRST = bytes(range(256)) * (MIN_PART // 256)
 LAST = b"the last part"
-
-
-@pytest.fixture
-def site(tmp_path: Path, database: str) -> Iterator[Site]:
-    made = Site(tmp_path, database=database)
-    yield made
-    made.close()
 
 
 @pytest.fixture

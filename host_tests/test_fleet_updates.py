@@ -56,11 +56,6 @@ def unchanged(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
         yield made
 
 
-@pytest.fixture
-def iot(site: Site) -> Any:
-    return site.clients.iot
-
-
 def create(iot: Any, update_id: str = "u-1", **changes: Any) -> Any:
     arguments = {
         "otaUpdateId": update_id,
