@@ -425,6 +425,15 @@ def rotated(fleet: Fleet) -> None:
     fleet.pack_set()
 
 
+def size_of_next(broker: Broker, thing: str) -> int:
+    """The bytes of the package that a board gets next."""
+    device = Device(broker, thing)
+    told = device.ask(f"$aws/things/{thing}/jobs/$next/get", {})["execution"]
+    device.close()
+    size: int = told["jobDocument"]["afr_ota"]["files"][0]["filesize"]
+    return size
+
+
 def test_whoever_is_behind_gets_the_sets_in_order_before_any_other_job(
     served: tuple[Fleet, Service, Broker],
 ) -> None:
@@ -484,6 +493,27 @@ def test_agents_that_read_no_sets_get_none(served: tuple[Fleet, Service, Broker]
     fleet.run("pack", *PACK, "--version", "9", "--key", "keys/signing.pem", "-o", "a.ota")
     fleet.run("publish", "a.ota", "board-2", "--force", "--without-keys")
     assert jobs(broker, "board-2") == ["ota-3"]
+
+
+def test_a_board_whose_agent_reads_no_sets_first_gets_the_newest_package_with_one_that_does(
+    served: tuple[Fleet, Service, Broker],
+) -> None:
+    fleet, service, broker = served
+    for version, no_agent in (("1", ()), ("2", ()), ("3", PACK[2:])):
+        fleet.run("pack", *PACK[:2], *no_agent, "--version", version, "-o", f"{version}.ota")
+        fleet.run("publish", f"{version}.ota", "board-1")
+    say_keys(service, broker, "board-2", agent="0.2.0", sequence=1)
+    fleet.run("keys", "rotate", "signing", "second")
+    fleet.pack_set("--force")
+    for version in ("4", "5"):  # by a key that such a board does not know
+        fleet.run("pack", *PACK, "--version", version, "-o", f"{version}.ota")
+    said = fleet.run("publish", "4.ota", "board-1", "board-2")
+    assert "an agent that reads sets of keys for board-2, before anything else" in said
+    assert jobs(broker, "board-2") == ["agent-1", "keys-2-1", "ota-6"]
+    newest_with_one = package.inspect((fleet.folder / "2.ota").read_bytes()).manifest
+    assert size_of_next(broker, "board-2") == newest_with_one.package_size
+    fleet.run("publish", "5.ota", "board-2")
+    assert jobs(broker, "board-2") == ["agent-1", "keys-2-1", "ota-6", "ota-7"], "none twice"
 
 
 def test_publish_refuses_what_boards_would_refuse_by_its_key(

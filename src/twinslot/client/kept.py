@@ -8,6 +8,7 @@ oldest go when there are many.
 """
 
 import hashlib
+from collections.abc import Callable
 from pathlib import Path
 
 from twinslot import disk
@@ -16,6 +17,7 @@ from twinslot.errors import FleetError, PackageError
 from twinslot.formats import head, package
 from twinslot.formats.chips import SECTOR
 from twinslot.formats.component import RAW
+from twinslot.formats.head import Head
 
 FOLDER = "packages"
 MOST = 60  # files
@@ -50,6 +52,20 @@ class Kept:
     def add(self, data: bytes) -> None:
         """Keep a package, so that later ones can be the difference to it."""
         self._write(self._folder / f"{hashlib.sha256(data).hexdigest()}.ota", data)
+
+    def newest(self, fits: Callable[[Head, bytes], bool]) -> bytes | None:
+        """The kept package with the highest sequence of those that fit, None without one."""
+        found: tuple[int, bytes] | None = None
+        for path in set(self._bases.values()):
+            try:
+                data = disk.read(path, "the kept package")
+                head = package.inspect(data)
+                fitting = fits(head, data)
+            except FleetError:
+                continue
+            if fitting and (found is None or head.manifest.sequence > found[0]):
+                found = head.manifest.sequence, data
+        return None if found is None else found[1]
 
     def form(self, identity: bytes, form: Form) -> bytes | None:
         """A form of the package with this identity, None where it was not made yet, or damaged."""

@@ -2,7 +2,8 @@
 
 A board takes the sets one after the other, each with a package that a root key of the set before
 has signed. So whoever is behind gets these packages before any other job. Which set a board has is
-known from its report, and from the jobs that it has accepted since.
+known from its report, and from the jobs that it has accepted since. A board whose agent reads no
+sets first gets the newest kept package that brings an agent and that its keys accept.
 """
 
 import hashlib
@@ -14,10 +15,14 @@ from twinslot import disk
 from twinslot.client import many, shadow
 from twinslot.client import publish as publishing
 from twinslot.client.clients import Clients
+from twinslot.client.kept import Kept
 from twinslot.errors import FleetError
-from twinslot.formats import aws
+from twinslot.firmware import agent
+from twinslot.formats import archive, aws
+from twinslot.formats.component import APPLICATION
 from twinslot.formats.document import MQTT
-from twinslot.formats.trust_set import SHOWN, TrustSet
+from twinslot.formats.head import Head
+from twinslot.formats.trust_set import RELEASE, SHOWN, TrustSet
 from twinslot.keychain import Keychain
 
 _DAY = 86400  # seconds
@@ -25,6 +30,8 @@ _FROZEN = 30  # days
 _LATELY = 7 * _DAY
 _MOST = 8  # notes
 _TRIES = 20  # jobs of one link for one board
+_AGENT = ("an agent that reads sets of keys", "update it by cable")
+_ANOTHER = "`fleet keys pack --again` makes another package with the same set"
 _HAD = ("same_sequence", "old_sequence")  # causes with which a board refuses a set that it has
 
 
@@ -68,19 +75,30 @@ def queue(
     """Queue the packages that boards lack to have the fleet's newest set, oldest first.
 
     A job that waits already, or was accepted, is not made again. Raises RotationError for a board
-    whose agent reads no sets.
+    that has another fleet's set, or whose agent reads no sets where no kept package brings a newer
+    one.
     """
     if not chain.links:
         return
     reports = many.each(lambda thing: shadow.of_thing(clients.data, thing), things)
+
+    def send(parcel: _Parcel, at: int) -> None:
+        if job := _waiting(clients, parcel, at):
+            publishing.publish(
+                clients,
+                parcel.data,
+                f"{parcel.name}.ota",
+                [parcel.thing],
+                job_id=job,
+                protocols=protocols,
+                create_things=create_things,
+            )
+            say(f"job {job}: {parcel.what} for {parcel.thing}, before anything else")
+
     for thing, said in zip(things, reports, strict=True):
         found = standing(said, chain.sets)
         if found.old:
-            raise RotationError(
-                f"the agent of {thing} is too old to read sets of keys: send it an application "
-                "with a newer agent first, signed by a key that it knows (`fleet publish "
-                "--without-keys`)"
-            )
+            send(_Parcel(thing, "agent", _newer_agent(chain, thing, said), *_AGENT), found.at)
         if found.strange:
             raise RotationError(
                 f"{thing} says that it has set {found.version} of keys, and it is not this "
@@ -88,39 +106,64 @@ def queue(
             )
         for version in chain.links:
             if version > (found.version or 0):
-                link = _Link(thing, version, disk.read(chain.package(version), "the package"))
-                if job := _waiting(clients, link, found.at):
-                    publishing.publish(
-                        clients,
-                        link.data,
-                        f"keys-{version}.ota",
-                        [thing],
-                        job_id=job,
-                        protocols=protocols,
-                        create_things=create_things,
-                    )
-                    say(f"job {job}: set {version} of keys for {thing}, before anything else")
+                data = disk.read(chain.package(version), "the package")
+                what = f"set {version} of keys"
+                send(_Parcel(thing, f"keys-{version}", data, what, _ANOTHER), found.at)
 
 
 @dataclass(frozen=True)
-class _Link:
-    """The package that brings one set to one board."""
+class _Parcel:
+    """A package that one board needs before others.
+
+    name: of its jobs; what: it brings; remedy: for a board that refuses it.
+    """
 
     thing: str
-    version: int
+    name: str
     data: bytes
+    what: str
+    remedy: str
 
 
-def _waiting(clients: Clients, link: _Link, at: int) -> str | None:
+def _newer_agent(chain: Keychain, thing: str, said: shadow.Reported | None) -> bytes:
+    """The newest kept package that brings an agent to a board whose agent reads no sets.
+
+    Such a board knows the fleet's first keys alone. Raises RotationError where none is kept.
+    """
+    known = {entry.kid for entry in chain.sets[0].entries if entry.roles & RELEASE}
+    runs = (said and said.sequence) or 0
+
+    def fits(head: Head, data: bytes) -> bool:
+        manifest = head.manifest
+        application = manifest.component(APPLICATION)
+        return (
+            head.kid in known
+            and manifest.trust is None
+            and manifest.expires is None
+            and manifest.sequence > runs
+            and application is not None
+            and agent.BUNDLE in archive.contents(application.of(data))
+        )
+
+    found = Kept(chain.folder.parent).newest(fits)
+    if found is None:
+        raise RotationError(
+            f"the agent of {thing} is too old to read sets of keys: send it an application with a "
+            "newer agent first, signed by a key that it knows (`fleet publish --without-keys`)"
+        )
+    return found
+
+
+def _waiting(clients: Clients, parcel: _Parcel, at: int) -> str | None:
     """The name of the job to make, None where one waits already or has brought the set.
 
     at: when the board reported an older set (Unix seconds), 0 if it never did. Raises
     RotationError.
     """
-    mark = hashlib.sha256(link.data + link.thing.encode()).hexdigest()[:8]
+    mark = hashlib.sha256(parcel.data + parcel.thing.encode()).hexdigest()[:8]
     for number in range(1, _TRIES + 1):
-        job = f"keys-{link.version}-{mark}-{number}"
-        execution = _execution(clients, job, link.thing)
+        job = f"{parcel.name}-{mark}-{number}"
+        execution = _execution(clients, job, parcel.thing)
         if execution is None:
             return job
         if execution["status"] not in aws.TERMINAL:
@@ -128,8 +171,8 @@ def _waiting(clients: Clients, link: _Link, at: int) -> str | None:
         if _brought(execution) and execution["lastUpdatedAt"].timestamp() >= at:
             return None
     raise RotationError(
-        f"{link.thing} has refused set {link.version} of keys {_TRIES} times: `fleet watch {job}` "
-        "says why; `fleet keys pack --again` makes another package with the same set"
+        f"{parcel.thing} has refused {parcel.what} {_TRIES} times: `fleet watch {job}` says why; "
+        f"{parcel.remedy}"
     )
 
 
