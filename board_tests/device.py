@@ -66,6 +66,7 @@ from esp32 import Partition
 _p = Partition(Partition.RUNNING)
 _b = bytearray(4096)
 _s = socket.socket()
+_s.settimeout(20)
 _s.connect(socket.getaddrinfo({host!r}, {port})[0][-1])
 for _i in range({sectors}):
     _p.readblocks(_i, _b)
@@ -79,12 +80,12 @@ del _p, _b, _s, _v
 _JOIN = """
 import network, time
 _w = network.WLAN(network.STA_IF)
+_w.active(False)
 _w.active(True)
-if not _w.isconnected():
-    _w.connect({ssid!r}, {password!r})
-    for _ in range(300):
-        if _w.isconnected(): break
-        time.sleep_ms(100)
+_w.connect({ssid!r}, {password!r})
+for _ in range(300):
+    if _w.isconnected(): break
+    time.sleep_ms(100)
 print(_w.isconnected())
 """
 
@@ -270,7 +271,7 @@ class Device:
     # -- the image ----------------------------------------------------------------------------
 
     def join(self, ssid: str, password: str) -> None:
-        """Connect Wi-Fi at the REPL. Raises DeviceError."""
+        """Turn Wi-Fi off and on at the REPL, and connect it. Raises DeviceError."""
         if "True" not in self.execute(_JOIN.format(ssid=ssid, password=password)):
             raise DeviceError(f"the board does not join Wi-Fi {ssid!r}")
 

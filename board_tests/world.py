@@ -12,6 +12,7 @@ from board_tests import images, kept
 from board_tests.device import READY, Device, DeviceError, until
 from demo.stack import Stack
 from twinslot.board import files
+from twinslot.errors import FleetError
 from twinslot.formats import chips, image
 
 if TYPE_CHECKING:
@@ -36,6 +37,7 @@ _FIRST_SEQUENCE = 1_000_000  # above whatever this board was given; its journal 
 AT_REST = r'^board-test \{.*"rest": \{'  # the test application's, once a start
 BOOT_S = 240  # from a reset to the first connection, on the slowest of boards
 TRANSFER_S = 600
+_FETCHES = 4  # of the board's image
 
 
 @dataclass
@@ -209,9 +211,18 @@ def install(device: Device, settings: dict[str, bytes], rows: list[tuple[int, st
 
 
 def own_image(device: Device, options: "Options") -> tuple[bytes, float]:
-    """Fetch the image that runs, over the network. Returns it, and the bytes sent per second."""
-    device.join(options.ssid, options.password)
-    slot, seconds = device.fetch_slot(options.host)
+    """Fetch the image that runs, over the network. Returns it, and the bytes sent per second.
+
+    A radio that stands still is started again. Raises DeviceError after some tries.
+    """
+    for tries in range(_FETCHES, 0, -1):
+        device.join(options.ssid, options.password)
+        try:
+            slot, seconds = device.fetch_slot(options.host)
+            break
+        except FleetError as error:
+            if tries == 1:
+                raise DeviceError(f"the board cannot send its image: {error}") from error
     return slot[: image.parse(slot).length], len(slot) / seconds
 
 

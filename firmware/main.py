@@ -15,8 +15,8 @@ import network
 if gc.mem_free() < 512 * 1024:
     gc.threshold(4096)
 
-# The radio takes its 40 KB first: Python's heap would not give them back once it has grown into
-# them, and there would be no Wi-Fi until the next reset.
+# The radio takes its 40 KB first: Python's heap gives nothing back that it has grown into, and
+# without them there is no Wi-Fi.
 network.WLAN(network.STA_IF).active(True)
 
 import ota
@@ -34,7 +34,8 @@ UNDER_TEST = 1
 
 
 def set_aside(settings):
-    """Keep memory for the link while modules load. Returns what gives it back."""
+    """Keep memory for the link before the heap grows. Returns what gives it back."""
+    require(settings, "broker", "host")
     try:
         return ota.set_aside(settings["broker"].get("tls"))
     except OSError as error:
@@ -81,11 +82,10 @@ def start_application():
 def main():
     """Run for ever. Raises SettingsError."""
     settings = ota.load_settings()
+    give_back = set_aside(settings)
     for doubt in ota.doubts(settings, OWN_SETTINGS):
         print("main:", doubt)
     link = make_link(settings)
-    give_back = set_aside(settings)
-    # Late: the link's memory goes first.
     from ota.agent import Agent
 
     agent = Agent(link, require(settings, "thing"), settings=settings, version=own_version())

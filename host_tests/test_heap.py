@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import tomllib
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from official import HTTP, MQTT, PACKAGE, RAW, Site
 
 from demo.stack import Stack
 from tools import heap, size
+from twinslot.board import files
 
 # For one try: in a heap that is nearly full the place of things is a matter of chance.
 ONCE = heap.MOST + 8
@@ -51,6 +53,27 @@ def test_an_agent_at_rest_keeps_nothing_of_what_an_update_needs(tmp_path: Path) 
     budget = tomllib.loads(size.BUDGETS.read_text(encoding="utf-8"))["heap"]["rest"]
     with Stack(tmp_path / "stack", interpreter="micropython") as stack:
         assert budget - 4 < heap.agent_at_rest(stack) <= budget
+
+
+def test_the_networks_memory_is_set_aside_before_pythons_heap_has_to_grow(tmp_path: Path) -> None:
+    """An ESP32's first heap has 56 KB; when it grows, it takes what the network needs."""
+    application = files.application()
+    told = b"""import ota
+def _told(tls, set_aside=ota.set_aside):
+    print(gc.mem_alloc(), "bytes before the network's")
+    return set_aside(tls)
+ota.set_aside = _told
+"""
+    application["/main.py"] = application["/main.py"].replace(b"import ota\n", told, 1)
+    with (
+        Stack(tmp_path / "stack", interpreter="micropython") as stack,
+        stack.board("first", application=application) as board,
+    ):
+        board.start()
+        board.wait_console(" bytes before the network's")
+        taken = re.search(rb"(\d+) bytes before the network's", board.log_path.read_bytes())
+        assert taken
+        assert int(taken[1]) * 4 // natives.WORD < 36 * 1024
 
 
 @pytest.mark.parametrize("needed", [16, 17, 55, 95, 96])

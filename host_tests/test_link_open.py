@@ -54,20 +54,32 @@ def test_user_and_password_come_from_the_settings() -> None:
         refused(dict(wrong, host="x"))
 
 
+def test_a_link_over_tls_reads_its_certificates_when_it_connects() -> None:
+    """Its context takes the network's memory, which is set aside until then."""
+    assert made({"host": "x", "tls": True}).options["tls_context"] is True
+    for without in ({}, {"tls": False}):
+        assert made(dict(without, host="x")).options["tls_context"] is None
+
+
+def test_a_missing_certificate_is_named() -> None:
+    with pytest.raises(errors.SettingsError, match=r"ca\.pem"):
+        link_open.own_context("x", 8883)
+
+
 def test_aws_on_port_443_needs_alpn_and_a_firmware_without_it_says_so(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    aws = {"host": "a1b2-ats.iot.eu-west-1.amazonaws.com", "port": 443, "tls": True}
+    aws = "a1b2-ats.iot.eu-west-1.amazonaws.com"
     monkeypatch.setattr(link_open, "read_etc", lambda *_: b"")
     monkeypatch.setattr(link_open, "is_there", lambda _: False)
     with_alpn, without = Alpn(), object()
     monkeypatch.setattr(link_open, "tls_context", lambda *_: without)
-    text = refused(aws)
-    assert "ALPN" in text and "broker.port to 8883" in text
-    for other in (dict(aws, port=8883), dict(aws, host="broker.example")):
-        assert made(other).options["tls_context"] is without
+    with pytest.raises(errors.SettingsError, match=r"ALPN.*broker\.port to 8883"):
+        link_open.own_context(aws, 443)
+    for other in ((aws, 8883), ("broker.example", 443)):
+        assert link_open.own_context(*other) is without
     monkeypatch.setattr(link_open, "tls_context", lambda *_: with_alpn)
-    assert made(aws).options["tls_context"] is with_alpn
+    assert link_open.own_context(aws, 443) is with_alpn
     assert with_alpn.protocols == ["x-amzn-mqtt-ca"]
 
 
@@ -75,6 +87,7 @@ def test_aws_on_port_443_needs_alpn_and_a_firmware_without_it_says_so(
     ("error", "over_tls", "said"),
     [
         (ValueError("The certificate validity starts in the future\n"), True, "setting ntp"),
+        (ValueError("invalid key"), True, "client.key"),
         (ValueError("The certificate is not correctly signed by the trusted CA"), True, "ca.pem"),
         (OSError(-30592, "MBEDTLS_ERR_SSL_FATAL_ALERT_MESSAGE"), True, "client.pem"),
         (OSError(-29184, "MBEDTLS_ERR_SSL_INVALID_RECORD"), True, "does not speak TLS"),

@@ -52,7 +52,8 @@ class Link(MQTTClient):
     """A client like umqtt.simple's, with deadlines.
 
     client_id, host (str); port (int); keepalive in seconds, 10 to 65535; tls_context: an
-    SSLContext, None for plain TCP; timeout_ms: the deadline of every call, DNS aside;
+    SSLContext, None for plain TCP, True for one that the first `connect` makes of the certificates
+    in /etc; timeout_ms: the deadline of every call, DNS aside;
     max_payload: bytes of the largest message taken, longer ones are read and forgotten; waits:
     False lets publish, subscribe and unsubscribe return at once, as a loop with other work needs
     it. `check_msg` sends what TCP did not take, and raises what the broker refuses or does not
@@ -87,7 +88,10 @@ class Link(MQTTClient):
         self._began = ticks_add(ticks_ms(), -_SHORT_MS)
 
     def connect(self, clean_session=True):
-        """Open the link. Returns whether the broker kept a session. Raises OSError."""
+        """Open the link. Returns whether the broker kept a session.
+
+        Raises OSError, and SettingsError where a file of /etc is missing.
+        """
         self._failures += 1
         if self.sock is not None:
             self.sock.close()
@@ -97,6 +101,8 @@ class Link(MQTTClient):
         except MemoryError:
             raise MQTTError(_NO_MEMORY, errno.ENOMEM)
         try:
+            if self._tls_context is True:
+                self._tls_context = opening.own_context(*self._address)
             sock = opening.connected(*self._address, self._timeout_ms, self._tls_context)
             self.sock = Stream(sock, self._deadline())
             self._send(_CONNECT, opening.introduction(self, clean_session))

@@ -17,7 +17,7 @@ except ImportError:  # MicroPython 1.22
 from . import errors
 from .defaults import agent_settings
 from .inbox import CONTROL_SIZE, OVERHEAD
-from .settings import etc, is_there, read_etc, require
+from .settings import is_there, read_etc, require
 from .wire import MQTTError
 
 # Bytes that Wi-Fi's association, a connection and its messages take beside Python's heap, and with
@@ -48,6 +48,7 @@ _HINTS = (
     ("expired", "the broker's certificate has expired, or the clock is wrong"),
     ("not correctly signed", "ca.pem is not the authority of this broker, or memory is short"),
     ("mismatch", "the broker's certificate is not for broker.host"),
+    ("invalid", "ca.pem, client.pem or client.key cannot be used, or memory is short"),
     ("30592", "the broker refuses client.pem, or wants one"),
     ("29184", "broker.port does not speak TLS"),
     ("29312", "the broker hung up: broker.port may not speak TLS"),
@@ -98,26 +99,11 @@ def make_link(link, settings):
             "setting broker.host must be a name or an address alone, not %s: the port has a "
             "setting of its own, broker.port" % host
         )
-    user = password = context = None
+    user = password = None
     if broker.get("user"):
         user = require(settings, "broker", "user")
         if broker.get("password"):
             password = require(settings, "broker", "password")
-    if broker.get("tls"):
-        try:
-            context = tls_context(
-                read_etc("ca.pem", "the broker's CA, as broker.tls is set"),
-                *_pair() if is_there("etc/client.pem") or is_there("etc/client.key") else (),
-            )
-        except ValueError as error:
-            raise errors.SettingsError("a certificate in %s cannot be used: %s" % (etc(""), error))
-        if port == 443 and host.endswith(".amazonaws.com"):
-            if not hasattr(context, "set_alpn_protocols"):
-                raise errors.SettingsError(
-                    "AWS wants ALPN on port 443, which this firmware's ssl does not have: set "
-                    "broker.port to 8883"
-                )
-            context.set_alpn_protocols([_ALPN])
     return link(
         require(settings, "thing"),
         host,
@@ -125,10 +111,30 @@ def make_link(link, settings):
         user=user,
         password=password,
         keepalive=keepalive,
-        tls_context=context,
+        tls_context=bool(broker.get("tls")) or None,
         max_payload=max(agent_settings(settings)["message_size"], CONTROL_SIZE) + OVERHEAD,
         waits=False,
     )
+
+
+def own_context(host, port):
+    """Make the SSLContext of the board's own files in /etc.
+
+    Raises SettingsError, and ValueError for a file that cannot be used, or for want of memory:
+    MicroPython does not tell these apart.
+    """
+    context = tls_context(
+        read_etc("ca.pem", "the broker's CA, as broker.tls is set"),
+        *_pair() if is_there("etc/client.pem") or is_there("etc/client.key") else (),
+    )
+    if port == 443 and host.endswith(".amazonaws.com"):
+        if not hasattr(context, "set_alpn_protocols"):
+            raise errors.SettingsError(
+                "AWS wants ALPN on port 443, which this firmware's ssl does not have: set "
+                "broker.port to 8883"
+            )
+        context.set_alpn_protocols([_ALPN])
+    return context
 
 
 def _pair():
