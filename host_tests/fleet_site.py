@@ -17,6 +17,7 @@ from fleet_world import World
 
 from twinslot import config
 from twinslot.addresses import Address
+from twinslot.client import broker
 from twinslot.client.own_service import OwnService
 from twinslot.service import listener, s3
 from twinslot.service.admission import Admission
@@ -28,6 +29,7 @@ from twinslot.service.operations.device_jobs import DeviceJobOperations
 from twinslot.service.operations.endpoints import EndpointOperations
 from twinslot.service.overview import Overview
 from twinslot.service.shadows import Shadows
+from twinslot.trust.authority import Authority
 
 USUAL = listener.Limits()
 IMAGE = bytes(range(256)) * 40
@@ -117,6 +119,12 @@ class Site:
     def name_endpoint(self) -> None:
         """Let fleet.toml name this site's control port, for commands that read the file."""
         (self.config.folder / "fleet.toml").write_text(self._toml)
+
+    def found_authority(self) -> None:
+        """Give the fleet an authority and a broker's folder; no broker runs."""
+        authority = Authority.open(self.config.authority, "test authority")
+        wanted = broker.Wanted(["127.0.0.1"], "", 8883, 8884, broker.default_user())
+        broker.configure(self.config.broker_folder, authority, wanted)
 
     def _api(self, operations: Any, extensions: Any, **options: Any) -> Api:
         return Api(

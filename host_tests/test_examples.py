@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
+import re
 import runpy
+import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
@@ -11,12 +14,16 @@ from pathlib import Path
 
 import pytest
 from aws_cloud import BUCKET, REGION, ROLE, Cloud, in_an_account
+from botocore import xform_name
 from fleet_service import until
 from fleet_site import Site
 
 from tools.paths import ROOT
+from twinslot.trust import certificates, keys
+from twinslot.trust.authority import Authority
 
 PUSH = ROOT / "docs/examples/push.py"
+EVERY_OPERATION = ROOT / "docs/examples/control_plane.sh"
 Run = Callable[..., int]
 
 
@@ -62,31 +69,73 @@ def test_the_script_pushes_on_aws(
     assert json.loads(job["document"])["afr_ota"]["streamname"] == stream == job["jobId"]
 
 
-def test_the_same_script_pushes_on_the_fleets_own_service(
-    tmp_path: Path, run: Run, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+@pytest.fixture
+def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Site]:
+    """The fleet's own service, to which the environment leads AWS's clients."""
     site = Site(tmp_path)
-    try:
-        for name, value in {
-            "AWS_SHARED_CREDENTIALS_FILE": str(site.config.credentials),
-            "AWS_DEFAULT_REGION": "local",
-            "AWS_REGION": "local",
-            "AWS_ENDPOINT_URL": site.control.url,
-            "NO_PROXY": "127.0.0.1",
-        }.items():
-            monkeypatch.setenv(name, value)
-        site.world.things("board-1")
-        (tmp_path / "x.ota").write_bytes(b"x" * 5000)
+    for name, value in {
+        "AWS_SHARED_CREDENTIALS_FILE": str(site.config.credentials),
+        "AWS_DEFAULT_REGION": "local",
+        "AWS_REGION": "local",
+        "AWS_ENDPOINT_URL": site.control.url,
+        "NO_PROXY": "127.0.0.1",
+    }.items():
+        monkeypatch.setenv(name, value)
+    yield site
+    site.close()
 
-        def board() -> None:
-            jobs = until(lambda: site.clients.iot.list_jobs()["jobs"], "the job")
-            topic = f"$aws/things/board-1/jobs/{jobs[0]['jobId']}/update"
-            site.world.ask_jobs(topic, b'{"status": "SUCCEEDED"}')
 
-        thread = threading.Thread(target=board)
-        thread.start()
-        assert run(PUSH, str(tmp_path / "x.ota"), "board-1", "packages", ROLE) == 0
-        thread.join()
-        assert capsys.readouterr().out.splitlines()[-1] == "SUCCEEDED {}"
-    finally:
-        site.close()
+def test_the_same_script_pushes_on_the_fleets_own_service(
+    site: Site, tmp_path: Path, run: Run, capsys: pytest.CaptureFixture[str]
+) -> None:
+    site.world.things("board-1")
+    (tmp_path / "x.ota").write_bytes(b"x" * 5000)
+
+    def board() -> None:
+        jobs = until(lambda: site.clients.iot.list_jobs()["jobs"], "the job")
+        topic = f"$aws/things/board-1/jobs/{jobs[0]['jobId']}/update"
+        site.world.ask_jobs(topic, b'{"status": "SUCCEEDED"}')
+
+    thread = threading.Thread(target=board)
+    thread.start()
+    assert run(PUSH, str(tmp_path / "x.ota"), "board-1", "packages", ROLE) == 0
+    thread.join()
+    assert capsys.readouterr().out.splitlines()[-1] == "SUCCEEDED {}"
+
+
+@pytest.mark.slow
+def test_the_aws_command_drives_each_operation(
+    site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By version 1 of the command; on AWS nobody has run the script."""
+    site.found_authority()
+    script = EVERY_OPERATION.read_text(encoding="utf-8")
+    commands = set(re.findall(r"aws (iot|iot-data|iot-jobs-data|s3api) ([a-z0-9-]+)", script))
+    for service, operations in site.operations.items():
+        words = {xform_name(name).replace("_", "-") for name in operations}
+        service = service.replace("s3", "s3api")
+        assert {word for other, word in commands if other == service} == words
+    monkeypatch.setenv(
+        "PATH", os.pathsep.join((str(Path(sys.executable).parent), os.environ["PATH"]))
+    )
+    monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "config"))  # not this person's
+    (tmp_path / "app.ota").write_bytes(b"x" * 5000)
+    client = Authority(site.config.authority).issue("tour", keys.generate().public_key())
+    (tmp_path / "client.pem").write_bytes(certificates.pem(client))
+    ended = subprocess.run(
+        [
+            "sh",
+            str(EVERY_OPERATION),
+            str(tmp_path / "app.ota"),
+            "packages",
+            ROLE,
+            str(tmp_path / "client.pem"),
+        ],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=600,
+    )
+    assert ended.returncode == 0, ended.stdout[-2000:] + ended.stderr
+    assert not site.clients.iot.list_things()["things"]
+    assert not site.clients.iot.list_jobs()["jobs"]

@@ -43,10 +43,8 @@ def bare(tmp_path: Path, database: str) -> Iterator[Site]:
 
 @pytest.fixture
 def site(bare: Site) -> Site:
-    """A fleet with an authority, and a broker's folder; no broker runs."""
-    authority = Authority.open(bare.config.authority, "test authority")
-    wanted = broker.Wanted(["127.0.0.1"], "", 8883, 8884, broker.default_user())
-    broker.configure(bare.config.broker_folder, authority, wanted)
+    """A fleet with an authority."""
+    bare.found_authority()
     return bare
 
 
