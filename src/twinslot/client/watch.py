@@ -107,20 +107,23 @@ def summary(boards: Sequence[Board]) -> Iterator[str]:
 
 
 def watch(config: Config, job_id: str, timeout: float | None, view: View) -> bool:
-    """Show a job until all its executions have ended; True when all of them aws.SUCCEEDED.
+    """Show a job until all its executions have ended, and no more come; True when all SUCCEEDED.
+
+    A job in stages, or one that is scheduled, is not over while things wait for their turn.
 
     `timeout` in seconds. Raises WatchTimeoutError, UnreachableError when the service stays away
     for PATIENCE, RefusedError for an unknown job, FleetError for one that is no board's, and
     InterruptedByUserError at Ctrl-C: the job goes on.
     """
     boards: list[Board] = []
+    over = False
     try:
         with view:
-            for boards in _looks(config, job_id, timeout, view.tell):
-                if not boards:
+            for boards, over in _looks(config, job_id, timeout, view.tell):
+                if over and not boards:
                     raise FleetError(f"job {job_id} is no board's: its executions were deleted")
                 view.show(boards)
-                if all(board.progress.ended for board in boards):
+                if over:
                     break
             _sum_up(boards, view)
     except KeyboardInterrupt as error:
@@ -128,7 +131,7 @@ def watch(config: Config, job_id: str, timeout: float | None, view: View) -> boo
             f"interrupted; job {job_id} goes on: `fleet watch {job_id}` shows it, `fleet cancel "
             f"{job_id} --force` ends it"
         ) from error
-    if not boards or not all(board.progress.ended for board in boards):
+    if not over:
         raise WatchTimeoutError(f"job {job_id} has not ended within {timeout} s")
     return all(board.progress.status == aws.SUCCEEDED for board in boards)
 
@@ -180,8 +183,8 @@ def _sum_up(boards: Sequence[Board], view: View) -> None:
 
 def _looks(
     config: Config, job_id: str, timeout: float | None, tell: Callable[[str], None]
-) -> Iterator[list[Board]]:
-    """The state of the job, again and again until the time is over."""
+) -> Iterator[tuple[list[Board], bool]]:
+    """The boards of the job and whether it is over, again and again until the time is."""
     end = None if timeout is None else time.monotonic() + timeout
     clients: Clients | None = None
     away_since: float | None = None
@@ -189,7 +192,7 @@ def _looks(
         try:
             with translated():
                 clients = clients or connect(config)
-                boards = _look(clients, job_id)
+                found = _look(clients, job_id)
         except UnreachableError as error:
             clients = None  # a service that was started again may listen elsewhere
             if away_since is None:
@@ -199,16 +202,23 @@ def _looks(
                 raise
         else:
             away_since = None
-            yield boards
+            yield found
         time.sleep(_AWAY if clients is None else clients.pause)
 
 
-def _look(clients: Clients, job_id: str) -> list[Board]:
+def _look(clients: Clients, job_id: str) -> tuple[list[Board], bool]:
     served = clients.served(job_id)
-    return [
+    boards = [
         Board(progress, _percent(progress, served.get(progress.thing)))
         for progress in sorted(report.of_job(clients, job_id), key=lambda one: natural(one.thing))
     ]
+    return boards, all(board.progress.ended for board in boards) and not _goes_on(clients, job_id)
+
+
+def _goes_on(clients: Clients, job_id: str) -> bool:
+    """Whether the job will have more executions: it waits for its time, or rolls out."""
+    job = clients.iot.describe_job(jobId=job_id)["job"]
+    return job["status"] == "SCHEDULED" or bool(job.get("isConcurrent"))
 
 
 def _percent(progress: report.Progress, served: tuple[int, int] | None) -> int:
