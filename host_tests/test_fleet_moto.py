@@ -111,6 +111,17 @@ def of_upload(operation: str, note: str = "", keep: str = "", **parameters: Any)
     return Step("s3", operation, filled, note, keep)
 
 
+def of_job(operation: str, note: str = "", **parameters: Any) -> Step:
+    """A call about the job j; "THING" stands for the ARN of the thing whose answer was kept."""
+
+    def filled(kept: dict[str, Any]) -> dict[str, Any]:
+        arn = kept["target"]["thingArn"]
+        targets = [target.replace("THING", arn) for target in parameters.get("targets", ())]
+        return {"jobId": "j", **parameters} | ({"targets": targets} if targets else {})
+
+    return Step("iot", operation, filled, note)
+
+
 STEPS = [
     iot("create_thing", thingName="b1", attributePayload=thing(room="lab", rack="1")),
     iot(
@@ -225,6 +236,32 @@ STEPS = [
     iot("create_thing", "a third one", thingName="b3"),
     iot("delete_thing", "of another version", thingName="b3", expectedVersion=99),
     iot("describe_endpoint", "of credentials", endpointType="iot:CredentialProvider"),
+    iot("create_thing", "for jobs", "target", thingName="b4"),
+    of_job("create_job", targets=["THING"], document='{"light":"on"}', description="lamps"),
+    of_job("create_job", "again", targets=["THING"], document='{"light":"on"}'),
+    of_job("describe_job"),
+    of_job("describe_job", "an unknown one", jobId="x"),
+    of_job("get_job_document"),
+    iot("list_jobs"),
+    of_job("list_job_executions_for_job"),
+    iot("list_job_executions_for_thing", thingName="b4"),
+    of_job("describe_job_execution", thingName="b4"),
+    of_job("describe_job_execution", "of another thing", thingName="b1"),
+    of_job("cancel_job_execution", thingName="b4"),
+    of_job("describe_job_execution", "a cancelled one", thingName="b4"),
+    of_job("cancel_job_execution", "again", thingName="b4"),
+    of_job("delete_job_execution", thingName="b4", executionNumber=1),
+    of_job("describe_job_execution", "a deleted one", thingName="b4"),
+    of_job("create_job", "a second one", jobId="k", targets=["THING"], document="{}"),
+    of_job("cancel_job", jobId="k", reasonCode="LATE", comment="too late"),
+    of_job("describe_job", "a cancelled one", jobId="k"),
+    of_job("cancel_job", "again", jobId="k"),
+    of_job("delete_job", jobId="k"),
+    of_job("describe_job", "a deleted one", jobId="k"),
+    of_job("create_job", "of an unknown thing", jobId="x", targets=["THINGx"], document="{}"),
+    of_job("create_job", "no JSON", jobId="y", targets=["THING"], document="{"),
+    of_job("create_job", "a third one", jobId="l", targets=["THING"], document="{}"),
+    of_job("delete_job", "one in progress", jobId="l"),
     iot(
         "create_stream",
         streamId="s",
@@ -343,6 +380,37 @@ DIFFERENCES = {
     "DeleteThing, again": Difference(
         OURS, API + "DeleteThing: no error for a thing that does not exist"
     ),
+    **{
+        name: Difference(OURS, API + f"{name.partition(',')[0]}: {error}")
+        for name, error in (
+            ("CreateJob, again", "ResourceAlreadyExistsException"),
+            ("CreateJob, of an unknown thing", "ResourceNotFoundException"),
+            ("CancelJobExecution, again", "InvalidStateTransitionException"),
+            ("DeleteJob, one in progress", "InvalidStateTransitionException"),
+        )
+    },
+    "CreateJob, no JSON": Difference(OURS, 'developer guide, "Job documents": JSON'),
+    **{
+        name: Difference(OURS, API + "Job, JobSummary: QUEUED is no status of a job")
+        for name in ("DescribeJob", "ListJobs")
+    },
+    "DescribeJob, a cancelled one": Difference(
+        OURS, API + "JobProcessDetails: what was cancelled is no longer queued"
+    ),
+    **{
+        name: Difference(OURS, API + "JobExecutionSummary: startedAt, when it was started")
+        for name in ("ListJobExecutionsForJob", "ListJobExecutionsForThing")
+    },
+    **{
+        f"DescribeJobExecution{step}": Difference(
+            OURS, API + "JobExecution: seconds before a timeout where there is one"
+        )
+        for step in ("", ", a cancelled one")
+    },
+    **{
+        name: Difference(OURS, "a fault of moto's own: its execution number is 123, 1 is unknown")
+        for name in ("DeleteJobExecution", "DescribeJobExecution, a deleted one")
+    },
     "DescribeEndpoint, of credentials": Difference(
         MOTO, "there is no credentials provider here (docs/service.md)"
     ),
