@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 from typing import Any
 
+import esp32
 import pytest
 from ota import errors, link_open, wire
 
@@ -117,6 +118,20 @@ def test_a_link_that_cannot_be_opened_says_in_a_sentence_what_to_look_at(
 def test_want_of_memory_has_its_number_whatever_found_it(error: Exception, short: bool) -> None:
     """A board restarts when a link that worked finds none again and again."""
     assert (link_open.explained(error, True).errno == errno.ENOMEM) == short
+
+
+@pytest.mark.parametrize("error", [wire.MQTTError("the broker did not go on"), ValueError("x")])
+def test_a_handshake_without_a_piece_of_memory_for_a_record_is_want_of_memory(
+    monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    """It stands still where TCP gets no memory; Python's heap has it until the next restart."""
+    monkeypatch.setattr(esp32, "HEAP_DATA", 4, raising=False)
+    for region, short in (((113840, 2744, 1344, 260), True), ((113840, 48000, 47000, 9), False)):
+        monkeypatch.setattr(esp32, "idf_heap_info", lambda _, one=region: [one], raising=False)
+        for over_tls in (True, False):
+            explained = link_open.explained(error, over_tls)
+            assert (explained.errno == errno.ENOMEM) == (short and over_tls)
+            assert ("memory is short" in str(explained)) == (short and over_tls)
 
 
 def test_an_error_that_is_a_sentence_stays_as_it_is() -> None:

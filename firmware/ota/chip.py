@@ -176,17 +176,18 @@ def _feed_for_ever():
         time.sleep(_FEED_S)
 
 
-def fits_tls():
+def fits_tls(needed=_TLS):
     """Say whether the memory beside Python's heap takes one more TLS connection.
 
-    Judged by what ESP-IDF has free for data; True where the port does not tell.
+    Judged by what ESP-IDF has free for data: `needed` bytes, and a piece for TLS's largest record.
+    True where the port does not tell.
     """
     try:
         from esp32 import HEAP_DATA, idf_heap_info
     except ImportError:
         return True
     regions = idf_heap_info(HEAP_DATA)
-    return sum([r[1] for r in regions]) >= _TLS and max([r[2] for r in regions]) >= _TLS_RECORD
+    return sum([r[1] for r in regions]) >= needed and max([r[2] for r in regions]) >= _TLS_RECORD
 
 
 def unix_time():

@@ -14,7 +14,7 @@ try:
 except ImportError:  # MicroPython 1.22
     import ssl as tls
 
-from . import errors
+from . import chip, errors
 from .defaults import agent_settings
 from .inbox import CONTROL_SIZE, OVERHEAD
 from .settings import is_there, read_etc, require
@@ -176,11 +176,9 @@ def connected(host, port, timeout_ms, context):
 def explained(error, over_tls):
     """Return the error that says in a sentence why a link could not be opened.
 
-    Its errno is ENOMEM where memory is short. error: of `connected`, or of what was read and
-    written afterwards; over_tls (bool).
+    Its errno is ENOMEM where memory is short, of which a handshake that stands still may be the
+    only sign. error: of `connected`, or of what was read and written afterwards; over_tls (bool).
     """
-    if isinstance(error, MQTTError):
-        return error
     text = str(error).strip()
     for part, hint in _HINTS if over_tls else ():
         if part in text:
@@ -189,6 +187,10 @@ def explained(error, over_tls):
     number = getattr(error, "errno", ECONNRESET)
     if isinstance(error, MemoryError) or "memory" in text:
         number = ENOMEM
+    if over_tls and not chip.fits_tls(0):
+        return MQTTError("the link cannot be opened, memory is short: " + text, ENOMEM)
+    if isinstance(error, MQTTError):
+        return error
     return MQTTError("the link cannot be opened: " + text, number)
 
 
