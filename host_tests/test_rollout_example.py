@@ -1,5 +1,6 @@
 """docs/examples/staged_rollout.py against a real service, with boards on a real broker."""
 
+import contextlib
 import os
 import subprocess
 import sys
@@ -8,7 +9,10 @@ from typing import Any
 
 import pytest
 from fleet_service import ROOT, Service, running
+from link_fixtures import need
 from rollout_boards import Answer, Boards
+
+from demo.stack import Stack
 
 ROLE = "arn:aws:iam::000000000000:role/fleet-updates"
 BOARDS = [f"board-{number}" for number in range(10)]
@@ -16,31 +20,39 @@ BOARDS = [f"board-{number}" for number in range(10)]
 
 def fleet(service: Service) -> Any:
     """Ten boards in one group, below another one."""
+    (service.folder / "app.ota").write_bytes(b"x" * 5000)
     iot = service.clients().iot
-    iot.create_thing_group(thingGroupName="all")
-    iot.create_thing_group(thingGroupName="greenhouse", parentGroupName="all")
     for thing in BOARDS:
         iot.create_thing(thingName=thing)
-        iot.add_thing_to_thing_group(thingName=thing, thingGroupName="greenhouse")
+    grouped(iot)
     return iot
 
 
-def roll_out(service: Service, control: str) -> "subprocess.CompletedProcess[str]":
-    (service.folder / "app.ota").write_bytes(b"x" * 5000)
+def grouped(iot: Any) -> None:
+    iot.create_thing_group(thingGroupName="all")
+    iot.create_thing_group(thingGroupName="greenhouse", parentGroupName="all")
+    for thing in BOARDS:
+        iot.add_thing_to_thing_group(thingName=thing, thingGroupName="greenhouse")
+
+
+def roll_out(
+    folder: Path, package: str, iot: Any, timeout: float = 60
+) -> "subprocess.CompletedProcess[str]":
+    """Run the script in the folder of a fleet, and send a package of it to the group `all`."""
     environment = {
         "PATH": os.environ["PATH"],
         "AWS_SHARED_CREDENTIALS_FILE": "keys/credentials",
         "AWS_DEFAULT_REGION": "local",
-        "AWS_ENDPOINT_URL": control,
+        "AWS_ENDPOINT_URL": iot.meta.endpoint_url,
     }
     script = ROOT / "docs/examples/staged_rollout.py"
     return subprocess.run(
-        [sys.executable, script, "app.ota", "all", "packages", ROLE],
-        cwd=service.folder,
+        [sys.executable, script, package, "all", "packages", ROLE],
+        cwd=folder,
         env=environment,
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=timeout,
         check=False,
     )
 
@@ -54,7 +66,7 @@ def test_a_bad_package_reaches_three_boards_of_ten(tmp_path: Path) -> None:
         iot = fleet(service)
         boards = Boards(broker, BOARDS, answer)
         try:
-            done = roll_out(service, service.clients().iot.meta.endpoint_url)
+            done = roll_out(service.folder, "app.ota", iot)
         finally:
             boards.stop()
         assert done.returncode == 1, done.stderr
@@ -71,10 +83,10 @@ def test_a_good_package_reaches_more_boards_the_more_have_succeeded(tmp_path: Pa
     """Three, then six as the rate has grown twice, and the last one in the same minute."""
     answer: Answer = lambda _thing, _number: "SUCCEEDED"  # noqa: E731
     with running(tmp_path) as (service, broker):
-        fleet(service)
+        iot = fleet(service)
         boards = Boards(broker, BOARDS, answer)
         try:
-            done = roll_out(service, service.clients().iot.meta.endpoint_url)
+            done = roll_out(service.folder, "app.ota", iot)
         finally:
             boards.stop()
         assert done.returncode == 0, done.stderr
@@ -83,3 +95,37 @@ def test_a_good_package_reaches_more_boards_the_more_have_succeeded(tmp_path: Pa
             "every board has ended",
         ]
         assert all(boards.told.values())
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_an_application_that_dies_under_test_reaches_three_boards_of_ten(tmp_path: Path) -> None:
+    """The boards run the firmware under MicroPython: each takes the package, and goes back."""
+    need("mosquitto")
+    with contextlib.ExitStack() as stop, Stack(tmp_path / "stack") as stack:
+        boards = {thing: stop.enter_context(stack.board(thing)) for thing in BOARDS}
+        for board in boards.values():
+            board.start()
+        for board in boards.values():
+            board.wait_console("State: Ready", timeout=120)
+        iot = stack.clients.iot
+        grouped(iot)
+        dying = {"app.py": "def start():\n    raise ValueError('no lamp')\n"}
+        package = stack.pack("2.0.0", 2, application=dying, firmware=False)
+        done = roll_out(stack.config.folder, str(package), iot, 300)
+        assert done.returncode == 1, done.stdout + done.stderr
+        assert done.stdout.splitlines()[-2] == "CANCELED {'Failed': 3}"
+        (job,) = iot.list_jobs()["jobs"]
+        entries = iot.list_job_executions_for_job(jobId=job["jobId"])["executionSummaries"]
+        told = {entry["thingArn"].rpartition("/")[2] for entry in entries}
+        assert len(told) == 3
+        for thing in told:
+            execution = stack.execution(job["jobId"], thing)
+            assert execution["status"] == "FAILED"
+            assert execution["statusDetails"]["cause"] == "crash"
+            assert "no lamp" in execution["statusDetails"]["detail"]
+        for thing, board in boards.items():
+            log = board.log_path.read_text(encoding="utf-8", errors="replace")
+            assert ("image under test" in log) == (thing in told)
+            last = [line for line in log.splitlines() if "main: running version" in line][-1]
+            assert "main: running version 1.0.0" in last

@@ -15,7 +15,7 @@ import boto3
 
 file, group, bucket, role = sys.argv[1:]
 path = Path(file)
-update = f"{path.stem}-{time.time_ns()}"
+update = f"{path.stem.replace('.', '-')}-{time.time_ns()}"
 iot, s3 = boto3.client("iot"), boto3.client("s3")
 
 target = iot.describe_thing_group(thingGroupName=group)["thingGroupArn"]
