@@ -196,6 +196,7 @@ def accepted(stack: Stack, board: Board, job: str) -> None:
     assert stack.firmware("1.1.0") == board.slot_bytes(1, len(stack.firmware("1.1.0")))
 
 
+@pytest.mark.slow
 def test_an_update_comes_in_json_from_the_real_service(stack: Stack) -> None:
     board = stack.board(settings={"stream_json": 1})
     board.start()

@@ -89,7 +89,7 @@ def check(folder: Path, cuts: Iterable[tuple[int, ...]]) -> int:
     return len(rest)
 
 
-@pytest.mark.parametrize("kind", ["application", "combined"])
+@pytest.mark.parametrize("kind", ["application", pytest.param("combined", marks=pytest.mark.slow)])
 def test_a_cut_at_sampled_operations_leaves_a_pair_and_ends_in_the_new_one(
     tmp_path: Path, kind: str
 ) -> None:
@@ -227,6 +227,7 @@ def check_half_a_pair(
     assert any("are no pair" in text for text in complaints(folder, sources, "otadata"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", MUTATED)
 def test_a_directory_that_a_file_chooses_leaves_half_a_pair(tmp_path: Path, kind: str) -> None:
     check_half_a_pair(tmp_path, kind, CHOSEN_BY_A_FILE)
@@ -255,6 +256,7 @@ TRAILER_LAST = (
 )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", MUTATED)
 def test_a_trailer_that_comes_after_set_boot_leaves_half_a_pair(tmp_path: Path, kind: str) -> None:
     check_half_a_pair(tmp_path, kind, TRAILER_LAST)

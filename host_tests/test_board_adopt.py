@@ -12,11 +12,9 @@ from board_console import port, running_board
 from board_flashing import APPLICATION, download, make_fleet, make_settings
 from connected_board import Listener, command
 
-from sim import image
 from sim.board import Board
 from twinslot.board import adopt, adoption, files, flash, running
 from twinslot.board.cable import Cable, NoAnswer
-from twinslot.formats import otadata, table
 
 MAIN = b"""
 import time
@@ -192,71 +190,6 @@ def test_a_board_that_answers_nothing_is_said_to_have_nothing_to_keep(
         pytest.raises(adoption.AdoptionError, match="such as ESPHome"),
     ):
         adopt.look(cable)
-
-
-# -- the judgement --------------------------------------------------------------------------------
-
-RECORD = otadata.Record
-GOOD = running.Running((1, 26, 1), image.TABLE, "ota_0", (RECORD(1, 2), None), None, 300_000)
-
-
-def found(board: running.Running = GOOD, **sizes: int) -> adoption.Found:
-    return adoption.Found(board, "ESP32", "30aea4", {f"/{name}": n for name, n in sizes.items()})
-
-
-def judged(board: running.Running, **more: Any) -> adoption.Needs:
-    fields = {**vars(board), **more}
-    return adoption.needs(found(running.Running(**fields)), {}, AGENT)
-
-
-@pytest.mark.parametrize(
-    ("change", "words"),
-    [
-        ({"version": (1, 19, 1)}, "MicroPython 1.19.1 is older than"),
-        ({"table": image.TABLE[:1]}, "its table has no otadata"),
-        ({"free": None}, "no file system at /"),
-        ({"fat": True}, "its file system is FAT"),
-    ],
-)
-def test_what_files_cannot_mend_takes_a_flash(change: dict[str, Any], words: str) -> None:
-    assert any(words in reason for reason in judged(GOOD, **change).flash)
-
-
-def test_data_of_the_boards_own_is_said_to_stay_when_its_flash_is_written() -> None:
-    fonts = table.Partition("fonts", 0x40, 1, 0x3E8000, 0x18000)
-    said = judged(GOOD, free=None, table=(*image.TABLE, fonts)).changes
-    assert "its partitions fonts stay where they are; --drop LABEL gives one up" in said
-    assert not any("stay" in change for change in judged(GOOD, free=None).changes)
-
-
-def test_a_board_that_fits_needs_files_alone() -> None:
-    assert judged(GOOD).flash == ()
-
-
-def test_room_is_judged_before_anything_is_sent() -> None:
-    with pytest.raises(adoption.AdoptionError, match="KB are free on the board"):
-        judged(GOOD, free=8192)
-
-
-@pytest.mark.parametrize(
-    ("change", "error"),
-    [
-        ({"encrypted": True}, running.UnfitError),
-        ({"records": (RECORD(1, 1), None)}, running.PendingError),
-    ],
-)
-def test_a_board_that_must_not_change_is_refused(
-    change: dict[str, Any], error: type[Exception]
-) -> None:
-    with pytest.raises(error):
-        judged(GOOD, **change)
-
-
-def test_a_link_of_its_own_stays_and_the_demo_comes_only_where_no_main_is() -> None:
-    here = adoption.Found(GOOD, "ESP32", "", {"/main.py": 3, "/link.py": 5})
-    assert {"/main.py", "/link.mpy"} & {*adoption.beside(here, APPLICATION)} == set()
-    bare = adoption.Found(GOOD, "ESP32", "", {})
-    assert adoption.beside(bare, APPLICATION) == APPLICATION
 
 
 @pytest.mark.parametrize("path", ["/../outside", "/a/../../outside", "/a\0b"])

@@ -16,6 +16,7 @@ NEXT = application("1.3.0")
 NAMES = [name for name in hostile.NAMES if name != "nothing"]
 # Some of each kind, for the longer roads.
 CHOSEN = ["traversal", "symbolic link", "case twins", "a byte after the end", "no main.py"]
+SOME = [name if name in CHOSEN else pytest.param(name, marks=pytest.mark.slow) for name in NAMES]
 
 
 @pytest.fixture(scope="module")
@@ -80,7 +81,7 @@ def take_a_good_one(chip: Board) -> None:
     assert chip.outside() == before
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", SOME)
 def test_a_signed_hostile_archive_ends_its_job_and_touches_nothing_else(
     chip: Board, name: str
 ) -> None:
