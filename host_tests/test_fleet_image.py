@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from esp_images import SLOT, app, merged, table
+from esp_images import OTA_TABLE, SLOT, app, merged, table, wrapped
 
 from twinslot.formats import firmware, image
 from twinslot.formats.head import PACKAGE_MAGIC
@@ -324,6 +324,34 @@ def test_what_no_board_could_run_has_its_problem(text: bytes, words: str) -> Non
         firmware.accept(app(text=text), chip="esp32", slot_size=SLOT)
 
 
+def other(project: bytes) -> bytes:
+    """An application of this project that is not MicroPython."""
+    descriptor = b"\x32\x54\xcd\xab" + bytes(12) + b"1.0".ljust(32, b"\0")
+    return small([descriptor + project.ljust(32, b"\0") + bytes(64)])
+
+
+def test_an_application_that_is_not_micropython_is_told_by_its_project() -> None:
+    said = "the application is not MicroPython: it names no version of it"
+    assert firmware.judge(other(b"")).problem == said
+    assert firmware.judge(other(b"blink")).problem == f"{said} (its project is called blink)"
+
+
+def test_a_board_with_octal_psram_is_told_by_its_name_alone() -> None:
+    banner = b"MicroPython v1.26.1 on 2025-09-11; ESP32_GENERIC_S3-SPIRAM_OCT with ESP32S3\0"
+    assert firmware.judge(app(text=banner)).psram == "octal PSRAM"
+    assert firmware.judge(app(text=banner + b"quad_psram\0")).psram == "octal PSRAM"
+
+
+def test_the_slot_that_an_image_needs_is_the_smallest_that_takes_it() -> None:
+    for size in (40_000, 0x10000 - 4096, 0x10000 - 2048, 0x10000, 0x20000 - 4096, 0x20000):
+        data = app(size)
+        least = firmware.judge(data).least_slot
+        assert least % 0x10000 == 0
+        assert firmware.accept(data, chip="esp32", slot_size=least)
+        with pytest.raises(image.ImageError, match="too many"):
+            firmware.accept(data, chip="esp32", slot_size=least - 0x10000)
+
+
 def test_the_facts_of_an_image_are_told() -> None:
     facts = dict(firmware.judge(app()).facts)
     assert facts["board"] == "Generic ESP32 module with ESP32"
@@ -350,3 +378,51 @@ def test_a_bootloader_in_the_file_says_whether_it_rolls_back() -> None:
     assert firmware.judge(described).rolls_back.endswith("(bootloader of ESP-IDF v5.5.1)")
     damaged = boot[:-1] + b"!" + described[len(boot) :]
     assert "this file has none" in firmware.judge(damaged).rolls_back
+
+
+def test_a_bootloader_of_1_21_is_the_first_that_surely_rolls_back() -> None:
+    for release, answer in (
+        (b"1.21.0", "yes, "),
+        (b"1.20.0", "unknown until flashed: before 1.21"),
+    ):
+        text = b"MicroPython v" + release + b" on 2023-10-06"
+        assert firmware.judge(merged(app(text=text))).rolls_back.startswith(answer)
+
+
+def test_a_bootloader_without_a_descriptor_names_no_esp_idf() -> None:
+    """Before ESP-IDF 5.2; another byte than ASCII in a descriptor is shown as such."""
+    found = firmware.judge(merged(app()))
+    assert found.rolls_back == "yes, as in all of MicroPython's own builds since 1.21"
+    boot = small([struct.pack("<B7s32s24s16s", 80, b"", b"v5.5\xff", b"", b"")])
+    found = firmware.judge(boot + merged(app())[len(boot) :])
+    assert found.rolls_back.endswith("(bootloader of ESP-IDF v5.5\ufffd)")
+
+
+def test_the_bootloader_is_found_where_the_chip_looks_for_it() -> None:
+    for chip, first_address in ((0, 0x1000), (5, 0x0), (9, 0x0), (18, 0x2000)):
+        data = merged(app(chip=chip), first_address)
+        assert firmware.judge(data).bootloader == data[: image.parse(data).length]
+    early = bytes(0x1000) + merged(app())  # the same flash, from address 0 on
+    assert firmware.judge(early).bootloader == firmware.judge(merged(app())).bootloader
+    assert firmware.judge(merged(app(chip=77))).bootloader is None
+
+
+def test_a_bootloader_that_reaches_into_the_table_is_none() -> None:
+    before = bytes(0x7000 - 32)
+    boot = wrapped([(0x3FFF0000, before + table(OTA_TABLE) + bytes(64))])
+    found = firmware.judge(boot.ljust(0xF000, b"\xff") + app())
+    assert found.application.data == app()
+    assert found.bootloader is None
+
+
+def test_a_table_without_a_pair_of_slots_is_told_by_its_applications() -> None:
+    nvs = ("nvs", 1, 0x02, 0x9000, 0x6000)
+    factory = ("factory", 0, 0x00, 0x10000, 0x1F0000)
+    slot = ("ota_0", 0, 0x10, 0x200000, 0x100000)
+    for rows, told in (
+        ([nvs, factory], "factory of 1984 KB, no pair of slots"),
+        ([nvs, factory, slot], "factory of 1984 KB, ota_0 of 1024 KB, no pair of slots"),
+    ):
+        data = bytearray(merged(app()))
+        data[0x7000:0x7C00] = table(rows)
+        assert dict(firmware.judge(bytes(data)).facts)["its table"] == told

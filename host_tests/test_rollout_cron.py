@@ -47,7 +47,9 @@ def test_the_times_of_a_day(fields: str, expected: list[int]) -> None:
         ("0 2 ? * 6L *", 2026, 11, [27]),
         ("0 2 ? * MONL *", 2026, 11, [30]),
         ("0 2 ? * TUE#2 *", 2026, 11, [10]),
+        ("0 2 ? * SAT#1 *", 2026, 11, [7]),
         ("0 2 ? * 1#5 *", 2026, 11, [29]),
+        ("0 2 ? * 2#1,6L,L *", 2026, 11, [2, 7, 14, 21, 27, 28]),
         ("0 2 ? * 1#5 *", 2026, 12, []),
         ("0 2 L * ? *", 2028, 2, [29]),
         ("0 2 L-3 * ? *", 2026, 11, [27]),
@@ -63,6 +65,9 @@ def test_the_times_of_a_day(fields: str, expected: list[int]) -> None:
         ("0 2 1 1-10 ? *", 2026, 11, []),
         ("0 2 1 * ? 2026-2027", 2026, 11, [1]),
         ("0 2 1 * ? 2027", 2026, 11, []),
+        ("0 2 1 * ? 1970,2199", 1970, 1, [1]),
+        ("0 2 1 * ? 1970,2199", 2199, 12, [1]),
+        ("0 2 1 * ? *", 2200, 1, [1]),  # any year, be it one that has no number here
     ],
 )
 def test_the_days_of_a_month(fields: str, year: int, month: int, expected: list[int]) -> None:
@@ -106,6 +111,25 @@ def test_the_days_of_a_month(fields: str, year: int, month: int, expected: list[
 def test_what_is_no_expression_is_refused(text: str) -> None:
     with pytest.raises(CronError):
         parse(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("0 2 * * *", "'0 2 * * *' is not cron(minutes hours day-of-month month day-of-week year)"),
+        ("cron(0 2 ? * MON)", "such as cron(0 2 ? * MON *)"),
+        ("cron(0 2 * * * *)", "one of day-of-month and day-of-week is ?, the other is not"),
+        ("cron(*-5 2 1 * ? *)", "cron(*-5 2 1 * ? *)': '*-5' is no number, range or step"),
+        ("cron(5-1 2 1 * ? *)", "cron(5-1 2 1 * ? *)': '5-1' holds no number"),
+        ("cron(0 24 ? * MON *)", "cron(0 24 ? * MON *)': '24' is not within 0 to 23"),
+        ("cron(0 2 L-31 * ? *)", "'31' is not within 0 to 30"),
+        ("cron(0 2 ? * XYZL *)", "'XYZ' is not within 1 to 7"),
+    ],
+)
+def test_a_refusal_names_the_expression_and_what_is_wrong_in_it(text: str, words: str) -> None:
+    with pytest.raises(CronError) as error:
+        parse(text)
+    assert words in str(error.value)
 
 
 @given(st.text(st.sampled_from("cron()0123456789?*,-/LW# MONFRISUN"), max_size=40))

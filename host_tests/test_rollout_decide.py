@@ -70,6 +70,12 @@ def test_a_rate_does_not_grow_within_the_minute_that_it_fills() -> None:
     assert decide(plan, Facts(waiting=True, earlier=2), NOW + 60).tell == 10
 
 
+def test_a_rate_that_grows_begins_with_its_base() -> None:
+    plan = Plan(Rate(100, Growth(2, Fraction(5), plans.NOTIFIED, 1)))
+    first = decide(plan, Facts(waiting=True), NOW)
+    assert (first.scheduled, first.tell) == (False, 2)
+
+
 # Abort
 
 
@@ -98,6 +104,31 @@ def test_a_criterion_is_met_by_a_share_of_what_has_ended(facts: Facts, met: int 
         assert decision == Decision(
             abort=criteria[met], stop=True, cancel=frozenset({QUEUED}), tell=0
         )
+
+
+def test_what_did_not_happen_meets_no_criterion() -> None:
+    """Neither a failure of which nothing was counted, nor a share of no executions at all."""
+    plan = Plan(aborts=(Abort(FAILED, 1, 1),))
+    assert not decide(plan, counts(SUCCEEDED=1), NOW).stop
+    assert not decide(plan, counts(SUCCEEDED=1, REJECTED=1, TIMED_OUT=1), NOW).stop
+    assert not decide(Plan(aborts=(Abort(FAILED, 1, 0),)), counts(QUEUED=1), NOW).stop
+
+
+@pytest.mark.parametrize(
+    ("plan", "needed"),
+    [
+        (plans.SIMPLE, False),
+        (Plan(Rate(10), retries=(Retry(FAILED, 2),)), False),
+        (Plan(Rate(10, Growth(1, Fraction(2), plans.NOTIFIED, 1))), False),
+        (Plan(Rate(10, Growth(1, Fraction(2), plans.SUCCEEDED, 1))), True),
+        (Plan(aborts=(Abort(FAILED, 1, 1),)), True),
+        (Plan(Rate(10), aborts=(Abort(FAILED, 1, 1),)), True),
+    ],
+)
+def test_executions_are_counted_for_criteria_and_for_rates_that_grow_by_success(
+    plan: Plan, needed: bool
+) -> None:
+    assert engine.needs_counts(plan) == needed
 
 
 def test_all_counts_every_failure() -> None:

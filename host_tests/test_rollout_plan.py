@@ -60,6 +60,26 @@ def test_each_part_is_taken_apart() -> None:
     assert read.schedule.behavior == "STOP_ROLLOUT"
 
 
+def test_each_part_of_a_job_counts_by_itself() -> None:
+    asked = rollout() | abort() | retry(("ALL", 10)) | schedule(startTime="2026-12-01T18:00")
+    assert set(asked) == set(plan.PARTS)
+    for part in plan.PARTS:
+        assert plan.read({part: asked[part]}) != plan.SIMPLE
+    assert plan.read(asked).retries == (Retry("ALL", 10),)
+
+
+def test_what_becomes_of_a_job_at_its_end_can_be_chosen() -> None:
+    for behavior in ("STOP_ROLLOUT", "CANCEL", "FORCE_CANCEL"):
+        config = schedule(endTime="2026-12-02T18:00", endBehavior=behavior)
+        assert plan.read(config).schedule.behavior == behavior
+
+
+def test_a_rate_without_growth_stays_as_it_is() -> None:
+    rate = plan.read({"jobExecutionsRolloutConfig": {"maximumPerMinute": 50}}).rate
+    assert rate == Rate(50)
+    assert [rate.per_minute(n, n) for n in (0, 1000, 10**6)] == [50, 50, 50]
+
+
 @pytest.mark.compatibility("1", "rollout rates grow as AWS's developer guide has it in a table")
 def test_the_rate_grows_as_in_the_developer_guide() -> None:
     rate = plan.read(rollout()).rate
@@ -82,13 +102,23 @@ def test_a_rate_of_one_digit_is_no_sum_of_rounding_errors() -> None:
     ("asked", "words"),
     [
         ({"jobExecutionsRolloutConfig": {}}, "maximumPerMinute is required"),
-        ({"jobExecutionsRolloutConfig": {"maximumPerMinute": 0}}, "not within 1 to 1000"),
+        (
+            {"jobExecutionsRolloutConfig": {"maximumPerMinute": 0}},
+            "jobExecutionsRolloutConfig.maximumPerMinute: 0 is not within 1 to 1000",
+        ),
         ({"jobExecutionsRolloutConfig": {"maximumPerMinute": 1001}}, "not within 1 to 1000"),
-        (rollout(baseRatePerMinute=1000), "not less than maximumPerMinute"),
+        (
+            rollout(baseRatePerMinute=1000),
+            "jobExecutionsRolloutConfig.exponentialRate.baseRatePerMinute: 1000 is not less than "
+            "maximumPerMinute",
+        ),
         (rollout(incrementFactor=1.55), "one digit"),
         (rollout(incrementFactor=1.0), "1.1 to 5"),
         (rollout(incrementFactor=5.1), "1.1 to 5"),
-        (rollout(rateIncreaseCriteria={}), "one of"),
+        (
+            rollout(rateIncreaseCriteria={}),
+            "one of numberOfNotifiedThings and numberOfSucceededThings",
+        ),
         (
             rollout(
                 rateIncreaseCriteria={"numberOfNotifiedThings": 1, "numberOfSucceededThings": 1}
@@ -111,7 +141,7 @@ def test_a_rate_of_one_digit_is_no_sum_of_rounding_errors() -> None:
             schedule(
                 maintenanceWindows=[{"startTime": "cron(0 2 ? * 2 *)", "durationInMinutes": 1431}]
             ),
-            "not within 1 to 1430",
+            "schedulingConfig.maintenanceWindows.durationInMinutes: 1431 is not within 1 to 1430",
         ),
     ],
 )
@@ -162,12 +192,12 @@ def test_a_schedule_at_awss_limits_is_taken() -> None:
 def test_retries_can_only_be_taken_away_afterwards() -> None:
     made = retry(("FAILED", 2), ("TIMED_OUT", 3))["jobExecutionsRetryConfig"]
     plan.check_change(made, retry(("TIMED_OUT", 0), ("FAILED", 0))["jobExecutionsRetryConfig"])
-    for changed in (
-        retry(("FAILED", 1), ("TIMED_OUT", 0)),
-        retry(("FAILED", 0)),
-        retry(("ALL", 0)),
+    for changed, words in (
+        (retry(("FAILED", 1), ("TIMED_OUT", 0)), "can be changed to 0 only"),
+        (retry(("FAILED", 0)), "name the failure types that the job was made with"),
+        (retry(("ALL", 0)), "name the failure types that the job was made with"),
     ):
-        with pytest.raises(PlanError):
+        with pytest.raises(PlanError, match=f"jobExecutionsRetryConfig: .*{words}"):
             plan.check_change(made, changed["jobExecutionsRetryConfig"])
     with pytest.raises(PlanError):
         plan.check_change({}, retry(("FAILED", 0))["jobExecutionsRetryConfig"])

@@ -49,6 +49,34 @@ def test_a_window_opens_and_closes(now: str, phase: Phase, change: str) -> None:
     assert schedule.next_change(at(now)) == at(change)
 
 
+def test_a_window_that_opens_at_midnight_is_open_from_there() -> None:
+    schedule = Schedule(windows=(Window(parse("cron(0 0 ? * * *)"), 60),))
+    found = [at(f"2026-{text}") for text in ("11-30T23:59", "12-01T00:00", "12-01T00:59")]
+    phases = [schedule.phase(now) for now in found]
+    assert phases == [Phase.SCHEDULED, Phase.OPEN, Phase.OPEN]
+    changes = [schedule.next_change(now) for now in found]
+    assert changes == [at("2026-12-01T00:00"), at("2026-12-01T01:00"), at("2026-12-01T01:00")]
+
+
+def test_an_end_within_a_window_is_the_last_change() -> None:
+    schedule = Schedule(end=at("2026-11-30T23:00"), windows=(NIGHT,))
+    assert schedule.next_change(at("2026-11-30T22:30")) == at("2026-11-30T23:00")
+    for now in ("2026-11-30T23:00", "2026-11-30T23:30", "2026-12-01T02:00"):
+        assert schedule.phase(at(now)) is Phase.ENDED
+        assert schedule.next_change(at(now)) is None
+
+
+def test_an_opening_a_second_before_the_start_is_none() -> None:
+    schedule = Schedule(start=at("2026-11-30T22:00:01"), windows=(NIGHT,))
+    nights = [at("2026-12-01T22:00"), at("2026-12-02T22:00")]
+    assert schedule.openings(at("2026-11-30T12:00"), 2) == nights
+
+
+def test_a_window_of_leap_days_is_found_four_years_ahead() -> None:
+    schedule = Schedule(windows=(Window(parse("cron(0 2 29 2 ? *)"), 60),))
+    assert schedule.next_change(at("2028-02-29T03:00")) == at("2032-02-29T02:00")
+
+
 def test_a_window_that_is_open_at_the_start_counts_from_there() -> None:
     schedule = Schedule(start=at("2026-11-30T23:00"), windows=(NIGHT,))
     assert schedule.phase(at("2026-11-30T22:30")) is Phase.SCHEDULED

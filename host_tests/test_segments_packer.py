@@ -175,6 +175,13 @@ def test_a_file_that_moved_within_the_archive_does_not_travel() -> None:
     assert result(made, before) == archive.build(changed)
 
 
+def test_of_an_empty_base_nothing_is_copied_so_any_board_can_take_the_package() -> None:
+    image = program().image()
+    made = packed.smaller(firmware_content(image), b"")
+    assert made == packed.smaller(firmware_content(image))
+    assert (made.encoding, made.base) == (SEGMENTS, None)
+
+
 def test_a_delta_needs_the_very_base_that_it_was_made_with() -> None:
     new, old = program(seed=2).image(), program(seed=2, texts=149).image()
     made = delta(new, old)
