@@ -48,7 +48,7 @@ _HINTS = (
     ("expired", "the broker's certificate has expired, or the clock is wrong"),
     ("not correctly signed", "ca.pem is not the authority of this broker, or memory is short"),
     ("mismatch", "the broker's certificate is not for broker.host"),
-    ("invalid", "ca.pem, client.pem or client.key cannot be used, or memory is short"),
+    ("invalid", "ca.pem or client.* is not PEM, or memory is short"),
     ("30592", "the broker refuses client.pem, or wants one"),
     ("29184", "broker.port does not speak TLS"),
     ("29312", "the broker hung up: broker.port may not speak TLS"),
@@ -96,8 +96,8 @@ def make_link(link, settings):
         raise errors.SettingsError("settings broker.port and broker.keepalive must be numbers")
     if "/" in host or host.count(":") == 1:
         raise errors.SettingsError(
-            "setting broker.host must be a name or an address alone, not %s: the port has a "
-            "setting of its own, broker.port" % host
+            "setting broker.host must be a name or an address alone, not %s: the port is setting "
+            "broker.port" % host
         )
     user = password = None
     if broker.get("user"):
@@ -130,8 +130,7 @@ def own_context(host, port):
     if port == 443 and host.endswith(".amazonaws.com"):
         if not hasattr(context, "set_alpn_protocols"):
             raise errors.SettingsError(
-                "AWS wants ALPN on port 443, which this firmware's ssl does not have: set "
-                "broker.port to 8883"
+                "AWS wants ALPN on port 443, which this firmware lacks: set broker.port to 8883"
             )
         context.set_alpn_protocols([_ALPN])
     return context
@@ -185,12 +184,12 @@ def explained(error, over_tls):
             text = "%s (%s)" % (hint, text)
             break
     number = getattr(error, "errno", ECONNRESET)
+    if over_tls and not chip.fits_tls(0):
+        text += ": memory is short"
+    elif isinstance(error, MQTTError):
+        return error
     if isinstance(error, MemoryError) or "memory" in text:
         number = ENOMEM
-    if over_tls and not chip.fits_tls(0):
-        return MQTTError("the link cannot be opened, memory is short: " + text, ENOMEM)
-    if isinstance(error, MQTTError):
-        return error
     return MQTTError("the link cannot be opened: " + text, number)
 
 
