@@ -3,6 +3,7 @@
 import zlib
 from collections.abc import Iterable
 
+from twinslot.formats.component import Component, Content, described, read_component
 from twinslot.formats.segments import chain, operations
 from twinslot.formats.segments.operations import Operation
 from twinslot.formats.segments.prologue import Prologue
@@ -39,3 +40,8 @@ def payload(prologue: Prologue | bytes, *segments: bytes) -> bytes:
     first = prologue if isinstance(prologue, bytes) else prologue.data
     bits = min(max(prologue.bits, 9), 12) if isinstance(prologue, Prologue) else 12
     return framed(deflated(first)) + b"".join(framed(deflated(one, bits)) for one in segments)
+
+
+def component_of(content: Content) -> Component:
+    """The component as a board reads it from the manifest."""
+    return read_component(described(content), 0)

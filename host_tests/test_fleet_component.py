@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from segment_rows import PLAIN, XTENSA, literal, payload
+from segment_rows import PLAIN, XTENSA, component_of, literal, payload
 
 from twinslot.errors import BaseMismatchError, EncodingError, PackageError
 from twinslot.formats import package
@@ -17,7 +17,6 @@ from twinslot.formats.component import (
     FIRMWARE,
     SEGMENTS,
     Base,
-    Component,
     Content,
     application_content,
     described,
@@ -56,10 +55,6 @@ def delta(**more: Any) -> Content:
     """The worked example of encoding 1, whose prologue has code and shifts."""
     made = in_segments(bytes.fromhex(VECTOR["payload_hex"]), RESULT, OF_BASE)
     return replace(made, **more)
-
-
-def component_of(content: Content) -> Component:
-    return read_component(described(content), 0)
 
 
 def test_a_delta_is_described_by_its_first_block_and_by_digest_and_size_of_its_base() -> None:

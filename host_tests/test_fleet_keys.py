@@ -505,8 +505,8 @@ def test_a_board_whose_agent_reads_no_sets_first_gets_the_newest_package_with_on
     say_keys(service, broker, "board-2", agent="0.2.0", sequence=1)
     fleet.run("keys", "rotate", "signing", "second")
     fleet.pack_set("--force")
-    for version in ("4", "5"):  # by a key that such a board does not know
-        fleet.run("pack", *PACK, "--version", version, "-o", f"{version}.ota")
+    for version in ("4", "5"):  # the same application, by a key that such a board does not know
+        fleet.run("pack", *PACK[:2], "--version", version, "-o", f"{version}.ota")
     said = fleet.run("publish", "4.ota", "board-1", "board-2")
     assert "an agent that reads sets of keys for board-2, before anything else" in said
     assert jobs(broker, "board-2") == ["agent-1", "keys-2-1", "ota-6"]

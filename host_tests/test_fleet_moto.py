@@ -23,8 +23,6 @@ from moto import mock_aws
 
 from tools import compatibility, prose
 from tools.paths import ROOT
-from twinslot.client import broker
-from twinslot.trust.authority import Authority
 
 PAGE = ROOT / "docs/moto.md"
 REGION = "eu-central-1"
@@ -498,9 +496,7 @@ def compared(tmp_path_factory: pytest.TempPathFactory) -> list[tuple[Step, Any, 
         )
         theirs = answers(partial(session.client, config=options))
     site = Site(tmp_path_factory.mktemp("moto"))
-    authority = Authority.open(site.config.authority, "test authority")
-    wanted = broker.Wanted(["127.0.0.1"], "", 8883, 8884, broker.default_user())
-    broker.configure(site.config.broker_folder, authority, wanted)
+    site.found_authority()
     ours = answers(site.clients.client)
     site.close()
     return list(zip(STEPS, ours, theirs, strict=True))

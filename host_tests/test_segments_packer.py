@@ -9,13 +9,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from linked_images import Function, program
+from segment_rows import component_of
 
 from twinslot.errors import BaseMismatchError, EncodingError, PackageError
 from twinslot.formats import archive, package, packed
 from twinslot.formats.component import (
     SEGMENTS,
     Base,
-    Component,
     Content,
     application_content,
     described,
@@ -39,10 +39,6 @@ def source(lines: int, seed: int) -> bytes:
 def files() -> dict[str, bytes]:
     """An application of 30 files and 200 KB."""
     return {"main.py": source(230, 0)} | {f"lib/m{n:02}.py": source(230, n) for n in range(1, 30)}
-
-
-def component_of(content: Content) -> Component:
-    return read_component(described(content), 0)
 
 
 def result(content: Content, base: bytes | None = None) -> bytes:

@@ -6,7 +6,7 @@
 #
 # client.pem: a certificate that is registered nowhere yet. It works on `fleet serve`, where
 # AWS_ENDPOINT_URL and the fleet's access key lead (docs/service.md), with any bucket and role, and
-# a certificate of the fleet's own authority. It makes a board that is none, a group of it and jobs
+# a certificate of the fleet's own authority. It makes a thing that no board bears, a group and jobs
 # for it, and removes them again. On AWS it costs money, and asks for more rights than docs/aws.md
 # gives; DescribeEndpoint says there which --endpoint-url `aws iot-data` and `aws iot-jobs-data`
 # want.
@@ -38,8 +38,8 @@ aws iot untag-resource --resource-arn "$members" --tag-keys site
 # Certificates and policies
 certificate=$(aws iot create-keys-and-certificate --set-as-active --query certificateArn \
     --output text --certificate-pem-outfile "$work/own.pem" --private-key-outfile "$work/own.key")
-openssl req -new -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -subj "/CN=$board" -keyout "$work/board.key" \
-    -out "$work/board.csr" 2>/dev/null
+openssl req -new -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -subj "/CN=$board" \
+    -keyout "$work/board.key" -out "$work/board.csr" 2>/dev/null
 signed=$(aws iot create-certificate-from-csr --query certificateId --output text \
     --certificate-signing-request "file://$work/board.csr")
 registered=$(aws iot register-certificate-without-ca --certificate-pem "file://$client" \

@@ -8,16 +8,16 @@ oldest go when there are many.
 """
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from twinslot import disk
 from twinslot.client.forms import Form
 from twinslot.errors import FleetError, PackageError
-from twinslot.formats import head, package
+from twinslot.formats import package
 from twinslot.formats.chips import SECTOR
 from twinslot.formats.component import RAW
-from twinslot.formats.head import Head
+from twinslot.formats.head import Head, read_head
 
 FOLDER = "packages"
 MOST = 60  # files
@@ -28,53 +28,39 @@ class Kept:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder / FOLDER
-        self._bases: dict[tuple[int, str], Path] = {}
+        self._heads: dict[Path, Head] = {}
         for path in sorted(self._folder.glob("*.ota")):
             self._note(path)
 
     @property
     def known(self) -> frozenset[tuple[int, str]]:
         """Kind and SHA-256 (hexadecimal) of the components that can be bases."""
-        return frozenset(self._bases)
+        return frozenset(self._bases())
 
     def base(self, kind: int, digest: str) -> bytes | None:
         """The bytes of a base, None where they are not there or damaged."""
-        path = self._bases.get((kind, digest))
-        if path is None:
+        path = self._bases().get((kind, digest))
+        if path is None or (whole := _whole(path)) is None:
             return None
-        try:
-            data = disk.read(path, "the kept package")
-            component = package.inspect(data).manifest.component(kind)
-        except FleetError:
-            return None
+        found, data = whole
+        component = found.manifest.component(kind)
         return None if component is None else component.result(data)
 
     def add(self, data: bytes) -> None:
         """Keep a package, so that later ones can be the difference to it."""
         self._write(self._folder / f"{hashlib.sha256(data).hexdigest()}.ota", data)
 
-    def newest(self, fits: Callable[[Head, bytes], bool]) -> bytes | None:
-        """The kept package with the highest sequence of those that fit, None without one."""
-        found: tuple[int, bytes] | None = None
-        for path in set(self._bases.values()):
-            try:
-                data = disk.read(path, "the kept package")
-                head = package.inspect(data)
-                fitting = fits(head, data)
-            except FleetError:
-                continue
-            if fitting and (found is None or head.manifest.sequence > found[0]):
-                found = head.manifest.sequence, data
-        return None if found is None else found[1]
+    def newest_first(self, fits: Callable[[Head], bool]) -> Iterator[tuple[Head, bytes]]:
+        """The undamaged packages whose head fits, the highest sequence first; read one by one."""
+        fitting = [path for path, found in self._heads.items() if fits(found)]
+        for path in sorted(fitting, key=lambda one: -self._heads[one].manifest.sequence):
+            if (whole := _whole(path)) is not None:
+                yield whole
 
     def form(self, identity: bytes, form: Form) -> bytes | None:
         """A form of the package with this identity, None where it was not made yet, or damaged."""
-        try:
-            data = disk.read(self._place(identity, form), "the kept package")
-            package.inspect(data)
-        except FleetError:
-            return None
-        return data
+        whole = _whole(self._place(identity, form))
+        return None if whole is None else whole[1]
 
     def add_form(self, identity: bytes, form: Form, data: bytes) -> None:
         """Keep a form of the package with this identity."""
@@ -91,15 +77,29 @@ class Kept:
         by_age = sorted(self._folder.glob("*.ota"), key=lambda one: one.stat().st_mtime)
         for old in by_age[:-MOST]:
             old.unlink(missing_ok=True)
-            self._bases = {key: found for key, found in self._bases.items() if found != old}
+            self._heads.pop(old, None)
 
     def _note(self, path: Path) -> None:
-        """Note what a kept package can be the base of: its components that travel as they are."""
         try:
             with path.open("rb") as file:
-                found = head.read_head(file.read(SECTOR)).manifest
+                self._heads[path] = read_head(file.read(SECTOR))
         except (OSError, PackageError):
             return  # not ours, or gone meanwhile
-        for component in found.components:
-            if component.encoding == RAW:
-                self._bases[component.kind, component.sha256.hex()] = path
+
+    def _bases(self) -> dict[tuple[int, str], Path]:
+        """Where the bases of deltas lie: the components that travel as they are."""
+        return {
+            (component.kind, component.sha256.hex()): path
+            for path, found in self._heads.items()
+            for component in found.manifest.components
+            if component.encoding == RAW
+        }
+
+
+def _whole(path: Path) -> tuple[Head, bytes] | None:
+    """A kept package, None where it is not there or damaged."""
+    try:
+        data = disk.read(path, "the kept package")
+        return package.inspect(data), data
+    except FleetError:
+        return None

@@ -19,7 +19,7 @@ from twinslot.client.kept import Kept
 from twinslot.errors import FleetError
 from twinslot.firmware import agent
 from twinslot.formats import archive, aws
-from twinslot.formats.component import APPLICATION
+from twinslot.formats.component import APPLICATION, RAW
 from twinslot.formats.document import MQTT
 from twinslot.formats.head import Head
 from twinslot.formats.trust_set import RELEASE, SHOWN, TrustSet
@@ -30,8 +30,6 @@ _FROZEN = 30  # days
 _LATELY = 7 * _DAY
 _MOST = 8  # notes
 _TRIES = 20  # jobs of one link for one board
-_AGENT = ("an agent that reads sets of keys", "update it by cable")
-_ANOTHER = "`fleet keys pack --again` makes another package with the same set"
 _HAD = ("same_sequence", "old_sequence")  # causes with which a board refuses a set that it has
 
 
@@ -98,7 +96,9 @@ def queue(
     for thing, said in zip(things, reports, strict=True):
         found = standing(said, chain.sets)
         if found.old:
-            send(_Parcel(thing, "agent", _newer_agent(chain, thing, said), *_AGENT), found.at)
+            data = _newer_agent(chain, thing, said)
+            what = "an agent that reads sets of keys"
+            send(_Parcel(thing, "agent", data, what, "update it by cable"), found.at)
         if found.strange:
             raise RotationError(
                 f"{thing} says that it has set {found.version} of keys, and it is not this "
@@ -108,7 +108,8 @@ def queue(
             if version > (found.version or 0):
                 data = disk.read(chain.package(version), "the package")
                 what = f"set {version} of keys"
-                send(_Parcel(thing, f"keys-{version}", data, what, _ANOTHER), found.at)
+                remedy = "`fleet keys pack --again` makes another package with the same set"
+                send(_Parcel(thing, f"keys-{version}", data, what, remedy), found.at)
 
 
 @dataclass(frozen=True)
@@ -133,25 +134,33 @@ def _newer_agent(chain: Keychain, thing: str, said: shadow.Reported | None) -> b
     known = {entry.kid for entry in chain.sets[0].entries if entry.roles & RELEASE}
     runs = (said and said.sequence) or 0
 
-    def fits(head: Head, data: bytes) -> bool:
+    def fits(head: Head) -> bool:
         manifest = head.manifest
-        application = manifest.component(APPLICATION)
         return (
             head.kid in known
             and manifest.trust is None
             and manifest.expires is None
             and manifest.sequence > runs
-            and application is not None
-            and agent.BUNDLE in archive.contents(application.of(data))
+            and all(component.encoding == RAW for component in manifest.components)
         )
 
-    found = Kept(chain.folder.parent).newest(fits)
-    if found is None:
-        raise RotationError(
-            f"the agent of {thing} is too old to read sets of keys: send it an application with a "
-            "newer agent first, signed by a key that it knows (`fleet publish --without-keys`)"
-        )
-    return found
+    for head, data in Kept(chain.folder.parent).newest_first(fits):
+        if _brings_agent(head, data):
+            return data
+    raise RotationError(
+        f"the agent of {thing} is too old to read sets of keys: send it an application with a "
+        "newer agent first, signed by a key that it knows (`fleet publish --without-keys`)"
+    )
+
+
+def _brings_agent(head: Head, data: bytes) -> bool:
+    application = head.manifest.component(APPLICATION)
+    if application is None:
+        return False
+    try:
+        return agent.BUNDLE in archive.contents(application.of(data))
+    except archive.ArchiveError:
+        return False
 
 
 def _waiting(clients: Clients, parcel: _Parcel, at: int) -> str | None:
